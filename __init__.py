@@ -1,0 +1,1 @@
+"""ITIN: image-text sentiment analysis at sweep speed."""

@@ -1,0 +1,1 @@
+"""Stage one: data sets -> samples -> encoders -> shards of a feature store."""

@@ -1,0 +1,1 @@
+"""The Visual Genome Faster R-CNN (bottom-up attention): arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""Stage two: cached features -> batches -> head -> metrics -> run folders."""
