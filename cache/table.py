@@ -1,0 +1,73 @@
+"""The data set's own table beside its stores: ids, labels, texts, image sizes and digests, and what was left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import CacheError
+from . import files
+from .schema import FORMAT
+
+
+@dataclass(frozen=True)
+class Table:
+    """A data set as the last extraction saw it."""
+
+    folder: Path
+    dataset: dict[str, Any]
+    """`dataset.json`: name, where it was read from, how many rows the label rule dropped."""
+    samples: pd.DataFrame
+    """One row a usable pair: id, label, text_label, image_label, text, image, image_sha256, text_sha256, width, ..."""
+    rejected: pd.DataFrame
+    """One row an unusable pair: id, reason."""
+
+
+def write_table(
+    folder: Path, dataset: dict[str, Any], samples: Iterable[dict[str, Any]], rejected: Iterable[dict[str, Any]]
+) -> None:
+    """Writes the three files of a table, each whole or not at all; `dataset.json` last."""
+    files.make_folder(folder)
+    files.replace(folder / "samples.jsonl", _lines(samples))
+    files.replace(folder / "quarantine.jsonl", _lines(rejected))
+    files.replace(folder / "dataset.json", files.to_json({"format": FORMAT, **dataset}))
+
+
+def read_table(folder: Path) -> Table:
+    """Reads the table of a data set in the cache.
+
+    Raises:
+        CacheError: nothing was extracted there, or the files are of another format.
+    """
+    if not (folder / "dataset.json").exists():
+        raise CacheError(f"{folder} holds no data set", next_step="run `itin extract --dataset ...` first")
+    dataset = files.read_json(folder / "dataset.json")
+    samples = pd.DataFrame(read_lines(folder / "samples.jsonl"))
+    rejected = pd.DataFrame(read_lines(folder / "quarantine.jsonl"), columns=["id", "reason"])
+    return Table(folder, dataset, samples, rejected)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a `.jsonl` file; none when the file is not there.
+
+    Raises:
+        CacheError: a line that is not JSON.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+    except ValueError as error:
+        raise CacheError(
+            f"cannot read {path}: {error}", next_step="remove the file and run `itin extract` again"
+        ) from error
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
