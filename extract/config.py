@@ -1,0 +1,88 @@
+"""The options of stage one, without torch, so that the command line can show them at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..cache.schema import FLOATS, KINDS
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What decides the features; recorded with every store, so that a run can encode raw input the same way."""
+
+    regions: str = "vg-frcnn"
+    """Region encoder: `vg-frcnn`, `grid`, `grid-resnet18`."""
+    text_encoder: str = "bert-base-uncased"
+    """Text encoder: the name of a BERT-like model or a folder that holds one."""
+    context_encoder: str = "resnet18"
+    """Context encoder: `resnet18`."""
+    max_regions: int = 36
+    """Regions kept for each image, by descending score."""
+    max_tokens: int = 100
+    """WordPieces kept for each text, without [CLS] and [SEP]."""
+    detector_weights: str | None = None
+    """Checkpoint of the detector; None: the place that `itin weights` names."""
+    detector_selection: str = "original"
+    """How `vg-frcnn` chooses its boxes: `original` or `hf`."""
+    random_init: int | None = None
+    """Seed of random weights for every encoder; None: trained weights are required."""
+    store_dtype: str = "float16"
+    """Dtype of stored features: `float16` or `float32`."""
+    compute_dtype: str = "float32"
+    """Dtype in which encoders compute: `float32` or `bfloat16`."""
+
+    def __post_init__(self) -> None:
+        if self.max_regions < 1 or self.max_tokens < 1:
+            raise ValueError("max_regions and max_tokens must be at least 1")
+        if self.store_dtype not in FLOATS:
+            raise ValueError(f"store_dtype must be one of {', '.join(FLOATS)}, got {self.store_dtype!r}")
+        if self.compute_dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"compute_dtype must be float32 or bfloat16, got {self.compute_dtype!r}")
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """One extraction: which data set, into which cache, with which encoders, and how."""
+
+    dataset: str
+    """`mvsa-single`, `mvsa-multiple` or `folder`."""
+    root: Path | None = None
+    """The data set's folder; None: `$ITIN_DATA/<dataset>`."""
+    name: str | None = None
+    """Name of a folder data set in the cache; None: its folder's name with a short hash of its path."""
+    table: Path | None = None
+    """Table of a folder data set; None: the only one in its root."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Which columns of the table are `id`, `image`, `text` and `label`, where they are named otherwise."""
+    allow_outside: bool = False
+    """Whether image paths of a table may lead out of its root."""
+    cache: Path | None = None
+    """Cache folder; None: `$ITIN_CACHE`, else a place under the user's cache folder."""
+    encoders: EncoderConfig = field(default_factory=EncoderConfig)
+    """What decides the features."""
+    only: tuple[str, ...] = tuple(KINDS)
+    """The kinds of feature to extract."""
+    limit: int | None = None
+    """Extract only the first so many samples of the plan."""
+    shard_size: int = 128
+    """Samples a shard; a kill loses at most one shard of work."""
+    batch_size: int | None = None
+    """Images a batch; None: what suits each encoder."""
+    workers: int | None = None
+    """Threads that decode images; None: one a core, at most 16."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
+    retry_quarantined: bool = False
+    """Whether samples in quarantine are tried again."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.only) - set(KINDS))
+        if unknown or not self.only:
+            raise ValueError(f"only must name some of {', '.join(KINDS)}, got {', '.join(unknown) or 'nothing'}")
+        for option in ("limit", "shard_size", "batch_size", "workers"):
+            value: Any = getattr(self, option)
+            if value is not None and value < 1:
+                raise ValueError(f"{option} must be at least 1, got {value}")

@@ -1,0 +1,121 @@
+"""Regions without a detector: the cells of a ResNet feature map, ordered by activation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .encoders import Arrays, EncoderSpec
+from .resnet import load_resnet, to_input
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which feature map a grid encoder takes."""
+
+    backbone: str
+    """torchvision's name of the ResNet."""
+    layer: str
+    """The last layer that runs, `layer1` to `layer4`."""
+    size: int
+    """Side in pixels to which the image is resized."""
+
+
+GRIDS = {
+    "grid": Grid("resnet50", "layer4", 448),
+    "grid-resnet18": Grid("resnet18", "layer4", 224),
+}
+"""The grid encoders by name: `grid` has 14x14 cells of 2048 values, `grid-resnet18` 7x7 cells of 512."""
+
+
+class GridRegions:
+    """Cells of a feature map with their boxes; a cell's score is the mean of its activations.
+
+    Args:
+        name: one of `GRIDS`.
+        random_init: seed of random weights, or None for ImageNet's.
+        device: where it runs.
+        max_regions: cells kept, by descending score, ties by cell index (row by row).
+        compute_dtype: `float32`, or `bfloat16` for autocast.
+        batch_size: images a batch.
+
+    Raises:
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        random_init: int | None,
+        device: torch.device,
+        max_regions: int = 36,
+        compute_dtype: str = "float32",
+        batch_size: int = 16,
+    ) -> None:
+        self._grid = grid = GRIDS[name]
+        model, weights = load_resnet(grid.backbone, random_init)
+        parts = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+        trunk = nn.Sequential(*(getattr(model, part) for part in parts[: parts.index(grid.layer) + 1]))
+        self._trunk = trunk.to(device).to(memory_format=torch.channels_last)
+        self._device = device
+        self._autocast = compute_dtype == "bfloat16"
+        self._max_regions = max_regions
+        self.batch_size = batch_size
+        with torch.inference_mode():
+            feature = trunk(torch.zeros(1, 3, 64, 64, device=device)).shape[1]
+        self.spec = EncoderSpec(
+            kind="regions",
+            name=name,
+            weights=weights,
+            preprocessing={
+                "backbone": grid.backbone,
+                "layer": grid.layer,
+                "resize": [grid.size, grid.size],
+                "interpolation": "bilinear-antialias",
+                "order": "mean activation",
+                "compute_dtype": compute_dtype,
+            },
+            dims={"feature": int(feature), "max_regions": max_regions},
+        )
+
+    def prepare(self, image: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
+        """(H, W, 3) uint8 RGB -> the network's input and the image's (height, width)."""
+        return to_input(image, self._grid.size), (image.shape[0], image.shape[1])
+
+    @torch.inference_mode()
+    def encode(self, prepared: list[Any]) -> list[Arrays]:
+        """Prepared images -> the regions of each, as `ImageEncoder` describes them; objects and attributes unknown."""
+        batch = torch.stack([tensor for tensor, _ in prepared]).to(self._device, memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            maps = self._trunk(batch).float()  # (B, D, rows, columns)
+        cells = maps.flatten(2).transpose(1, 2)  # (B, rows * columns, D)
+        scores, order = cells.mean(2).sort(dim=1, descending=True, stable=True)
+        keep = min(self._max_regions, cells.shape[1])
+        order, scores = order[:, :keep], scores[:, :keep]
+        kept = cells.gather(1, order[:, :, None].expand(-1, -1, cells.shape[2])).cpu().numpy()
+        boxes = cell_boxes(maps.shape[2], maps.shape[3])[order.cpu().numpy()]  # (B, keep, 4), sides of 1
+        unknown = np.full(keep, -1, np.int32)
+        nothing = np.zeros(keep, np.float32)
+        return [
+            {
+                "regions": kept[i],
+                "boxes": boxes[i] * np.array([width, height, width, height], np.float32),
+                "scores": scores[i].cpu().numpy(),
+                "objects": unknown,
+                "object_scores": nothing,
+                "attributes": unknown,
+                "attribute_scores": nothing,
+            }
+            for i, (_, (height, width)) in enumerate(prepared)
+        ]
+
+
+def cell_boxes(rows: int, columns: int) -> np.ndarray:
+    """(rows * columns, 4) float32: x1, y1, x2, y2 of each cell, row by row, in an image of sides 1."""
+    y, x = np.divmod(np.arange(rows * columns), columns)
+    return np.stack([x / columns, y / rows, (x + 1) / columns, (y + 1) / rows], axis=1).astype(np.float32)

@@ -1,0 +1,124 @@
+"""A lane: one encoder, the store it fills, and the rows that are still to be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..cache import StoreWriter
+from ..cache.shard import FeatureError
+from .encoders import Arrays, ImageEncoder, TextEncoder
+
+TEXT_BATCHES = 16
+"""Batches of texts that are encoded together, so that the encoder can sort them by length."""
+
+
+class Progress(Protocol):
+    """What the extraction tells while it runs."""
+
+    def start(self, kind: str, total: int, done: int) -> None:
+        """A kind of feature begins: `total` samples, of which `done` are there already."""
+
+    def advance(self, kind: str, count: int) -> None:
+        """So many more samples are done, committed or quarantined."""
+
+
+class Lane:
+    """Collects prepared inputs into batches, encodes them, and commits each block of rows as soon as it is whole.
+
+    Args:
+        encoder: makes the features.
+        writer: the store they go to.
+        rows: row number in the store of each sample that is wanted, by the sample's position.
+        progress: is told of every sample that is done.
+    """
+
+    def __init__(
+        self, encoder: ImageEncoder | TextEncoder, writer: StoreWriter, rows: Sequence[int], progress: Progress
+    ) -> None:
+        self.encoder = encoder
+        self._at_once = encoder.batch_size * (TEXT_BATCHES if encoder.spec.kind == "tokens" else 1)
+        self.writer = writer
+        self.kind: str = encoder.spec.kind
+        self.position_of = {row: position for position, row in enumerate(rows)}
+        self.row_of: dict[int, int] = {}
+        """Position of a sample -> its row, for the samples that are still to be made."""
+        self._block_of: dict[int, int] = {}
+        self._waiting: dict[int, set[int]] = {}
+        self._finished: dict[int, dict[int, Arrays]] = {}
+        self._batch: list[tuple[int, Any]] = []
+        self._progress = progress
+        for piece in writer.missing(self.position_of):
+            self._waiting[piece.block] = set(piece.rows)
+            for row in piece.rows:
+                self.row_of[self.position_of[row]] = row
+                self._block_of[row] = piece.block
+        self.made = 0
+        self.unread: list[tuple[str, str]] = []
+        progress.start(self.kind, len(self.position_of), len(self.position_of) - len(self.row_of))
+
+    def add(self, position: int, prepared: Any) -> None:
+        """Takes one prepared input; encodes when a batch is full."""
+        self._batch.append((self.row_of[position], prepared))
+        if len(self._batch) >= self._at_once:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encodes what has been collected."""
+        batch, self._batch = self._batch, []
+        if batch:
+            rows = [row for row, _ in batch]
+            for row, arrays in zip(rows, self._encode([prepared for _, prepared in batch]), strict=True):
+                self._take(row, arrays)
+
+    def reject(self, position: int, reason: str) -> None:
+        """Quarantines a sample whose input cannot be used."""
+        row = self.row_of[position]
+        self.writer.quarantine(row, reason)
+        self._settle(row)
+
+    def skip(self, position: int, reason: str) -> None:
+        """Leaves a sample for the next run: its input could not be read this time."""
+        row = self.row_of[position]
+        self.unread.append((self.writer.plan.rows[row][0], reason))
+        self._settle(row)
+
+    def _encode(self, prepared: list[Any]) -> Iterable[Arrays | Exception]:
+        """One result an input. When a batch fails its inputs are tried alone, so that one cannot spoil the others."""
+        try:
+            return self.encoder.encode(prepared)
+        except (RuntimeError, ValueError, ArithmeticError) as error:
+            results: list[Arrays | Exception] = []
+            for one in prepared if len(prepared) > 1 else []:
+                try:
+                    results.extend(self.encoder.encode([one]))
+                except (RuntimeError, ValueError, ArithmeticError) as alone:
+                    results.append(alone)
+            if not any(isinstance(result, dict) for result in results):
+                raise error  # not one input's fault
+            return results
+
+    def _take(self, row: int, arrays: Arrays | Exception) -> None:
+        try:
+            if isinstance(arrays, Exception):
+                raise FeatureError(f"the encoder failed: {str(arrays).splitlines()[0]}")
+            if self.kind == "tokens" and not (np.asarray(arrays["word_ids"]) >= 0).any():
+                raise FeatureError("the text gives no WordPiece")
+            stored = self.writer.stored(arrays)
+        except FeatureError as error:
+            self.writer.quarantine(row, str(error))
+        else:
+            self._finished.setdefault(self._block_of[row], {})[row] = stored
+        self._settle(row)
+
+    def _settle(self, row: int) -> None:
+        block = self._block_of[row]
+        waiting = self._waiting[block]
+        before = len(waiting)
+        waiting.discard(row)
+        if not waiting:
+            del self._waiting[block]
+            self.made += self.writer.commit(block, self._finished.pop(block, {}))
+        self._progress.advance(self.kind, before - len(waiting))

@@ -1,0 +1,100 @@
+"""ResNets of torchvision, with ImageNet weights or, when asked for, seeded random ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+
+from ..errors import WeightsError
+from .encoders import state_sha256
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def weights_url(name: str) -> str:
+    """Where torchvision publishes the ImageNet weights of a ResNet."""
+    return str(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url)
+
+
+def weights_path(name: str) -> Path:
+    """Where torch keeps that file: `$TORCH_HOME/hub/checkpoints`."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / weights_url(name).rsplit("/", 1)[1]
+
+
+def load_resnet(name: str, random_init: int | None) -> tuple[Any, dict[str, Any]]:
+    """A ResNet in evaluation mode, and the identity of its weights.
+
+    Args:
+        name: torchvision's name, for example `resnet18`.
+        random_init: seed of random weights; None: ImageNet weights, downloaded by torch when they are not there.
+
+    Raises:
+        WeightsError: the weights are not there and cannot be downloaded, or are not those of this model.
+    """
+    if random_init is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_init)
+            model = torchvision.models.get_model(name, weights=None)
+        weights: dict[str, Any] = {"random_init": random_init}
+    else:
+        model = torchvision.models.get_model(name, weights=None)
+        path = fetch(name)
+        try:
+            model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:
+            raise WeightsError(
+                f"{path} does not hold the weights of {name}: {str(error).splitlines()[0]}",
+                next_step=f"remove the file; it is downloaded again from {weights_url(name)}",
+            ) from error
+        weights = {"file": path.name}
+    model.eval().requires_grad_(False)
+    return model, {**weights, "sha256": state_sha256(model)}
+
+
+def fetch(name: str) -> Path:
+    """The file with the ImageNet weights, downloaded if need be.
+
+    Raises:
+        WeightsError: no file, and no network or offline mode.
+    """
+    path = weights_path(name)
+    if not path.exists():
+        reason = "offline mode is on (HF_HUB_OFFLINE)"
+        if not offline():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                digest = path.stem.rsplit("-", 1)[1]
+                torch.hub.download_url_to_file(weights_url(name), str(path), hash_prefix=digest, progress=False)
+                return path
+            except (OSError, RuntimeError) as error:
+                reason = str(error)
+        raise WeightsError(
+            f"the ImageNet weights of {name} are not here and cannot be downloaded: {reason}",
+            expected=str(path),
+            next_step=f"put {weights_url(name)} there (TORCH_HOME moves the place), or try untrained encoders with "
+            "--random-init 0",
+        )
+    return path
+
+
+def offline() -> bool:
+    """Whether the user asked that nothing be downloaded."""
+    return any(
+        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def to_input(image: np.ndarray, size: int) -> torch.Tensor:
+    """(H, W, 3) uint8 RGB -> (3, size, size) float32: resized without keeping the aspect, bilinear with antialiasing
+    (Pillow's), then normalised by ImageNet's mean and deviation."""
+    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+    scaled = torch.from_numpy(np.asarray(resized, dtype=np.float32) / 255).permute(2, 0, 1)
+    return (scaled - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)

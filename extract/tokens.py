@@ -1,0 +1,198 @@
+"""Tokens: one vector a WordPiece, the paper's x_i (768 from BERT-Base, frozen)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from ..errors import WeightsError
+from .encoders import Arrays, EncoderSpec, state_sha256
+from .wordpiece import build_tokenizer
+
+BERT_BASE = "bert-base-uncased"
+
+
+class BertTokens:
+    """The last hidden state of a BERT-like model, with [CLS] and [SEP] (word id -1).
+
+    Args:
+        name: a model's name on the Hugging Face hub, or a folder that holds one.
+        random_init: seed of random weights for the named architecture, or None for trained ones.
+        device: where it runs.
+        max_tokens: WordPieces kept, without [CLS] and [SEP].
+        compute_dtype: `float32`, or `bfloat16` for autocast.
+        batch_size: texts a batch; batches are made of texts of similar length.
+        tokenizer_file: with `random_init`, where no tokenizer is found beside the model: a tokenizer built before.
+
+    Raises:
+        WeightsError: the model or its tokenizer cannot be had, or the file lacks weights.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        random_init: int | None,
+        device: torch.device,
+        max_tokens: int = 100,
+        compute_dtype: str = "float32",
+        batch_size: int = 32,
+        tokenizer_file: Path | None = None,
+    ) -> None:
+        self._tokenizer = _load_tokenizer(name, tokenizer_file if random_init is not None else None)
+        model, weights = _load_model(name, random_init, len(self._tokenizer))
+        self._model = model.to(device)
+        self._device = device
+        self._autocast = compute_dtype == "bfloat16"
+        self.batch_size = batch_size
+        special = self._tokenizer.num_special_tokens_to_add(pair=False)
+        self._max_length = min(max_tokens + special, int(model.config.max_position_embeddings))
+        self.spec = EncoderSpec(
+            kind="tokens",
+            name=Path(name).name if Path(name).is_dir() else name,
+            weights=weights,
+            preprocessing={
+                "tokenizer_sha256": hashlib.sha256(self._tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+                "max_tokens": self._max_length - special,
+                "layer": "last",
+                "compute_dtype": compute_dtype,
+            },
+            dims={"feature": int(model.config.hidden_size)},
+        )
+
+    @torch.inference_mode()
+    def encode(self, texts: list[str]) -> list[Arrays]:
+        """Texts -> `tokens (n, D)`, `token_ids (n,)`, `word_ids (n,)` each, with [CLS] and [SEP]."""
+        encoded = self._tokenizer(texts, truncation=True, max_length=self._max_length, return_attention_mask=False)
+        ids: list[list[int]] = encoded["input_ids"]
+        by_length = sorted(range(len(texts)), key=lambda i: len(ids[i]))
+        vectors: dict[int, np.ndarray] = {}
+        for start in range(0, len(texts), self.batch_size):
+            members = by_length[start : start + self.batch_size]
+            for i, hidden in zip(members, self._forward([ids[i] for i in members]), strict=True):
+                vectors[i] = hidden
+        return [
+            {
+                "tokens": vectors[i],
+                "token_ids": np.array(ids[i], np.int32),
+                "word_ids": np.array([-1 if word is None else word for word in encoded.word_ids(i)], np.int32),
+            }
+            for i in range(len(texts))
+        ]
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text that `word_ids` count: pieces of the text as it was written."""
+        encoded = self._tokenizer(text, truncation=True, max_length=self._max_length)
+        count = 1 + max((word for word in encoded.word_ids(0) if word is not None), default=-1)
+        spans = [encoded.word_to_chars(0, word) for word in range(count)]
+        return [text[span.start : span.end] if span is not None else "" for span in spans]
+
+    def _forward(self, ids: list[list[int]]) -> list[np.ndarray]:
+        longest = max(map(len, ids))
+        batch = torch.full((len(ids), longest), self._tokenizer.pad_token_id or 0)
+        mask = torch.zeros((len(ids), longest), dtype=torch.long)
+        for row, sequence in enumerate(ids):
+            batch[row, : len(sequence)] = torch.tensor(sequence)
+            mask[row, : len(sequence)] = 1
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            hidden = self._model(input_ids=batch.to(self._device), attention_mask=mask.to(self._device))[0]
+        hidden = hidden.float().cpu().numpy()
+        return [hidden[row, : len(sequence)] for row, sequence in enumerate(ids)]
+
+
+def has_tokenizer(name: str) -> bool:
+    """Whether a tokenizer for this model is in its folder or in the hub's cache (nothing is downloaded)."""
+    if Path(name).is_dir():
+        return any((Path(name) / file).exists() for file in ("tokenizer.json", "vocab.txt"))
+    try:
+        transformers.AutoTokenizer.from_pretrained(name, local_files_only=True)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _load_tokenizer(name: str, built: Path | None) -> Any:
+    if built is not None:
+        return build_tokenizer(built)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise _not_had(name, "tokenizer", error) from error
+    if not tokenizer.is_fast:
+        raise WeightsError(
+            f"the tokenizer of {name} cannot say which words its tokens belong to",
+            expected="a fast tokenizer (tokenizer.json, or vocab.txt of a BERT)",
+            next_step="choose another --text-encoder, or convert its tokenizer to tokenizer.json",
+        )
+    return tokenizer
+
+
+def _load_model(name: str, random_init: int | None, vocabulary: int) -> tuple[Any, dict[str, Any]]:
+    if random_init is not None:
+        config = _config(name)
+        config.vocab_size = max(vocabulary, 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_init)
+            model = transformers.AutoModel.from_config(config)
+        model.eval().requires_grad_(False)
+        return model, {"random_init": random_init, "sha256": _sha256(model)}
+    try:
+        with _quiet_loading():
+            model, loading = transformers.AutoModel.from_pretrained(name, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _not_had(name, "model", error) from error
+    missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise WeightsError(
+            f"the weights of {name} lack {len(missing)} tensors of its architecture",
+            expected=", ".join(missing[:3]),
+            next_step="choose a model whose file holds the whole encoder",
+        )
+    model.float().eval().requires_grad_(False)
+    return model, {"file": name, "sha256": _sha256(model)}
+
+
+def _config(name: str) -> Any:
+    """The named architecture; that of BERT-Base is known without any file."""
+    try:
+        return transformers.AutoConfig.from_pretrained(name, local_files_only=True)
+    except (OSError, ValueError) as error:
+        if name == BERT_BASE:
+            return transformers.BertConfig()
+        raise WeightsError(
+            f"--random-init needs to know the architecture of {name}",
+            expected="a folder with config.json, or the name bert-base-uncased",
+            next_step=f"name a folder that holds the model's config.json, or use --text-encoder {BERT_BASE}",
+        ) from error
+
+
+def _sha256(model: Any) -> str:
+    if getattr(model, "pooler", None) is not None:  # not used, and random where the file has none
+        model.pooler = None
+    return state_sha256(model)
+
+
+class _quiet_loading:  # noqa: N801
+    """Keeps the library's loading report off the terminal; what is missing is checked and told by us."""
+
+    def __enter__(self) -> None:
+        self._level = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+
+    def __exit__(self, *exc: object) -> None:
+        transformers.logging.set_verbosity(self._level)
+        transformers.logging.enable_progress_bar()
+
+
+def _not_had(name: str, part: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"the {part} of {name} cannot be loaded: {str(error).strip().splitlines()[0]}",
+        expected="a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
+        next_step="`itin weights` says where it is looked for; --random-init 0 tries untrained encoders",
+    )
