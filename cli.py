@@ -1,0 +1,62 @@
+"""The command line, `itin COMMAND`: each command is loaded when asked for, our errors become one clear message."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .errors import ItinError, TransientError
+
+COMMANDS = {
+    "demo": "demo",
+    "extract": "extract",
+    "weights": "weights",
+    "train": "train",
+    "evaluate": "evaluate",
+    "predict": "predict",
+}
+"""Command -> module in `itin.commands`, in the order in which a newcomer meets them."""
+
+COME_AGAIN = 75
+"""Exit code for work that is left over and will go on when the same command is run again (EX_TEMPFAIL)."""
+
+
+class Commands(click.Group):
+    """A group whose commands live in modules of their own; importing them must not import torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f".commands.{COMMANDS[cmd_name]}", __package__)
+        command: click.Command = module.command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; an error that a user can mend is shown without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except TransientError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(COME_AGAIN)
+        except ItinError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="itin")
+def main() -> None:
+    """Image-text sentiment analysis: extract features once, then train in seconds.
+
+    New here? `itin demo` shows the whole way on a small data set that it draws itself. With MVSA at hand:
+
+    \b
+      itin extract --dataset mvsa-single --root MVSA_Single
+      itin train --m 2 --lam 0.2
+    """

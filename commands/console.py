@@ -1,0 +1,82 @@
+"""What the commands show: one console, a progress display for people and one for log files, tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+console = Console(highlight=False, soft_wrap=True)
+
+UNTRAINED = (
+    "Features come from untrained encoders (random weights): figures made from them say nothing about sentiment."
+)
+"""The note that every table made from random weights carries."""
+
+LOG_SECONDS = 30
+"""Seconds between two progress lines in a log file."""
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f}/s" if speed else "", style="progress.data.speed")
+
+
+class Bars:
+    """Progress of an extraction: bars with rate and time left on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:>8}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, tuple[Task, int]] = {}
+        self._spoke = time.monotonic()
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def start(self, kind: str, total: int, done: int) -> None:
+        """A kind of work begins; what is there already does not count for the rate."""
+        number = self._bars.add_task(kind, total=total - done)
+        self._tasks[kind] = (self._bars.tasks[number], done)
+
+    def advance(self, kind: str, count: int) -> None:
+        """So many more are done."""
+        task, _ = self._tasks[kind]
+        self._bars.advance(task.id, count)
+        now = time.monotonic()
+        if not console.is_terminal and now - self._spoke >= LOG_SECONDS:
+            self._spoke = now
+            console.print(", ".join(self._line(kind) for kind in self._tasks if kind != "scan"))
+
+    def _line(self, kind: str) -> str:
+        task, done = self._tasks[kind]
+        return f"{kind} {done + int(task.completed)}/{done + int(task.total or 0)}"
+
+
+def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
+    """A plain table; columns named in `right` are aligned to the right."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    return table

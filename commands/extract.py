@@ -1,0 +1,133 @@
+"""`itin extract`: stage one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..cache.schema import FLOATS, KINDS
+from ..extract.config import EncoderConfig, ExtractConfig
+from .options import field_option, usage_errors
+
+if TYPE_CHECKING:
+    from ..extract.run import Summary
+
+DATASETS = ("mvsa-single", "mvsa-multiple", "folder")
+SHOWN = 10
+"""Quarantined samples that the summary names one by one."""
+
+
+@click.command("extract", short_help="Encode a data set's images and texts into the feature cache.")
+@click.option("--dataset", type=click.Choice(DATASETS), required=True, help="Which data set, or `folder` for your own.")
+@field_option(
+    ExtractConfig, "root", "The data set's folder; by default $ITIN_DATA/<dataset>.", type=click.Path(path_type=Path)
+)
+@field_option(
+    ExtractConfig,
+    "table",
+    "For `folder`: its CSV, TSV or JSONL table, if it holds several.",
+    type=click.Path(path_type=Path),
+)
+@click.option(
+    "--columns", default="", metavar="id=ID,text=TWEET,...", help="For `folder`: columns that have other names."
+)
+@field_option(ExtractConfig, "name", "For `folder`: its name in the cache; by default the folder's with a short hash.")
+@field_option(ExtractConfig, "allow_outside", "For `folder`: accept images outside of the root.")
+@field_option(EncoderConfig, "regions", "Region encoder: vg-frcnn, grid or grid-resnet18.")
+@field_option(EncoderConfig, "text_encoder", "BERT-like model by name, or a folder that holds one.")
+@field_option(EncoderConfig, "context_encoder", "Context encoder.")
+@field_option(
+    EncoderConfig, "detector_weights", "Checkpoint of vg-frcnn; by default the place that `itin weights` names."
+)
+@field_option(
+    EncoderConfig, "detector_selection", "How vg-frcnn chooses its boxes.", type=click.Choice(("original", "hf"))
+)
+@field_option(
+    EncoderConfig, "random_init", "Use untrained encoders with random weights of this seed.", type=int, metavar="SEED"
+)
+@field_option(EncoderConfig, "max_regions", "Regions kept for each image, by score.")
+@field_option(EncoderConfig, "max_tokens", "WordPieces kept for each text.")
+@field_option(EncoderConfig, "store_dtype", "Dtype of the stored features.", type=click.Choice(FLOATS))
+@field_option(
+    EncoderConfig, "compute_dtype", "Dtype of the encoders' arithmetic.", type=click.Choice(("float32", "bfloat16"))
+)
+@click.option("--only", default=",".join(KINDS), show_default=True, help="Kinds of feature to extract.")
+@field_option(ExtractConfig, "limit", "Extract only the first so many samples.", type=int)
+@field_option(ExtractConfig, "retry_quarantined", "Try samples again that are in quarantine.")
+@field_option(
+    ExtractConfig,
+    "cache",
+    "Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
+    type=click.Path(path_type=Path),
+)
+@field_option(ExtractConfig, "shard_size", "Samples a shard; a kill loses at most one shard of work.")
+@field_option(ExtractConfig, "batch_size", "Images a batch; by default what suits each encoder.", type=int)
+@field_option(ExtractConfig, "workers", "Threads that decode images; by default one a core.", type=int)
+@field_option(ExtractConfig, "device", "auto, cpu, cuda, cuda:1 or mps.")
+def command(**options: Any) -> None:
+    """Encode a data set's images and texts once, into the feature cache.
+
+    Run it again after an interruption, with more data or with another encoder: only what is missing is computed.
+    """
+    from ..extract.run import extract
+    from .console import Bars
+
+    with usage_errors():
+        config = config_from(options)
+    try:
+        with Bars() as bars, usage_errors():
+            summary = extract(config, bars)
+    except KeyboardInterrupt:
+        click.echo("\nStopped. What was committed is kept: run the same command to go on.", err=True)
+        raise click.exceptions.Exit(130) from None
+    show(summary)
+    if summary.unread:
+        from ..cli import COME_AGAIN
+
+        click.echo(f"{summary.unread} could not be read this time: run the same command again.", err=True)
+        raise click.exceptions.Exit(COME_AGAIN)
+
+
+def config_from(options: dict[str, Any]) -> ExtractConfig:
+    """The command's options as a configuration."""
+    names = EncoderConfig.__dataclass_fields__
+    encoders = EncoderConfig(**{name: options.pop(name) for name in names})
+    pairs = [pair.partition("=") for pair in options.pop("columns").split(",") if pair]
+    if any(not sign or not name for name, sign, _ in pairs):
+        raise ValueError("--columns takes pairs such as id=ID,text=TWEET")
+    columns = {name.strip(): column.strip() for name, _, column in pairs}
+    only = tuple(kind.strip() for kind in options.pop("only").split(",") if kind.strip())
+    return ExtractConfig(**options, columns=columns, only=only, encoders=encoders)
+
+
+def show(summary: Summary) -> None:
+    """Prints what an extraction did."""
+    from .console import UNTRAINED, console, grid
+
+    dataset, samples = summary.dataset, summary.scan.samples
+    labels = Counter(sample.label or "unlabelled" for sample in samples)
+    counted = ", ".join(f"{count} {label}" for label, count in labels.most_common())
+    console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {dataset.root}", markup=False)
+    for reason, count in dataset.dropped.items():
+        console.print(f"  {count} left out by the label rule: {reason}", markup=False)
+    rows = [
+        (store.kind, store.encoder, store.made, store.reused, len(store.quarantined), store.path.name)
+        for store in summary.stores
+    ]
+    right = ("made", "there before", "quarantined")
+    console.print(grid(("kind", "encoder", *right, "store"), rows, right=right))
+    reasons = {row.id: row.reason for row in summary.rejected}
+    for store in summary.stores:
+        reasons.update({sample: f"{store.kind}: {reason}" for sample, reason in store.quarantined.items()})
+    if reasons:
+        console.print(f"{len(reasons)} pairs in quarantine:")
+        for sample, reason in list(reasons.items())[:SHOWN]:
+            console.print(f"  {sample}: {reason}", markup=False)
+        if len(reasons) > SHOWN:
+            console.print(f"  ... and {len(reasons) - SHOWN} more in {summary.folder}", markup=False)
+    if any(store.untrained for store in summary.stores):
+        console.print(UNTRAINED, style="yellow")
+    console.print(f"Done in {summary.seconds:.1f} s: {summary.folder}", markup=False)

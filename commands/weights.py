@@ -1,0 +1,27 @@
+"""`itin weights`: what each encoder needs, where it is looked for, and what is there."""
+
+from __future__ import annotations
+
+import click
+
+from ..extract.config import EncoderConfig
+from .options import field_option
+
+
+@click.command("weights", short_help="List the encoders' weights: needed, found, how to get them.")
+@field_option(EncoderConfig, "detector_weights", "Checkpoint of vg-frcnn to look at.", type=click.Path())
+@field_option(EncoderConfig, "text_encoder", "BERT-like model by name, or a folder that holds one.")
+def command(detector_weights: str | None, text_encoder: str) -> None:
+    """List what each encoder needs, where it looks, what it found with its SHA-256, and how to get it.
+
+    Nothing is downloaded. HF_HOME, TORCH_HOME, ITIN_WEIGHTS and HF_HUB_OFFLINE are honoured.
+    """
+    from ..extract.weights import needed
+    from .console import console
+
+    for row in needed(detector_weights, text_encoder):
+        found = f"{row.found}\n  sha256    {row.sha256()}" if row.found else "nothing"
+        console.print(f"{row.encoder}: {row.needs}", style="bold", markup=False)
+        console.print(f"  looked in {row.looked_in}\n  found     {found}", markup=False)
+        if row.found is None:
+            console.print(f"  get it    {row.how}", markup=False)
