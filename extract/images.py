@@ -1,0 +1,186 @@
+"""Bytes on disk -> checked RGB array: all that is distrusted about images."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from .files import BadFile, read_bytes
+
+MAX_PIXELS = 89_478_485
+"""Width times height above which an image is refused: Pillow's own default, a quarter of a gigabyte as RGB."""
+
+MAX_BYTES = 512 * 2**20
+"""Size of an image file above which it is not read."""
+
+
+class BadImage(BadFile):
+    """An image that can never be used as it is; `reason` says why in one line."""
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    def getexif(self) -> Image.Exif:
+        # Only the resolution would be taken from it on opening, and damaged EXIF data would make Pillow warn.
+        return Image.Exif()
+
+
+def image_bytes(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        BadImage: missing, not a regular file, or larger than `MAX_BYTES`.
+        TransientError: an I/O error that outlasted the retries, or access was denied.
+    """
+    try:
+        return read_bytes(path, MAX_BYTES)
+    except BadFile as error:
+        raise BadImage(f"image file {error.reason}", missing=error.missing) from error
+
+
+def image_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height in pixels by the header alone; nothing is decoded.
+
+    Args:
+        data: a whole image file.
+        max_pixels: width times height allowed.
+
+    Raises:
+        BadImage: empty, of no known format, a broken header, a side of zero pixels, or more than `max_pixels`.
+    """
+    return _open(data, max_pixels).size
+
+
+def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode an image to RGB.
+
+    JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their first bytes whatever the file's name; of several frames or
+    pages the first. Transparent pixels are laid over white, 16-bit greyscale keeps its high byte, all other colour
+    spaces are converted as Pillow does. EXIF orientation is not applied, as in the ports of the Visual Genome detector
+    (a TIFF's own orientation tag is). No state that others share is changed, so any number of threads may call this.
+
+    Args:
+        source: path of the image file, or its bytes.
+        max_pixels: width times height allowed; judged by the header, before anything is decoded.
+
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous and writable.
+
+    Raises:
+        BadImage: the file is missing, empty, truncated, damaged, absurdly large or no image.
+        TransientError: an I/O error that outlasted the retries, or access was denied.
+    """
+    data = source if isinstance(source, bytes) else image_bytes(Path(source))
+    image = _open(data, max_pixels)
+    try:
+        image.load()
+        pixels = np.array(_to_rgb(image))
+    except (MemoryError, BadImage):
+        raise
+    except Exception as error:
+        raise BadImage(f"{image.format} image cannot be decoded: {_line(error)}") from error
+    return pixels
+
+
+def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """Read the header. Goes past `Image.open`, whose limit and warnings are global to the process."""
+    if not data:
+        raise BadImage("image file is empty")
+    opener = _opener(data)
+    if opener is None:
+        raise BadImage("not a JPEG, PNG, WebP, GIF, BMP or TIFF image")
+    try:
+        _check_size(_claimed_size(opener, data), max_pixels)
+        image = opener(io.BytesIO(data))
+    except (MemoryError, BadImage):
+        raise
+    except Exception as error:  # damaged data make the parsers raise almost anything
+        raise BadImage(f"{opener.format} header is damaged: {_line(error)}") from error
+    _check_size(image.size, max_pixels)
+    return image
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise BadImage(f"absurdly large: {size[0]} x {size[1]} pixels, at most {max_pixels} in all are decoded")
+
+
+def _opener(data: bytes) -> type[ImageFile.ImageFile] | None:
+    if data.startswith(b"\xff\xd8\xff"):
+        return _Jpeg
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImagePlugin.PngImageFile
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return GifImagePlugin.GifImageFile
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return WebPImagePlugin.WebPImageFile
+    if data.startswith(b"BM"):
+        return BmpImagePlugin.BmpImageFile
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return TiffImagePlugin.TiffImageFile
+    return None
+
+
+def _claimed_size(opener: type[ImageFile.ImageFile], data: bytes) -> tuple[int, int]:
+    """The size of formats for which Pillow would allocate, or warn, on opening already; (0, 0) of the others."""
+    if opener is GifImagePlugin.GifImageFile:
+        return _gif_size(data)
+    if opener is WebPImagePlugin.WebPImageFile:
+        return _webp_size(data)
+    return 0, 0
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    """The canvas, widened to hold the first frame."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while data[at] != 0x2C:  # image descriptor
+        if data[at] == 0x21:  # extension: label, sub-blocks, zero
+            at += 2
+            while data[at]:
+                at += data[at] + 1
+        at += 1
+    x, y, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    return max(width, x + frame_width), max(height, y + frame_height)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """The canvas; see https://developers.google.com/speed/webp/docs/riff_container."""
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise BadImage("pixels are floating-point numbers of unknown range")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise BadImage("pixels are 32-bit numbers of unknown range")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
+    return image.convert("RGB")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,40 @@
+"""Data for tests: the real data beside the repository, where it is, and small data drawn on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+LABELS = ("positive", "neutral", "negative")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    path = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("needs the real data in ../shared/data")
+    return path
+
+
+def draw(root: Path, pairs: int, annotators: int = 1) -> Path:
+    """Draw a data set in MVSA's layout: ids 1, 2, ...; labels in turn positive, neutral, negative."""
+    (root / "data").mkdir(parents=True)
+    lines = ["\t".join(["ID"] + ["text,image"] * annotators)]
+    for id in range(1, pairs + 1):
+        label = LABELS[(id - 1) % 3]
+        image = Image.new("RGB", (40 + id % 7, 30 + id % 5), (id * 37 % 256, id * 91 % 256, id * 53 % 256))
+        ImageDraw.Draw(image).rectangle((id % 20, 5, id % 20 + 10, 20), fill=(255, 255 - id % 256, 0))
+        image.save(root / "data" / f"{id}.jpg")
+        (root / "data" / f"{id}.txt").write_bytes(f"RT @a: a {label} day, number {id} …\n".encode("gb18030"))
+        lines.append("\t".join([str(id)] + [f"{label},{label}"] * annotators))
+    (root / "labelResultAll.txt").write_bytes(("\r\n".join(lines) + "\r\n").encode())
+    return root
+
+
+@pytest.fixture
+def draw_mvsa() -> Callable[..., Path]:
+    """The function `draw_mvsa(root, pairs, annotators=1)`, which returns the root."""
+    return draw
