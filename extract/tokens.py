@@ -6,15 +6,18 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import torch
 import transformers
 
 from ..errors import WeightsError
 from .encoders import Arrays, EncoderSpec, state_sha256
+from .resnet import offline
 from .wordpiece import build_tokenizer
 
 BERT_BASE = "bert-base-uncased"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 
 class BertTokens:
@@ -44,8 +47,12 @@ class BertTokens:
         batch_size: int = 32,
         tokenizer_file: Path | None = None,
     ) -> None:
+        config = None if random_init is None else _config(name)
         self._tokenizer = _load_tokenizer(name, tokenizer_file if random_init is not None else None)
-        model, weights = _load_model(name, random_init, len(self._tokenizer))
+        if config is None:
+            model, weights = _trained(name)
+        else:
+            model, weights = _untrained(config, random_init, len(self._tokenizer))
         self._model = model.to(device)
         self._device = device
         self._autocast = compute_dtype == "bfloat16"
@@ -108,21 +115,19 @@ class BertTokens:
 def has_tokenizer(name: str) -> bool:
     """Whether a tokenizer for this model is in its folder or in the hub's cache (nothing is downloaded)."""
     if Path(name).is_dir():
-        return any((Path(name) / file).exists() for file in ("tokenizer.json", "vocab.txt"))
-    try:
-        transformers.AutoTokenizer.from_pretrained(name, local_files_only=True)
-    except (OSError, ValueError):
-        return False
-    return True
+        return any((Path(name) / file).exists() for file in TOKENIZER_FILES)
+    return any(isinstance(huggingface_hub.try_to_load_from_cache(name, file), str) for file in TOKENIZER_FILES)
 
 
 def _load_tokenizer(name: str, built: Path | None) -> Any:
     if built is not None:
         return build_tokenizer(built)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, use_fast=True)
+        tokenizer = _pretrained(transformers.AutoTokenizer, name, use_fast=True)
     except (OSError, ValueError) as error:
         raise _not_had(name, "tokenizer", error) from error
+    if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):  # made up from config.json alone
+        raise _not_had(name, "tokenizer", ValueError(f"no vocabulary among its files ({', '.join(TOKENIZER_FILES)})"))
     if not tokenizer.is_fast:
         raise WeightsError(
             f"the tokenizer of {name} cannot say which words its tokens belong to",
@@ -132,18 +137,29 @@ def _load_tokenizer(name: str, built: Path | None) -> Any:
     return tokenizer
 
 
-def _load_model(name: str, random_init: int | None, vocabulary: int) -> tuple[Any, dict[str, Any]]:
-    if random_init is not None:
-        config = _config(name)
-        config.vocab_size = max(vocabulary, 1)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(random_init)
-            model = transformers.AutoModel.from_config(config)
-        model.eval().requires_grad_(False)
-        return model, {"random_init": random_init, "sha256": _sha256(model)}
+def _pretrained(loader: Any, name: str, **options: Any) -> Any:
+    """What is here already is taken without asking the hub; a network is only needed for what is missing."""
+    try:
+        return loader.from_pretrained(name, local_files_only=True, **options)
+    except (OSError, ValueError):
+        if Path(name).is_dir() or offline():
+            raise
+    return loader.from_pretrained(name, **options)
+
+
+def _untrained(config: Any, seed: int | None, vocabulary: int) -> tuple[Any, dict[str, Any]]:
+    config.vocab_size = vocabulary
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        model = transformers.AutoModel.from_config(config)
+    model.eval().requires_grad_(False)
+    return model, {"random_init": seed, "sha256": _sha256(model)}
+
+
+def _trained(name: str) -> tuple[Any, dict[str, Any]]:
     try:
         with _quiet_loading():
-            model, loading = transformers.AutoModel.from_pretrained(name, output_loading_info=True)
+            model, loading = _pretrained(transformers.AutoModel, name, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise _not_had(name, "model", error) from error
     missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))

@@ -15,17 +15,33 @@ VOCABULARY = 8000
 
 
 def train_wordpiece(texts: Iterable[str]) -> bytes:
-    """Trains an uncased WordPiece tokenizer like BERT's, of at most 8000 entries; returns its `tokenizer.json`."""
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """Trains an uncased WordPiece tokenizer like BERT's, of at most 8000 entries; returns its `tokenizer.json`.
+
+    Equal texts give equal bytes. The trainer alone would number the pieces of one letter (`##a`) in an order that
+    changes from call to call, and break ties by it; so they are handed to it beforehand.
+    """
+    texts = list(texts)
+    trained = _tokenizer(models.WordPiece(unk_token="[UNK]"))
+    letters = {letter for text in texts for letter in trained.normalizer.normalize_str(text) if not letter.isspace()}
     trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCABULARY, min_frequency=2, special_tokens=SPECIAL, show_progress=False
+        vocab_size=VOCABULARY,
+        min_frequency=2,
+        special_tokens=SPECIAL + sorted(f"##{letter}" for letter in letters),
+        show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    trained.train_from_iterator(texts, trainer)
+    tokenizer = _tokenizer(models.WordPiece(trained.get_vocab(), unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.add_special_tokens(SPECIAL)
     ids = {token: position for position, token in enumerate(SPECIAL)}
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
     return bytes(tokenizer.to_str(pretty=False), "utf-8")
+
+
+def _tokenizer(model: models.WordPiece) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
 
 
 def build_tokenizer(path: Path) -> Any:

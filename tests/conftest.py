@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's library is imported: tests never ask the network
 
 LABELS = ("positive", "neutral", "negative")
 

@@ -1,0 +1,269 @@
+"""The encoders against what torchvision and transformers compute when they are called by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+import transformers
+from PIL import Image
+from torchvision.transforms import v2
+
+from itin.errors import WeightsError
+from itin.extract import build, resnet, weights
+from itin.extract.config import EncoderConfig
+from itin.extract.context import ResNetContext
+from itin.extract.grid import GridRegions, cell_boxes
+from itin.extract.tokens import BertTokens
+from itin.extract.wordpiece import build_tokenizer, train_wordpiece
+
+CPU = torch.device("cpu")
+TEXTS = ["The happy dog runs", "A sad, sad cat!", "dogs and cats and dogs", "ruining"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("ITIN_WEIGHTS", str(tmp_path / "weights"))
+    torch.hub.set_dir(str(tmp_path / "torch" / "hub"))
+
+
+def picture(width: int = 90, height: int = 50, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def by_torchvision(image: np.ndarray, size: int) -> torch.Tensor:
+    steps = v2.Compose(
+        [
+            v2.Resize((size, size), antialias=True),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+    result: torch.Tensor = steps(Image.fromarray(image))
+    return result[None]
+
+
+def resnet18(seed: int) -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return torchvision.models.resnet18(weights=None).eval()
+
+
+def test_context_is_resnet18_without_its_top() -> None:
+    encoder = ResNetContext("resnet18", random_init=3, device=CPU)
+    images = [picture(90, 50, 1), picture(40, 60, 2)]
+    outputs = encoder.encode([encoder.prepare(image) for image in images])
+    plain = resnet18(3)
+    for image, output in zip(images, outputs, strict=True):
+        trunk = torch.nn.Sequential(*list(plain.children())[:-1])
+        with torch.inference_mode():
+            expected = trunk(by_torchvision(image, 224)).flatten()
+        np.testing.assert_allclose(output["context"], expected, rtol=1e-4, atol=1e-5)
+    assert encoder.spec.dims == {"feature": 512}
+
+
+def test_grid_takes_the_strongest_cells_with_their_boxes() -> None:
+    encoder = GridRegions("grid-resnet18", random_init=3, device=CPU, max_regions=5)
+    image = picture(90, 50, 1)
+    (output,) = encoder.encode([encoder.prepare(image)])
+    plain = torch.nn.Sequential(*list(resnet18(3).children())[:-2])
+    with torch.inference_mode():
+        cells = plain(by_torchvision(image, 224))[0].flatten(1).T.numpy()  # (49, 512)
+    scores = cells.mean(1)
+    order = np.argsort(-scores, kind="stable")[:5]
+    np.testing.assert_allclose(output["regions"], cells[order], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(output["scores"], scores[order], rtol=1e-4)
+    for box, cell in zip(output["boxes"], order, strict=True):
+        row, column = divmod(int(cell), 7)
+        expected = [column / 7 * 90, row / 7 * 50, (column + 1) / 7 * 90, (row + 1) / 7 * 50]
+        np.testing.assert_allclose(box, expected, rtol=1e-5, atol=1e-4)
+    assert (output["objects"] == -1).all()
+    assert (output["attributes"] == -1).all()
+
+
+def test_cell_boxes_tile_the_image() -> None:
+    boxes = cell_boxes(2, 3)
+    assert boxes[0].tolist() == [0, 0, pytest.approx(1 / 3), 0.5]
+    assert boxes[5].tolist() == [pytest.approx(2 / 3), 0.5, 1, 1]
+    assert float(((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum()) == pytest.approx(1)
+
+
+def test_grid_is_2048_wide_on_14_by_14_cells() -> None:
+    encoder = GridRegions("grid", random_init=0, device=CPU, max_regions=500)
+    (output,) = encoder.encode([encoder.prepare(picture())])
+    assert encoder.spec.dims == {"feature": 2048, "max_regions": 500}
+    assert output["regions"].shape == (196, 2048)
+    assert (np.diff(output["scores"]) <= 0).all()
+
+
+def test_random_weights_come_from_their_seed_and_leave_torch_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    one, same, other = (ResNetContext("resnet18", random_init=seed, device=CPU).spec for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(1), expected)
+    assert one == same
+    assert one.untrained
+    assert one.weights["sha256"] != other.weights["sha256"]
+
+
+def test_trained_resnet_is_read_from_torch_home() -> None:
+    path = resnet.weights_path("resnet18")
+    path.parent.mkdir(parents=True)
+    model = resnet18(7)
+    torch.save(model.state_dict(), path)
+    encoder = ResNetContext("resnet18", random_init=None, device=CPU)
+    untrained = ResNetContext("resnet18", random_init=7, device=CPU)
+    image = picture()
+    np.testing.assert_array_equal(
+        encoder.encode([encoder.prepare(image)])[0]["context"],
+        untrained.encode([untrained.prepare(image)])[0]["context"],
+    )
+    assert not encoder.spec.untrained
+    assert encoder.spec.weights == {"file": path.name, "sha256": untrained.spec.weights["sha256"]}
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(WeightsError, match="does not hold the weights of resnet18"):
+        ResNetContext("resnet18", random_init=None, device=CPU)
+
+
+def test_missing_resnet_says_where_it_belongs() -> None:
+    with pytest.raises(WeightsError, match=r"cannot be downloaded: offline mode[\s\S]*resnet18-f37072fd\.pth"):
+        ResNetContext("resnet18", random_init=None, device=CPU)
+
+
+def bert_folder(folder: Path, *, trained: bool = True, tokenizer: bool = True) -> Path:
+    """A small BERT in the layout of the hub, with seeded random weights."""
+    folder.mkdir()
+    config = transformers.BertConfig(
+        vocab_size=200, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    config.save_pretrained(folder)
+    if tokenizer:
+        (folder / "tokenizer.json").write_bytes(train_wordpiece(TEXTS * 2))
+        special = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **special})
+        )
+    if trained:
+        torch.manual_seed(0)
+        transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def test_tokens_are_the_last_hidden_state(tmp_path: Path) -> None:
+    folder = bert_folder(tmp_path / "bert")
+    encoder = BertTokens(str(folder), random_init=None, device=CPU, batch_size=2)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    for text, output in zip(TEXTS, encoder.encode(TEXTS), strict=True):
+        inputs = tokenizer(text, return_tensors="pt")
+        with torch.inference_mode():
+            expected = model(**inputs).last_hidden_state[0]
+        np.testing.assert_allclose(output["tokens"], expected, rtol=1e-4, atol=1e-5)
+        assert output["token_ids"].tolist() == inputs["input_ids"][0].tolist()
+        words = [-1 if word is None else word for word in inputs.word_ids(0)]
+        assert output["word_ids"].tolist() == words
+        assert words[0] == words[-1] == -1
+    assert encoder.words("A sad, sad cat!") == ["A", "sad", ",", "sad", "cat", "!"]
+    assert encoder.spec.name == "bert"
+    assert encoder.spec.dims == {"feature": 24}
+
+
+def test_long_texts_keep_their_first_wordpieces(tmp_path: Path) -> None:
+    folder = bert_folder(tmp_path / "bert")
+    text = " ".join(TEXTS * 20)
+    (output,) = BertTokens(str(folder), random_init=None, device=CPU, max_tokens=7).encode([text])
+    whole = BertTokens(str(folder), random_init=None, device=CPU).encode([text])[0]
+    assert len(output["token_ids"]) == 9
+    assert len(whole["token_ids"]) == 102
+    assert output["token_ids"][:8].tolist() == whole["token_ids"][:8].tolist()
+    assert output["word_ids"][-1] == -1
+
+
+def test_a_checkpoint_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
+    folder = bert_folder(tmp_path / "bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    with pytest.raises(WeightsError, match=r"lack 16 tensors[\s\S]*encoder\.layer\.2\."):
+        BertTokens(str(folder), random_init=None, device=CPU)
+
+
+def test_untrained_text_encoder_with_a_vocabulary_of_its_own(tmp_path: Path) -> None:
+    folder = bert_folder(tmp_path / "bert", trained=False, tokenizer=False)
+    config = EncoderConfig(text_encoder=str(folder), random_init=1)
+    assert build.needs_built_tokenizer(config)
+    (tmp_path / "tokenizer.json").write_bytes(train_wordpiece(TEXTS * 2))
+    encoder = build.build_encoder("tokens", config, CPU, tokenizer_file=tmp_path / "tokenizer.json")
+    outputs = encoder.encode(TEXTS)
+    assert [output["word_ids"].max() + 1 for output in outputs] == [4, 6, 5, 1]
+    assert encoder.spec.untrained
+    with pytest.raises(WeightsError, match=r"the tokenizer of .* cannot be loaded: no vocabulary"):
+        BertTokens(str(folder), random_init=None, device=CPU)
+
+
+def test_built_vocabulary_is_a_real_wordpiece(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(train_wordpiece(["running runner runs"] * 5 + ["jumping jumper jumps"] * 5))
+    tokenizer = build_tokenizer(path)
+    assert tokenizer.convert_ids_to_tokens(tokenizer("Running")["input_ids"]) == ["[CLS]", "running", "[SEP]"]
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer("jumpning")["input_ids"])[1:-1]
+    assert len(pieces) > 1
+    assert "".join(piece.removeprefix("##") for piece in pieces) == "jumpning"
+    assert train_wordpiece(TEXTS) == train_wordpiece(TEXTS)
+
+
+def test_random_init_needs_an_architecture() -> None:
+    with pytest.raises(WeightsError, match="needs to know the architecture of no/such-model"):
+        BertTokens("no/such-model", random_init=0, device=CPU, tokenizer_file=None)
+
+
+def test_missing_model_says_where_it_is_looked_for() -> None:
+    with pytest.raises(WeightsError, match=r"the tokenizer of bert-base-uncased cannot be loaded[\s\S]*HF_HOME"):
+        BertTokens("bert-base-uncased", random_init=None, device=CPU)
+
+
+def test_missing_detector_weights_say_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none were found[\s\S]*--detector-weights FILE[\s\S]*--regions grid"):
+        weights.find_detector_weights(None)
+    with pytest.raises(WeightsError, match=r"nowhere\.pth is not a file"):
+        weights.find_detector_weights(str(tmp_path / "nowhere.pth"))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "faster_rcnn_from_caffe_attr.pkl").write_bytes(b"x")
+    assert weights.find_detector_weights(None).name == "faster_rcnn_from_caffe_attr.pkl"
+
+
+def test_weights_are_listed_with_their_digest(tmp_path: Path) -> None:
+    path = resnet.weights_path("resnet18")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"abc")
+    rows = {row.encoder: row for row in weights.needed(text_encoder=str(bert_folder(tmp_path / "bert")))}
+    assert rows["resnet18"].sha256() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert rows["grid"].found is None
+    assert rows["vg-frcnn"].found is None
+    assert rows[str(tmp_path / "bert")].found == tmp_path / "bert" / "model.safetensors"
+
+
+def test_unknown_names_and_devices_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown region encoder 'yolo': choose one of vg-frcnn, grid"):
+        build.build_encoder("regions", EncoderConfig(regions="yolo"), CPU)
+    with pytest.raises(ValueError, match="unknown context encoder 'vgg'"):
+        build.build_encoder("context", EncoderConfig(context_encoder="vgg"), CPU)
+    with pytest.raises(ValueError, match="device 'cuda:77' is not available here"):
+        build.pick_device("cuda:77")
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    image = picture(64, 64)
+    exact, fast = (
+        ResNetContext("resnet18", random_init=0, device=CPU, compute_dtype=dtype) for dtype in ("float32", "bfloat16")
+    )
+    a = exact.encode([exact.prepare(image)])[0]["context"]
+    b = fast.encode([fast.prepare(image)])[0]["context"]
+    assert float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) > 0.999
+    assert exact.spec.preprocessing != fast.spec.preprocessing
