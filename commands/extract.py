@@ -119,12 +119,12 @@ def show(summary: Summary) -> None:
     ]
     right = ("made", "there before", "quarantined")
     console.print(grid(("kind", "encoder", *right, "store"), rows, right=right))
-    reasons = {row.id: row.reason for row in summary.rejected}
+    reasons = [(row.id, row.reason) for row in summary.rejected]
     for store in summary.stores:
-        reasons.update({sample: f"{store.kind}: {reason}" for sample, reason in store.quarantined.items()})
+        reasons += [(sample, f"{store.kind}: {reason}") for sample, reason in store.quarantined.items()]
     if reasons:
-        console.print(f"{len(reasons)} pairs in quarantine:")
-        for sample, reason in list(reasons.items())[:SHOWN]:
+        console.print(f"{len({sample for sample, _ in reasons})} in quarantine:")
+        for sample, reason in reasons[:SHOWN]:
             console.print(f"  {sample}: {reason}", markup=False)
         if len(reasons) > SHOWN:
             console.print(f"  ... and {len(reasons) - SHOWN} more in {summary.folder}", markup=False)
