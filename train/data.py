@@ -1,0 +1,249 @@
+"""Stores -> features resident in memory -> padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..errors import CacheError, DataError
+from ..itin_head.batch import gather, mask_of
+from .config import LABELS
+
+INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
+"""The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
+
+
+class TableLike(Protocol):
+    """What is read of a data set's table, `itin.cache.Table`."""
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """At least `name`."""
+        ...
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Columns `id`, `label` (None where unlabelled), `image_sha256`, `text_sha256`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The labelled samples of a data set, packed, in the dtype of their stores.
+
+    Raises:
+        ValueError: arrays that do not fit together.
+    """
+
+    ids: list[str]
+    """N ids."""
+    labels: np.ndarray
+    """(N,) int64, places in `LABELS`."""
+    regions: np.ndarray
+    """(N, m, region_dim), by descending score; rows from `counts` on hold nothing."""
+    counts: np.ndarray
+    """(N,) int64, how many regions each image has, at most m."""
+    tokens: np.ndarray
+    """(T, token_dim), the words of all samples one after the other."""
+    offsets: np.ndarray
+    """(N + 1,) int64; sample i has the words `tokens[offsets[i]:offsets[i + 1]]`."""
+    context: np.ndarray
+    """(N, context_dim)."""
+    dataset: str = ""
+    """The data set's name."""
+    labelled: int = 0
+    """How many samples of the data set have a label."""
+    missing: dict[str, int] = field(default_factory=dict)
+    """For each kind, how many labelled samples its store does not hold."""
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        for name, shape in (
+            ("labels", (n,)),
+            ("regions", (n, "m", "D")),
+            ("counts", (n,)),
+            ("tokens", (int(self.offsets[-1]) if len(self.offsets) else 0, "E")),
+            ("offsets", (n + 1,)),
+            ("context", (n, "C")),
+        ):
+            got = getattr(self, name).shape
+            if len(got) != len(shape) or any(isinstance(a, int) and a != b for a, b in zip(shape, got, strict=True)):
+                raise ValueError(f"{name}: expected ({', '.join(map(str, shape))}), got {got}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """`region_dim`, `token_dim` and `context_dim`, as far as there are such features."""
+        sizes = {
+            "region_dim": self.regions.shape[2],
+            "token_dim": self.tokens.shape[1],
+            "context_dim": self.context.shape[1],
+        }
+        return {name: size for name, size in sizes.items() if size}
+
+
+def load_features(table: TableLike, stores: Mapping[str, Any], m: int, keep_special: bool = False) -> Features:
+    """Read the labelled samples that all the given stores hold, in the order of the table.
+
+    Args:
+        table: the data set's table.
+        stores: `itin.cache.Store` by kind; `tokens` and `context` always, `regions` unless m is 0. With m = 0 a
+            `regions` store that is given is not read, but still decides which samples there are, so that runs with and
+            without regions are made of the same ones.
+        m: regions of an image to read.
+        keep_special: keep the words with word id -1, [CLS] and [SEP].
+
+    Raises:
+        CacheError: a kind without a store, a store with fewer regions than m, or no labelled sample in all stores.
+        DataError: no sample has a label, or one has an unknown label.
+    """
+    if m < 0:
+        raise ValueError(f"m: expected at least 0, got {m}")
+    name = str(table.dataset.get("name", ""))
+    for kind in INPUT:
+        if kind not in stores and (kind != "regions" or m):
+            raise CacheError(
+                f"no {kind} features of {name or 'this data set'}",
+                expected=f"a store of kind {kind}",
+                found=", ".join(stores) or "none",
+                next_step=f"run `itin extract --only {kind}` with the same --dataset and --cache",
+            )
+    if m and (held := int(stores["regions"].identity["dims"]["max_regions"])) < m:
+        raise CacheError(
+            f"{stores['regions'].path} holds too few regions an image",
+            expected=f"at least m = {m}",
+            found=str(held),
+            next_step=f"train with --m {held}, or run `itin extract --only regions --max-regions {m}`",
+        )
+
+    samples, labels = _labelled(table.samples, name)
+    ids = [str(sample) for sample in samples["id"]]
+    rows = {kind: store.index(ids, [str(digest) for digest in samples[INPUT[kind]]]) for kind, store in stores.items()}
+    held_by_all = np.all([found >= 0 for found in rows.values()], axis=0)
+    missing = {kind: int((found < 0).sum()) for kind, found in rows.items()}
+    if not held_by_all.any():
+        raise CacheError(
+            f"no labelled sample of {name or 'this data set'} has features of every kind",
+            expected="the same samples in all stores",
+            found=f"{len(ids)} labelled samples; without features: "
+            + ", ".join(f"{count} of {kind}" for kind, count in missing.items()),
+            next_step="run the same `itin extract` again: it makes what is missing",
+        )
+    rows = {kind: found[held_by_all] for kind, found in rows.items()}
+    n = int(held_by_all.sum())
+
+    regions, counts = np.zeros((n, 0, 0), np.float16), np.zeros(n, np.int64)
+    if m:
+        regions = stores["regions"].read("regions", rows["regions"], first=m)
+        counts = np.minimum(stores["regions"].read("counts", rows["regions"]).astype(np.int64), m)
+    words = stores["tokens"].read_ragged(rows["tokens"])
+    tokens, offsets = words["tokens"], words["offsets"].astype(np.int64)
+    if not keep_special:
+        tokens, offsets = _keep(tokens, offsets, words["word_ids"] != -1)
+    return Features(
+        ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
+        labels=labels[held_by_all],
+        regions=regions,
+        counts=counts,
+        tokens=tokens,
+        offsets=offsets,
+        context=stores["context"].read("context", rows["context"]),
+        dataset=name,
+        labelled=len(ids),
+        missing=missing,
+    )
+
+
+def _labelled(samples: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """The samples with a label, and the labels' numbers (N,) int64."""
+    has_label = samples["label"].notna() if "label" in samples else pd.Series([], dtype=bool)
+    if not has_label.any():
+        raise DataError(
+            f"no sample of {name or 'this data set'} has a label, so there is nothing to train on",
+            expected=f"labels among {', '.join(LABELS)}",
+            found=f"{len(samples)} samples without a label",
+            next_step="extract a data set with labels",
+        )
+    samples = samples[has_label]
+    numbers = {label: number for number, label in enumerate(LABELS)}
+    if unknown := sorted({str(label) for label in samples["label"]} - set(numbers)):
+        raise DataError(
+            f"unknown labels in {name or 'this data set'}",
+            expected=", ".join(LABELS),
+            found=", ".join(unknown),
+            next_step="mend the labels in the data set's table and run `itin extract` again",
+        )
+    return samples, np.array([numbers[label] for label in samples["label"]], dtype=np.int64)
+
+
+def _keep(tokens: np.ndarray, offsets: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Only the words where `keep` (T,) is True, and the offsets that fit them."""
+    before = np.concatenate([[0], np.cumsum(keep)])
+    return tokens[keep], before[offsets].astype(np.int64)
+
+
+class Batch(NamedTuple):
+    """One padded batch: the head's five inputs and the labels."""
+
+    regions: Tensor | None
+    """(B, m, region_dim), or None when m is 0"""
+    tokens: Tensor
+    """(B, n, token_dim)"""
+    token_mask: Tensor
+    """(B, n) bool"""
+    context: Tensor
+    """(B, context_dim)"""
+    region_mask: Tensor | None
+    """(B, m) bool, or None when m is 0"""
+    labels: Tensor
+    """(B,) int64"""
+
+
+class Resident:
+    """Features on the device, in the dtype of their stores; each batch is one gather an array, converted to float32.
+
+    Args:
+        features: what to hold; on the CPU its arrays are used as they are, without a copy.
+        device: where to.
+        m: how many of the features' regions to use.
+
+    Raises:
+        ValueError: the features have fewer regions than m.
+    """
+
+    def __init__(self, features: Features, device: torch.device, m: int) -> None:
+        if features.regions.shape[1] < m:
+            raise ValueError(f"features: expected at least m = {m} regions an image, got {features.regions.shape[1]}")
+        self.device = device
+        self.m = m
+        self.regions = _tensor(features.regions[:, :m], device)
+        self.counts = _tensor(np.minimum(features.counts, m), device)
+        self.tokens = _tensor(features.tokens, device)
+        self.offsets = _tensor(features.offsets, device)
+        self.context = _tensor(features.context, device)
+        self.labels = _tensor(features.labels, device)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Gather the samples of some rows (B,) int64, in their order."""
+        rows = rows.to(self.device)
+        tokens, token_mask = gather(self.tokens, self.offsets, rows)
+        return Batch(
+            regions=self.regions[rows].float() if self.m else None,
+            tokens=tokens.float(),
+            token_mask=token_mask,
+            context=self.context[rows].float(),
+            region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
+            labels=self.labels[rows],
+        )
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)

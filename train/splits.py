@@ -1,0 +1,195 @@
+"""Training, validation and test part: which sample belongs to which. No torch, and no disk but a split's own table."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+PARTS = ("train", "val", "test")
+
+ALIASES = {
+    **{part: part for part in PARTS},
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "testing": "test",
+}
+"""The names under which tables speak of the parts; upper and lower case alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The rows of each part, ascending; no row in two parts, none of the parts empty."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+    description: dict[str, Any]
+    """How the split came about, for `config.json`."""
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """Return the rows of `train`, `val` or `test`."""
+        if part not in PARTS:
+            raise ValueError(f"part: expected one of {', '.join(PARTS)}, got {part!r}")
+        rows: NDArray[np.int64] = getattr(self, part)
+        return rows
+
+    def pairs(self, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield id and part of each sample that is in a part, in the order of `ids`."""
+        part_of = {int(row): part for part in PARTS for row in self.rows(part)}
+        for row, sample in enumerate(ids):
+            if row in part_of:
+                yield sample, part_of[row]
+
+
+def random_split(ids: Sequence[str], seed: int) -> Split:
+    """Return a random 8:1:1 split.
+
+    It depends on the set of ids and the seed alone: not on the order of the ids, nor on the version of NumPy, whose
+    `RandomState` keeps its stream forever. Validation and test part have a tenth each, rounded down, but at least one.
+
+    Args:
+        ids: the ids of all labelled samples, each once.
+        seed: from 0 to 2**32 - 1.
+
+    Raises:
+        DataError: fewer than three samples.
+    """
+    n = len(ids)
+    if n < len(PARTS):
+        raise DataError(
+            "too few samples to split into training, validation and test part",
+            expected="at least 3 labelled samples",
+            found=str(n),
+            next_step="extract more samples",
+        )
+    by_id = np.array(sorted(range(n), key=lambda row: ids[row]), dtype=np.int64)
+    order = by_id[np.random.RandomState(seed).permutation(n)]
+    tenth = max(1, n // 10)
+    test, val, train = np.split(order, [tenth, 2 * tenth])
+    description = {"kind": "random", "ratio": "8:1:1", "seed": seed}
+    return Split(np.sort(train), np.sort(val), np.sort(test), _with_sizes(description, train, val, test))
+
+
+def split_from_parts(ids: Sequence[str], part_of: Mapping[str, str], description: Mapping[str, Any]) -> Split:
+    """Return the split that a mapping from id to part gives; samples without a part stay out.
+
+    Raises:
+        DataError: a part without a sample.
+    """
+    rows: dict[str, list[int]] = {part: [] for part in PARTS}
+    for row, sample in enumerate(ids):
+        if sample in part_of:
+            rows[part_of[sample]].append(row)
+    for part, members in rows.items():
+        if not members:
+            raise DataError(
+                f"the split leaves the {part} part empty",
+                expected="samples of the data set in each of " + ", ".join(PARTS),
+                found=", ".join(f"{len(members)} in {part}" for part, members in rows.items()),
+                next_step="check that the split belongs to this data set and that its samples are extracted",
+            )
+    train, val, test = (np.array(rows[part], dtype=np.int64) for part in PARTS)
+    outside = {
+        "not_in_split": len(ids) - len(train) - len(val) - len(test),
+        "not_in_features": len(set(part_of) - set(ids)),
+    }
+    return Split(train, val, test, _with_sizes({**description, **outside}, train, val, test))
+
+
+def split_from_file(path: Path, ids: Sequence[str]) -> Split:
+    """Return the split that a table gives.
+
+    Args:
+        path: `.csv`, `.tsv` (or `.txt`, tabs) or `.jsonl`, with the columns `id` and `part` (or `split`); `ALIASES`
+            lists the parts' names. Further columns are left alone.
+        ids: the ids of all labelled samples. Samples that the table does not name stay out; the description counts
+            them, and the ids of the table that are not among the samples.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, names an unknown part or puts an id into two parts.
+    """
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"cannot read the split {path}: {error}", next_step="give --split a UTF-8 table of id and part"
+        ) from error
+    part_of: dict[str, str] = {}
+    for line, sample, name in _records(path, text):
+        part = ALIASES.get(name.strip().lower())
+        if part is None:
+            raise DataError(
+                f"{path}, line {line}: unknown part",
+                expected=", ".join(ALIASES),
+                found=repr(name),
+                next_step="mend the table",
+            )
+        if part_of.setdefault(sample, part) != part:
+            raise DataError(
+                f"{path}, line {line}: id {sample!r} stands in two parts",
+                expected="each id in one part",
+                found=f"{part_of[sample]} and {part}",
+                next_step="mend the table",
+            )
+    digest = hashlib.sha256(data).hexdigest()
+    return split_from_parts(ids, part_of, {"kind": "file", "file": str(path.resolve()), "sha256": digest})
+
+
+def _records(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield line number, id and the part's name as written."""
+    rows: Iterable[Mapping[str, Any]]
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        rows = _json_lines(path, text)
+    elif suffix in (".csv", ".tsv", ".txt"):
+        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="," if suffix == ".csv" else "\t", strict=True)
+    else:
+        raise DataError(
+            f"the split {path} is no table that can be read",
+            expected="a file ending in .csv, .tsv, .txt or .jsonl",
+            found=suffix or "no ending",
+        )
+    try:
+        for number, row in enumerate(rows, start=1 if suffix == ".jsonl" else 2):
+            column = "part" if "part" in row else "split"
+            if row.get("id") is None or row.get(column) is None:
+                raise DataError(
+                    f"{path}, line {number}: no id or no part",
+                    expected="the columns id and part (or split)",
+                    found=", ".join(map(str, row)) or "no column",
+                    next_step="name the columns so in the table's first line",
+                )
+            yield number, str(row["id"]).strip(), str(row[column])
+    except csv.Error as error:
+        raise DataError(f"cannot read the split {path}: {error}", next_step="mend the table") from error
+
+
+def _json_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: {error}", next_step="mend the table") from error
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{path}, line {number}: not a record", expected="a JSON object a line", found=type(row).__name__
+            )
+        yield row
+
+
+def _with_sizes(description: Mapping[str, Any], *parts: NDArray[np.int64]) -> dict[str, Any]:
+    return {**description, "sizes": {name: len(rows) for name, rows in zip(PARTS, parts, strict=True)}}
