@@ -56,6 +56,18 @@ class Store:
         return "random_init" in self.identity["weights"]
 
     @property
+    def options(self) -> dict[str, Any] | None:
+        """The options that the encoder was made with, or None where the features were not made by an encoder here."""
+        options: dict[str, Any] | None = self.manifest["provenance"].get("options")
+        return options
+
+    @property
+    def tokenizer_file(self) -> Path | None:
+        """The tokenizer that was built from the data set's texts for this store, if one was."""
+        built = self.manifest["provenance"].get("built_tokenizer")
+        return self.path.parent / "tokenizer.json" if built else None
+
+    @property
     def feature_dim(self) -> int:
         """The length of one feature vector."""
         return int(self.identity["dims"]["feature"])

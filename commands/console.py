@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -11,12 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-console = Console(highlight=False, soft_wrap=True)
-
-UNTRAINED = (
-    "Features come from untrained encoders (random weights): figures made from them say nothing about sentiment."
-)
-"""The note that every table made from random weights carries."""
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 LOG_SECONDS = 30
 """Seconds between two progress lines in a log file."""
@@ -72,11 +69,32 @@ class Bars:
         return f"{kind} {done + int(task.completed)}/{done + int(task.total or 0)}"
 
 
+@contextmanager
+def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
+    """A bar of epochs with the newest loss and validation accuracy; the value is to be called after each epoch."""
+    with Progress(
+        TextColumn("   epoch"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[scores]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bars:
+        task = bars.add_task("epoch", total=epochs, scores="")
+
+        def on_epoch(row: dict[str, float]) -> None:
+            scores = f"loss {row['train_loss']:.4f}  validation accuracy {row['val_accuracy']:.4f}"
+            bars.update(task, advance=1, scores=scores)
+
+        yield on_epoch
+
+
 def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
     """A plain table; columns named in `right` are aligned to the right."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=True, overflow="ignore")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     return table

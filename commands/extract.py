@@ -105,7 +105,8 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
 
 def show(summary: Summary) -> None:
     """Prints what an extraction did."""
-    from .console import UNTRAINED, console, grid
+    from ..train.runs import UNTRAINED_NOTE
+    from .console import console, grid
 
     dataset, samples = summary.dataset, summary.scan.samples
     labels = Counter(sample.label or "unlabelled" for sample in samples)
@@ -129,5 +130,5 @@ def show(summary: Summary) -> None:
         if len(reasons) > SHOWN:
             console.print(f"  ... and {len(reasons) - SHOWN} more in {summary.folder}", markup=False)
     if any(store.untrained for store in summary.stores):
-        console.print(UNTRAINED, style="yellow")
+        console.print(UNTRAINED_NOTE, style="yellow")
     console.print(f"Done in {summary.seconds:.1f} s: {summary.folder}", markup=False)

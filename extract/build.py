@@ -23,22 +23,6 @@ REGIONS = ("vg-frcnn", *GRIDS)
 CONTEXTS = ("resnet18",)
 
 
-def pick_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, else the CPU.
-
-    Raises:
-        ValueError: the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from error
-    return device
-
-
 def needs_built_tokenizer(config: EncoderConfig) -> bool:
     """True when untrained text features are asked for and no tokenizer of the model is at hand."""
     return config.random_init is not None and not has_tokenizer(config.text_encoder)

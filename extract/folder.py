@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..labels import LABELS
 from .files import retrying
-from .samples import LABELS, DataSet, Entry, Source, reject, source_of
+from .samples import DataSet, Entry, Source, reject, source_of
 from .tables import SUFFIXES, Row, read_table
 
 COLUMNS = ("id", "image", "text", "label")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..labels import LABELS
 from .files import BadFile, read_bytes
-from .samples import LABELS, DataSet, Entry, Rejected, Source, reject, source_of
+from .samples import DataSet, Entry, Rejected, Source, reject, source_of
 
 ANNOTATORS = {"mvsa-single": 1, "mvsa-multiple": 3}
 """Columns of labels in each data set's table."""

@@ -16,9 +16,10 @@ import torch
 
 from ..cache import StoreWriter, files, write_table
 from ..cache.table import read_lines
+from ..device import pick_device
 from ..errors import TransientError
 from ..paths import cache_root
-from .build import build_encoder, default_workers, identity_of, needs_built_tokenizer, pick_device
+from .build import build_encoder, default_workers, identity_of, needs_built_tokenizer
 from .config import EncoderConfig, ExtractConfig
 from .encoders import ImageEncoder
 from .files import BadFile

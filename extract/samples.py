@@ -7,9 +7,6 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-LABELS = ("positive", "neutral", "negative")
-"""The classes; a class's index is its position here."""
-
 KINDS = ("mvsa-single", "mvsa-multiple", "folder")
 """Data sets that `open_dataset` knows."""
 

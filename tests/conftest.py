@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in cli.py; before torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's library is imported: tests never ask the network
 
 LABELS = ("positive", "neutral", "negative")

@@ -13,6 +13,7 @@ import transformers
 from PIL import Image
 from torchvision.transforms import v2
 
+from itin.device import pick_device
 from itin.errors import WeightsError
 from itin.extract import build, resnet, weights
 from itin.extract.config import EncoderConfig
@@ -255,7 +256,7 @@ def test_unknown_names_and_devices_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown context encoder 'vgg'"):
         build.build_encoder("context", EncoderConfig(context_encoder="vgg"), CPU)
     with pytest.raises(ValueError, match="device 'cuda:77' is not available here"):
-        build.pick_device("cuda:77")
+        pick_device("cuda:77")
 
 
 def test_bfloat16_stays_near_float32() -> None:

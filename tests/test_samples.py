@@ -13,7 +13,8 @@ import pytest
 
 from itin.errors import DataError, TransientError
 from itin.extract import files
-from itin.extract.samples import KINDS, LABELS, Rejected, open_dataset, reject
+from itin.extract.samples import KINDS, Rejected, open_dataset, reject
+from itin.labels import LABELS
 
 
 def test_label_order_is_the_class_index() -> None:

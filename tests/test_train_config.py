@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from itin.itin_head import HeadConfig
-from itin.train.config import LABELS, TrainConfig
+from itin.train.config import TrainConfig
 
 
 def test_defaults_are_the_papers() -> None:
@@ -20,11 +20,6 @@ def test_defaults_are_the_papers() -> None:
     assert config.batch_for("mvsa-multiple") == 128
     assert TrainConfig(batch_size=7).batch_for("mvsa-multiple") == 7
     assert not config.keep_special
-
-
-def test_labels_are_those_of_stage_one() -> None:
-    samples = pytest.importorskip("itin.extract.samples")
-    assert samples.LABELS == LABELS
 
 
 def test_learning_rate_falls_every_ten_epochs() -> None:

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from ..itin_head.config import ABLATIONS, GATES, HeadConfig
-
-LABELS = ("positive", "neutral", "negative")
-"""The classes; a label's number is its place here."""
+from ..itin_head.config import HeadConfig
+from ..labels import LABELS
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -156,6 +154,3 @@ def _is_int(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-__all__ = ["ABLATIONS", "BATCH_SIZE", "BATCH_SIZES", "GATES", "LABELS", "TrainConfig"]

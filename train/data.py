@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import CacheError, DataError
 from ..itin_head.batch import gather, mask_of
-from .config import LABELS
+from ..labels import LABELS
 
 INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
 """The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""

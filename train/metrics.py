@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from .config import LABELS
+from ..labels import LABELS
 
 
 def majority_class(labels: NDArray[np.int64]) -> int:

@@ -1,0 +1,30 @@
+"""`itin evaluate`: the test figures again, from the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("evaluate", short_help="Repeat a run's test figures from its checkpoint.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--cache", type=click.Path(path_type=Path), help="Cache folder, if the stores have moved since training.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+def command(run: Path, cache: Path | None, device: str) -> None:
+    """Compute RUN's test figures again, from its checkpoint and its stores."""
+    from ..device import pick_device
+    from ..train.data import load_features
+    from ..train.find import stores_of_run
+    from ..train.runs import evaluate, load_run
+    from .options import usage_errors
+    from .train import show_note, show_scores
+
+    opened = load_run(run)
+    with usage_errors():
+        where = pick_device(device)
+    found = stores_of_run(opened, cache)
+    features = load_features(found.table, found.stores, opened.config.regions, opened.config.keep_special)
+    scores = evaluate(opened, features, where)
+    show_scores({"test": scores}, opened.record["split"])
+    show_note(opened.record["untrained_encoders"])

@@ -1,0 +1,99 @@
+"""`itin predict`: a label for raw pairs, and the words that each region was aligned with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import usage_errors
+
+if TYPE_CHECKING:
+    from ..predict import Prediction, Predictor
+
+SHOWN_WORDS = 5
+"""Words that are shown for each region."""
+
+
+@click.command("predict", short_help="Predict for an image with its text, by a run's own encoders.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--image", type=click.Path(path_type=Path), help="An image file.")
+@click.option("--text", help="The text that belongs to it.")
+@click.option("--table", type=click.Path(path_type=Path), help="CSV, TSV or JSONL with id, image and text, instead.")
+@click.option("--out", type=click.Path(path_type=Path), help="With --table: CSV to write; by default printed.")
+@click.option("--allow-outside", is_flag=True, help="With --table: accept images outside of the table's folder.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+def command(
+    run: Path,
+    image: Path | None,
+    text: str | None,
+    table: Path | None,
+    out: Path | None,
+    allow_outside: bool,
+    device: str,
+) -> None:
+    """Run RUN's own encoders and head on raw input: one pair (--image, --text) or a whole file (--table)."""
+    if (table is None) == (image is None or text is None) or (table is not None and (image or text)):
+        raise click.UsageError("give --image FILE and --text TEXT, or --table FILE")
+    from ..device import pick_device
+    from ..predict import Predictor
+    from ..train.runs import load_run
+
+    opened = load_run(run)
+    with usage_errors():
+        where = pick_device(device)
+    predictor = Predictor(opened, where)
+    if table is not None:
+        _table(predictor, table, out, allow_outside)
+    elif image is not None and text is not None:
+        _one(predictor, image, text)
+
+
+def _one(predictor: Predictor, image: Path, text: str) -> None:
+    from ..cache.shard import FeatureError
+    from ..errors import DataError
+    from ..extract.files import BadFile
+    from .train import show_note
+
+    try:
+        prediction = predictor(image, text)
+    except BadFile as error:
+        raise DataError(f"{image}: {error.reason}", next_step="give a JPEG, PNG, WebP, GIF, BMP or TIFF") from error
+    except FeatureError as error:
+        raise DataError(f"no features of this pair: {error}", next_step="give another image or text") from error
+    show(prediction)
+    show_note(predictor.run.record["untrained_encoders"])
+
+
+def show(prediction: Prediction) -> None:
+    """Prints a prediction and what each region was aligned with."""
+    from .console import console, grid
+
+    others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())
+    console.print(f"{prediction.label}  ({others})", markup=False)
+    rows = []
+    for number, region in enumerate(prediction.regions, 1):
+        box = " ".join(f"{value:.0f}" for value in region.box)
+        words = sorted(region.words.items(), key=lambda item: -item[1])[:SHOWN_WORDS]
+        named = "  ".join(f"{_word(prediction, word)} {weight:.2f}" for word, weight in words)
+        rows.append((number, box, f"{region.attention:.3f}", f"{region.gate:.3f}", named))
+    if rows:
+        columns = ("region", "box (x1 y1 x2 y2)", "attention", "gate", "aligned words")
+        console.print(grid(columns, rows, right=("region", "attention", "gate")))
+
+
+def _word(prediction: Prediction, number: int) -> str:
+    return prediction.words[number] if 0 <= number < len(prediction.words) else "[CLS]/[SEP]"
+
+
+def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: bool) -> None:
+    from ..predict_table import predict_table
+    from .console import console
+
+    path = table.resolve()
+    good, bad = predict_table(predictor, path, out, allow_outside)
+    if out is not None:
+        console.print(f"{good} predicted, {bad} not (see the column error): {out}", markup=False)
+    elif bad:
+        click.echo(f"{bad} of {good + bad} rows could not be predicted: see the column error.", err=True)

@@ -1,0 +1,170 @@
+"""From a raw image and its text to a label, by a run's own encoders and head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from .cache.shard import to_stored
+from .errors import RunError
+from .extract.build import build_encoder, check_same, identity_of
+from .extract.config import EncoderConfig
+from .extract.encoders import Arrays, ImageEncoder, TextEncoder
+from .extract.images import read_image
+from .itin_head.batch import mask_of, pad
+from .labels import LABELS
+from .train.runs import Run
+
+
+@dataclass(frozen=True)
+class Region:
+    """What the head made of one region."""
+
+    box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels of the image."""
+    score: float
+    object: int
+    """Object class, -1 for unknown."""
+    attribute: int
+    gate: float
+    """g of eq. 8; the mean of its values where the gate is a vector."""
+    attention: float
+    """α_z of eq. 12: the region's share."""
+    words: dict[int, float]
+    """Word number -> weight, Ā of eq. 6 summed over the word's WordPieces; -1 stands for [CLS] and [SEP]."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label for one pair, and what it was made from."""
+
+    label: str
+    probabilities: dict[str, float]
+    words: list[str]
+    """The words of the text, as far as the encoder read it."""
+    regions: list[Region]
+    """By descending score; empty for heads that look at none."""
+
+
+class Predictor:
+    """Predicts for raw pairs with the encoders that a run's features came from.
+
+    Args:
+        run: a trained run.
+        device: where encoders and head run.
+
+    Raises:
+        RunError: the run's features were not made by an encoder that can be built here.
+        WeightsError: an encoder's weights cannot be had, or are not those that the run was trained with.
+    """
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        self.run = run
+        self._device = device
+        self._head = run.head(device)
+        self._stores: dict[str, dict[str, Any]] = run.record["stores"]
+        kinds = ["tokens"]
+        if run.config.effective_ablation != "no-context":
+            kinds.append("context")
+        if run.config.regions:
+            kinds.append("regions")
+        self._encoders = {kind: self._encoder(kind) for kind in kinds}
+
+    def __call__(self, image: Path, text: str) -> Prediction:
+        """Predicts for one pair.
+
+        Raises:
+            BadFile: the image cannot be used.
+            FeatureError: the features cannot be stored, or the text has no words.
+        """
+        return self.predict([(read_image(image), text)])[0]
+
+    def predict(self, pairs: Sequence[tuple[np.ndarray, str]]) -> list[Prediction]:
+        """Predicts for pairs of decoded image (H, W, 3) and text."""
+        tokens = self._encode("tokens", [text for _, text in pairs])
+        regions = self._encode("regions", [image for image, _ in pairs]) if "regions" in self._encoders else None
+        context = self._encode("context", [image for image, _ in pairs]) if "context" in self._encoders else None
+        kept = [self._words(arrays) for arrays in tokens]
+        words = [torch.from_numpy(one["tokens"][keep]).float() for one, keep in zip(tokens, kept, strict=True)]
+        inputs: list[torch.Tensor | None] = [None, *pad(words), None, None]
+        if regions is not None:
+            m = self.run.config.regions
+            counts = torch.tensor([min(m, len(arrays["scores"])) for arrays in regions])
+            batch = torch.zeros(len(pairs), m, regions[0]["regions"].shape[1])
+            for row, arrays in enumerate(regions):
+                batch[row, : counts[row]] = torch.from_numpy(arrays["regions"][:m])
+            inputs[0], inputs[4] = batch, mask_of(counts, m)
+        if context is not None:
+            inputs[3] = torch.from_numpy(np.stack([arrays["context"] for arrays in context])).float()
+        with torch.inference_mode():
+            out = self._head(*(None if one is None else one.to(self._device) for one in inputs))
+        probabilities = out.logits.double().softmax(1).cpu().numpy()
+        encoder = cast(TextEncoder, self._encoders["tokens"])
+        return [
+            Prediction(
+                label=LABELS[int(probabilities[row].argmax())],
+                probabilities=dict(zip(LABELS, map(float, probabilities[row]), strict=True)),
+                words=encoder.words(text),
+                regions=[] if regions is None else _regions(out, row, regions[row], tokens[row]["word_ids"][kept[row]]),
+            )
+            for row, (_, text) in enumerate(pairs)
+        ]
+
+    def _words(self, arrays: Arrays) -> np.ndarray:
+        """Which tokens the head sees, (n,) bool."""
+        special = np.asarray(arrays["word_ids"]) < 0
+        return np.ones_like(special) if self.run.config.keep_special else ~special
+
+    def _encoder(self, kind: str) -> ImageEncoder | TextEncoder:
+        entry = self._stores[kind]
+        if entry["options"] is None:
+            raise RunError(
+                f"the run {self.run.path} was trained on {kind} features that were imported, not made here",
+                expected="features that `itin extract` made, so that the same encoder can be built",
+                found=f"{entry['identity']['name']}, weights {entry['identity']['weights']}",
+                next_step="extract with the weights those features came from, and train on that",
+            )
+        config = EncoderConfig(**entry["options"])
+        built = self.run.path / "tokenizer.json"
+        encoder = build_encoder(kind, config, self._device, tokenizer_file=built if built.exists() else None)
+        check_same(kind, identity_of(encoder.spec, config.store_dtype), entry["identity"])
+        return encoder
+
+    def _encode(self, kind: str, inputs: Sequence[Any]) -> list[Arrays]:
+        """The features as the store would hold them, rounding included."""
+        encoder = self._encoders[kind]
+        prepared = list(inputs) if kind == "tokens" else [cast(ImageEncoder, encoder).prepare(one) for one in inputs]
+        arrays = [
+            one
+            for start in range(0, len(prepared), encoder.batch_size)
+            for one in encoder.encode(prepared[start : start + encoder.batch_size])
+        ]
+        identity = self._stores[kind]["identity"]
+        return [to_stored(kind, one, identity["dtype"], identity["dims"]) for one in arrays]
+
+
+def _regions(out: Any, row: int, arrays: Arrays, word_ids: np.ndarray) -> list[Region]:
+    count = min(out.attention.shape[1], len(arrays["scores"]))
+    alignment = out.alignment[row].float().cpu().numpy()
+    regions = []
+    for i in range(count):
+        words: dict[int, float] = {}
+        for word, weight in zip(word_ids.tolist(), alignment[i], strict=False):
+            words[word] = words.get(word, 0.0) + float(weight)
+        regions.append(
+            Region(
+                box=cast(tuple[float, float, float, float], tuple(map(float, arrays["boxes"][i]))),
+                score=float(arrays["scores"][i]),
+                object=int(arrays["objects"][i]),
+                attribute=int(arrays["attributes"][i]),
+                gate=float(out.gate[row, i].float().mean()),
+                attention=float(out.attention[row, i]),
+                words=words,
+            )
+        )
+    return regions
