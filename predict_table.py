@@ -57,6 +57,7 @@ def predict_table(predictor: Predictor, table: Path, out: Path | None, allow_out
                 writer.writerow({"id": sample.id, "error": result})
         for row in bad:
             writer.writerow({"id": row.id, "error": row.reason})
+        file.flush()
     return good, len(dataset.entries) + len(dataset.rejected) - good
 
 

@@ -56,6 +56,8 @@ def to_stored(kind: str, sample: Arrays, feature_dtype: str, dims: Mapping[str, 
             lengths.add(len(array))
     if len(lengths) > 1:
         raise FeatureError(f"{kind} arrays differ in length: {sorted(lengths)}")
+    if kind == "tokens" and not (stored["word_ids"] >= 0).any():
+        raise FeatureError("the text gives no WordPiece")
     if kind == "regions" and max(lengths) > dims["max_regions"]:
         raise FeatureError(f"{max(lengths)} regions, at most {dims['max_regions']} are stored")
     return stored
