@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -242,6 +243,34 @@ def test_the_whole_job_on_real_pairs(shared_data: Path, tmp_path: Path) -> None:
     for name in ("metrics.json", "predictions.csv", "model.safetensors"):
         assert (again / name).read_bytes() == (run / name).read_bytes()
     assert "is already there" in itin("train", "--cache", cache, *SMALL, "--out", run, code=1)
+
+
+@pytest.mark.slow
+def test_vg_frcnn_on_real_photos(shared_data: Path, tmp_path: Path) -> None:
+    root, cache = shared_data / "mvsa-single-sample", tmp_path / "cache"
+    options = ["--dataset", "mvsa-single", "--root", root, "--cache", cache, "--limit", "3", "--random-init", "0"]
+    output = itin("extract", *options, "--only", "regions")
+    assert "vg-frcnn" in output
+    assert UNTRAINED_NOTE in output
+    (path,) = (cache / "mvsa-single").glob("regions-vg-frcnn-*")
+    store = open_store(path)
+    assert store.feature_dim == 2048
+    assert len(store) == 3
+    rows = np.arange(3)
+    counts, scores = store.read("counts", rows), store.read("scores", rows)
+    regions, boxes = store.read("regions", rows).astype(np.float32), store.read("boxes", rows)
+    sizes = read_table(cache / "mvsa-single").samples.set_index("id").loc[store.ids, ["width", "height"]].to_numpy()
+    assert ((counts >= 10) & (counts <= 36)).all()
+    for row, count in enumerate(counts):
+        assert (np.diff(scores[row, :count]) <= 0).all()
+        assert np.isfinite(regions[row]).all()
+        assert len(np.unique(regions[row, :count].sum(1))) == count
+        assert (boxes[row, :count, :2] >= 0).all()
+        assert (boxes[row, :count, 2:] <= sizes[row]).all()
+        assert (boxes[row, :count, 2:] > boxes[row, :count, :2]).all()
+        assert (store.read("objects", rows)[row, :count] >= 0).all()
+    assert "there before" in itin("extract", *options, "--only", "regions")
+    assert len(list(path.glob("shard-*"))) == 1
 
 
 def test_predict_refuses_other_encoders(tmp_path: Path, draw_mvsa: Draw) -> None:
