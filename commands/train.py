@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..itin_head.config import ABLATIONS, GATES
-from ..train.config import TrainConfig
+from ..train.config import GRUS, TrainConfig
 from .options import field_option, usage_errors
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; by default a new one in ./runs.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
 def command(**options: Any) -> None:
     """Train the head on cached features by the paper's recipe, and evaluate it once on the test part.
 
@@ -53,13 +54,15 @@ def command(**options: Any) -> None:
     from ..paths import cache_root
     from ..train.data import load_features
     from ..train.find import find_features
-    from ..train.loop import fit
+    from ..train.loop import fit, work_of
+    from ..train.recurrence import choose
     from ..train.splits import random_split, split_from_file
     from ..train.write_run import check_free, write_run
     from .console import console, epochs_bar
 
     named = {kind: options.pop(option) for kind, option in _STORES.items()}
     out, split_file, device_name = options.pop("out"), options.pop("split"), options.pop("device")
+    gru = options.pop("gru")
     cache, dataset = options.pop("cache"), options.pop("dataset")
     with usage_errors():
         config = TrainConfig(**options)
@@ -74,8 +77,10 @@ def command(**options: Any) -> None:
         else split_from_file(split_file, features.ids)
     )
     show_data(found, len(features), features.labelled)
+    with usage_errors():
+        gru = choose(gru, device, work_of(config, features, split), say=console.print)
     with epochs_bar(config.epochs) as on_epoch:
-        result = fit(config, features, split, device, on_epoch)
+        result = fit(config, features, split, device, on_epoch, gru=gru)
     run = write_run(result, features, split, found.table, found.stores, device=str(device), out=out)
     console.print(f"best epoch {result.best_epoch} of {config.epochs}, {result.seconds:.1f} s on {device}")
     show_scores(result.metrics, split.description)

@@ -12,10 +12,10 @@ def mask_of(lengths: Tensor, n: int) -> Tensor:
     """Return the mask (B, n) bool that is True at the first `lengths[b]` places of row b.
 
     Args:
-        lengths: (B,) integers from 0 to n.
+        lengths: (B,) integers from 0 to n; further axes may stand before it.
         n: the padded length.
     """
-    return torch.arange(n, device=lengths.device) < lengths[:, None]
+    return torch.arange(n, device=lengths.device) < lengths[..., None]
 
 
 def gather(values: Tensor, offsets: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .config import HeadConfig
+from .gru import RECURRENCES, bigru, plain_bigru, weights
+from .packing import Words, pack_words
 
 
 class HeadOutput(NamedTuple):
@@ -40,11 +41,16 @@ class ITINHead(nn.Module):
 
     Args:
         config: sizes and readings.
+        gru: how eqs. 2-4 are computed, one of `RECURRENCES`: the parameters and, but for rounding, the results are the
+            same.
     """
 
-    def __init__(self, config: HeadConfig) -> None:
+    def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__()
+        if gru not in RECURRENCES:
+            raise ValueError(f"gru: expected one of {', '.join(RECURRENCES)}, got {gru!r}")
         self.config = config
+        self.recurrence = gru
         d, k = config.d, config.k
         V, S, C = config.context_dim, d, d  # lengths of what eqs. 16-17 join
         self.gru = nn.GRU(config.token_dim, d, batch_first=True, bidirectional=True)  # eqs. 2-3
@@ -67,8 +73,8 @@ class ITINHead(nn.Module):
     def forward(
         self,
         regions: Tensor | None,
-        tokens: Tensor,
-        token_mask: Tensor,
+        tokens: Tensor | Words,
+        token_mask: Tensor | None,
         context: Tensor | None,
         region_mask: Tensor | None = None,
     ) -> HeadOutput:
@@ -76,16 +82,16 @@ class ITINHead(nn.Module):
 
         Args:
             regions: (B, m, region_dim), f_i, by descending score; m may be 0. May be None for `only-context`.
-            tokens: (B, n, token_dim), x_i, in the order of the text; n may be 0.
-            token_mask: (B, n) bool, True at a word; words first, padding after them.
+            tokens: (B, n, token_dim), x_i, in the order of the text; n may be 0. Or packed words, without padding.
+            token_mask: (B, n) bool, True at a word; words first, padding after them. None for packed words.
             context: (B, context_dim), V. May be None for `no-context`.
             region_mask: (B, m) bool, True at a region; None means that all are.
 
         Raises:
             ValueError: a shape or dtype is not the one named here, or padding stands before a word.
         """
-        self._check(regions, tokens, token_mask, context, region_mask)
-        W = self.words(tokens, token_mask)
+        words = self._check(regions, tokens, token_mask, context, region_mask)
+        W, token_mask = self.words(words), words.mask
         S = W.sum(1) / token_mask.sum(1, keepdim=True).clamp(min=1)  # eq. 15, (B, d)
         if regions is None or self.config.ablation == "only-context":
             alignment, gate, attention, local = None, None, None, []
@@ -103,21 +109,12 @@ class ITINHead(nn.Module):
             F = self.config.lam * F1 + (1 - self.config.lam) * F2  # eq. 18
         return HeadOutput(self.W_f(F), alignment, gate, attention, F)  # eq. 19
 
-    def words(self, tokens: Tensor, token_mask: Tensor) -> Tensor:
-        """Eqs. 2-4: word features (B, n, token_dim) -> W (B, n, d), zero at padding.
-
-        Packing makes the backward direction begin at each text's last word, not in its padding.
-        """
-        B, n, _ = tokens.shape
-        if B == 0 or n == 0:
-            return tokens.new_zeros(B, n, self.config.d)
-        lengths = token_mask.sum(1).clamp(min=1).cpu()  # packing knows no empty text: it gets one zero, masked below
-        x = tokens.masked_fill(~token_mask[..., None], 0)
-        packed, _ = self.gru(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))  # eqs. 2-3
-        h, _ = pad_packed_sequence(packed, batch_first=True, total_length=n)  # (B, n, 2d)
-        forward, backward = h.chunk(2, -1)
-        w = (forward + backward) / 2  # eq. 4, (B, n, d)
-        return w.masked_fill(~token_mask[..., None], 0)
+    def words(self, words: Words) -> Tensor:
+        """Eqs. 2-4: packed words -> W (B, n, d), zero at padding."""
+        if self.recurrence == "torch":
+            return plain_bigru(self.gru, words)
+        compiled = self.recurrence == "compiled" and torch.is_grad_enabled()  # figures never depend on a compiler
+        return bigru(words.x, words.packing, *weights(self.gru), compiled=compiled)
 
     def interact(
         self, regions: Tensor, region_mask: Tensor, W: Tensor, token_mask: Tensor
@@ -151,32 +148,47 @@ class ITINHead(nn.Module):
     def _check(
         self,
         regions: Tensor | None,
-        tokens: Tensor,
-        token_mask: Tensor,
+        tokens: Tensor | Words,
+        token_mask: Tensor | None,
         context: Tensor | None,
         region_mask: Tensor | None,
-    ) -> None:
-        """Raise ValueError, with what was expected and got, unless all shapes, masks and their dtypes are right."""
+    ) -> Words:
+        """Return the words, packed; ValueError, with what was expected and got, for a wrong shape, mask or dtype."""
         config = self.config
         if regions is None and config.ablation != "only-context":
             raise ValueError(f"regions: expected (B, m, {config.region_dim}), got None")
         if context is None and config.ablation != "no-context":
             raise ValueError(f"context: expected (B, {config.context_dim}), got None")
-        expect("tokens", tokens, ("B", "n", config.token_dim))
-        B, n = tokens.shape[:2]
-        expect("token_mask", token_mask, (B, n), torch.bool)
+        if isinstance(tokens, Words):
+            words = tokens
+            if token_mask is not None:
+                raise ValueError("token_mask: expected None beside packed words, got a tensor")
+            expect("tokens.x", words.x, (2, words.packing.rows, config.token_dim))
+        else:
+            expect("tokens", tokens, ("B", "n", config.token_dim))
+            if token_mask is None:
+                raise ValueError(f"token_mask: expected {tuple(tokens.shape[:2])}, got None")
+            expect("token_mask", token_mask, tuple(tokens.shape[:2]), torch.bool)
+            check_words_first(token_mask)
+            words = pack_words(tokens, token_mask)
+        B = len(words.mask)
         if regions is not None:
             expect("regions", regions, (B, "m", config.region_dim))
         if region_mask is not None:
             expect("region_mask", region_mask, (B, "m" if regions is None else regions.shape[1]), torch.bool)
         if context is not None:
             expect("context", context, (B, config.context_dim))
-        gap = token_mask[:, 1:] & ~token_mask[:, :-1]
-        if gap.any():
-            row = int(gap.any(1).nonzero()[0])
-            raise ValueError(
-                f"token_mask: expected words first and padding after them, got padding before a word in row {row}"
-            )
+        return words
+
+
+def check_words_first(token_mask: Tensor) -> None:
+    """Raise ValueError if padding stands before a word."""
+    gap = token_mask[:, 1:] & ~token_mask[:, :-1]
+    if gap.any():
+        row = int(gap.any(1).nonzero()[0])
+        raise ValueError(
+            f"token_mask: expected words first and padding after them, got padding before a word in row {row}"
+        )
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

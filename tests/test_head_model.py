@@ -111,10 +111,12 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
 # Helpers -------------------------------------------------------------------------------------------------------------
 
 
-def head_of(gate: str = "scalar", ablation: str = "none", lam: float = 0.3, **sizes: int) -> ITINHead:
+def head_of(
+    gate: str = "scalar", ablation: str = "none", lam: float = 0.3, gru: str = "packed", **sizes: int
+) -> ITINHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        head = ITINHead(HeadConfig(gate=gate, ablation=ablation, lam=lam, **{**DIMS, **sizes})).double()
+        head = ITINHead(HeadConfig(gate=gate, ablation=ablation, lam=lam, **{**DIMS, **sizes}), gru).double()
         with torch.no_grad():
             for parameter in head.parameters():  # larger than by default, so that no softmax or gate is nearly flat
                 parameter.copy_(torch.randn(parameter.shape, dtype=torch.float64) * 0.7)
@@ -162,9 +164,10 @@ def close(got: Tensor, want: Array | Tensor, tolerance: float = 1e-10) -> None:
 # Values --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("gru", ["packed", "torch"])
 @pytest.mark.parametrize(("gate", "ablation"), EVERY)
-def test_equations(gate: str, ablation: str) -> None:
-    head = head_of(gate, ablation)
+def test_equations(gate: str, ablation: str, gru: str) -> None:
+    head = head_of(gate, ablation, gru=gru)
     weights = {name: value.numpy() for name, value in head.state_dict().items()}
     batch = Batch([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
     out = head(*batch.arguments())
@@ -387,6 +390,7 @@ def test_shapes_of_the_default_head() -> None:
         (1, torch.zeros(2, 4, 6), r"tokens: expected \(B, n, 5\), got \(2, 4, 6\)"),
         (2, torch.ones(2, 5, dtype=torch.bool), r"token_mask: expected \(2, 4\), got \(2, 5\)"),
         (2, torch.ones(2, 4), r"token_mask: expected torch.bool, got torch.float32"),
+        (2, None, r"token_mask: expected \(2, 4\), got None"),
         (3, torch.zeros(2, 7), r"context: expected \(2, 6\), got \(2, 7\)"),
         (3, None, r"context: expected \(B, 6\), got None"),
         (4, torch.ones(2, 2, dtype=torch.bool), r"region_mask: expected \(2, 3\), got \(2, 2\)"),

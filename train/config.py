@@ -16,6 +16,9 @@ BATCH_SIZE = 64
 BATCH_SIZES = {"mvsa-multiple": 128}
 """The data sets for which the paper takes another one."""
 
+GRUS = ("auto", "compiled", "packed", "torch")
+"""How the GRU may be computed: the quickest way, steps in C++, steps in PyTorch, or `torch.nn.GRU`."""
+
 _SEED_LIMIT = 2**32
 
 

@@ -1,4 +1,4 @@
-"""Stores -> features resident in memory -> padded batches."""
+"""Stores -> features resident in memory -> batches."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import CacheError, DataError
 from ..itin_head.batch import gather, mask_of
+from ..itin_head.packing import Words, gather_words
 from ..labels import LABELS
 
 INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
@@ -191,14 +192,14 @@ def _keep(tokens: np.ndarray, offsets: np.ndarray, keep: np.ndarray) -> tuple[np
 
 
 class Batch(NamedTuple):
-    """One padded batch: the head's five inputs and the labels."""
+    """One batch: the head's five inputs and the labels."""
 
     regions: Tensor | None
     """(B, m, region_dim), or None when m is 0"""
-    tokens: Tensor
-    """(B, n, token_dim)"""
-    token_mask: Tensor
-    """(B, n) bool"""
+    tokens: Tensor | Words
+    """(B, n, token_dim), or packed words"""
+    token_mask: Tensor | None
+    """(B, n) bool, or None beside packed words"""
     context: Tensor
     """(B, context_dim)"""
     region_mask: Tensor | None
@@ -227,17 +228,22 @@ class Resident:
         self.regions = _tensor(features.regions[:, :m], device)
         self.counts = _tensor(np.minimum(features.counts, m), device)
         self.tokens = _tensor(features.tokens, device)
-        self.offsets = _tensor(features.offsets, device)
+        self.offsets = _tensor(features.offsets, torch.device("cpu"))  # where batches are planned
         self.context = _tensor(features.context, device)
         self.labels = _tensor(features.labels, device)
 
-    def batch(self, rows: Tensor) -> Batch:
-        """Gather the samples of some rows (B,) int64, in their order."""
+    def batch(self, rows: Tensor, packed: bool = False) -> Batch:
+        """Gather the samples of some rows (B,) int64 on the CPU, in their order; the words padded or packed."""
+        tokens: Tensor | Words
+        if packed:
+            tokens, token_mask = gather_words(self.tokens, self.offsets, rows), None
+        else:
+            padded, token_mask = gather(self.tokens, self.offsets.to(self.device), rows.to(self.device))
+            tokens = padded.float()
         rows = rows.to(self.device)
-        tokens, token_mask = gather(self.tokens, self.offsets, rows)
         return Batch(
             regions=self.regions[rows].float() if self.m else None,
-            tokens=tokens.float(),
+            tokens=tokens,
             token_mask=token_mask,
             context=self.context[rows].float(),
             region_mask=mask_of(self.counts[rows], self.m) if self.m else None,

@@ -20,6 +20,7 @@ from ..itin_head import HeadConfig, ITINHead
 from .config import TrainConfig
 from .data import Features, Resident
 from .metrics import majority_class, score
+from .recurrence import choose, operations
 from .splits import Split
 
 SELECTED_BY = "validation accuracy, then lower validation loss, then the earlier epoch"
@@ -46,6 +47,8 @@ class Fit:
     """(rows of the part, classes) for each of these parts, in the order of the split's rows."""
     seconds: float
     """Wall time of all epochs."""
+    gru: str = "packed"
+    """How the GRU was computed."""
 
 
 def fit(
@@ -55,6 +58,7 @@ def fit(
     device: str | torch.device = "cpu",
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     evaluate: Sequence[str] = ("val", "test"),
+    gru: str = "auto",
 ) -> Fit:
     """Train a head and keep its best epoch.
 
@@ -68,14 +72,16 @@ def fit(
         device: where to train.
         on_epoch: called with the history's newest row after each epoch.
         evaluate: the parts to score at the end, once, with the epoch that was kept.
+        gru: how to compute the GRU, one of `config.GRUS`.
 
     Raises:
-        ValueError: the features have fewer regions than the recipe looks at.
+        ValueError: the features have fewer regions than the recipe looks at, or a wrong `gru`.
         RunError: the loss is no finite number any more.
     """
     device = torch.device(device)
     batch_size = config.batch_for(features.dataset)
     config = replace(config, batch_size=batch_size)
+    recurrence = choose(gru, device, work_of(config, features, split))
     resident = Resident(features, device, config.regions)
     train = torch.from_numpy(split.train)
     majority = majority_class(features.labels[split.train])
@@ -85,7 +91,7 @@ def fit(
     begun = time.perf_counter()
 
     with _seeded(config.seed, device):
-        head = ITINHead(config.head(features.dims)).to(device)  # made on the CPU: the same on every device
+        head = ITINHead(config.head(features.dims), recurrence).to(device)  # made on the CPU: the same on every device
         fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
         optimizer = torch.optim.Adam(head.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=fused)
         shuffle = torch.Generator().manual_seed(config.seed)
@@ -122,7 +128,13 @@ def fit(
         part: score(features.labels[split.rows(part)], values, majority) for part, values in probabilities.items()
     }
     _check_finite(f"(epoch {best_epoch} was kept)", {part: scores["loss"] for part, scores in metrics.items()})
-    return Fit(config, head.config, best_epoch, history, best_state, metrics, probabilities, seconds)
+    return Fit(config, head.config, best_epoch, history, best_state, metrics, probabilities, seconds, recurrence)
+
+
+def work_of(config: TrainConfig, features: Features, split: Split) -> float:
+    """Return the floating-point operations of the GRU in a run."""
+    words = int(np.diff(features.offsets)[split.train].sum())
+    return operations(config, words, features.tokens.shape[1])
 
 
 def _train_epoch(
@@ -132,7 +144,7 @@ def _train_epoch(
     head.train()
     sums = []  # stay on the device: no waiting for it within an epoch
     for rows in _chunks(order, batch_size):
-        batch = resident.batch(rows)
+        batch = resident.batch(rows, packed=True)
         logits = head(*batch[:5]).logits
         loss = cross_entropy(logits, batch.labels)  # eqs. 19-20
         optimizer.zero_grad(set_to_none=True)
@@ -148,7 +160,8 @@ def predict(head: ITINHead, resident: Resident, rows: NDArray[np.int64], batch_s
     """Return the class probabilities (len(rows), classes) of some samples, in their order."""
     head.eval()
     with torch.inference_mode():
-        logits = [head(*resident.batch(some)[:5]).logits for some in _chunks(torch.from_numpy(rows), batch_size)]
+        chunks = _chunks(torch.from_numpy(rows), batch_size)
+        logits = [head(*resident.batch(some, packed=True)[:5]).logits for some in chunks]
         values: NDArray[np.float64] = torch.cat(logits).cpu().double().softmax(1).numpy()
     return values
 

@@ -49,9 +49,7 @@ FILES = (
 TEXT_COLUMNS = {"id", "part", "label", "predicted"}
 """The columns of the CSV files that hold no number."""
 
-UNTRAINED_NOTE = (
-    "Features come from untrained encoders (random weights): their figures say nothing about sentiment."
-)
+UNTRAINED_NOTE = "Features come from untrained encoders (random weights): their figures say nothing about sentiment."
 """What every table made from such a run carries."""
 
 
@@ -151,7 +149,7 @@ class Run:
         except (OSError, SafetensorError) as error:
             raise RunError(f"cannot read the checkpoint {path}: {error}", next_step="train the run again") from error
         with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
-            head = ITINHead(self.head_config)
+            head = ITINHead(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
         _check_shapes(
             path,
             {name: tuple(value.shape) for name, value in head.state_dict().items()},

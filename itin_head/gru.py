@@ -1,0 +1,175 @@
+"""Eqs. 2-4 on packed batches: the bidirectional GRU of `torch.nn.GRU`'s parameters, computed our own way.
+
+`nn.GRU` adds to a gradient of W_hh (3 MB at d = 512) in every time step. Here the steps keep their gate gradients, and
+each weight gradient is one matrix product over all steps in the end. Both directions run together, and so do J heads:
+a leading axis G = 2 or 2J.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.utils.rnn import PackedSequence
+
+from .packing import Packing, Words
+
+RECURRENCES = ("packed", "compiled", "torch")
+"""Ways to compute the recurrence: here, here with the steps in C++, or by `torch.nn.GRU`."""
+
+
+def weights(gru: nn.GRU) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return W_ih (2, 3d, E), W_hh (2, 3d, d), b_ih and b_hh (2, 3d) of a bidirectional GRU of one layer."""
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    W_ih, W_hh, b_ih, b_hh = (torch.stack([getattr(gru, name), getattr(gru, f"{name}_reverse")]) for name in names)
+    return W_ih, W_hh, b_ih, b_hh
+
+
+def bigru(
+    x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, compiled: bool = False
+) -> Tensor:
+    """Eqs. 2-4: words -> W, zero at padding.
+
+    Args:
+        x: (G, P, E), packed words, G = 2 (as they are, and each text reversed) or 2J.
+        packing: of these texts.
+        W_ih: (G, 3d, E), rows of the reset gate, of the update gate and of the new state, as in `nn.GRU`.
+        W_hh: (G, 3d, d).
+        b_ih: (G, 3d).
+        b_hh: (G, 3d).
+        compiled: take the steps in C++, which `compiled.load` must have built.
+
+    Returns:
+        (B, n, d), or (J, B, n, d).
+    """
+    d = W_hh.shape[2]
+    # Both biases of the gates are added at once; that of the new state stays apart, for it is multiplied by the gate.
+    bias = b_ih + nn.functional.pad(b_hh[:, : 2 * d], (0, d))
+    inputs = torch.baddbmm(bias[:, None], x, W_ih.mT)  # (G, P, 3d)
+    recurrence = _CompiledRecurrence if compiled else _Recurrence
+    h = recurrence.apply(inputs, W_hh, b_hh[:, 2 * d :], packing.sizes)  # eqs. 2-3, (G, P, d)
+    W: Tensor = _Mean.apply(h, packing)  # eq. 4
+    return W
+
+
+def plain_bigru(gru: nn.GRU, words: Words) -> Tensor:
+    """Eqs. 2-4 by `torch.nn.GRU` itself: packed words -> W (B, n, d), zero at padding."""
+    packing = words.packing
+    W = words.x.new_zeros(*packing.batch, packing.n, gru.hidden_size)
+    if packing.rows:
+        h, _ = gru(PackedSequence(words.x[0], torch.tensor(packing.sizes)))  # eqs. 2-3, (T, 2d)
+        forward, backward = h.data.chunk(2, -1)
+        W = W.flatten(0, 1).index_copy(0, packing.padded, (forward + backward) / 2).view_as(W)  # eq. 4
+    return W
+
+
+class _Recurrence(torch.autograd.Function):
+    """The recurrence of a GRU over packed steps, G of them side by side."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: list[int]) -> Tensor:
+        G, P, _ = inputs.shape
+        d = W_hh.shape[2]
+        W = W_hh.mT.contiguous()  # (G, d, 3d)
+        gates = torch.empty_like(inputs)  # r, z and n of each step
+        q, h = inputs.new_empty(2, G, P, d)  # W_hn h + b_hn, which r is multiplied by; the states
+        s = inputs.new_empty(G, max(sizes, default=0), 3 * d)
+        previous = inputs.new_zeros(G, max(sizes, default=0), d)
+        end = 0
+        for t, b in enumerate(sizes):
+            step = slice(end, end := end + b)
+            sum_ = torch.bmm(previous[:, :b], W, out=s[:, :b]) if t else s.zero_()
+            rz = torch.add(inputs[:, step, : 2 * d], sum_[..., : 2 * d], out=gates[:, step, : 2 * d]).sigmoid_()
+            q_t = torch.add(sum_[..., 2 * d :], b_hn[:, None], out=q[:, step])
+            n = torch.addcmul(inputs[:, step, 2 * d :], rz[..., :d], q_t, out=gates[:, step, 2 * d :]).tanh_()
+            torch.lerp(n, previous[:, :b], rz[..., d:], out=h[:, step])  # (1 - z) n + z h
+            previous = h[:, step]
+        ctx.save_for_backward(gates, q, h, W_hh)
+        ctx.sizes = sizes
+        return cast(Tensor, h)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        gates, q, h, W_hh = ctx.saved_tensors
+        sizes: list[int] = ctx.sizes
+        d = W_hh.shape[2]
+        r, z, n = gates.split(d, -1)
+        before = _before(h, sizes)
+        # Each gate's gradient is that of the state times a factor known beforehand: (G, P, 3d).
+        factor_n = (1 - z).mul_(1 - n * n)
+        delta = torch.empty_like(gates)
+        torch.mul(factor_n, r, out=delta[..., 2 * d :])
+        torch.mul(delta[..., 2 * d :], q, out=delta[..., :d]).mul_(1 - r)
+        torch.sub(before, n, out=delta[..., d : 2 * d]).mul_(z).mul_(1 - z)
+
+        grad = grad.clone()
+        carried = torch.empty_like(grad[:, : max(sizes, default=0)])
+        end = len(grad[0])
+        for t in range(len(sizes) - 1, -1, -1):
+            b = sizes[t]
+            step = slice(end := end - b, end + b)
+            one = delta[:, step]
+            one.view(-1, b, 3, d).mul_(grad[:, step, None])
+            if t:
+                carry = torch.mul(grad[:, step], z[:, step], out=carried[:, :b]).baddbmm_(one, W_hh)
+                grad[:, end - sizes[t - 1] : end - sizes[t - 1] + b].add_(carry)
+        grad_W = torch.bmm(delta.mT, before)  # (G, 3d, d)
+        grad_b = delta[..., 2 * d :].sum(1)
+        torch.mul(grad, factor_n, out=delta[..., 2 * d :])
+        return delta, grad_W, grad_b, None
+
+
+class _CompiledRecurrence(torch.autograd.Function):
+    """The same in C++: one thread a direction where there are several, and each cell in one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: list[int]) -> Tensor:
+        h, gates, q = torch.ops.itin.gru_forward(inputs, W_hh.mT.contiguous(), b_hn, sizes)
+        ctx.save_for_backward(gates, q, h, W_hh)
+        ctx.sizes = sizes
+        return cast(Tensor, h)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        gates, q, h, W_hh = ctx.saved_tensors
+        delta, grad_W, grad_b = torch.ops.itin.gru_backward(grad.contiguous(), gates, q, h, W_hh, ctx.sizes)
+        return delta, grad_W, grad_b, None
+
+
+def _before(h: Tensor, sizes: list[int]) -> Tensor:
+    """The state (G, P, d) that each step began with."""
+    before = torch.empty_like(h)
+    end = 0
+    for t, b in enumerate(sizes):
+        before[:, end : end + b] = h[:, end - sizes[t - 1] : end - sizes[t - 1] + b] if t else 0
+        end += b
+    return before
+
+
+class _Mean(torch.autograd.Function):
+    """Eq. 4 and the way back to the padded form: (G, P, d) -> (B, n, d) or (J, B, n, d)."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, packing: Packing) -> Tensor:
+        ctx.packing, ctx.shape = packing, h.shape
+        rows = h.flatten(0, 1)
+        w = rows.index_select(0, packing.forward).add_(rows.index_select(0, packing.backward)).mul_(0.5)
+        *J, B = packing.batch
+        W = h.new_zeros(*J, B, packing.n, h.shape[2])
+        W.view(-1, h.shape[2]).index_copy_(0, packing.padded, w)
+        return W
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        packing: Packing = ctx.packing
+        half = grad.flatten(0, -2).index_select(0, packing.padded).mul_(0.5)
+        grad_h = grad.new_zeros(ctx.shape)  # places that no word stands at stay zero
+        rows = grad_h.flatten(0, 1)
+        rows.index_copy_(0, packing.forward, half)
+        rows.index_copy_(0, packing.backward, half)
+        return grad_h, None
