@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align, roi_pool
 
-from itin.extract.frcnn.pooling import AlignPooler, MaxPooler
+from itin.extract.frcnn.pooling import AlignPooler, MaxPooler, spread
 
 from . import frcnn_reference as plain
 
@@ -29,6 +29,17 @@ def test_max_pooler_equals_roi_pool_exactly(height: int, width: int) -> None:
     wanted = roi_pool(features, torch.cat([images[:, None].float(), boxes], 1), 14, 1 / 16)
     assert torch.equal(own, wanted)
     assert own.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_distinct_bins_are_few_and_all_there() -> None:
+    features = torch.rand(2, 3, 38, 57, generator=torch.Generator().manual_seed(0))
+    boxes = rois(5, 80, 600, 900)
+    images = torch.arange(80) // 40
+    pooler = MaxPooler(features, [(38, 57)] * 2, 14)
+    values, index = pooler.bins(boxes, images)
+    assert torch.equal(index.unique(), torch.arange(len(values)))
+    assert len(values) < 0.8 * index.numel()
+    assert torch.equal(spread(values, index), pooler(boxes, images))
 
 
 def test_max_pooler_equals_the_reference() -> None:

@@ -23,7 +23,9 @@ def test_equals_the_reference(name: str, sides: tuple[int, int]) -> None:
     pixels, scale, back = plain.prepare(image, plain.RULES[name] | {"short": 90, "long": 140})
     assert own.size == (max(pixels.shape[1], MIN_SIDE), max(pixels.shape[2], MIN_SIDE))
     if own.size == pixels.shape[1:]:
-        np.testing.assert_allclose(own.pixels.numpy(), pixels, atol=5e-3)  # float32 sampling points
+        np.testing.assert_allclose(
+            own.pixels.numpy(), pixels, atol=5e-3 if name == "hf" else 1e-4
+        )  # hf: float32 places
         assert own.to_original == pytest.approx(back, rel=1e-12)
     assert own.scale == pytest.approx(scale, rel=1e-12)
     assert own.original == sides

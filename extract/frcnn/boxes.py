@@ -1,0 +1,148 @@
+"""Boxes: anchors, deltas, clipping, overlaps and suppression, in either of the two conventions of width."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import nms as torchvision_nms
+
+from .recipe import Recipe
+
+MAX_LOG_RATIO = math.log(1000.0 / 16)
+"""The most that exp() may be given, so that no box grows beyond 62.5 times its source."""
+
+
+def cell_anchors(recipe: Recipe) -> Tensor:
+    """The anchors of the first position, (A, 4) float32, in the order of the head's channels."""
+    if recipe.anchor_order == "size-major":
+        corners = []
+        for size in recipe.anchor_sizes:
+            for ratio in recipe.anchor_ratios:
+                w = math.sqrt(size**2 / ratio)
+                h = ratio * w
+                corners.append([-w / 2, -h / 2, w / 2, h / 2])
+        return torch.tensor(corners, dtype=torch.float32)
+    corners = []
+    for ratio in recipe.anchor_ratios:
+        # Caffe rounds the sides of a 16-pixel cell, then multiplies; its boxes hold their last pixel.
+        w = float(np.round(math.sqrt(16 * 16 / ratio)))
+        h = float(np.round(w * ratio))
+        for size in recipe.anchor_sizes:
+            x, y = (w * size / 16 - 1) / 2, (h * size / 16 - 1) / 2
+            corners.append([7.5 - x, 7.5 - y, 7.5 + x, 7.5 + y])
+    return torch.tensor(corners, dtype=torch.float32)
+
+
+def grid_anchors(cell: Tensor, height: int, width: int, stride: int) -> Tensor:
+    """Anchors of a feature map, (H * W * A, 4), row by row, the anchors of a position together."""
+    y = torch.arange(height, device=cell.device, dtype=torch.float32) * stride
+    x = torch.arange(width, device=cell.device, dtype=torch.float32) * stride
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    shifts = torch.stack([x, y, x, y], -1).reshape(-1, 1, 4)
+    return (shifts + cell).reshape(-1, 4)
+
+
+def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float], plus_one: bool) -> Tensor:
+    """Move and stretch boxes by deltas.
+
+    With `plus_one` the source boxes are one pixel wider; the results are not shortened again, as in the original.
+
+    Args:
+        deltas: (..., 4) dx, dy, dw, dh.
+        boxes: (..., 4).
+        weights: divisors of the deltas.
+
+    Returns:
+        (..., 4).
+    """
+    one = 1.0 if plus_one else 0.0
+    w = boxes[..., 2] - boxes[..., 0] + one
+    h = boxes[..., 3] - boxes[..., 1] + one
+    x = boxes[..., 0] + 0.5 * w
+    y = boxes[..., 1] + 0.5 * h
+    x = deltas[..., 0] / weights[0] * w + x
+    y = deltas[..., 1] / weights[1] * h + y
+    w = torch.exp((deltas[..., 2] / weights[2]).clamp(max=MAX_LOG_RATIO)) * w
+    h = torch.exp((deltas[..., 3] / weights[3]).clamp(max=MAX_LOG_RATIO)) * h
+    return torch.stack([x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h], -1)
+
+
+def clip(boxes: Tensor, sizes: Tensor, plus_one: bool) -> Tensor:
+    """Boxes cut to their image.
+
+    Args:
+        boxes: (..., 4).
+        sizes: (..., 2) height, width of each box's image, broadcast against the boxes.
+    """
+    limit = sizes.flip(-1).to(boxes.dtype) - (1.0 if plus_one else 0.0)  # (..., 2) x, y
+    limit = torch.cat([limit, limit], -1)
+    return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def overlap_bound(threshold: float, inclusive: bool) -> float:
+    """The least float32 overlap that suppresses.
+
+    The originals compare a float32 overlap with a float32 (`>=`) or a float64 (`>`) threshold; this is the one number
+    for which `overlap >= number` gives the same answer.
+    """
+    rounded = np.float32(threshold)
+    if inclusive or float(rounded) > threshold:
+        return float(rounded)
+    return float(np.nextafter(rounded, np.float32(np.inf)))
+
+
+def overlaps(boxes: Tensor, plus_one: bool) -> Tensor:
+    """Intersection over union of every pair, (G, M, 4) -> (G, M, M); not a number where both boxes are empty."""
+    one = 1.0 if plus_one else 0.0
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    area = (x2 - x1 + one) * (y2 - y1 + one)
+    w = torch.minimum(x2[:, :, None], x2[:, None]) - torch.maximum(x1[:, :, None], x1[:, None])
+    h = torch.minimum(y2[:, :, None], y2[:, None]) - torch.maximum(y1[:, :, None], y1[:, None])
+    inter = w.add_(one).clamp_(min=0) * h.add_(one).clamp_(min=0)
+    return inter / (area[:, :, None] + area[:, None] - inter)
+
+
+def greedy_nms(boxes: Tensor, valid: Tensor, bound: float, plus_one: bool, group: Tensor | None = None) -> Tensor:
+    """Which boxes greedy suppression keeps, for many lists at once.
+
+    Greedy suppression is the one fixed point of "a box stays if no better box that stays overlaps it"; repeated from
+    "all stay" it settles the best box in the first round, and the next undecided ones in each further round. The rounds
+    are as many as the longest chain of boxes that hang on one another, a handful in practice.
+
+    Args:
+        boxes: (G, M, 4), each list by descending score.
+        valid: (G, M) bool; others neither stay nor suppress.
+        bound: the least overlap that suppresses, see `overlap_bound`.
+        group: (G, M); boxes of different groups do not meet.
+
+    Returns:
+        (G, M) bool.
+    """
+    hit = overlaps(boxes, plus_one) >= bound
+    hit &= torch.ones(hit.shape[-2:], dtype=torch.bool, device=hit.device).triu(1)  # row suppresses column
+    if group is not None:
+        hit &= group[:, :, None] == group[:, None]
+    hit &= valid[:, :, None]
+    strike = hit.to(torch.float32)
+    keep = valid
+    while True:
+        for _ in range(4):  # rounds between two looks at the device
+            before = keep
+            keep = valid & (torch.bmm(before[:, None].to(torch.float32), strike)[:, 0] == 0)
+        if torch.equal(before, keep):
+            return keep
+
+
+def nms(boxes: Tensor, bound: float, plus_one: bool) -> Tensor:
+    """Indices that suppression keeps of one long list that is already by descending score, (M, 4) -> (K,)."""
+    if len(boxes) == 0:
+        return torch.zeros(0, dtype=torch.int64, device=boxes.device)
+    if plus_one:  # a width of x2 - x1 + 1 is that of a box whose far corner lies one pixel farther
+        boxes = boxes + boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
+    ranks = torch.arange(len(boxes), 0, -1, dtype=torch.float32, device=boxes.device)
+    below = float(np.nextafter(np.float32(bound), np.float32(-np.inf)))
+    keep: Tensor = torchvision_nms(boxes, ranks, below)
+    return keep

@@ -1,0 +1,203 @@
+"""The detector as a function of prepared images: batches of like sizes, chunks of regions, arrays out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .network import FasterRCNN
+from .pooling import MaxPooler, make_pooler, spread
+from .preprocess import Prepared
+from .proposals import propose
+from .selection import Chosen, Predictions, Selection, select
+
+log = logging.getLogger(__name__)
+
+
+class Detector:
+    """Runs a folded network over images; results do not depend on what shares a batch beyond rounding.
+
+    Args:
+        network: its norms are folded here.
+        selection: which regions are kept.
+        device: where the layers run.
+        compute_dtype: of the convolutions. Scores, boxes, pooled means and the heads are float32 in any case.
+        batch_size: images that pass through the backbone together; halved where memory runs out.
+        chunk: regions that pass through res5 together; by default what is quick on the device.
+        waste: the share of a batch's pixels that padding may be. The default, by device, is none on a CPU, where
+            batching gains nothing, so that images of equal size only share a batch.
+    """
+
+    def __init__(
+        self,
+        network: FasterRCNN,
+        selection: Selection,
+        *,
+        device: torch.device,
+        compute_dtype: torch.dtype = torch.float32,
+        batch_size: int = 8,
+        chunk: int | None = None,
+        waste: float | None = None,
+    ) -> None:
+        if batch_size < 1 or (chunk is not None and chunk < 1):
+            raise ValueError(f"batch_size and chunk must be at least 1, got {batch_size} and {chunk}")
+        on_cpu = device.type == "cpu"
+        self.network = network.fold().to(device)
+        for module in (network.backbone, network.proposal_generator.rpn_head, network.roi_heads.res5):
+            module.to(compute_dtype).to(memory_format=torch.channels_last)
+        self.recipe, self.selection = network.recipe, selection
+        self.device, self.compute_dtype, self.batch_size = device, compute_dtype, batch_size
+        self.chunk = chunk or (24 if on_cpu else 1200)
+        self.waste = (0.0 if on_cpu else 0.2) if waste is None else waste
+
+    def __call__(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
+        """One dict of arrays an image, in order: see `itin.extract.encoders.ImageEncoder`."""
+        results: list[dict[str, np.ndarray]] = [{} for _ in images]
+        queue = list(self.groups([image.size for image in images]))
+        while queue:
+            numbers = queue.pop(0)
+            try:
+                found = self.detect([images[i] for i in numbers])
+            except torch.cuda.OutOfMemoryError:
+                if len(numbers) == 1 and self.chunk <= 16:
+                    raise
+                self._shrink(len(numbers))
+                middle = (len(numbers) + 1) // 2
+                queue[:0] = [part for part in (numbers[:middle], numbers[middle:]) if part]
+                continue
+            for i, arrays in zip(numbers, found, strict=True):
+                results[i] = arrays
+        return results
+
+    def _shrink(self, used: int) -> None:
+        torch.cuda.empty_cache()
+        self.batch_size = max(used // 2, 1)
+        self.chunk = max(self.chunk // 2, 16)
+        log.warning(
+            "the device's memory ran out: going on with %d images a batch and %d regions a chunk",
+            self.batch_size,
+            self.chunk,
+        )
+
+    def groups(self, sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+        """Image numbers that share a batch: of like size, so that little of it is padding."""
+        order = sorted(range(len(sizes)), key=lambda i: (sizes[i][0] < sizes[i][1], sizes[i]))
+        group: list[int] = []
+        for i in order:
+            joint = [sizes[j] for j in (*group, i)]
+            area = max(h for h, _ in joint) * max(w for _, w in joint) * len(joint)
+            padding = 1 - sum(h * w for h, w in joint) / area
+            if group and (len(group) == self.batch_size or padding > self.waste):
+                yield group
+                group = []
+            group.append(i)
+        if group:
+            yield group
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
+        """One batch, whatever its sizes."""
+        with self._exact():
+            features, predictions = self.predict(images)
+            chosen = select(predictions, self.recipe, self.selection)
+        return _arrays(chosen, features[chosen.rows])
+
+    @contextlib.contextmanager
+    def _exact(self) -> Iterator[None]:
+        """float32 means float32: no TensorFloat-32 in convolutions or products."""
+        if self.device.type != "cuda":
+            yield
+            return
+        matmul = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+                yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = matmul
+
+    def pad(self, images: Sequence[Prepared]) -> Tensor:
+        """(B, 3, H, W) on the device, zero right of and below each image."""
+        height = max(image.size[0] for image in images)
+        width = max(image.size[1] for image in images)
+        batch = torch.zeros(len(images), 3, height, width, dtype=torch.float32)
+        for own, image in zip(batch, images, strict=True):
+            own[:, : image.size[0], : image.size[1]] = image.pixels
+        batch = batch.to(self.device, non_blocking=True)
+        return batch.to(dtype=self.compute_dtype, memory_format=torch.channels_last)
+
+    def predict(self, images: Sequence[Prepared]) -> tuple[Tensor, Predictions]:
+        """Features (R, D) and predictions of all proposals of a batch."""
+        network, recipe = self.network, self.recipe
+        sizes = [image.size for image in images]
+        maps, extents = network.backbone(self.pad(images), sizes)
+        logits, deltas = network.proposal_generator.rpn_head(maps)
+        scales = [image.scale for image in images]
+        proposals = propose(logits, deltas, network.anchors, recipe, extents, sizes, scales)
+        counts = [len(own) for own in proposals]
+        boxes = torch.cat(proposals)
+        numbers = torch.arange(len(images), device=self.device)
+        owner = numbers.repeat_interleave(torch.tensor(counts, device=self.device), output_size=len(boxes))
+        features = self._features(maps, extents, boxes, owner)
+        classes, moves, attributes = network.roi_heads.box_predictor(features)
+
+        def table(values: list[tuple[float, float]] | list[tuple[int, int]]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=self.device)
+
+        return features, Predictions(
+            logits=classes,
+            deltas=moves,
+            attributes=attributes,
+            proposals=boxes,
+            images=owner,
+            counts=counts,
+            sizes=table(sizes),
+            originals=table([image.original for image in images]),
+            to_original=table([image.to_original for image in images]),
+        )
+
+    def _features(self, maps: Tensor, extents: Sequence[tuple[int, int]], boxes: Tensor, owner: Tensor) -> Tensor:
+        """Pool, res5, mean: (R, D) float32, a chunk of regions at a time."""
+        pooler = make_pooler(self.recipe, maps, extents)
+        res5 = self.network.roi_heads.res5
+        features = boxes.new_empty(len(boxes), self.network.architecture.feature_dim)
+        # Regions whose bins are compared with one another: more find more in common and take more memory.
+        for begin in range(0, len(boxes), group := max(self.chunk, 320)):
+            own, images = boxes[begin : begin + group], owner[begin : begin + group]
+            if isinstance(pooler, MaxPooler):
+                values, index = pooler.bins(own, images)
+                index = index[:, :: self.recipe.res5_stride, :: self.recipe.res5_stride]
+                first, shortcut = res5.start(values)
+                del values
+            for start in range(0, len(own), self.chunk):
+                part = slice(start, start + self.chunk)
+                if isinstance(pooler, MaxPooler):
+                    top = res5.finish(spread(first, index[part]), spread(shortcut, index[part]))
+                else:
+                    top = res5(pooler(own[part], images[part]))
+                features[begin:][part] = top.mean((2, 3), dtype=torch.float32)
+        return features
+
+
+def _arrays(chosen: Chosen, features: Tensor) -> list[dict[str, np.ndarray]]:
+    """Per-image arrays on the host."""
+    columns = {
+        "regions": features,
+        "boxes": chosen.boxes,
+        "scores": chosen.scores,
+        "objects": chosen.objects.to(torch.int32),
+        "object_scores": chosen.object_scores,
+        "attributes": chosen.attributes.to(torch.int32),
+        "attribute_scores": chosen.attribute_scores,
+    }
+    host = {name: values.cpu().numpy() for name, values in columns.items()}
+    ends = np.cumsum(chosen.counts)
+    return [
+        {name: values[end - count : end].copy() for name, values in host.items()}
+        for count, end in zip(chosen.counts, ends.tolist(), strict=True)
+    ]

@@ -1,0 +1,315 @@
+"""The layers of the Faster R-CNN, named as the checkpoints name them: ResNet C4, proposals, res5, boxes, attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .boxes import cell_anchors
+from .recipe import Architecture, Recipe
+
+STRIDE = 16
+"""Pixels of the resized image a position of res4."""
+
+
+def _weight(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(shape), requires_grad=False)
+
+
+class FrozenNorm(nn.Module):
+    """Batch norm with fixed statistics."""
+
+    eps = 1e-5
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = _weight(channels)
+        self.bias = _weight(channels)
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.running_mean: Tensor
+        self.running_var: Tensor
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift of the same channels, (C,) and (C,)."""
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return scale, self.bias - self.running_mean * scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W)."""
+        scale, shift = self.affine()
+        return x * scale[:, None, None] + shift[:, None, None]
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias and its frozen norm; `fold` makes one convolution of the two."""
+
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> None:
+        super().__init__()
+        self.weight = _weight(cout, cin, kernel, kernel)
+        self.norm: FrozenNorm | None = FrozenNorm(cout)
+        self.bias: nn.Parameter | None = None
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+
+    def fold(self) -> None:
+        """Multiply the norm into the weights; the values change by rounding only."""
+        if self.norm is None:
+            return
+        scale, shift = self.norm.affine()
+        self.weight = nn.Parameter(self.weight * scale[:, None, None, None], requires_grad=False)
+        self.bias = nn.Parameter(shift.clone(), requires_grad=False)
+        self.norm = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C_in, H, W)."""
+        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+        return y if self.norm is None else self.norm(y)
+
+    def rows(self, x: Tensor) -> Tensor:
+        """A 1x1 convolution at positions that stand in a list, (U, C_in) -> (U, C_out)."""
+        y = F.conv2d(x[None, :, None].permute(0, 3, 1, 2), self.weight, self.bias)
+        y = y if self.norm is None else self.norm(y)
+        return y.permute(0, 2, 3, 1).reshape(len(x), -1)
+
+
+class Borders:
+    """The first row and column outside each image of a padded batch, to be cleared before a 3x3 window reads them.
+
+    A convolution of an image alone sees zeros beyond its edge. In a padded batch it would see whatever the layers made
+    of the padding, so that row and that column are set to zero; everything farther out never reaches the image.
+
+    Args:
+        extents: each image's own (height, width) in this map.
+        height, width: the map's size.
+    """
+
+    def __init__(self, extents: Sequence[tuple[int, int]], height: int, width: int, device: torch.device) -> None:
+        rows = [(i, h) for i, (h, _) in enumerate(extents) if h < height]
+        columns = [(i, w) for i, (_, w) in enumerate(extents) if w < width]
+        self.rows = torch.tensor(rows, device=device).T.unbind() if rows else None
+        self.columns = torch.tensor(columns, device=device).T.unbind() if columns else None
+
+    def clear(self, x: Tensor) -> Tensor:
+        """Set them to zero in place; x: (B, C, H, W)."""
+        if self.rows is not None:
+            x[self.rows[0], :, self.rows[1]] = 0
+        if self.columns is not None:
+            x[self.columns[0], :, :, self.columns[1]] = 0
+        return x
+
+
+class Bottleneck(nn.Module):
+    """1x1 (with the stride), 3x3, 1x1, and the shortcut."""
+
+    def __init__(self, cin: int, inner: int, cout: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.shortcut = ConvNorm(cin, cout, 1, stride) if cin != cout else None
+        self.conv1 = ConvNorm(cin, inner, 1, stride)
+        self.conv2 = ConvNorm(inner, inner, 3, 1, dilation, dilation)
+        self.conv3 = ConvNorm(inner, cout, 1)
+
+    def forward(self, x: Tensor, borders: Borders | None = None) -> Tensor:
+        """x: (B, C_in, H, W)."""
+        y = self.conv1(x).relu_()
+        if borders is not None:
+            borders.clear(y)
+        return self.finish(y, x if self.shortcut is None else self.shortcut(x))
+
+    def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What `finish` takes, at positions that stand in a list: (U, C_in) -> (U, inner) and (U, C_out)."""
+        return self.conv1.rows(x).relu_(), x if self.shortcut is None else self.shortcut.rows(x)
+
+    def finish(self, y: Tensor, shortcut: Tensor) -> Tensor:
+        """From the first convolution's output on, (B, inner, H, W), and the shortcut's, (B, C_out, H, W)."""
+        y = self.conv2(y).relu_()
+        y = self.conv3(y)
+        y += shortcut
+        return y.relu_()
+
+
+class Stage(nn.Sequential):
+    """Bottlenecks of one resolution."""
+
+    def __init__(self, count: int, cin: int, inner: int, cout: int, stride: int, dilation: int = 1) -> None:
+        first = Bottleneck(cin, inner, cout, stride, dilation)
+        super().__init__(first, *(Bottleneck(cout, inner, cout, 1, dilation) for _ in range(count - 1)))
+
+    def forward(self, x: Tensor, borders: Borders | None = None) -> Tensor:
+        """x: (B, C_in, H, W)."""
+        for block in self.blocks:
+            x = block(x, borders)
+        return x
+
+    @property
+    def blocks(self) -> list[Bottleneck]:
+        """The bottlenecks in order."""
+        return [block for block in self if isinstance(block, Bottleneck)]
+
+    def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The first block's start: see `Bottleneck.start`."""
+        return self.blocks[0].start(x)
+
+    def finish(self, y: Tensor, shortcut: Tensor) -> Tensor:
+        """From there to the end."""
+        x = self.blocks[0].finish(y, shortcut)
+        for block in self.blocks[1:]:
+            x = block(x)
+        return x
+
+
+class Stem(nn.Module):
+    """7x7 convolution of stride 2."""
+
+    def __init__(self, cout: int) -> None:
+        super().__init__()
+        self.conv1 = ConvNorm(3, cout, 7, 2, 3)
+
+
+class Backbone(nn.Module):
+    """Image to res4, stride 16."""
+
+    def __init__(self, a: Architecture, stem_pool: str) -> None:
+        super().__init__()
+        self.stem = Stem(a.stem)
+        self.res2 = Stage(a.blocks[0], a.stem, a.inner, a.outer, 1)
+        self.res3 = Stage(a.blocks[1], a.outer, a.inner * 2, a.outer * 2, 2)
+        self.res4 = Stage(a.blocks[2], a.outer * 2, a.inner * 4, a.outer * 4, 2)
+        self.ceil = stem_pool == "ceil"
+
+    def pooled_side(self, side: int) -> int:
+        """Side after the stem's max-pool."""
+        return (side + 1) // 2 if not self.ceil else max((side - 2) // 2 + 1, 1)
+
+    def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, list[tuple[int, int]]]:
+        """Features and each image's own part of them.
+
+        Args:
+            x: (B, 3, H, W), zero right of and below each image.
+            sizes: each image's own (height, width).
+
+        Returns:
+            (B, C, H', W') float, meaningful within each image's (height', width') only, and these.
+        """
+
+        def halve(extents: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+            return [((h + 1) // 2, (w + 1) // 2) for h, w in extents]
+
+        def borders(extents: Sequence[tuple[int, int]]) -> Borders:
+            return Borders(extents, x.shape[2], x.shape[3], x.device)
+
+        extents = halve(sizes)
+        x = self.stem.conv1(x).relu_()
+        x = borders(extents).clear(x)
+        if self.ceil:
+            x = F.max_pool2d(x, 3, 2, 0, ceil_mode=True)
+        else:
+            x = F.max_pool2d(x, 3, 2, 1)
+        extents = [(self.pooled_side(h), self.pooled_side(w)) for h, w in extents]
+        x = self.res2(x, borders(extents))
+        for stage in (self.res3, self.res4):
+            extents = halve(extents)
+            inside = Borders(extents, (x.shape[2] + 1) // 2, (x.shape[3] + 1) // 2, x.device)
+            x = stage(x, inside)
+        return borders(extents).clear(x), extents
+
+
+class CellAnchors(nn.Module):
+    """Holds `cell_anchors.0`, (A, 4): the anchors of the first position."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.cell_anchors = nn.Module()
+        self.cell_anchors.register_buffer("0", cell_anchors(recipe))
+
+    def forward(self) -> Tensor:
+        """The anchors, (A, 4) float32."""
+        return self.cell_anchors.get_buffer("0")
+
+
+class ProposalHead(nn.Module):
+    """Scores and box deltas of every anchor."""
+
+    def __init__(self, cin: int, hidden: int, anchors: int, scores: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(cin, hidden, 3, padding=1)
+        self.objectness_logits = nn.Conv2d(hidden, anchors * scores, 1)
+        self.anchor_deltas = nn.Conv2d(hidden, anchors * 4, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) -> (B, A or 2A, H, W) and (B, 4A, H, W)."""
+        y = self.conv(x).relu_()
+        return self.objectness_logits(y), self.anchor_deltas(y)
+
+
+class ProposalGenerator(nn.Module):
+    """The first stage's layers."""
+
+    def __init__(self, a: Architecture, recipe: Recipe) -> None:
+        super().__init__()
+        self.anchor_generator = CellAnchors(recipe)
+        scores = 2 if recipe.rpn_score == "softmax" else 1
+        self.rpn_head = ProposalHead(a.outer * 4, a.rpn_hidden, recipe.anchors, scores)
+
+
+class BoxPredictor(nn.Module):
+    """Object classes, boxes and attributes of pooled features."""
+
+    def __init__(self, a: Architecture, recipe: Recipe) -> None:
+        super().__init__()
+        boxes = a.classes + (recipe.background == "first")
+        self.cls_score = nn.Linear(a.feature_dim, a.classes + 1)
+        self.bbox_pred = nn.Linear(a.feature_dim, boxes * 4)
+        self.cls_embedding = nn.Embedding(a.classes + 1, a.embedding)
+        self.fc_attr = nn.Linear(a.feature_dim + a.embedding, a.attribute_hidden)
+        self.attr_score = nn.Linear(a.attribute_hidden, a.attributes + (recipe.attribute_background != "none"))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Class logits, box deltas and attribute logits.
+
+        The attribute head reads the embedding of the arg-max class, the background among them, as the originals do.
+
+        Args:
+            x: (R, D) float32.
+        """
+        logits = self.cls_score(x)
+        embedded = self.cls_embedding(logits.argmax(1))
+        attributes = self.attr_score(self.fc_attr(torch.cat([x, embedded], 1)).relu_())
+        return logits, self.bbox_pred(x), attributes
+
+
+class RoIHeads(nn.Module):
+    """The second stage's layers."""
+
+    def __init__(self, a: Architecture, recipe: Recipe) -> None:
+        super().__init__()
+        self.res5 = Stage(a.blocks[3], a.outer * 4, a.inner * 8, a.outer * 8, recipe.res5_stride, recipe.res5_dilation)
+        self.box_predictor = BoxPredictor(a, recipe)
+
+
+class FasterRCNN(nn.Module):
+    """All layers of one detector, with zero weights until a state is loaded."""
+
+    def __init__(self, architecture: Architecture, recipe: Recipe) -> None:
+        super().__init__()
+        self.architecture, self.recipe = architecture, recipe
+        self.backbone = Backbone(architecture, recipe.stem_pool)
+        self.proposal_generator = ProposalGenerator(architecture, recipe)
+        self.roi_heads = RoIHeads(architecture, recipe)
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def anchors(self) -> Tensor:
+        """The anchors of the first position, (A, 4) float32."""
+        anchors: Tensor = self.proposal_generator.anchor_generator()
+        return anchors
+
+    def fold(self) -> FasterRCNN:
+        """Fold every frozen norm into its convolution."""
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.fold()
+        return self

@@ -1,0 +1,91 @@
+"""Names of the object and attribute ids: one a line, synonyms after commas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import WeightsError
+
+OBJECTS_FILE = "objects_vocab.txt"
+ATTRIBUTES_FILE = "attributes_vocab.txt"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names by id; without names the ids themselves are shown."""
+
+    objects: tuple[str, ...] | None = None
+    attributes: tuple[str, ...] | None = None
+
+    def object(self, number: int) -> str:
+        """An object class's name."""
+        return _show(self.objects, number, "object")
+
+    def attribute(self, number: int) -> str:
+        """An attribute's name."""
+        return _show(self.attributes, number, "attribute")
+
+
+def _show(names: tuple[str, ...] | None, number: int, kind: str) -> str:
+    if number < 0:
+        return "unknown"
+    return names[number] if names is not None and number < len(names) else f"{kind} {number}"
+
+
+def read_names(path: Path, count: int) -> tuple[str, ...]:
+    """The first synonym of each line.
+
+    Args:
+        path: the file.
+        count: how many names there must be.
+
+    Raises:
+        WeightsError: the file is missing, is no text, or holds another number of names.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"{path}: the vocabulary cannot be read",
+            expected=f"{count} names, one a line",
+            found=f"{type(error).__name__}: {error}",
+            next_step="name another file, or leave the option out: ids are shown then",
+        ) from error
+    names = tuple(line.split(",")[0].strip() for line in text.splitlines())
+    if len(names) != count or not all(names):
+        empty = [number for number, name in enumerate(names, 1) if not name]
+        raise WeightsError(
+            f"{path}: the vocabulary does not fit the detector",
+            expected=f"{count} names, one a line",
+            found=f"{len(names)} lines" + (f", of which line {empty[0]} is empty" if empty else ""),
+            next_step="take the file that came with the detector's weights",
+        )
+    return names
+
+
+def find_vocabulary(
+    weights: Path | None,
+    *,
+    objects: Path | None = None,
+    attributes: Path | None = None,
+    object_count: int = 1600,
+    attribute_count: int = 400,
+) -> Vocabulary:
+    """The user's files where given, else those beside the checkpoint, else none.
+
+    Args:
+        weights: the checkpoint, or None for random weights.
+        objects: the user's file of object names.
+        attributes: the user's file of attribute names.
+        object_count: object classes of the detector.
+        attribute_count: attributes of the detector.
+    """
+
+    def names(given: Path | None, file: str, count: int) -> tuple[str, ...] | None:
+        beside = None if weights is None else weights.parent / file
+        if given is None and (beside is None or not beside.is_file()):
+            return None
+        return read_names(given or beside or Path(file), count)
+
+    return Vocabulary(names(objects, OBJECTS_FILE, object_count), names(attributes, ATTRIBUTES_FILE, attribute_count))
