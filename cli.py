@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "demo",
     "extract": "extract",
     "weights": "weights",
+    "cache": "cache",
     "train": "train",
     "evaluate": "evaluate",
     "predict": "predict",

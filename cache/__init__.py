@@ -9,17 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .mapping import Samples
+    from .mapping import open_samples as open
     from .schema import fingerprint_of, store_name
     from .store import Store, find_stores, open_store
     from .table import Table, read_table, write_table
     from .writer import StoreWriter
 
 __all__ = [
+    "Samples",
     "Store",
     "StoreWriter",
     "Table",
     "find_stores",
     "fingerprint_of",
+    "open",
     "open_store",
     "read_table",
     "store_name",
@@ -27,19 +31,23 @@ __all__ = [
 ]
 
 _WHERE = {
-    "Store": "store",
-    "StoreWriter": "writer",
-    "Table": "table",
-    "find_stores": "store",
-    "fingerprint_of": "schema",
-    "open_store": "store",
-    "read_table": "table",
-    "store_name": "schema",
-    "write_table": "table",
+    "Samples": ("mapping", "Samples"),
+    "Store": ("store", "Store"),
+    "StoreWriter": ("writer", "StoreWriter"),
+    "Table": ("table", "Table"),
+    "find_stores": ("store", "find_stores"),
+    "fingerprint_of": ("schema", "fingerprint_of"),
+    "open": ("mapping", "open_samples"),
+    "open_store": ("store", "open_store"),
+    "read_table": ("table", "read_table"),
+    "store_name": ("schema", "store_name"),
+    "write_table": ("table", "write_table"),
 }
+"""Public name -> module, and its name there."""
 
 
 def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    module, there = _WHERE[name]
+    return getattr(import_module(f".{module}", __name__), there)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -40,7 +41,7 @@ def write_error(path: Path, error: OSError) -> CacheError:
     return CacheError(f"cannot write {path}: {error.strerror or error}", next_step=remedy)
 
 
-def create(path: Path, data: bytes) -> bool:
+def create(path: Path, data: bytes | bytearray) -> bool:
     """Commits a new file. Returns False, and changes nothing, when the name is taken already.
 
     Raises:
@@ -60,7 +61,7 @@ def replace(path: Path, data: bytes) -> None:
     _commit(path, data, replace=True)
 
 
-def _commit(path: Path, data: bytes, *, replace: bool) -> bool:
+def _commit(path: Path, data: bytes | bytearray, *, replace: bool) -> bool:
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     put = _rename if replace else _link
     try:
@@ -79,7 +80,7 @@ def _commit(path: Path, data: bytes, *, replace: bool) -> bool:
     return won
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes | bytearray) -> None:
     with path.open("wb") as file:  # plain open: the permissions follow the umask, so that a group can share a cache
         file.write(data)
         file.flush()
@@ -134,25 +135,104 @@ def remove_stale(folder: Path) -> None:
 
 
 def to_json(value: dict[str, Any]) -> bytes:
-    """Readable JSON, ending in a newline."""
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """One JSON object, an entry of its first two levels a line, that ends with the checksum of the bytes before it."""
+    body = ("{\n" + "".join(f" {_line(key)}: {_two_levels(item)},\n" for key, item in value.items())).encode()
+    return body + _seal(body)
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _two_levels(value: Any) -> str:
+    if isinstance(value, dict) and value:
+        return "{\n  " + ",\n  ".join(f"{_line(key)}: {_line(item)}" for key, item in value.items()) + "\n }"
+    if isinstance(value, list) and value:
+        if all(isinstance(item, str) for item in value):  # a million ids: one call into C
+            lines = json.dumps(value, ensure_ascii=False, separators=(",\n  ", ": "))[1:-1]
+        else:
+            lines = ",\n  ".join(map(_line, value))
+        return "[\n  " + lines + "\n ]"
+    return _line(value)
+
+
+def _seal(body: bytes) -> bytes:
+    return f' "checksum": "sha256:{hashlib.sha256(body).hexdigest()}"\n}}\n'.encode()
+
+
+def seal_of(data: bytes) -> str:
+    """The checksum at the end of what `to_json` made: `sha256:` and 64 digits."""
+    return data[-len(_seal(b"")) :].split(b'"')[3].decode()
+
+
+def from_json(path: Path, data: bytes) -> dict[str, Any]:
+    """The inverse of `to_json`, without the checksum.
+
+    Args:
+        path: the file, for the messages.
+        data: what stands in it.
+
+    Raises:
+        CacheError: damaged, or of another format version.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise DamagedError(path, f"it is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise DamagedError(path, "it is not a JSON object")
+    check_stamp(path, value.get("format"), None, None)
+    body = data[: -len(_seal(b""))]
+    if data[len(body) :] != _seal(body):
+        raise DamagedError(path, "its checksum does not fit")
+    value.pop("checksum")
+    return value
+
+
+class DamagedError(CacheError):
+    """A file of the cache that is not what its writer wrote."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        store = path.parent.parent if path.parent.name == "quarantine" else path.parent
+        super().__init__(f"{path} is damaged: {why}", next_step=repair(store))
+        self.why = why
+
+
+def repair(folder: Path) -> str:
+    """The command that mends a store."""
+    return f"run `itin cache verify --repair {folder}`, and then the same `itin extract` again"
+
+
+def read_error(path: Path, error: OSError) -> CacheError:
+    """The one clear error for a file that could not be read; it says nothing about what stands in it."""
+    return CacheError(
+        f"cannot read {path}: {error.strerror or error}",
+        next_step="see to the permissions or to the disk; nothing here says that the file is damaged",
+    )
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file.
+
+    Raises:
+        CacheError: missing, or not readable now.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CacheError(f"{path} is missing", next_step="run `itin extract` again: it makes what is missing") from None
+    except OSError as error:
+        raise read_error(path, error) from error
 
 
 def read_json(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
-    """Reads one of the cache's JSON files and checks its format version and fingerprint.
+    """Reads one of the cache's JSON files and checks its format version, checksum and fingerprint.
 
     Raises:
-        CacheError: missing, not JSON, of another format version, or of another fingerprint.
+        CacheError: missing, damaged, of another format version, or of another fingerprint.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CacheError(f"{path} is missing", next_step="run `itin extract` again: it makes what is missing") from None
-    except (ValueError, OSError) as error:
-        raise CacheError(f"cannot read {path}: {error}", next_step="remove the file and run `itin extract`") from error
-    if not isinstance(value, dict):
-        raise CacheError(f"{path} is not a cache file", expected="a JSON object", found=type(value).__name__)
-    check_stamp(path, value.get("format"), value.get("fingerprint"), fingerprint)
+    value = from_json(path, read_bytes(path))
+    check_stamp(path, value["format"], value.get("fingerprint"), fingerprint)
     return value
 
 
@@ -171,5 +251,5 @@ def check_stamp(path: Path, version: object, found: object, expected: str | None
             f"{path} belongs to other features than its folder",
             expected=f"fingerprint {expected[:12]}",
             found=f"fingerprint {str(found)[:12]}",
-            next_step="this file was put here by hand or by mistake: move it away and run `itin extract` again",
+            next_step="it was put here by hand or by mistake: move it away and run the same `itin extract` again",
         )

@@ -1,18 +1,17 @@
-"""One shard: the features of some samples, packed into contiguous arrays of one immutable HDF5 file."""
+"""Making a shard: the features of some samples, packed into arrays of one immutable HDF5 file with a header."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import h5py
 import numpy as np
 
-from ..errors import CacheError
-from .files import check_stamp
+from .header import SMALLEST, Header, Place, to_bytes
+from .ranges import to_ranges
 from .schema import FORMAT, KINDS
 
 Arrays = Mapping[str, np.ndarray]
@@ -41,17 +40,15 @@ def to_stored(kind: str, sample: Arrays, feature_dtype: str, dims: Mapping[str, 
         dtype = schema.numpy_dtype(feature_dtype)
         if schema.dtype == "feature" and array.shape[-1] != dims["feature"]:
             raise FeatureError(f"{schema.name} has {array.shape[-1]} values a vector, expected {dims['feature']}")
-        if dtype.kind == "f":
-            if not np.isfinite(array).all():
+        if dtype.kind == "f" and array.size:
+            peak = max(abs(float(array.max())), abs(float(array.min())))  # NaN stays NaN
+            if not np.isfinite(peak):
                 raise FeatureError(f"{schema.name} holds values that are not finite")
             with np.errstate(over="ignore"):
-                cast = array.astype(dtype)
-            if not np.isfinite(cast).all():
-                peak = float(np.abs(array).max())
+                fits = np.isfinite(np.array(peak).astype(dtype))
+            if not fits:
                 raise FeatureError(f"{schema.name} overflows {dtype.name}: {peak:.6g} (use --store-dtype float32)")
-            stored[schema.name] = cast
-        else:
-            stored[schema.name] = array.astype(dtype)
+        stored[schema.name] = array.astype(dtype)
         if schema.axis != "sample":
             lengths.add(len(array))
     if len(lengths) > 1:
@@ -93,77 +90,104 @@ def shard_bytes(
     ids: Sequence[str],
     sha256: Sequence[str],
     arrays: Mapping[str, np.ndarray],
-) -> bytes:
-    """The bytes of a shard file: contiguous, uncompressed data sets, each with a checksum; equal input, equal bytes."""
-    with h5py.File("shard", "w", driver="core", backing_store=False) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["kind"] = kind
-        file.attrs["fingerprint"] = fingerprint
-        everything = {"ids": _strings(ids), "sha256": _strings(sha256), "rows": np.asarray(rows, "<i8"), **arrays}
-        for name, array in everything.items():
-            data = file.create_dataset(name, data=array, track_times=False)
-            data.attrs["checksum"] = checksum(array)
+) -> bytearray:
+    """The bytes of a shard: header, then HDF5 with every array in one piece, uncompressed; equal input, equal bytes.
+
+    Args:
+        kind: `regions`, `tokens` or `context`.
+        fingerprint: that of the store.
+        rows: the samples' rows in the plan (N,), ascending.
+        ids: their ids (N,).
+        sha256: digests of their inputs (N,).
+        arrays: what `pack` returned.
+    """
+    everything = {"ids": _strings(ids), "sha256": _strings(sha256), "rows": np.asarray(rows, "<i8"), **arrays}
+    places, image = _empty_file({"format": FORMAT, "kind": kind, "fingerprint": fingerprint}, everything)
+    size = SMALLEST
+    while True:
+        header = Header(
+            format=FORMAT,
+            kind=kind,
+            fingerprint=fingerprint,
+            count=len(rows),
+            rows=to_ranges(rows),
+            header=size,
+            bytes=size + len(image),
+            arrays={name: replace(place, offset=place.offset + size) for name, place in places.items()},
+            rest_sha256="0" * 64,
+        )
+        if len(to_bytes(header)) == size:
+            break
+        size *= 2
+    data = bytearray(header.header)
+    data += image
+    for name, place in header.arrays.items():
+        if place.bytes:
+            np.ndarray(place.shape, place.dtype, data, place.offset, place.strides)[...] = everything[name]
+    view = memoryview(data)
+    digests = {
+        name: replace(place, sha256=_sha256(view[place.offset : place.offset + place.bytes]))
+        for name, place in header.arrays.items()
+    }
+    rest = _sha256(*(view[begin:end] for begin, end in header.gaps()))
+    view.release()
+    data[: header.header] = to_bytes(replace(header, arrays=digests, rest_sha256=rest))
+    return data
+
+
+def _empty_file(stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Place], bytes]:
+    """An HDF5 file with room for the arrays, and where each has its room in it.
+
+    `regions (N, M, D)` is chunked by region, so that the first m regions of all samples are one piece of the file;
+    everything else is contiguous. What HDF5 writes itself stays small and has checksums of its own (format of 1.10).
+    """
+    size = sum(array.nbytes for array in arrays.values()) + 65536
+    with h5py.File(
+        "shard",
+        "w",
+        driver="core",
+        backing_store=False,
+        block_size=size,
+        libver=("v110", "v110"),
+        alignment_threshold=1,
+        alignment_interval=8,
+    ) as file:
+        for name, value in stamp.items():
+            file.attrs[name] = value
+        places = {name: _room(file, name, array) for name, array in arrays.items()}
         file.flush()
         image: bytes = file.id.get_file_image()
-    return image
+    return places, image
 
 
-def checksum(array: np.ndarray) -> str:
-    """`sha256:` and the digest of an array's bytes in C order."""
-    return "sha256:" + hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def _room(file: h5py.File, name: str, array: np.ndarray) -> Place:
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_obj_track_times(False)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    by_region = name == "regions" and array.size > 0
+    if by_region:
+        settings.set_chunk((len(array), 1, array.shape[2]))
+    space = h5py.h5s.create_simple(array.shape)
+    data = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(array.dtype, logical=True), space, settings)
+    offset = data.get_offset() or 0
+    strides = array.strides
+    if by_region:
+        offset = data.get_chunk_info_by_coord((0, 0, 0)).byte_offset
+        last = data.get_chunk_info_by_coord((0, array.shape[1] - 1, 0)).byte_offset
+        strides = (array.strides[1], len(array) * array.strides[1], array.strides[2])
+        if last - offset != strides[1] * (array.shape[1] - 1):
+            raise RuntimeError("this version of HDF5 does not put the chunks of a data set next to each other")
+    return Place(array.dtype.str, array.shape, offset, strides, "0" * 64)
+
+
+def _sha256(*pieces: memoryview) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _strings(values: Sequence[str]) -> np.ndarray:
     encoded = [value.encode() for value in values]
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(map(len, encoded), default=1) or 1))
-
-
-class Shard:
-    """A committed shard, opened for reading; arrays are memory-mapped, so that only what is asked for is read.
-
-    Raises:
-        CacheError: not a readable shard, of another format version, or of another fingerprint.
-    """
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path = path
-        self._layout: dict[str, tuple[np.dtype[Any], tuple[int, ...], int | None]] = {}
-        try:
-            with h5py.File(path, "r", locking=False) as file:
-                check_stamp(path, _plain(file.attrs.get("format")), file.attrs.get("fingerprint"), fingerprint)
-                for name, data in file.items():
-                    self._layout[name] = (data.dtype, data.shape, data.id.get_offset())
-                self.rows: np.ndarray = file["rows"][:]
-        except (OSError, KeyError, RuntimeError) as error:
-            raise CacheError(
-                f"{path} is not a readable shard: {error}",
-                next_step="remove the file and run the same `itin extract` again: it makes just this shard again",
-            ) from error
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def arrays(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-        """Name -> (dtype, shape) of every array."""
-        return {name: (dtype, shape) for name, (dtype, shape, _) in self._layout.items()}
-
-    def strings(self, name: str) -> list[str]:
-        """One of the string arrays, `ids` or `sha256`."""
-        return [value.decode() for value in self.array(name)]
-
-    def array(self, name: str) -> np.ndarray:
-        """An array as a read-only memory map."""
-        dtype, shape, offset = self._layout[name]
-        if offset is None:  # empty data sets have no place in the file
-            return np.empty(shape, dtype)
-        return np.memmap(self.path, dtype, "r", offset, shape)
-
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        """Where each sample's tokens begin, (N + 1,) int64."""
-        return np.array(self.array("offsets"))
-
-
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import CacheError
-from .manifest import read_manifest
+from . import files
+from .manifest import ShardEntry, listed_shards, read_manifest, shard_sizes
+from .plan import RowIndex, segment_path
 from .schema import KINDS, fingerprint_of
-from .shard import Shard
+from .shard_reader import Shard
+
+OPENED = 512
+"""Headers of shards that a store keeps at hand."""
+
+Arrays = dict[str, np.ndarray]
 
 
 class Store:
-    """The features of one kind, made by one encoder; opened from its manifest, read by memory map.
+    """The features of one kind, made by one encoder. Opening it reads the manifest; shards are read when asked for.
 
     Raises:
-        CacheError: no manifest, a shard that is missing or of another size than the manifest says, or a file of another
-            format or fingerprint.
+        CacheError: no manifest, a shard that is missing or of another size than the manifest says, or a file that is
+            damaged or of another format or fingerprint.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,14 +44,16 @@ class Store:
                 f"{self.path / 'manifest.json'} contradicts itself: its fingerprint is not that of its identity",
                 next_step="move the store away and run `itin extract` again",
             )
-        self._shards = [self._open(entry) for entry in self.manifest["shards"]]
-        sizes = [len(shard) for shard in self._shards]
-        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self.ids = [sample for shard in self._shards for sample in shard.strings("ids")]
-        self.sha256 = [digest for shard in self._shards for digest in shard.strings("sha256")]
+        self._entries: list[ShardEntry] = list(listed_shards(self.manifest).values())
+        there = shard_sizes(self.path)
+        for entry in self._entries:
+            if there.get(entry.file) != entry.bytes:
+                raise self._differs(entry, there.get(entry.file))
+        self._starts = np.cumsum([0, *(entry.count for entry in self._entries)], dtype=np.int64)
+        self._opened: OrderedDict[int, Shard] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return int(self._starts[-1])
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {len(self)} x {self.kind} by {self.name})"
@@ -72,6 +85,16 @@ class Store:
         """The length of one feature vector."""
         return int(self.identity["dims"]["feature"])
 
+    @cached_property
+    def ids(self) -> list[str]:
+        """The sample of each row."""
+        return self._of_rows("ids")
+
+    @cached_property
+    def sha256(self) -> list[str]:
+        """The digest of the input that each row was made from."""
+        return self._of_rows("sha256")
+
     def index(self, ids: Sequence[str], sha256: Sequence[str] | None = None) -> np.ndarray:
         """Row numbers (len(ids),) int64 of samples, -1 where the store has none.
 
@@ -80,13 +103,7 @@ class Store:
             sha256: digests of the samples' inputs; with them only features of just this input are found, without them
                 the newest of an id.
         """
-        if sha256 is None:
-            newest = {sample: row for row, sample in enumerate(self.ids)}
-            found = [newest.get(sample, -1) for sample in ids]
-        else:
-            exact = {key: row for row, key in enumerate(zip(self.ids, self.sha256, strict=True))}
-            found = [exact.get(key, -1) for key in zip(ids, sha256, strict=True)]
-        return np.array(found, dtype=np.int64)
+        return np.array(self._index.find(ids, sha256, self.sha256), dtype=np.int64)
 
     def read(self, name: str, rows: np.ndarray, first: int | None = None) -> np.ndarray:
         """Rows of an array that has one entry a sample, in the order asked for.
@@ -100,70 +117,123 @@ class Store:
             (N, ...) or (N, first, ...), in the stored dtype.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        parts = slice(None) if first is None else slice(first)
-        template = self._template(name)[:0]
-        out = np.empty((len(rows), *(template[:, parts] if first is not None else template).shape[1:]), template.dtype)
-        for shard, positions, local in self._by_shard(rows):
-            array = shard.array(name)
-            out[positions] = array[local] if first is None else array[:, parts][local]
+        dtype, shape = self._array(name)
+        if first is not None:
+            first = min(first, shape[0])
+            shape = (first, *shape[1:])
+        out = np.empty((len(rows), *shape), dtype)
+        for shard, file, target, local in self._by_shard(rows):
+            shard.read(file, name, local, out, target, first)
         return out
 
-    def read_ragged(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def read_ragged(self, rows: np.ndarray) -> Arrays:
         """Tokens of the given rows, packed in their order.
 
         Returns:
             `tokens (sum of n, D)`, `token_ids` and `word_ids (sum of n,)`, and `offsets (len(rows) + 1,)` int64.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        names = [schema.name for schema in KINDS["tokens"]]
-        lengths = np.zeros(len(rows), dtype=np.int64)
-        groups = list(self._by_shard(rows))
-        for shard, positions, local in groups:
-            lengths[positions] = np.diff(shard.offsets)[local]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum(self.lengths(rows))]).astype(np.int64)
         out = {}
-        for name in names:
-            template = self._template(name)
-            out[name] = np.empty((int(offsets[-1]), *template.shape[1:]), template.dtype)
-        for shard, positions, local in groups:
-            source = _spans(shard.offsets[local], lengths[positions])
-            target = _spans(offsets[positions], lengths[positions])
-            for name in names:
-                out[name][target] = shard.array(name)[source]
+        for schema in KINDS["tokens"]:
+            dtype, shape = self._array(schema.name)
+            out[schema.name] = np.empty((int(offsets[-1]), *shape), dtype)
+        for shard, file, target, local in self._by_shard(rows):
+            shard.read_spans(file, local, {name: (array, offsets[:-1][target]) for name, array in out.items()})
         return {**out, "offsets": offsets}
 
-    def _template(self, name: str) -> np.ndarray:
-        if not self._shards:
-            raise CacheError(f"{self.path} is empty", next_step="run the same `itin extract` again")
-        return self._shards[0].array(name)
+    def lengths(self, rows: np.ndarray) -> np.ndarray:
+        """How many tokens the given rows have, (N,) int64."""
+        lengths = np.zeros(len(rows), dtype=np.int64)
+        for shard, _, target, local in self._by_shard(rows):
+            lengths[target] = np.diff(shard.offsets)[local]
+        return lengths
 
-    def _by_shard(self, rows: np.ndarray) -> list[tuple[Shard, np.ndarray, np.ndarray]]:
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """What a file made from this store says about itself: format, kind, fingerprint, identity as JSON."""
+        identity = json.dumps(self.identity, ensure_ascii=False)
+        return {
+            "format": self.manifest["format"],
+            "kind": self.kind,
+            "fingerprint": self.fingerprint,
+            "identity": identity,
+        }
+
+    @cached_property
+    def _index(self) -> RowIndex:
+        index = RowIndex()
+        index.add(self.ids, self.sha256, 0)
+        return index
+
+    def _of_rows(self, column: str) -> list[str]:
+        """One column of the plan, for the rows of the store."""
+        everything = self._plan[column]
+        numbers = [entry.numbers() for entry in self._entries]
+        return [everything[row] for row in np.concatenate(numbers).tolist()] if numbers else []
+
+    @cached_property
+    def _plan(self) -> dict[str, list[str]]:
+        """The ids and digests of the plan that the manifest speaks of."""
+        columns: dict[str, list[str]] = {"ids": [], "sha256": []}
+        for number, listed in enumerate(self.manifest["plan"]):
+            path = segment_path(self.path, number)
+            data = files.read_bytes(path)
+            segment = files.from_json(path, data)
+            files.check_stamp(path, segment["format"], segment["fingerprint"], self.fingerprint)
+            if files.seal_of(data) != listed["checksum"]:
+                raise CacheError(
+                    f"{path} is not the plan that the manifest speaks of", next_step=files.repair(self.path)
+                )
+            for name, column in columns.items():
+                column += segment[name]
+        return columns
+
+    def _array(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Dtype and shape of one entry of an array."""
+        if not self._entries:
+            raise CacheError(f"{self.path} is empty", next_step="run the same `itin extract` again")
+        arrays = self._shard(0).header.arrays
+        if name not in arrays:
+            raise ValueError(f"{self.path.name} has no array {name!r}, only {', '.join(arrays)}")
+        return np.dtype(arrays[name].dtype), arrays[name].shape[1:]
+
+    def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[Shard, FileIO, slice | np.ndarray, np.ndarray]]:
+        """For each shard that holds some of the rows: it, opened, the positions of those rows, their places in it."""
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"row numbers must lie in 0..{len(self) - 1}, got {rows.min()}..{rows.max()}")
         owners = np.searchsorted(self._starts, rows, side="right") - 1
-        return [
-            (self._shards[owner], positions, rows[positions] - self._starts[owner])
-            for owner in np.unique(owners)
-            for positions in [np.flatnonzero(owners == owner)]
-        ]
+        order = None if (np.diff(owners) >= 0).all() else np.argsort(owners, kind="stable")
+        owners = owners if order is None else owners[order]
+        begins = np.flatnonzero(np.diff(owners, prepend=-1))
+        ends = np.append(begins, len(rows))[1:]
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            owner = int(owners[begin])
+            target = slice(begin, end) if order is None else order[begin:end]
+            shard = self._shard(owner)
+            with shard.file() as file:
+                yield shard, file, target, rows[target] - self._starts[owner]
 
-    def _open(self, entry: dict[str, Any]) -> Shard:
-        path = self.path / entry["file"]
-        size = path.stat().st_size if path.exists() else None
-        if size != entry["bytes"]:
-            raise CacheError(
-                f"{path} is not what the manifest says",
-                expected=f"{entry['bytes']} bytes",
-                found="no such file" if size is None else f"{size} bytes",
-                next_step="remove it if it is there and run the same `itin extract` again: it makes just this shard",
-            )
-        return Shard(path, self.fingerprint)
+    def _shard(self, number: int) -> Shard:
+        if number in self._opened:
+            return self._opened[number]
+        entry = self._entries[number]
+        shard = self._opened[number] = Shard(self.path / entry.file, self.fingerprint, entry.checksum)
+        if len(self._opened) > OPENED:
+            self._opened.popitem(last=False)
+        return shard
 
-
-def _spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The indices of several spans, one after the other."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
+    def _differs(self, entry: ShardEntry, size: int | None) -> CacheError:
+        return CacheError(
+            f"{self.path / entry.file} is not what the manifest says",
+            expected=f"{entry.bytes} bytes",
+            found="no such file" if size is None else f"{size} bytes",
+            next_step=(
+                "run the same `itin extract` again: it makes just this shard"
+                if size is None
+                else files.repair(self.path)
+            ),
+        )
 
 
 def open_store(path: str | Path) -> Store:
@@ -171,6 +241,6 @@ def open_store(path: str | Path) -> Store:
     return Store(Path(path))
 
 
-def find_stores(folder: Path, kind: str) -> list[Path]:
-    """The stores of one kind in a data set's folder, sorted by name."""
+def find_stores(folder: Path, kind: str = "*") -> list[Path]:
+    """The stores of one kind, or of all, in a data set's folder, sorted by name."""
     return sorted(path.parent for path in folder.glob(f"{kind}-*/plan.json"))

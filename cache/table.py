@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,9 +34,11 @@ def write_table(
 ) -> None:
     """Writes the three files of a table, each whole or not at all; `dataset.json` last."""
     files.make_folder(folder)
-    files.replace(folder / "samples.jsonl", _lines(samples))
-    files.replace(folder / "quarantine.jsonl", _lines(rejected))
-    files.replace(folder / "dataset.json", files.to_json({"format": FORMAT, **dataset}))
+    tables = {"samples.jsonl": _lines(samples), "quarantine.jsonl": _lines(rejected)}
+    for name, data in tables.items():
+        files.replace(folder / name, data)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()}
+    files.replace(folder / "dataset.json", files.to_json({"format": FORMAT, **dataset, "sha256": digests}))
 
 
 def read_table(folder: Path) -> Table:
@@ -50,6 +53,21 @@ def read_table(folder: Path) -> Table:
     samples = pd.DataFrame(read_lines(folder / "samples.jsonl"))
     rejected = pd.DataFrame(read_lines(folder / "quarantine.jsonl"), columns=["id", "reason"])
     return Table(folder, dataset, samples, rejected)
+
+
+def damaged_tables(folder: Path) -> dict[Path, str]:
+    """The files of a data set's table that are not what was written, and what is wrong with them."""
+    try:
+        digests = files.read_json(folder / "dataset.json")["sha256"]
+    except CacheError as error:
+        return {folder / "dataset.json": error.what}
+    found = {}
+    for name, digest in digests.items():
+        if not (folder / name).exists():
+            found[folder / name] = f"{folder / name} is missing"
+        elif hashlib.sha256(files.read_bytes(folder / name)).hexdigest() != digest:
+            found[folder / name] = f"{folder / name} is damaged: its digest is not the one in dataset.json"
+    return found
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from . import files
-from .manifest import block_and_piece, shard_entries, shard_path, write_manifest
+from ..errors import CacheError
+from . import files, quarantine
+from .header import header_of
+from .manifest import ShardEntry, block_and_piece, committed_rows, entry_of, shard_path, shard_sizes, write_manifest
 from .plan import Plan, Row
-from .schema import FORMAT, fingerprint_of, store_name
+from .schema import fingerprint_of, store_name
 from .shard import pack, shard_bytes, to_stored
+from .shard_reader import Shard
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,9 @@ class StoreWriter:
     Args:
         parent: the data set's folder in the cache.
         identity: encoder, weights, preprocessing, dims and dtype; it decides the store's folder name.
+
+    Raises:
+        CacheError: the store cannot be read or made, or its plan is damaged.
     """
 
     def __init__(self, parent: Path, identity: dict[str, Any]) -> None:
@@ -38,11 +45,18 @@ class StoreWriter:
         self.fingerprint = fingerprint_of(identity)
         self.folder = parent / store_name(identity)
         files.make_folder(self.folder)
+        shards = len(shard_sizes(self.folder))  # before the plan is looked for: it comes first
         if (self.folder / "plan.json").exists():
             self.plan = Plan.read(self.folder, self.fingerprint)
+        elif shards:
+            raise CacheError(
+                f"{self.folder} holds {shards} shards and no plan.json: which rows they hold cannot be told from it",
+                next_step=files.repair(self.folder),
+            )
         else:
             self.plan = Plan(self.folder, identity)
         self._last_piece: dict[int, int] = {}
+        self._committed: dict[str, ShardEntry] = {}
 
     def extend(self, rows: Iterable[Row], shard_size: int) -> list[int]:
         """Plans the rows that are not planned yet, and returns the numbers of all, in order."""
@@ -50,15 +64,33 @@ class StoreWriter:
 
     def missing(self, rows: Iterable[int]) -> list[Piece]:
         """The given rows that are not done, block by block; what is committed or quarantined is left out."""
-        done = set(self.quarantined())
-        for entry in shard_entries(self.folder, self.fingerprint):
-            done.update(entry.rows)
-            block, piece = block_and_piece(self.folder / entry.file)
+        wanted = np.unique(np.fromiter(rows, dtype=np.int64))
+        left = wanted[~self._done()[wanted]]
+        if not len(left):
+            return []
+        blocks, starts = np.unique(self.plan.blocks_of(left), return_index=True)
+        members = np.split(left, starts[1:])
+        return [Piece(block, tuple(part.tolist())) for block, part in zip(blocks.tolist(), members, strict=True)]
+
+    def _done(self) -> np.ndarray:
+        """Which rows of the plan are committed or quarantined, bool."""
+        committed = committed_rows(self.folder, self.fingerprint)
+        held = [*committed.values(), np.array(list(self.quarantined()), np.int64)]
+        beyond = max((int(numbers.max()) for numbers in held if len(numbers)), default=-1)
+        if beyond >= len(self.plan.rows):
+            self.plan.refresh()  # another writer has planned more since
+        if beyond >= len(self.plan.rows):
+            raise CacheError(
+                f"{self.folder} holds row {beyond}, and its plan names only {len(self.plan.rows)} rows",
+                next_step=files.repair(self.folder),
+            )
+        done = np.zeros(len(self.plan.rows), bool)
+        for numbers in held:
+            done[numbers] = True
+        for name in committed:
+            block, piece = block_and_piece(name)
             self._last_piece[block] = max(piece, self._last_piece.get(block, 0))
-        blocks: dict[int, list[int]] = {}
-        for row in sorted(set(rows) - done):
-            blocks.setdefault(self.plan.block_of(row), []).append(row)
-        return [Piece(block, tuple(members)) for block, members in sorted(blocks.items())]
+        return done
 
     def stored(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One sample's arrays cast to the store's dtype.
@@ -72,16 +104,22 @@ class StoreWriter:
         """Commits rows of one block (row number -> arrays from `stored`) as one shard; returns how many were new.
 
         Rows that another writer committed in the meantime are dropped: nothing stands in a store twice.
+
+        Raises:
+            CacheError: the shard could not be written; what was committed before stays as it was.
         """
         remaining = dict(samples)
         while remaining:
             committed, free = self._pieces(block)
             done: set[int] = set()
-            for entry in shard_entries(self.folder, self.fingerprint, committed):
-                done.update(entry.rows)
+            for path in committed:
+                done.update(Shard(path, self.fingerprint).rows.tolist())
             remaining = {row: sample for row, sample in sorted(remaining.items()) if row not in done}
-            if remaining and files.create(free, self._shard(remaining)):
-                return len(remaining)
+            if remaining:
+                data = self._shard(remaining)
+                if files.create(free, data):
+                    self._committed[free.name] = entry_of(free, header_of(free, data), hashlib.sha256(data).hexdigest())
+                    return len(remaining)
         return 0
 
     def _pieces(self, block: int) -> tuple[list[Path], Path]:
@@ -101,41 +139,25 @@ class StoreWriter:
 
     def quarantine(self, row: int, reason: str) -> None:
         """Records that a row cannot be encoded, and why."""
-        sample, digest = self.plan.rows[row]
-        record = {
-            "format": FORMAT,
-            "fingerprint": self.fingerprint,
-            "row": row,
-            "id": sample,
-            "sha256": digest,
-            "reason": reason,
-        }
-        files.make_folder(self.folder / "quarantine")
-        files.replace(self.folder / "quarantine" / f"row-{row:08d}.json", files.to_json(record))
+        quarantine.put(self.folder, self.fingerprint, row, self.plan.rows[row], reason)
 
     def quarantined(self) -> dict[int, str]:
         """Row number -> reason."""
-        found = {}
-        for path in sorted((self.folder / "quarantine").glob("row-*.json")):
-            record = files.read_json(path, self.fingerprint)
-            found[int(record["row"])] = str(record["reason"])
-        return found
+        return {record.row: record.reason for record in quarantine.read(self.folder, self.fingerprint)}
 
     def release_quarantined(self, rows: Iterable[int]) -> None:
         """Takes rows out of quarantine, so that they are tried again."""
-        for row in rows:
-            (self.folder / "quarantine" / f"row-{row:08d}.json").unlink(missing_ok=True)
+        quarantine.release(self.folder, rows)
 
     def finish(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the manifest over everything that is committed, and returns it."""
         self.plan.refresh()
-        for folder in (self.folder, self.folder / "quarantine"):
+        for folder in (self.folder, self.folder / quarantine.FOLDER):
             files.remove_stale(folder)
-        return write_manifest(self.plan, self.quarantined(), provenance)
+        return write_manifest(self.plan, self.quarantined(), provenance, self._committed.values())
 
-    def _shard(self, samples: Mapping[int, Mapping[str, np.ndarray]]) -> bytes:
+    def _shard(self, samples: Mapping[int, Mapping[str, np.ndarray]]) -> bytearray:
         rows: Sequence[int] = list(samples)
         arrays = pack(self.kind, list(samples.values()), self.identity["dims"].get("max_regions", 0))
-        ids = [self.plan.rows[row][0] for row in rows]
-        digests = [self.plan.rows[row][1] for row in rows]
+        ids, digests = zip(*(self.plan.rows[row] for row in rows), strict=True)
         return shard_bytes(self.kind, self.fingerprint, rows, ids, digests, arrays)

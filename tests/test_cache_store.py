@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 import pytest
 
 from itin.cache import Store, StoreWriter, find_stores, open_store, store_name
-from itin.cache.manifest import from_ranges, to_ranges
+from itin.cache import files
+from itin.cache.ranges import from_ranges, to_ranges
 from itin.cache.schema import KINDS, fingerprint_of
 from itin.cache.shard import FeatureError
 from itin.errors import CacheError
@@ -245,41 +245,54 @@ def test_damage_is_named(tmp_path: Path) -> None:
     shard.write_bytes(whole[:-1])
     with pytest.raises(CacheError, match=rf"shard-00001\.h5 is not what the manifest says[\s\S]*{len(whole)} bytes"):
         open_store(store.path)
+    with pytest.raises(CacheError, match=rf"it has {len(whole) - 1} bytes instead of {len(whole)}"):
+        store.read("context", np.array([5]))
     shard.unlink()
     with pytest.raises(CacheError, match="no such file"):
         open_store(store.path)
+    with pytest.raises(CacheError, match=r"shard-00001\.h5 is missing[\s\S]*makes just this shard"):
+        store.read("context", np.array([5]))
     shard.write_bytes(b"x" * len(whole))
-    with pytest.raises(CacheError, match=r"shard-00001\.h5 is not a readable shard"):
-        open_store(store.path)
+    with pytest.raises(CacheError, match=r"shard-00001\.h5 is damaged: it does not begin with a header"):
+        open_store(store.path).read("context", np.array([5]))
 
 
 def test_other_versions_and_fingerprints_are_refused(tmp_path: Path) -> None:
     store = made(tmp_path, "context")
-    other = made(tmp_path / "other", "regions")
+    other = made(tmp_path / "other", "context", dtype="float16")
     manifest = store.path / "manifest.json"
-    value = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**value, "format": 2}))
+    value = files.read_json(manifest)
+    manifest.write_bytes(files.to_json({**value, "format": 2}))
     with pytest.raises(CacheError, match=r"newer than this itin[\s\S]*expected: format 1[\s\S]*found:    format 2"):
         open_store(store.path)
-    manifest.write_text(json.dumps({**value, "identity": {**value["identity"], "dtype": "float16"}}))
+    manifest.write_bytes(files.to_json({**value, "identity": {**value["identity"], "dtype": "float16"}}))
     with pytest.raises(CacheError, match="contradicts itself"):
         open_store(store.path)
-    manifest.write_text(json.dumps(value))
+    manifest.write_bytes(files.to_json(value))
     shard = store.path / "shard-00000.h5"
     foreign = (other.path / "shard-00000.h5").read_bytes()
     shard.write_bytes(foreign)
     value["shards"][0]["bytes"] = len(foreign)
-    manifest.write_text(json.dumps(value))
+    manifest.write_bytes(files.to_json(value))
     with pytest.raises(CacheError, match="belongs to other features than its folder"):
-        open_store(store.path)
+        open_store(store.path).read("context", np.array([0]))
     (store.path / "plan.json").write_text("{")
-    with pytest.raises(CacheError, match=r"cannot read .*plan\.json"):
+    with pytest.raises(CacheError, match=r"plan\.json is damaged: it is not JSON[\s\S]*itin cache verify --repair"):
         StoreWriter(tmp_path, features.identity("context"))
+
+
+def test_a_shard_that_the_manifest_does_not_list_is_not_read(tmp_path: Path) -> None:
+    store, other = made(tmp_path, "context"), StoreWriter(tmp_path / "other", features.identity("context"))
+    rows = other.extend(features.rows(4), 4)
+    other.commit(0, {row: other.stored(features.sample("context", row + 1)) for row in rows})
+    (store.path / "shard-00000.h5").write_bytes((other.folder / "shard-00000.h5").read_bytes())
+    with pytest.raises(CacheError, match="is not the shard that the manifest lists"):
+        open_store(store.path).read("context", np.array([0]))
 
 
 @pytest.mark.parametrize("rows", [(), (3,), (0, 1, 2), (0, 2, 3, 4, 9), (7, 8, 100)])
 def test_ranges_read_back(rows: tuple[int, ...]) -> None:
-    assert from_ranges(to_ranges(rows)) == rows
+    assert tuple(from_ranges(to_ranges(rows)).tolist()) == rows
 
 
 def test_ranges_are_short() -> None:

@@ -1,0 +1,73 @@
+"""`itin cache`: what is kept, whether it is whole, and what can be done with it; one module a command."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+COMMANDS = {
+    "info": "cache_info",
+    "verify": "cache_verify",
+    "diff": "cache_diff",
+    "merge": "cache_merge",
+    "export": "cache_export",
+    "rm": "cache_rm",
+}
+"""Command -> module in `itin.commands`; `import` belongs between `merge` and `export`."""
+
+
+class Commands(click.Group):
+    """A group whose commands live in modules of their own, loaded when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded now."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = import_module(f".{COMMANDS[cmd_name]}", __package__).command
+        return found
+
+
+@click.command("cache", cls=Commands, short_help="Look at, check, merge, export and remove stores of features.")
+def command() -> None:
+    """Look at, check, merge, export and remove stores of features.
+
+    A PATH is a store, a data set's folder or a whole cache: as a path, or as it is named within the cache folder
+    (`mvsa-single`, `mvsa-single/regions-vg-frcnn-0123456789ab`). Without one, everything in the cache folder is meant.
+    """
+
+
+def located(path: str | None, cache: Path | None) -> Path:
+    """What a PATH argument means: the cache folder, something named within it, or a path."""
+    from ..paths import cache_root
+
+    root = cache_root(cache)
+    if path is None:
+        return root
+    inside = root / path
+    return inside if inside.exists() and not path.startswith(".") else Path(path)
+
+
+def one_store(path: str, cache: Path | None) -> Path:
+    """The one store that a PATH argument means."""
+    from ..cache.find import stores_under
+
+    found = stores_under(located(path, cache))
+    if len(found) > 1:
+        raise click.UsageError(f"{path} holds several stores, name one: " + ", ".join(store.name for store in found))
+    return found[0]
+
+
+def size(count: int) -> str:
+    """Bytes as people read them: `72.3 MB`."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

@@ -1,0 +1,48 @@
+"""`itin cache diff`: why two stores are not the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .cache import one_store
+
+SHOWN = 10
+"""Samples that are named one by one."""
+
+
+@click.command("diff", short_help="Tell why two stores are not the same.")
+@click.argument("first")
+@click.argument("second")
+@click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
+def command(first: str, second: str, cache: Path | None) -> None:
+    """Tell which field of the identity differs, or which samples, or which values.
+
+    Ends with exit code 1 when the stores differ.
+    """
+    from ..cache import open_store
+    from ..cache.diff import diff
+
+    found = diff(open_store(one_store(first, cache)), open_store(one_store(second, cache)))
+    for name, a, b in found.identity:
+        click.echo(f"{name}: {a} here, {b} there")
+    _samples(f"only in {first}", found.only_first)
+    _samples(f"only in {second}", found.only_second)
+    _samples("made from other inputs", found.other_input)
+    _samples(
+        "with other values",
+        [f"{sample} ({array}, by at most {largest:.3g})" for sample, array, largest in found.other_values],
+    )
+    if found.same:
+        click.echo(f"The same: {found.compared} samples with equal values.")
+        return
+    if not found.identity:
+        click.echo(f"{found.compared} samples compared.")
+    raise click.exceptions.Exit(1)
+
+
+def _samples(what: str, names: list[str]) -> None:
+    if names:
+        more = f", ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        click.echo(f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}")

@@ -1,0 +1,102 @@
+"""`itin cache info`: what is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cache import located, size
+
+if TYPE_CHECKING:
+    from ..cache.info import Info
+
+SHOWN = 10
+"""Quarantined samples that are named one by one."""
+
+
+@click.command("info", short_help="What is there: kinds, encoders, weights, rows, bytes, where it came from.")
+@click.argument("path", required=False)
+@click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+def command(path: str | None, cache: Path | None, as_json: bool) -> None:
+    """Show what PATH holds: stores with kind, encoder, weights, rows, bytes, quarantine and provenance."""
+    from ..cache.find import stores_under
+    from ..cache.info import info_or_error
+    from ..errors import CacheError
+
+    found = {store: info_or_error(store) for store in stores_under(located(path, cache))}
+    if as_json:
+        rows = [
+            {"path": str(store), "error": str(one)} if isinstance(one, CacheError) else _plain(one)
+            for store, one in found.items()
+        ]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    _table([one for one in found.values() if not isinstance(one, CacheError)])
+    if len(found) == 1:
+        for one in found.values():
+            if not isinstance(one, CacheError):
+                _details(one)
+    for one in found.values():
+        if isinstance(one, CacheError):
+            click.echo(str(one), err=True)
+
+
+def _plain(one: Info) -> dict[str, Any]:
+    return {**vars(one), "path": str(one.path)}
+
+
+def _table(rows: list[Info]) -> None:
+    from .console import console, grid
+
+    columns = ("data set", "kind", "encoder", "weights", "rows", "quarantined", "size", "state", "store")
+    cells = [
+        (
+            one.path.resolve().parent.name,
+            one.kind,
+            one.encoder,
+            one.weights,
+            "" if one.rows is None else one.rows,
+            len(one.quarantined),
+            size(one.bytes),
+            _state(one),
+            one.path.name,
+        )
+        for one in rows
+    ]
+    if cells:
+        console.print(grid(columns, cells, right=("rows", "quarantined", "size")))
+
+
+def _state(one: Info) -> str:
+    if one.rows is None:
+        return f"no manifest yet, {one.shards} shards"
+    if one.missing:
+        return f"{one.missing} shards are missing"
+    return "complete" if one.complete else f"{one.planned - one.rows - len(one.quarantined)} to come"
+
+
+def _details(one: Info) -> None:
+    from .console import console
+
+    fields = {
+        "path": one.path,
+        "fingerprint": one.fingerprint,
+        "dtype": one.identity["dtype"],
+        "dims": json.dumps(one.identity["dims"]),
+        "weights": json.dumps(one.identity["weights"]),
+        "preprocessing": json.dumps(one.identity["preprocessing"], ensure_ascii=False),
+        "shards": one.shards,
+        **{name: json.dumps(value, ensure_ascii=False) for name, value in one.provenance.items()},
+    }
+    for name, value in fields.items():
+        console.print(f"  {name:14} {value}", markup=False)
+    for record in one.quarantined[:SHOWN]:
+        console.print(f"  in quarantine  {record['id']}: {record['reason']}", markup=False)
+    if len(one.quarantined) > SHOWN:
+        console.print(
+            f"  ... and {len(one.quarantined) - SHOWN} more: `itin cache info {one.path} --json`", markup=False
+        )

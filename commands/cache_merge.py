@@ -1,0 +1,56 @@
+"""`itin cache merge`: stores of the same features from several places into one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import click
+
+from .cache import located
+
+
+@click.command("merge", short_help="Bring stores of the same features from several places together.")
+@click.argument("sources", nargs=-1, required=True)
+@click.option(
+    "--into",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A data set's folder in a cache, CACHE/<data set>; made when it is not there.",
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Cache folder, for sources named within it.")
+def command(sources: tuple[str, ...], into: Path, cache: Path | None) -> None:
+    """Bring SOURCES (stores, or data sets' folders with stores) together in the data set's folder INTO.
+
+    Stores of the same features become one; their plans may differ. Sources stay as they are.
+    """
+    from ..cache.find import is_store, stores_under
+    from ..cache.merge import copy_table, merge
+    from .console import Bars, console
+
+    if is_store(into):
+        raise click.UsageError(f"--into takes the data set's folder, {into.parent}, not a store in it")
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for source in sources:
+        for store in stores_under(located(source, cache)):
+            groups[store.name].append(store)
+    with Bars() as bars:
+        results = []
+        for stores in groups.values():
+            kind = stores[0].name.partition("-")[0]
+            seen = [0]
+
+            def advance(done: int, total: int, kind: str = kind, seen: list[int] = seen) -> None:
+                if not seen[0]:
+                    bars.start(kind, total, 0)
+                bars.advance(kind, done - seen[0])
+                seen[0] = done
+
+            results.append(merge(stores, into, advance))
+    for result in results:
+        for source_folder, count in result.taken.items():
+            console.print(f"{count} rows from {source_folder}", markup=False)
+        console.print(f"{result.rows} rows, {result.there} of them there before: {result.folder}", markup=False)
+    for folder in dict.fromkeys(store.parent for stores in groups.values() for store in stores):
+        if copy_table(folder, into):
+            console.print(f"the data set's table came from {folder}", markup=False)

@@ -1,0 +1,54 @@
+"""The `itin extract` that makes what a store lacks, put together from what the store and its data set remember."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+
+def extraction_of(folder: Path, store: Path | None = None) -> str:
+    """The command as one line.
+
+    Args:
+        folder: the data set's folder in the cache.
+        store: one of its stores, for that kind and its options; None for whatever the data set needs.
+    """
+    words = ["itin", "extract", *_dataset(folder), "--cache", str(folder.resolve().parent)]
+    if store is not None:
+        words += ["--only", store.name.partition("-")[0], *_options(store)]
+    return shlex.join(words)
+
+
+def _dataset(folder: Path) -> list[str]:
+    from ..cache import files
+    from ..errors import CacheError
+
+    try:
+        source = files.read_json(folder / "dataset.json").get("source") or {}
+    except CacheError:
+        source = {}
+    words = ["--dataset", str(source.get("kind", "DATASET"))]
+    for name in ("root", "table"):
+        words += [f"--{name}", str(source[name])] if source.get(name) else []
+    if source.get("kind") == "folder":
+        words += ["--name", str(source["name"])] if source.get("name") else []
+        columns = ",".join(f"{name}={column}" for name, column in (source.get("columns") or {}).items())
+        words += ["--columns", columns] if columns else []
+        words += ["--allow-outside"] if source.get("allow_outside") else []
+    return words
+
+
+def _options(store: Path) -> list[str]:
+    """The options that are not the defaults."""
+    from ..cache.manifest import read_manifest
+    from ..errors import CacheError
+    from ..extract.config import EncoderConfig
+
+    try:
+        options: dict[str, Any] = read_manifest(store)["provenance"].get("options") or {}
+    except (CacheError, KeyError):
+        return []
+    defaults = vars(EncoderConfig())
+    changed = {name: value for name, value in options.items() if name in defaults and value != defaults[name]}
+    return [word for name, value in changed.items() for word in (f"--{name.replace('_', '-')}", str(value))]
