@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import subprocess
 import sys
 import venv
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -95,8 +95,7 @@ def test_every_kind_of_install_works(how: str, wheel: Path, tmp_path: Path) -> N
     venv.create(tmp_path / "env", with_pip=False, system_site_packages=False)
     python = tmp_path / "env" / "bin" / "python"
     site = tmp_path / "env" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    specs = [importlib.util.find_spec(name) for name in ("pip", "click", "setuptools")]
-    for folder in {str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin is not None}:
+    for folder in {str(distribution(name).locate_file("")) for name in ("pip", "click", "setuptools")}:
         with (site / "outer.pth").open("a") as file:
             file.write(folder + "\n")
     copy = wheel.parent / "source"

@@ -16,7 +16,7 @@ from itin.errors import CacheError, DataError
 from itin.train.data import Features, Resident, load_features
 
 IDS = [f"s{i}" for i in range(7)]
-LENGTHS = [3, 2, 5, 2, 4, 3, 6]  # with [CLS] and [SEP]
+LENGTHS = [3, 3, 5, 3, 4, 3, 6]  # with [CLS] and [SEP]
 COUNTS = [3, 1, 0, 3, 2, 3, 2]
 LABELS = ["positive", None, "negative", "neutral", "positive", "negative", "neutral"]
 
