@@ -19,6 +19,8 @@ COMMANDS = {
     "weights": "weights",
     "cache": "cache",
     "train": "train",
+    "sweep": "sweep",
+    "runs": "runs",
     "evaluate": "evaluate",
     "predict": "predict",
 }

@@ -85,7 +85,7 @@ def command(**options: Any) -> None:
     console.print(f"best epoch {result.best_epoch} of {config.epochs}, {result.seconds:.1f} s on {device}")
     show_scores(result.metrics, split.description)
     show_note([store.name for store in found.stores.values() if store.untrained])
-    console.print(f"Run: {_short(run)}", markup=False)
+    console.print(f"Run: {short(run)}", markup=False)
 
 
 _STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
@@ -135,8 +135,9 @@ def show_note(untrained: list[str]) -> None:
         console.print(UNTRAINED_NOTE, style="yellow")
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
+    """The path, relative to the current folder where it lies below it."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)

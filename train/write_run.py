@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import RunError
 from ..labels import LABELS
 from .config import TrainConfig
+from .identity import Identity
 from .runs import FORMAT, UNTRAINED_NOTE
 from .splits import Split
 
@@ -112,6 +113,7 @@ def _config(fit: Fit, features: Features, split: Split, table: TableLike, stores
     untrained = sorted(kind for kind, store in stores.items() if store.untrained)
     return {
         "format": FORMAT,
+        "key": Identity(features, table, stores).key(fit.config, split),
         "train": fit.config.to_dict(),
         "head": asdict(fit.head),
         "labels": list(LABELS),

@@ -1,0 +1,70 @@
+"""`itin runs`: the runs that there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import usage_errors
+
+SHOWN = ("m", "lam", "gate", "ablation", "d", "k", "seed")
+"""Fields that are shown where the runs differ in them; so are all others that differ."""
+
+WIDTH = 1000
+"""Characters a line, so that no path is cut short."""
+
+
+@click.command("runs", short_help="List runs: filter, sort, the best by validation.")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--where", "conditions", multiple=True, help="Only runs with, for example, m=2 or lam<=0.3; repeatable.")
+@click.option("--sort", "by", help="Sort by a column; with - before its name the greatest first.")
+@click.option("--best", type=click.IntRange(1), help="Only the best so many by validation accuracy, then loss.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write all columns to a file instead of showing some.")
+@click.option("--test", is_flag=True, help="Also show test figures of runs that have them; never choose by them.")
+def command(
+    paths: tuple[Path, ...], conditions: tuple[str, ...], by: str | None, best: int | None, csv: Path | None, test: bool
+) -> None:
+    """List the run folders below PATHS, by default ./runs: single runs and those of sweeps."""
+    from rich.console import Console
+
+    from ..train import table as tables
+    from ..train.sweep import FIELDS
+    from .console import console, grid
+    from .train import short, show_note
+
+    table, bad = tables.runs_table(paths or (Path("runs"),))
+    with usage_errors():
+        for condition in conditions:
+            table = tables.where(table, condition)
+        if by is not None:
+            table = tables.sort(table, by)
+    if best is not None:
+        table = tables.best(table, best)
+    for path, reason in bad:
+        click.echo(f"{path}: {reason}", err=True)
+    if csv is not None:
+        hidden = [] if test else list(tables.TEST_COLUMNS)
+        table.drop(columns=hidden).to_csv(csv, index=False, lineterminator="\n")
+        console.print(f"{len(table)} runs: {csv}", markup=False)
+        return
+    if table.empty:
+        console.print("No runs.")
+        return
+    differing = [name for name in FIELDS if table[name].nunique(dropna=False) > 1]
+    shown = [name for name in FIELDS if name in differing or (name in SHOWN[:4] and len(table) == 1)]
+    figures = ["val_accuracy", "val_weighted_f1", "val_loss"] + (list(tables.TEST_COLUMNS) if test else [])
+    datasets = ["dataset"] if table["dataset"].nunique(dropna=False) > 1 else []
+    columns: list[str] = ["run", *datasets, *shown, "best_epoch", *figures]
+    table["run"] = [short(Path(run)) for run in table["run"]]
+    rows = [[_cell(value) for value in row] for row in table[columns].itertuples(index=False)]
+    left = ("run", "dataset", "ablation", "gate")
+    listing = grid(columns, rows, right=[name for name in columns if name not in left])
+    Console(highlight=False, soft_wrap=True, width=WIDTH).print(listing)
+    show_note([note for note in table["note"] if note])
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,242 @@
+"""`itin sweep`: many configurations, each trained once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..train.config import GRUS, TrainConfig
+from .options import usage_errors
+
+if TYPE_CHECKING:
+    from ..train.sweep import Definition, Sweep
+    from ..train.sweep_run import Workplace
+
+_STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
+_MODES = ("grid", "paper", "random", "optuna")
+
+
+@click.command("sweep", short_help="Train many configurations: a grid, the paper's axes, a search.")
+@click.option("--m", help="Regions of an image, such as 0:6.")
+@click.option("--lam", help="λ of eq. 18, such as 0:1:0.1.")
+@click.option("--ablation", help="What is left out: all, or some with commas between.")
+@click.option("--gate", help="Reading of eq. 8: scalar, vector or all.")
+@click.option("--seeds", default="1", show_default=True, help="How many seeds each, from 0; or which, such as 3,7.")
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUES", help="Any field: d=256,512. Repeatable.")
+@click.option("--grid", is_flag=True, help="All combinations (the default).")
+@click.option(
+    "--paper", is_flag=True, help="m, λ and ablation one at a time through m = 2, λ = 0.2: Figs. 5, 6, Table III."
+)
+@click.option("--random", type=click.IntRange(1), metavar="N", help="So many of the combinations, drawn.")
+@click.option("--optuna", type=click.IntRange(1), metavar="N", help="So many trials of a guided search (needs Optuna).")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a sweep that was ended.")
+@click.option("--retry-failed", is_flag=True, help="With --resume: train what has failed again, too.")
+@click.option("--reveal-test", is_flag=True, help="At the end, evaluate the best by validation on the test part, once.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; by default one a core, or one on a GPU.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each process.")
+@click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
+@click.option("--split", type=click.Path(path_type=Path), help="A table of id and part, instead of a random split.")
+@click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
+@click.option("--regions", help="Which region features, where there are several: encoder or store name.")
+@click.option("--text-encoder", help="Which token features, where there are several.")
+@click.option("--context-encoder", help="Which context features, where there are several.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; by default a new one in ./runs.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+def command(**options: Any) -> None:
+    """Train many configurations on the same features, and compare them on the validation part.
+
+    Values are lists (2,5), ranges with both ends (0:6, 0:1:0.1) or all; a field that is left out keeps the default of
+    `itin train`. Equal configurations are trained once. A sweep that was ended goes on with --resume: finished runs are
+    kept. The test part stays closed, but for --reveal-test.
+
+    \b
+      itin sweep --paper --seeds 5
+      itin sweep --m 1:3 --set d=256,512 --set lr=0.001,0.0003
+      itin sweep --m 0:6 --lam 0:1:0.1 --set d=256,512,1024 --optuna 40
+    """
+    from ..device import pick_device
+    from ..train.sweep import Sweep
+    from ..train.sweep_run import check_same, locked, run
+    from .console import console
+    from .sweep_display import Display, show_best, show_test
+    from .train import short, show_data, show_note
+
+    with usage_errors():
+        device = pick_device(options["device"])
+    if options["resume"] is not None:
+        _refuse_with_resume(options)
+        sweep = Sweep(options["resume"])
+        place = _workplace_of(sweep, options["cache"])
+        check_same(sweep, place)
+    else:
+        if options["retry_failed"]:
+            raise click.UsageError("--retry-failed goes with --resume DIR")
+        sweep, place = _new(options, lambda found, place: show_data(found, len(place.ids), place.labelled))
+    console.print(f"Sweep: {short(sweep.path)}", markup=False)
+    source = None
+    if sweep.definition.mode == "optuna":
+        from ..train.guided import Guided, check_installed
+
+        check_installed()
+        source = Guided
+    _show_plan(sweep.definition)
+    workers = options["workers"] or (max(1, _cores() // options["threads"]) if device.type == "cpu" else 1)
+    with usage_errors():
+        gru = _prepare(options["gru"], device, sweep.definition, place, console.print)
+    with locked(sweep.path):
+        try:
+            with Display(workers) as display:
+                run(
+                    sweep, place, source, workers=workers, threads=options["threads"], device=str(device), gru=gru,
+                    retry=options["retry_failed"], begin=display.begin, listen=display.listen,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            click.echo(f"Stopped. Finished runs are kept; go on with: itin sweep --resume {sweep.path}", err=True)
+            sys.exit(130)
+        show_best(sweep)
+        if options["reveal_test"]:
+            from ..train.reveal import reveal
+
+            show_test(reveal(sweep, place, str(device)))
+    show_note(["untrained"] if sweep.definition.untrained else [])
+    console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
+
+
+def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
+    """A new sweep from the command's options."""
+    from ..paths import cache_root
+    from ..train.axes import make_plan, parse_seeds, parse_settings, parse_values
+    from ..train.find import find_features
+    from ..train.sweep_run import Workplace, create
+
+    modes = [mode for mode in _MODES if options[mode]]
+    if len(modes) > 1:
+        raise click.UsageError(f"--{modes[0]} and --{modes[1]} exclude each other")
+    mode = modes[0] if modes else "grid"
+    number = options[mode] if mode in ("random", "optuna") else None
+    with usage_errors():
+        axes = {
+            name: parse_values(name, options[name])
+            for name in ("m", "lam", "ablation", "gate")
+            if options[name] is not None
+        }
+        axes |= parse_settings(options["settings"])
+        if "seed" in axes:
+            raise ValueError("seed: expected --seeds instead")
+        seeds = parse_seeds(options["seeds"])
+        plan = make_plan(mode, axes, seeds, number)
+    if mode == "optuna":
+        from ..train.guided import check_installed
+
+        check_installed()
+    configs = [place.config for place in plan.places]
+    regions = max([config.regions for config in configs] or axes.get("m", (TrainConfig.m,)))
+    special = {config.keep_special for config in configs} or set(axes.get("keep_special", (False,)))
+    named = {kind: options[option] for kind, option in _STORES.items()}
+    found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0)
+    place = Workplace(found.table, found.stores, regions, special, split_file=options["split"])
+    show(found, place)
+    out = options["out"] or _free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
+    definition = {
+        "mode": mode,
+        "axes": {name: list(values) for name, values in axes.items()},
+        "seeds": list(seeds),
+        "number": number,
+        "folder": str(found.table.folder.resolve()),
+    }
+    return create(out, plan, place, **definition), place
+
+
+def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
+    """The features that a sweep was begun on."""
+    import csv
+
+    from ..cache import open_store, read_table
+    from ..errors import RunError
+    from ..train.sweep_run import Workplace
+
+    definition = sweep.definition
+    folder = Path(definition.folder) if cache is None else cache / Path(definition.folder).name
+    stores = {}
+    for kind, entry in definition.stores.items():
+        path = Path(entry["path"]) if cache is None else folder / Path(entry["path"]).name
+        if not path.is_dir():
+            raise RunError(
+                f"the {kind} features of the sweep {sweep.path} are gone",
+                expected=str(path),
+                next_step="name the cache folder with --cache, or run the same `itin extract` again",
+            )
+        stores[kind] = open_store(path)
+    parts = None
+    if definition.split is not None:
+        with (sweep.path / "split.csv").open(encoding="utf-8", newline="") as file:
+            parts = {row["id"]: row["part"] for row in csv.DictReader(file)}
+    special = {place.config.keep_special for place, _ in definition.places}
+    special |= set(definition.axes.get("keep_special", [])) if definition.mode == "optuna" else set()
+    return Workplace(
+        read_table(folder), stores, definition.regions, special or {False}, parts=parts, split=definition.split
+    )
+
+
+def _prepare(gru: str, device: Any, definition: Definition, place: Workplace, say: Any) -> str:
+    """Build the C++ recurrence before the workers start, if any run is going to use it."""
+    from ..train.recurrence import choose
+
+    configs = [one.config for one, _ in definition.places]
+    if definition.mode == "optuna":
+        configs = [TrainConfig(d=max(definition.axes.get("d", [TrainConfig.d])))]
+    work = max((place.work(config) for config in configs), default=0.0) if gru == "auto" else 0.0
+    chosen = choose(gru, device, work, say)
+    return "packed" if chosen == "packed" else gru  # each run chooses again by its own work, as it would alone
+
+
+def _refuse_with_resume(options: dict[str, Any]) -> None:
+    """A sweep that goes on keeps what it was begun with."""
+    context = click.get_current_context()
+    allowed = {"resume", "retry_failed", "reveal_test", "workers", "threads", "gru", "cache", "device"}
+    for name in options:
+        source = context.get_parameter_source(name)
+        if name not in allowed and source is click.core.ParameterSource.COMMANDLINE:
+            flag = next(one.opts[0] for one in context.command.params if one.name == name)
+            raise click.UsageError(f"{flag} cannot be changed with --resume: the sweep goes on as it was begun")
+
+
+def _show_plan(definition: Definition) -> None:
+    from .console import console
+
+    if definition.mode == "optuna":
+        console.print(f"{definition.number} trials of {len(definition.seeds)} seeds each")
+    else:
+        runs = len({key for _, key in definition.places})
+        same = len(definition.places) - runs
+        text = f"{runs} runs: {runs // len(definition.seeds)} configurations, {len(definition.seeds)} seeds each"
+        console.print(text + (f"; {same} places repeat a run" if same else ""), markup=False)
+    if definition.left_out:
+        console.print(f"left out: {len(definition.left_out)} combinations that are no configuration", style="yellow")
+        for reason in definition.left_out[:3]:
+            console.print(f"  {reason}", style="yellow", markup=False)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _free(path: Path) -> Path:
+    number = 1
+    while (free := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return free

@@ -1,0 +1,170 @@
+"""What a sweep shows while it runs, and at its end."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from .console import LOG_SECONDS, console, grid
+
+if TYPE_CHECKING:
+    from ..train.pool import Event
+    from ..train.sweep import Result, Sweep
+    from ..train.sweep_run import Source
+
+BEST = 5
+"""How many of the best configurations are shown."""
+
+
+class Display:
+    """A live table on a terminal: what each worker does, how many runs are done, the rate, the time left, the best.
+
+    In log files: a line for each failure, and one now and then with the same numbers.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers: list[tuple[str, str]] = [("", "")] * workers
+        self._source: Source | None = None
+        self._kept = 0
+        self._done = self._failed = 0
+        self._epochs = 0.0  # of runs that have not ended, as parts of a run
+        self._under_way: dict[int, float] = {}
+        self._best: list[tuple[float, str]] = []
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._begun = self._spoke = time.monotonic()
+        self._first: float | None = None  # when the first epoch had ended: until then workers start
+
+    def __enter__(self) -> Display:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        if kind is None and self._source is not None:
+            console.print(self._progress(), markup=False)
+
+    def begin(self, source: Source, results: dict[str, Result]) -> None:
+        """The work begins; these results are there already."""
+        self._source, self._kept = source, len(results)
+        self._begun = time.monotonic()
+        if results:
+            console.print(f"{len(results)} results are there already", markup=False)
+
+    def listen(self, event: Event) -> None:
+        """Something has happened."""
+        if self._first is None:
+            self._first = time.monotonic()
+        config = event.job.config
+        if event.kind == "epoch":
+            row = event.values
+            self._under_way[event.worker] = row["epoch"] / config.epochs
+            text = f"epoch {row['epoch']:.0f}/{config.epochs}  validation accuracy {row['val_accuracy']:.4f}"
+            self._workers[event.worker] = (event.job.name.rpartition("-")[0], text)
+        else:
+            self._under_way.pop(event.worker, None)
+            self._workers[event.worker] = ("", "")
+            if event.kind == "done":
+                self._done += 1
+                self._best = sorted([*self._best, (event.values["accuracy"], event.job.name)], reverse=True)[:BEST]
+            else:
+                self._failed += 1
+                line = str(event.values["error"]).splitlines()[0]
+                console.print(f"failed: {event.job.name}: {line}", style="red", markup=False)
+        self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self._live is not None:
+            working = [(number, *what) for number, what in enumerate(self._workers, 1) if what[0]]
+            parts: list[Any] = [grid(("worker", "run", ""), working)]
+            if self._best:
+                best = [(f"{accuracy:.4f}", name) for accuracy, name in self._best]
+                parts.append(grid(("validation accuracy", "best runs so far"), best))
+            self._live.update(Group(*parts, Text(self._progress())), refresh=True)
+        elif now - self._spoke >= LOG_SECONDS:
+            self._spoke = now
+            console.print(self._progress(), markup=False)
+
+    def _progress(self) -> str:
+        total = self._source.total if self._source is not None else 0
+        ended = self._done + self._failed
+        now = time.monotonic()
+        at_work = now - self._first if self._first is not None else 0.0
+        parts = ended + sum(self._under_way.values())
+        text = f"{ended}/{total} runs in {_duration(now - self._begun)}"
+        if self._failed:
+            text += f", {self._failed} failed"
+        if at_work > 0 and parts:
+            text += f", {60 * parts / at_work:.3g} a minute"
+            if ended < total:
+                text += f", {_duration((total - parts) * at_work / parts)} left"
+        return text
+
+
+def show_best(sweep: Sweep) -> None:
+    """Prints the best configurations by validation accuracy, the mean over the seeds with its standard deviation."""
+    table = sweep.configurations()
+    done = table[table["seeds"] > 0]
+    if len(done) < len(table):
+        console.print(f"{len(table) - len(done)} configurations have no result: see the column error of results.csv")
+    if done.empty:
+        return
+    varying = [name for name in _fields() if table[name].nunique(dropna=False) > 1]
+    several = bool((done["seeds"] > 1).any())
+    rows = []
+    for _, row in done.head(BEST).iterrows():
+        figures = []
+        for name in ("val_accuracy", "val_weighted_f1"):
+            spread = f" ± {row[f'{name}_std']:.4f}" if row[f"{name}_std"] == row[f"{name}_std"] else ""
+            figures.append(f"{row[name]:.4f}{spread}")
+        rows.append([*(_cell(row[name]) for name in varying), *([row["seeds"]] if several else []), *figures])
+    figures = ["validation accuracy", "weighted F1"]
+    columns = [*varying, *(["seeds"] if several else []), *figures]
+    console.print(f"Best of {len(done)} by validation accuracy:")
+    console.print(grid(columns, rows, right=[name for name in columns if name not in ("ablation", "gate")]))
+
+
+def show_test(record: dict[str, Any]) -> None:
+    """Prints the chosen configuration's figures on the test part."""
+    config = {name: value for name, value in record["config"].items() if name in ("m", "lam", "gate", "ablation")}
+    console.print(
+        f"Chosen of {record['configurations']} by {record['chosen_by']}: "
+        + ", ".join(f"{name}={_cell(value)}" for name, value in config.items()),
+        markup=False,
+    )
+    rows = []
+    for row in record["runs"]:
+        test = row["test"]
+        rows.append([f"seed {row['seed']}", test["n"], f"{test['accuracy']:.4f}", f"{test['weighted_f1']:.4f}"])
+    if len(rows) > 1:
+        cells = [f"{record['mean'][name]:.4f} ± {record['std'][name]:.4f}" for name in ("accuracy", "weighted_f1")]
+        rows.append(["mean", "", *cells])
+    majority = record["runs"][0]["test"]["majority"]
+    rows.append([f"always {majority['class']}", "", f"{majority['accuracy']:.4f}", f"{majority['weighted_f1']:.4f}"])
+    columns = ("test part", "n", "accuracy", "weighted F1")
+    console.print(grid(columns, rows, right=columns[1:]))
+
+
+def _fields() -> list[str]:
+    from ..train.sweep import FIELDS
+
+    return [name for name in FIELDS if name not in ("seed", "split_seed")]
+
+
+def _cell(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

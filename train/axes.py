@@ -1,0 +1,192 @@
+"""The values that a sweep takes, and the configurations that they make. No torch."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from ..itin_head.config import ABLATIONS, GATES
+from .config import TrainConfig
+
+CHOICES: dict[str, tuple[str, ...]] = {"gate": GATES, "ablation": ABLATIONS}
+"""What `all` stands for."""
+
+PAPER = {"m": "0:6", "lam": "0:1:0.1", "ablation": "all"}
+"""The paper's axes: Fig. 5, Fig. 6 and Table III."""
+
+MODES = ("grid", "paper", "random", "optuna")
+
+_TYPES = {field.name: str(field.type) for field in fields(TrainConfig)}
+_DEFAULTS = TrainConfig()
+
+Axes = dict[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One configuration at one place of a sweep; the same may stand in several places."""
+
+    axis: str
+    """The paper's axis that it stands on (`m`, `lam`, `ablation`), or how it was found: `grid`, `random`, `trial 7`."""
+    config: TrainConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The places of a sweep, in order, and the combinations that are no configuration."""
+
+    places: list[Place]
+    left_out: list[str]
+    """Why, one line each."""
+
+
+def parse_values(name: str, text: str) -> tuple[Any, ...]:
+    """Return the values of one field, each once, in the order given.
+
+    Args:
+        name: a field of `TrainConfig`.
+        text: values and ranges with commas between: `2`, `256,512`, `0:6` (both ends belong to it), `0:1:0.1`,
+            `true,false`, `none`, or `all` for a field with named values.
+
+    Raises:
+        ValueError: no such field, or a value that is not one of its values.
+    """
+    if name not in _TYPES:
+        raise ValueError(f"{name!r} is no field of the configuration: expected one of {', '.join(_TYPES)}")
+    values: list[Any] = []
+    for part in text.split(","):
+        for value in _part(name, part.strip()):
+            try:
+                replace(_DEFAULTS, **{name: value})
+            except ValueError as error:
+                raise ValueError(f"{name}={text}: {error}") from error
+            if value not in values:
+                values.append(value)
+    return tuple(values)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Return seeds: `5` stands for 0 to 4, `3,7` and `10:19` for just these."""
+    if text.strip().isdigit():
+        if int(text) < 1:
+            raise ValueError(f"seeds: expected at least 1, got {text}")
+        return tuple(range(int(text)))
+    return parse_values("seed", text)
+
+
+def parse_settings(settings: Sequence[str]) -> Axes:
+    """Return the values of settings of the form `field=values`, the last of a field counts."""
+    axes = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not text.strip():
+            raise ValueError(f"expected field=values, such as d=256,512, got {setting!r}")
+        axes[name] = parse_values(name, text)
+    return axes
+
+
+def make_plan(mode: str, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int], number: int | None = None) -> Plan:
+    """Return the places of a sweep; `optuna` has none beforehand.
+
+    Args:
+        mode: one of `MODES`. `grid` takes all combinations. `paper` varies m, λ and the ablation one at a time, the
+            other two staying at the paper's choice; further axes of more than one value are combined with that.
+            `random` draws `number` of the grid's combinations, each at most once.
+        axes: values by field; a field that is left out keeps its default, in `paper` m, lam and ablation those of
+            `PAPER`.
+        seeds: every configuration is trained with each of these.
+        number: how many, for `random`.
+
+    Raises:
+        ValueError: nothing is left to train, or a wrong mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    if mode == "optuna":
+        return Plan([], [])
+    left_out: list[str] = []
+    if mode == "paper":
+        others = {name: values for name, values in axes.items() if name not in PAPER}
+        own: Axes = {name: tuple(axes.get(name) or parse_values(name, text)) for name, text in PAPER.items()}
+        points = [
+            (name, {**other, name: value})
+            for name, values in own.items()
+            for other in combinations(others)
+            for value in values
+        ]
+    elif mode == "random":
+        if number is None or number < 1:
+            raise ValueError(f"number: expected at least 1, got {number}")
+        points = [("random", point) for point in _draw(axes, number)]
+    else:
+        points = [("grid", point) for point in combinations(axes)]
+    places: list[Place] = []
+    for axis, point in points:
+        try:
+            config = TrainConfig(**point)
+        except ValueError as error:
+            reason = f"{', '.join(f'{name}={value}' for name, value in point.items())}: {error}"
+            if reason not in left_out:
+                left_out.append(reason)
+            continue
+        places.extend(Place(axis, replace(config, seed=seed)) for seed in seeds)
+    if not places:
+        raise ValueError("no configuration is left to train" + "".join(f"\n  {reason}" for reason in left_out))
+    return Plan(places, left_out)
+
+
+def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield all combinations of the axes' values, the last axis changing fastest."""
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _draw(axes: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]]:
+    """So many different combinations that are configurations, drawn with a fixed seed, or all where there are fewer."""
+    every = []
+    for point in combinations(axes):
+        try:
+            TrainConfig(**point)
+        except ValueError:
+            continue
+        every.append(point)
+    return random.Random(0).sample(every, min(number, len(every)))
+
+
+def _part(name: str, text: str) -> Sequence[Any]:
+    kind = _TYPES[name]
+    if text == "all":
+        if name not in CHOICES:
+            raise ValueError(f"{name}=all: expected values, for {name} has no list of all")
+        return CHOICES[name]
+    if text == "none" and kind.endswith("None"):
+        return [None]
+    base = kind.removesuffix(" | None")
+    if base == "str":
+        return [text]
+    if base == "bool":
+        if text not in ("true", "false"):
+            raise ValueError(f"{name}={text}: expected true or false")
+        return [text == "true"]
+    convert: Callable[[Decimal], Any] = float if base == "float" else int
+    try:
+        numbers = [Decimal(one) for one in text.split(":")]
+    except InvalidOperation:
+        raise ValueError(f"{name}={text}: expected a number, or a range such as 0:6 or 0:1:0.1") from None
+    if base == "int" and any(number != int(number) for number in numbers if number.is_finite()):
+        raise ValueError(f"{name}={text}: expected integers")
+    if not all(number.is_finite() for number in numbers):
+        raise ValueError(f"{name}={text}: expected finite numbers")
+    if len(numbers) == 1:
+        return [convert(numbers[0])]
+    if len(numbers) > 3 or (len(numbers) == 2 and base == "float"):
+        raise ValueError(f"{name}={text}: expected begin:end:step, such as 0:1:0.1")
+    begin, end, step = (*numbers, Decimal(1))[:3]
+    if step <= 0 or end < begin:
+        raise ValueError(f"{name}={text}: expected begin:end:step that goes upwards")
+    return [convert(begin + step * i) for i in range(int((end - begin) / step) + 1)]

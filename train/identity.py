@@ -1,0 +1,103 @@
+"""What a run's result depends on, as one short key: the same key, the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .config import TrainConfig
+from .splits import Split
+
+if TYPE_CHECKING:
+    from .data import Features, TableLike
+
+REVISION = 1
+"""To be raised when the same configuration begins to mean something else: another default, another formula."""
+
+_DEFAULTS = TrainConfig()
+_UNUSED = {"only-context": "regions", "no-context": "context"}
+_DIMS = {"regions": "region_dim", "context": "context_dim"}
+
+
+def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
+    """Return the one of all equal configurations that stands for them: what it does not use has its default.
+
+    Args:
+        config: a recipe.
+        dataset: the data set's name, which may decide the batch size.
+    """
+    config = replace(config, batch_size=config.batch_for(dataset))
+    if config.effective_ablation == "only-context":
+        return replace(config, m=0, ablation="only-context", gate=_DEFAULTS.gate, k=_DEFAULTS.k)
+    if config.ablation == "no-align":
+        return replace(config, k=_DEFAULTS.k)
+    if config.ablation == "no-gate":
+        return replace(config, gate=_DEFAULTS.gate)
+    if config.ablation == "no-context":
+        return replace(config, lam=_DEFAULTS.lam)
+    return config
+
+
+class Identity:
+    """The keys of runs on the same features.
+
+    A key depends on the recipe, the head's sizes, the samples with their labels and the digests of their inputs, the
+    encoders that made the features (the stores' fingerprints) and the parts. It does not depend on the device, the
+    threads or the way that the GRU is computed, which change results by rounding alone.
+
+    Args:
+        features: what is trained on.
+        table: the data set's table.
+        stores: `itin.cache.Store` by kind.
+    """
+
+    def __init__(self, features: Features, table: TableLike, stores: Mapping[str, Any]) -> None:
+        self._features, self._stores = features, stores
+        inputs: dict[str, list[str]] = {}
+        for column in ("image_sha256", "text_sha256"):
+            if column in table.samples:
+                for sample, digest in zip(table.samples["id"], table.samples[column], strict=True):
+                    inputs.setdefault(str(sample), []).append(str(digest))
+        self.samples = _digest(
+            [sample, int(label), *inputs.get(sample, ())]
+            for sample, label in zip(features.ids, features.labels, strict=True)
+        )
+
+    def key(self, config: TrainConfig, split: Split) -> str:
+        """Return the key of a run, 12 hexadecimal digits."""
+        return self.of(config, self.parts(split))
+
+    def parts(self, split: Split) -> str:
+        """Return a digest of the parts."""
+        return _digest(split.pairs(self._features.ids))
+
+    def of(self, config: TrainConfig, parts: str) -> str:
+        """Return the key of a run on these parts, for many runs on the same ones."""
+        config = canonical(config, self._features.dataset)
+        unused = _UNUSED.get(config.effective_ablation, "")
+        identity = {
+            "revision": REVISION,
+            # Fields at their default stay out, so that a new field leaves the keys of old runs as they are; the parts
+            # say what the seed of the split says.
+            "recipe": {
+                name: value
+                for name, value in config.to_dict().items()
+                if name != "split_seed" and value != getattr(_DEFAULTS, name)
+            },
+            "dims": {name: size for name, size in self._features.dims.items() if name != _DIMS.get(unused)},
+            "dataset": self._features.dataset,
+            "samples": self.samples,
+            "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind != unused},
+            "parts": parts,
+        }
+        return _digest([[json.dumps(identity, sort_keys=True)]])[:12]
+
+
+def _digest(rows: Iterable[Iterable[object]]) -> str:
+    sha256 = hashlib.sha256()
+    for row in rows:
+        sha256.update(json.dumps(list(row), ensure_ascii=False).encode() + b"\n")
+    return sha256.hexdigest()

@@ -1,0 +1,89 @@
+"""The configuration that a sweep chose on validation, on the test part: once."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from typing import Any
+
+from ..errors import RunError
+from . import disk
+from .runs import UNTRAINED_NOTE, evaluate
+from .sweep import FIELDS, FORMAT, Sweep
+from .sweep_run import Workplace
+
+CHOSEN_BY = "mean validation accuracy over the seeds, then lower validation loss"
+
+
+def revealed(sweep: Sweep) -> dict[str, Any] | None:
+    """What `reveal` found before, or None."""
+    path = sweep.path / "test.json"
+    if not path.exists():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']}, expected {FORMAT}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"cannot read {path}: {error}", next_step="use the itin that made the sweep") from error
+    return record
+
+
+def reveal(sweep: Sweep, place: Workplace, device: str = "cpu") -> dict[str, Any]:
+    """Evaluate the sweep's best configuration on the test part and keep the figures in `test.json`.
+
+    Asked again, it reads them from there: the test part is looked at once, for the one configuration that was chosen
+    without it.
+
+    Args:
+        sweep: a sweep whose runs have all ended.
+        place: its features.
+        device: where to compute.
+
+    Returns:
+        `config`, the configuration without seeds; `chosen_by`; `val_accuracy`; `runs`, with `run`, `seed` and the test
+        part's `score` each; `mean` and `std` over the runs; `note`.
+
+    Raises:
+        RunError: runs are missing, or none has finished.
+    """
+    if (record := revealed(sweep)) is not None:
+        return record
+    table = sweep.results()
+    if (left := int((table["status"] == "open").sum())) or not len(table):
+        raise RunError(
+            f"the sweep {sweep.path} has not ended",
+            expected="a result of every run before the test part is looked at",
+            found=f"{left} places without one",
+            next_step=f"itin sweep --resume {sweep.path}",
+        )
+    configurations = sweep.configurations()
+    whole = configurations[(configurations["open"] == 0) & (configurations["seeds"] > 0)]
+    if whole.empty:
+        raise RunError(
+            f"the sweep {sweep.path} has no configuration whose runs have all finished",
+            expected="at least one to choose",
+            found=f"{int((table['status'] == 'failed').sum())} places that failed",
+            next_step="see the column error of results.csv, or sweep over other values",
+        )
+    best = whole.iloc[0]
+    rows: list[dict[str, Any]] = []
+    for run in sweep.runs_of(best):
+        score = evaluate(run, place.features[run.config.keep_special], device)
+        rows.append({"run": run.path.relative_to(sweep.path).as_posix(), "seed": run.config.seed, "test": score})
+    names = ("accuracy", "weighted_f1", "macro_f1", "loss")
+    values = {name: [float(row["test"][name]) for row in rows] for name in names}
+    config = {name: value for name, value in run.config.to_dict().items() if name not in ("seed", "split_seed")}
+    record = {
+        "format": FORMAT,
+        "chosen_by": CHOSEN_BY,
+        "config": {name: config[name] for name in FIELDS if name in config},
+        "configurations": len(configurations),
+        "val_accuracy": float(best["val_accuracy"]),
+        "runs": rows,
+        "mean": {name: statistics.fmean(each) for name, each in values.items()},
+        "std": {name: statistics.stdev(each) if len(each) > 1 else None for name, each in values.items()},
+        "note": UNTRAINED_NOTE if sweep.definition.untrained else None,
+    }
+    disk.replace(sweep.path / "test.json", disk.to_json(record))
+    return record

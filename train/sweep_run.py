@@ -1,0 +1,311 @@
+"""Running a sweep: features shared by worker processes, results kept as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import RunError
+from . import disk
+from .axes import Place, Plan
+from .config import TrainConfig
+from .identity import Identity
+from .pool import DONE, EPOCH, Event, Job, Jobs, Pool, Setup, StoreFacts, TableFacts
+from .runs import load_run
+from .splits import Split, random_split, split_from_file
+from .sweep import Definition, Result, Sweep, missing, result_of, write_results
+
+if TYPE_CHECKING:
+    from .data import Features, TableLike
+
+RESULTS_SECONDS = 5.0
+"""How often the table of results is written while runs finish."""
+
+
+class Source(Jobs, Protocol):
+    """Jobs that depend on what came out before."""
+
+    total: int
+    """How many runs there are to be, finished ones included, as far as is known."""
+
+    def ended(self, result: Result) -> None:
+        """A run has ended."""
+        ...
+
+
+class Listed:
+    """The runs of a plan, each once.
+
+    Args:
+        places: those to be trained, with their keys, each key once.
+    """
+
+    def __init__(self, places: Sequence[tuple[Place, str]]) -> None:
+        self._left = deque(Job(key, folder_name(place.config, key), place.config) for place, key in places)
+        self.total = len(places)
+
+    def next(self) -> Job | None:
+        """The next one, in order."""
+        return self._left.popleft() if self._left else None
+
+    def ended(self, result: Result) -> None:
+        """Nothing depends on it."""
+
+
+class Workplace:
+    """The features that a sweep runs on, and the keys of runs on them.
+
+    Args:
+        table: the data set's table.
+        stores: `itin.cache.Store` by kind.
+        regions: the most regions an image that is looked at.
+        special: whether features with [CLS] and [SEP], without them, or both are needed.
+        split_file: a table of id and part, or None for random parts.
+        parts: the part of each id, where the sweep has recorded it.
+        split: the description of these parts.
+    """
+
+    def __init__(
+        self,
+        table: TableLike,
+        stores: Mapping[str, Any],
+        regions: int,
+        special: set[bool],
+        split_file: Path | None = None,
+        parts: Mapping[str, str] | None = None,
+        split: Mapping[str, Any] | None = None,
+    ) -> None:
+        from .data import load_features
+
+        self.table, self.stores = table, stores
+        self.features: dict[bool, Features] = {
+            keep: load_features(table, stores, regions, keep) for keep in sorted(special)
+        }
+        one = next(iter(self.features.values()))
+        self.ids, self.dataset, self.labelled = one.ids, one.dataset, one.labelled
+        self.parts = dict(parts) if parts is not None else None
+        self.split = dict(split) if split is not None else None
+        if split_file is not None:
+            given = split_from_file(split_file, self.ids)
+            self.parts, self.split = dict(given.pairs(self.ids)), given.description
+        self._identities = {keep: Identity(features, table, stores) for keep, features in self.features.items()}
+        self._splits: dict[int, tuple[Split, str]] = {}
+
+    @property
+    def samples(self) -> str:
+        """Digest of the samples with their labels and inputs."""
+        return next(iter(self._identities.values())).samples
+
+    def setup(self, folder: Path, runs: Path, **options: Any) -> Setup:
+        """Put the features where workers can map them, and return what workers need."""
+        from .shared import save_features
+
+        paths = {}
+        for keep, features in self.features.items():
+            paths[keep] = folder / ("special" if keep else "words")
+            save_features(features, paths[keep])
+        columns = [name for name in ("id", "image_sha256", "text_sha256") if name in self.table.samples]
+        table = TableFacts(dict(self.table.dataset), self.table.samples[columns])
+        stores = {kind: StoreFacts.of(store) for kind, store in self.stores.items()}
+        return Setup(paths, table, stores, runs, self.parts, self.split or {}, **options)
+
+    def key(self, config: TrainConfig) -> str:
+        """The key of a run."""
+        seed = 0 if self.parts is not None else config.split_seed
+        identity = self._identities[config.keep_special]
+        if seed not in self._splits:
+            split = self.split_for(config)
+            self._splits[seed] = split, identity.parts(split)
+        return identity.of(config, self._splits[seed][1])
+
+    def split_for(self, config: TrainConfig) -> Split:
+        """The parts that a configuration is trained on."""
+        from .splits import split_from_parts
+
+        if self.parts is None:
+            return random_split(self.ids, config.split_seed)
+        return split_from_parts(self.ids, self.parts, self.split or {})
+
+    def work(self, config: TrainConfig) -> float:
+        """The operations of a run's GRU, `recurrence.operations`."""
+        from .loop import work_of
+
+        return work_of(config, self.features[config.keep_special], self.split_for(config))
+
+
+def create(path: Path, plan: Plan, place: Workplace, **definition: Any) -> Sweep:
+    """Make a sweep folder.
+
+    Args:
+        path: the folder, which must not exist; its parents are made.
+        plan: its places.
+        place: the features.
+        definition: `mode`, `axes`, `seeds`, `number` and `folder` of `sweep.Definition`.
+
+    Raises:
+        RunError: something stands there, or it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True)
+        (path / "runs").mkdir()
+        (path / "failed").mkdir()
+    except OSError as error:
+        raise RunError(
+            f"cannot make the sweep folder {path}: {error.strerror or error}",
+            expected="a name that is free",
+            next_step=f"choose another --out, or go on with it: itin sweep --resume {path}",
+        ) from error
+    if place.parts is not None:
+        lines = ["id,part", *(_csv_row(sample, part) for sample, part in place.parts.items())]
+        disk.replace(path / "split.csv", ("\n".join(lines) + "\n").encode())
+    made = Definition(
+        places=[(one, place.key(one.config)) for one in plan.places],
+        left_out=plan.left_out,
+        dataset=place.dataset,
+        stores={
+            kind: {"path": str(store.path.resolve()), "fingerprint": store.fingerprint}
+            for kind, store in place.stores.items()
+        },
+        split=place.split,
+        samples=place.samples,
+        untrained=any(store.untrained for store in place.stores.values()),
+        created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
+        **definition,
+    )
+    disk.replace(path / "sweep.json", made.to_json())
+    return Sweep(path)
+
+
+def check_same(sweep: Sweep, place: Workplace) -> None:
+    """Raise RunError unless these are the features that a sweep was begun on."""
+    definition = sweep.definition
+    for kind, entry in definition.stores.items():
+        store = place.stores.get(kind)
+        if store is None or store.fingerprint != entry["fingerprint"]:
+            raise RunError(
+                f"the sweep {sweep.path} was begun on other {kind} features",
+                expected=f"fingerprint {entry['fingerprint'][:12]}",
+                found="no store" if store is None else f"fingerprint {store.fingerprint[:12]}",
+                next_step="name the sweep's own cache with --cache, or start a new sweep",
+            )
+    changed = [key for one, key in definition.places if place.key(one.config) != key]
+    if place.samples != definition.samples or changed:
+        raise RunError(
+            f"the sweep {sweep.path} was begun on other samples",
+            expected=f"the samples, labels and parts of {definition.created}",
+            found="others: the data set was extracted again or changed since",
+            next_step="start a new sweep",
+        )
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from running the same sweep; ends with the process, however it ends.
+
+    Raises:
+        RunError: another process runs it.
+    """
+    with (path / ".lock").open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # no such locks on this system
+            pass
+        except OSError as error:
+            raise RunError(
+                f"the sweep {path} is running already",
+                expected="one process at a time",
+                found="another process that holds its .lock",
+                next_step="wait for it, or end it: nothing that has finished is lost",
+            ) from error
+        yield
+
+
+def run(
+    sweep: Sweep,
+    place: Workplace,
+    source: Callable[[Sweep, Workplace, dict[str, Result]], Source] | None = None,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    gru: str = "auto",
+    retry: bool = False,
+    begin: Callable[[Source, dict[str, Result]], None] | None = None,
+    listen: Callable[[Event], None] | None = None,
+) -> dict[str, Result]:
+    """Train what is missing, and return the results by key.
+
+    What has finished is kept; what was under way when a sweep was ended starts over.
+
+    Args:
+        sweep: the sweep, which must be `locked`.
+        place: its features.
+        source: makes the jobs from the sweep and the results that are there; by default all that are missing.
+        workers: processes.
+        threads: of each.
+        device: where to train.
+        gru: how to compute the GRU.
+        retry: also train what has failed before.
+        begin: told of the source and the results that are there.
+        listen: told of every event.
+    """
+    for rubbish in (*sweep.path.glob("runs/.tmp-*"), *sweep.path.glob(".features-*")):
+        shutil.rmtree(rubbish, ignore_errors=True)
+    if retry:
+        for file in sweep.path.glob("failed/*.json"):
+            file.unlink()
+    results = {**sweep.failed(), **sweep.finished()}
+    jobs = source(sweep, place, results) if source is not None else Listed(missing(sweep.definition, results))
+    if begin is not None:
+        begin(jobs, results)
+    written = time.monotonic()
+    folder = sweep.path / f".features-{time.time_ns()}"
+    try:
+        setup = place.setup(folder, sweep.path / "runs", device=device, threads=threads, gru=gru)
+        with Pool(setup, workers) as pool:
+            for event in pool.run(jobs):
+                if event.kind != EPOCH:
+                    result = results[event.job.key] = _record(sweep, event)
+                    jobs.ended(result)
+                    if time.monotonic() - written > RESULTS_SECONDS:
+                        written = time.monotonic()
+                        write_results(sweep.path, sweep.frame(results))
+                if listen is not None:
+                    listen(event)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_results(sweep.path, sweep.frame(results))
+    return results
+
+
+def _record(sweep: Sweep, event: Event) -> Result:
+    """Keep what a run came to: its folder is there already, its error is written here."""
+    if event.kind == DONE:
+        return replace(result_of(load_run(sweep.path / "runs" / event.job.name)), key=event.job.key)
+    failure = {"key": event.job.key, "config": event.job.config.to_dict(), **event.values}
+    disk.replace(sweep.path / "failed" / f"{event.job.key}.json", disk.to_json(failure))
+    return Result(event.job.key, None, {}, str(event.values["error"]))
+
+
+def folder_name(config: TrainConfig, key: str) -> str:
+    """A run folder's name: readable, and one for each key."""
+    ablation = "" if config.effective_ablation == "none" else f"-{config.effective_ablation}"
+    return f"m{config.m}-lam{config.lam:g}{ablation}-seed{config.seed}-{key}"
+
+
+def _csv_row(*cells: str) -> str:
+    import csv
+    import io
+
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
