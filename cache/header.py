@@ -8,9 +8,9 @@ every byte that follows.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ SMALLEST = 4096
 END = b"\n}\n"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where one array lies in a shard; it takes up one piece of the file without gaps."""
 
     dtype: str
@@ -71,7 +70,8 @@ class Header:
 
 def to_bytes(header: Header) -> bytes:
     """The header with its seal, filled up to its size; longer than its size when it does not fit."""
-    value = {name: item for name, item in asdict(header).items() if name != "checksum"}
+    value = {name: item for name, item in vars(header).items() if name != "checksum"}
+    value["arrays"] = {name: place._asdict() for name, place in header.arrays.items()}
     text = files.to_json(value)
     return text + b" " * (header.header - len(text) - 1) + b"\n"
 

@@ -36,7 +36,9 @@ class Info:
     def weights(self) -> str:
         """Where the encoder's weights came from, in a few words."""
         weights = self.identity["weights"]
-        origin = f"random, seed {weights['random_init']}" if "random_init" in weights else str(weights.get("file", ""))
+        origin = str(weights.get("file", weights.get("imported", "")))
+        if "random_init" in weights:
+            origin = f"random, seed {weights['random_init']}"
         digest = str(weights.get("sha256", ""))[:12]
         return f"{origin} {digest}".strip()
 

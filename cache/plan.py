@@ -139,7 +139,8 @@ class Plan:
             ids.append(sample)
             digests.append(digest)
         while -1 in (found := self.find(ids, digests)):
-            new = list(dict.fromkeys((ids[i], digests[i]) for i, row in enumerate(found) if row < 0))
+            absent = [i for i, row in enumerate(found) if row < 0]
+            new = dict.fromkeys(zip(map(ids.__getitem__, absent), map(digests.__getitem__, absent), strict=True))
             segment = {
                 "format": FORMAT,
                 "fingerprint": self.fingerprint,

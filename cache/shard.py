@@ -113,7 +113,7 @@ def shard_bytes(
             rows=to_ranges(rows),
             header=size,
             bytes=size + len(image),
-            arrays={name: replace(place, offset=place.offset + size) for name, place in places.items()},
+            arrays={name: place._replace(offset=place.offset + size) for name, place in places.items()},
             rest_sha256="0" * 64,
         )
         if len(to_bytes(header)) == size:
@@ -126,7 +126,7 @@ def shard_bytes(
             np.ndarray(place.shape, place.dtype, data, place.offset, place.strides)[...] = everything[name]
     view = memoryview(data)
     digests = {
-        name: replace(place, sha256=_sha256(view[place.offset : place.offset + place.bytes]))
+        name: place._replace(sha256=_sha256(view[place.offset : place.offset + place.bytes]))
         for name, place in header.arrays.items()
     }
     rest = _sha256(*(view[begin:end] for begin, end in header.gaps()))

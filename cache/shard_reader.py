@@ -7,9 +7,11 @@ short is an error that can be caught, where a memory map ends the process.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -21,8 +23,55 @@ from . import files, header
 from .header import Header, Place
 from .ranges import from_ranges
 
+RUN = 1 << 15
+"""Bytes from which on it pays to read a piece right to where it goes."""
+
 SCRATCH = 1 << 20
 """Bytes that are read at once where not everything is kept; small enough to stay in the processor's cache."""
+
+
+@contextmanager
+def open_shard(path: Path) -> Iterator[FileIO]:
+    """A shard's file, opened for reads; what goes wrong meanwhile is one clear error."""
+    try:
+        file = FileIO(path)
+    except FileNotFoundError:
+        raise CacheError(
+            f"{path} is missing", next_step="run the same `itin extract` again: it makes just this shard"
+        ) from None
+    except OSError as error:
+        raise files.read_error(path, error) from error
+    try:
+        yield file
+    except OSError as error:
+        raise files.read_error(path, error) from error
+    finally:
+        file.close()
+
+
+class Wanted:
+    """Which samples of a shard are wanted, and where they go.
+
+    Args:
+        local: places of the samples in the shard (n,), at least one.
+        target: their positions in the result (n,).
+    """
+
+    def __init__(self, local: np.ndarray, target: slice | np.ndarray) -> None:
+        self.local = local
+        self.target = target
+        steps = np.diff(local)
+        breaks = np.flatnonzero(steps != 1)
+        self.ascending = isinstance(target, slice) and (not len(breaks) or bool((steps > 0).all()))
+        """Whether the samples stand in the result in the order of the file, without gaps."""
+        bounds = [0, *(breaks + 1).tolist(), len(local)]
+        self.runs = [(begin, end, int(local[begin])) for begin, end in itertools.pairwise(bounds)]
+        """Samples that follow each other: first and last among the wanted, and the place of the first in the shard."""
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """The positions in the result as numbers (n,)."""
+        return np.arange(self.target.start, self.target.stop) if isinstance(self.target, slice) else self.target
 
 
 class Shard:
@@ -32,16 +81,17 @@ class Shard:
         path: the file.
         fingerprint: that of the store it must belong to.
         checksum: of its header as the manifest lists it, if it does.
+        file: the file, where it was opened already.
 
     Raises:
         CacheError: not a shard, cut short, of another format version or fingerprint, or not the listed one.
     """
 
-    def __init__(self, path: Path, fingerprint: str, checksum: str | None = None) -> None:
+    def __init__(self, path: Path, fingerprint: str, checksum: str | None = None, file: FileIO | None = None) -> None:
         self.path = path
-        with self.file() as file:
-            self.header = _read_header(path, file)
-            size = os.fstat(file.fileno()).st_size
+        with open_shard(path) if file is None else nullcontext(file) as opened:
+            self.header = _read_header(path, opened)
+            size = os.fstat(opened.fileno()).st_size
         files.check_stamp(path, self.header.format, self.header.fingerprint, fingerprint)
         if size != self.header.bytes:
             raise files.DamagedError(path, f"it has {size} bytes instead of {self.header.bytes}")
@@ -59,29 +109,11 @@ class Shard:
         """Rows of the plan (N,) int64, ascending."""
         return from_ranges(self.header.rows)
 
-    @contextmanager
-    def file(self) -> Iterator[FileIO]:
-        """The file, opened for reads; what goes wrong meanwhile is one clear error."""
-        try:
-            file = FileIO(self.path)
-        except FileNotFoundError:
-            raise CacheError(
-                f"{self.path} is missing", next_step="run the same `itin extract` again: it makes just this shard"
-            ) from None
-        except OSError as error:
-            raise files.read_error(self.path, error) from error
-        try:
-            yield file
-        except OSError as error:
-            raise files.read_error(self.path, error) from error
-        finally:
-            file.close()
-
     def array(self, name: str) -> np.ndarray:
         """A whole array."""
         place = self.header.arrays[name]
         data = np.empty(place.bytes, np.uint8)
-        with self.file() as file:
+        with open_shard(self.path) as file:
             self.fill(file, data, place.offset)
         found: np.ndarray = np.ndarray(place.shape, place.dtype, data, 0, place.strides)
         return found
@@ -113,17 +145,14 @@ class Shard:
             rest.update(data[begin:end])
         return found if rest.hexdigest() == self.header.rest_sha256 else [*found, "HDF5 structure"]
 
-    def read(
-        self, file: FileIO, name: str, local: np.ndarray, out: np.ndarray, target: slice | np.ndarray, first: int | None
-    ) -> None:
+    def read(self, file: FileIO, name: str, wanted: Wanted, out: np.ndarray, first: int | None) -> None:
         """Copies samples of an array with one entry a sample.
 
         Args:
-            file: this shard, opened by `file()`.
+            file: this shard, opened by `open_shard`.
             name: the array.
-            local: places of the samples in this shard (n,).
-            out: (..., ...) where they go, along the first axis.
-            target: places in `out` (n,).
+            wanted: which samples, and where they go in `out`.
+            out: (..., ...) samples along the first axis.
             first: only the first so many entries of the second axis.
         """
         place = self.header.arrays[name]
@@ -136,73 +165,72 @@ class Shard:
                     (place.strides[0], *place.strides[2:]),
                     "",
                 )
-                self._rows(file, column, local, out[:, region], target, None)
+                self._rows(file, column, wanted, out[:, region], None)
         else:
-            self._rows(file, place, local, out, target, first)
+            self._rows(file, place, wanted, out, first)
 
-    def _rows(
-        self,
-        file: FileIO,
-        place: Place,
-        local: np.ndarray,
-        out: np.ndarray,
-        target: slice | np.ndarray,
-        first: int | None,
-    ) -> None:
-        low, high = int(local.min()), int(local.max()) + 1
+    def _rows(self, file: FileIO, place: Place, wanted: Wanted, out: np.ndarray, first: int | None) -> None:
         size = place.strides[0]
-        together = isinstance(target, slice) and high - low == len(local) and bool((np.diff(local) == 1).all())
-        if together and first is None and (wanted := out[target]).flags.c_contiguous:
-            self.fill(file, wanted.reshape(-1).view(np.uint8), place.offset + low * size)
+        together = first is None and wanted.ascending
+        direct = out[wanted.target] if together else out[:0]  # where the samples go, if they can be read right there
+        together = together and direct.flags.c_contiguous
+        if together and (len(wanted.runs) == 1 or len(wanted.runs) * RUN <= direct.nbytes):
+            flat = direct.reshape(-1).view(np.uint8)
+            for begin, end, start in wanted.runs:
+                self.fill(file, flat[begin * size : end * size], place.offset + start * size)
             return
         cut = (slice(None),) if first is None else (slice(None), slice(first))
+        local = wanted.local
+        low, high = int(local.min()), int(local.max()) + 1
         step = max(1, SCRATCH // size)
-        scratch = np.empty(min(step, high - low) * size, np.uint8)
-        positions = np.arange(target.start, target.stop) if isinstance(target, slice) else target
-        ascending = isinstance(target, slice) and bool((np.diff(local) > 0).all())
-        for begin in range(low, high, step):
-            end = min(begin + step, high)
-            if ascending:
-                lo, hi = np.searchsorted(local, [begin, end])
-                here: np.ndarray = local[lo:hi]
-                there: slice | np.ndarray = slice(int(positions[0] + lo), int(positions[0] + hi))
-            else:
-                chosen = (local >= begin) & (local < end)
-                here, there = local[chosen], positions[chosen]
+        scratch = _scratch(min(step, high - low) * size)
+        for start in range(low, high, step):
+            stop = min(start + step, high)
+            chosen = slice(None) if stop - start == high - low else (local >= start) & (local < stop)
+            here = local[chosen]
             if not len(here):
                 continue
-            begin, stop = int(here.min()), int(here.max()) + 1
-            buffer = scratch[: (stop - begin) * size]
-            if 4 * len(here) >= stop - begin:
-                self.fill(file, buffer, place.offset + begin * size)
+            buffer = scratch[: (stop - start) * size]
+            if 4 * len(here) >= stop - start:
+                self.fill(file, buffer, place.offset + start * size)
             else:  # few of many: only those
                 for row in np.unique(here).tolist():
-                    piece = buffer[(row - begin) * size : (row - begin + 1) * size]
-                    self.fill(file, piece, place.offset + row * size)
-            values = buffer.view(place.dtype).reshape(stop - begin, *place.shape[1:])[cut]
-            out[there] = values if together else values[here - begin]
+                    self.fill(file, buffer[(row - start) * size :][:size], place.offset + row * size)
+            values = buffer.view(place.dtype).reshape(stop - start, *place.shape[1:])[cut]
+            if together and len(here) == len(local):
+                np.take(values, here - start, axis=0, out=direct, mode="clip")
+            else:
+                out[wanted.positions[chosen]] = values[here - start]
 
-    def read_spans(self, file: FileIO, local: np.ndarray, out: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    def read_spans(self, file: FileIO, wanted: Wanted, out: dict[str, np.ndarray], offsets: np.ndarray) -> None:
         """Copies the tokens of some samples.
 
         Args:
-            file: this shard, opened by `file()`.
-            local: places of the samples in this shard (n,).
-            out: name of the array -> where it goes (T, ...), and where in that each sample begins (n,).
+            file: this shard, opened by `open_shard`.
+            wanted: which samples, and their positions.
+            out: name of the array -> where it goes (T, ...).
+            offsets: where the sample of each position begins in that (N + 1,).
         """
+        local, begins = wanted.local, offsets[:-1][wanted.target]
         lengths = np.diff(self.offsets)[local]
-        for name, (target, begins) in out.items():
+        together = (np.diff(local) == 1) & (np.diff(begins) == lengths[:-1])  # samples that follow each other: one read
+        heads = np.flatnonzero(np.concatenate([[True], ~together]))
+        tails = np.append(heads[1:] - 1, len(local) - 1)
+        sources, ends = self.offsets[local[heads]], begins[tails] + lengths[tails]
+        spans = list(zip(sources.tolist(), begins[heads].tolist(), ends.tolist(), strict=True))
+        for name, target in out.items():
             place = self.header.arrays[name]
             size = place.strides[0]
-            flat = target.reshape(-1).view(np.uint8) if target.size else target.reshape(0).view(np.uint8)
-            # samples that follow each other here and there are one read
-            together = (np.diff(local) == 1) & (np.diff(begins) == lengths[:-1])
-            heads = np.flatnonzero(np.concatenate([[True], ~together]))
-            tails = [*(heads[1:] - 1).tolist(), len(local) - 1]
-            for head, tail in zip(heads.tolist(), tails, strict=True):
-                source = place.offset + int(self.offsets[local[head]]) * size
-                begin, end = int(begins[head]) * size, int(begins[tail] + lengths[tail]) * size
-                self.fill(file, flat[begin:end], source)
+            flat = target.reshape(-1).view(np.uint8)
+            small = np.empty(place.bytes, np.uint8) if place.bytes <= RUN * len(heads) else None
+            if small is not None:
+                self.fill(file, small, place.offset)
+            for source, begin, end in spans:
+                piece = flat[begin * size : end * size]
+                if small is None:
+                    self.fill(file, piece, place.offset + source * size)
+                else:
+                    piece[:] = small[source * size : source * size + len(piece)]
 
     def fill(self, file: FileIO, out: np.ndarray, offset: int) -> None:
         """Reads bytes (n,) uint8 from an offset on."""
@@ -213,6 +241,17 @@ class Shard:
             if not got:
                 raise files.DamagedError(self.path, "it ends too early")
             view = view[got:]
+
+
+_THREAD = threading.local()
+
+
+def _scratch(size: int) -> np.ndarray:
+    """Memory to read into, the same each time: fresh memory would cost more than the read."""
+    found: np.ndarray | None = getattr(_THREAD, "scratch", None)
+    if found is None or len(found) < size:
+        found = _THREAD.scratch = np.empty(max(size, SCRATCH), np.uint8)
+    return found[:size]
 
 
 def _read_header(path: Path, file: FileIO) -> Header:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -14,13 +14,16 @@ import numpy as np
 
 from ..errors import CacheError
 from . import files
-from .manifest import ShardEntry, listed_shards, read_manifest, shard_sizes
+from .manifest import ShardEntry, in_threads, listed_shards, read_manifest, shard_sizes
 from .plan import RowIndex, segment_path
 from .schema import KINDS, fingerprint_of
-from .shard_reader import Shard
+from .shard_reader import Shard, Wanted, open_shard
 
 OPENED = 512
 """Headers of shards that a store keeps at hand."""
+
+THREADS_FROM = 4 << 20
+"""Bytes a shard from which on it pays to read several at a time."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -50,7 +53,7 @@ class Store:
             if there.get(entry.file) != entry.bytes:
                 raise self._differs(entry, there.get(entry.file))
         self._starts = np.cumsum([0, *(entry.count for entry in self._entries)], dtype=np.int64)
-        self._opened: OrderedDict[int, Shard] = OrderedDict()
+        self._opened: dict[int, Shard] = {}
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -114,16 +117,19 @@ class Store:
             first: only the first so many regions of each row.
 
         Returns:
-            (N, ...) or (N, first, ...), in the stored dtype.
+            (N, ...) or (N, first, ...), in the stored dtype; regions are not contiguous in memory.
         """
         rows = np.asarray(rows, dtype=np.int64)
         dtype, shape = self._array(name)
         if first is not None:
             first = min(first, shape[0])
             shape = (first, *shape[1:])
-        out = np.empty((len(rows), *shape), dtype)
-        for shard, file, target, local in self._by_shard(rows):
-            shard.read(file, name, local, out, target, first)
+        out: np.ndarray
+        if name == "regions":  # in memory as in the file, region after region: nothing is copied twice
+            out = np.empty((shape[0], len(rows), *shape[1:]), dtype).transpose(1, 0, 2)
+        else:
+            out = np.empty((len(rows), *shape), dtype)
+        self._each(rows, lambda shard, file, wanted: shard.read(file, name, wanted, out, first), out.nbytes)
         return out
 
     def read_ragged(self, rows: np.ndarray) -> Arrays:
@@ -138,15 +144,18 @@ class Store:
         for schema in KINDS["tokens"]:
             dtype, shape = self._array(schema.name)
             out[schema.name] = np.empty((int(offsets[-1]), *shape), dtype)
-        for shard, file, target, local in self._by_shard(rows):
-            shard.read_spans(file, local, {name: (array, offsets[:-1][target]) for name, array in out.items()})
+        amount = sum(array.nbytes for array in out.values())
+        self._each(rows, lambda shard, file, wanted: shard.read_spans(file, wanted, out, offsets), amount)
         return {**out, "offsets": offsets}
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """How many tokens the given rows have, (N,) int64."""
         lengths = np.zeros(len(rows), dtype=np.int64)
-        for shard, _, target, local in self._by_shard(rows):
-            lengths[target] = np.diff(shard.offsets)[local]
+
+        def look(shard: Shard, file: FileIO, wanted: Wanted) -> None:
+            lengths[wanted.target] = np.diff(shard.offsets)[wanted.local]
+
+        self._each(rows, look)
         return lengths
 
     @property
@@ -198,29 +207,38 @@ class Store:
             raise ValueError(f"{self.path.name} has no array {name!r}, only {', '.join(arrays)}")
         return np.dtype(arrays[name].dtype), arrays[name].shape[1:]
 
-    def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[Shard, FileIO, slice | np.ndarray, np.ndarray]]:
-        """For each shard that holds some of the rows: it, opened, the positions of those rows, their places in it."""
+    def _each(self, rows: np.ndarray, work: Callable[[Shard, FileIO, Wanted], None], amount: int = 0) -> None:
+        """Does something for each shard that holds some of the rows; `amount` is how many bytes that copies in all."""
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"row numbers must lie in 0..{len(self) - 1}, got {rows.min()}..{rows.max()}")
         owners = np.searchsorted(self._starts, rows, side="right") - 1
         order = None if (np.diff(owners) >= 0).all() else np.argsort(owners, kind="stable")
         owners = owners if order is None else owners[order]
         begins = np.flatnonzero(np.diff(owners, prepend=-1))
-        ends = np.append(begins, len(rows))[1:]
-        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+
+        def one(span: tuple[int, int]) -> None:
+            begin, end = span
             owner = int(owners[begin])
             target = slice(begin, end) if order is None else order[begin:end]
-            shard = self._shard(owner)
-            with shard.file() as file:
-                yield shard, file, target, rows[target] - self._starts[owner]
+            wanted = Wanted(rows[target] - self._starts[owner], target)
+            with open_shard(self.path / self._entries[owner].file) as file:
+                work(self._shard(owner, file), file, wanted)
 
-    def _shard(self, number: int) -> Shard:
-        if number in self._opened:
-            return self._opened[number]
-        entry = self._entries[number]
-        shard = self._opened[number] = Shard(self.path / entry.file, self.fingerprint, entry.checksum)
-        if len(self._opened) > OPENED:
-            self._opened.popitem(last=False)
+        spans = zip(begins.tolist(), np.append(begins, len(rows))[1:].tolist(), strict=True)
+        if len(begins) < 2 or amount / len(begins) < THREADS_FROM:
+            for span in spans:
+                one(span)
+        else:
+            deque(in_threads(one, spans), maxlen=0)
+
+    def _shard(self, number: int, file: FileIO | None = None) -> Shard:
+        shard = self._opened.get(number)
+        if shard is None:
+            if len(self._opened) >= OPENED:
+                self._opened = {}
+            entry = self._entries[number]
+            shard = Shard(self.path / entry.file, self.fingerprint, entry.checksum, file)
+            self._opened[number] = shard
         return shard
 
     def _differs(self, entry: ShardEntry, size: int | None) -> CacheError:

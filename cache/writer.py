@@ -64,8 +64,11 @@ class StoreWriter:
 
     def missing(self, rows: Iterable[int]) -> list[Piece]:
         """The given rows that are not done, block by block; what is committed or quarantined is left out."""
-        wanted = np.unique(np.fromiter(rows, dtype=np.int64))
-        left = wanted[~self._done()[wanted]]
+        numbers = np.fromiter(rows, dtype=np.int64)
+        done = self._done()
+        wanted = np.zeros(len(done), bool)
+        wanted[numbers] = True
+        left = np.flatnonzero(wanted & ~done)
         if not len(left):
             return []
         blocks, starts = np.unique(self.plan.blocks_of(left), return_index=True)

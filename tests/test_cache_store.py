@@ -10,8 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, find_stores, open_store, store_name
-from itin.cache import files
+from itin.cache import Store, StoreWriter, files, find_stores, open_store, store_name
 from itin.cache.ranges import from_ranges, to_ranges
 from itin.cache.schema import KINDS, fingerprint_of
 from itin.cache.shard import FeatureError

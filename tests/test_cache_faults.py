@@ -1,0 +1,242 @@
+"""Disk full, permission denied, read-only, folder gone: one clear error, and the store stays as good as it was."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itin.cache import Store, StoreWriter, files, open_store
+from itin.cache.verify import verify
+from itin.errors import CacheError
+
+from . import features
+
+
+def fill(writer: StoreWriter, rows: list[int]) -> int:
+    return sum(
+        writer.commit(piece.block, {row: writer.stored(features.sample(writer.kind, row)) for row in piece.rows})
+        for piece in writer.missing(rows)
+    )
+
+
+def made(parent: Path) -> Store:
+    writer = StoreWriter(parent, features.identity("context"))
+    fill(writer, writer.extend(features.rows(10), 4))
+    writer.finish({})
+    return open_store(writer.folder)
+
+
+def test_a_taken_name_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "shard"
+    assert files.create(path, b"first")
+    assert not files.create(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["shard"]
+
+
+def test_where_links_are_refused_files_are_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert files.create(tmp_path / "shard", b"first")
+    assert not files.create(tmp_path / "shard", b"second")
+    assert (tmp_path / "shard").read_bytes() == b"first"
+
+
+def test_a_lost_reply_counts_as_won(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def lose_reply(source: Path, target: Path) -> None:
+        link(source, target)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", lose_reply)
+    assert files.create(tmp_path / "shard", b"ours")
+
+
+def test_a_temporary_file_that_was_taken_away_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+    calls = []
+
+    def sweep_first(source: Path, target: Path) -> None:
+        calls.append(source)
+        if len(calls) == 1:
+            Path(source).unlink()
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", sweep_first)
+    assert files.create(tmp_path / "shard", b"ours")
+    assert (tmp_path / "shard").read_bytes() == b"ours"
+
+
+def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
+    old, young = tmp_path / ".tmp-old", tmp_path / ".tmp-young"
+    for path in (old, young):
+        path.write_bytes(b"x")
+    long_ago = time.time() - 25 * 3600
+    os.utime(old, (long_ago, long_ago))
+    files.remove_stale(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".tmp-young"]
+
+
+def test_a_file_size_limit_is_one_clear_error(tmp_path: Path) -> None:
+    store = made(tmp_path)
+    writer = StoreWriter(tmp_path, features.identity("context"))
+    rows = writer.extend(features.rows(14), 4)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(CacheError, match=r"cannot write .*shard-00003\.h5: File too large[\s\S]*ulimit -f"):
+            fill(writer, rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    as_good_as_before(store)
+    assert fill(writer, rows) == 4
+
+
+def as_good_as_before(store: Store) -> None:
+    assert verify(store.path).problems == []
+    assert not list(store.path.glob(f"{files.TEMPORARY}*"))
+    values = open_store(store.path).read("context", np.arange(10))
+    np.testing.assert_array_equal(values, np.stack([features.sample("context", row)["context"] for row in range(10)]))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_is_one_clear_error(small_disk: Path) -> None:
+    store = made(small_disk)
+    writer = StoreWriter(small_disk, features.identity("context"))
+    rows = writer.extend(features.rows(60), 4)
+    with pytest.raises(CacheError, match=r"cannot write .*: No space left on device[\s\S]*free some space"):
+        fill(writer, rows)
+    with pytest.raises(CacheError, match="No space left on device"):
+        StoreWriter(small_disk, features.identity("regions")).extend(features.rows(1000), 4)
+    kept = {path.name for path in writer.folder.glob("shard-*")}
+    assert len(kept) > 3
+    report = verify(store.path)
+    assert all("is not in the manifest" in problem.what for problem in report.problems)
+    assert report.rows == 4 * len(kept) - 2  # the third shard holds two
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    again = StoreWriter(small_disk, features.identity("context"))
+    assert fill(again, again.extend(features.rows(60), 4)) == 60 - report.rows
+    assert again.finish({})["complete"]
+    assert verify(store.path).problems == []
+
+
+def test_a_read_only_disk_is_one_clear_error_and_can_be_read(small_disk: Path) -> None:
+    store = made(small_disk)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    as_good_as_before(store)
+    writer = StoreWriter(small_disk, features.identity("context"))
+    rows = writer.extend(features.rows(10), 4)
+    assert writer.missing(rows) == []
+    assert writer.finish({})["complete"]  # nothing is missing, so nothing is written
+    with pytest.raises(CacheError, match=r"Read-only file system[\s\S]*choose another place with --cache DIR"):
+        writer.extend(features.rows(11), 4)
+
+
+STRANGER = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from itin.cache import StoreWriter, open_store
+from itin.cache.shard import shard_bytes
+from itin.errors import CacheError
+os.chdir(sys.argv[1])
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+(folder,) = Path().glob("context-*")
+store = open_store(folder)
+assert store.read("context", np.arange(10)).shape == (10, 6)
+try:
+    writer = StoreWriter(Path(), store.identity)
+    assert writer.missing(range(10)) == []
+    writer.finish({})
+    writer.extend([("new", "0" * 64)], 4)
+except CacheError as error:
+    print(error)
+"""
+
+
+def test_permission_denied_is_one_clear_error(tmp_path: Path) -> None:
+    store = made(tmp_path)
+    for folder in (tmp_path, store.path):
+        folder.chmod(0o555)
+    done = subprocess.run([sys.executable, "-c", STRANGER, str(tmp_path)], capture_output=True, text=True, check=False)
+    for folder in (tmp_path, store.path):
+        folder.chmod(0o755)
+    if "PermissionError" in done.stderr and "import" in done.stderr:
+        pytest.skip("another user cannot import the package here")
+    assert "Permission denied" in done.stdout, done.stderr
+    assert "make the folder writable for you, or choose another place with --cache DIR" in done.stdout
+    as_good_as_before(store)
+
+
+def test_an_unreadable_file_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = made(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(CacheError, match=r"cannot read .*manifest\.json: Input/output error[\s\S]*nothing here says"):
+        open_store(store.path)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some of your quota"),
+        (errno.EACCES, "make the folder writable"),
+        (errno.EROFS, "read-only"),
+        (errno.EIO, "mend the cause"),
+    ],
+)
+def test_each_cause_names_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files, "_write", fail)
+    with pytest.raises(CacheError, match=remedy):
+        files.create(tmp_path / "shard", b"x")
+
+
+def test_a_vanished_folder_is_one_clear_error(tmp_path: Path) -> None:
+    store = made(tmp_path)
+    writer = StoreWriter(tmp_path, features.identity("context"))
+    rows = writer.extend(features.rows(12), 4)
+    stored = {row: writer.stored(features.sample("context", row)) for row in rows[10:]}
+    shutil.rmtree(store.path)
+    with pytest.raises(CacheError, match="the folder vanished while it was written to: run the same command again"):
+        writer.commit(3, stored)
+    with pytest.raises(CacheError, match=r"shard-00000\.h5 is missing"):
+        store.read("context", np.arange(10))
+    with pytest.raises(CacheError, match="cannot read"):
+        writer.missing(rows)
+    with pytest.raises(CacheError, match=r"cannot write .*nofolder"):
+        files.make_folder(Path("/dev/null/nofolder"))
