@@ -76,6 +76,17 @@ def test_batches_and_chunks_change_nothing(name: str) -> None:
     same(single(images[::-1])[::-1], alone)
 
 
+@pytest.mark.parametrize("name", ["caffe", "d2"])
+def test_more_regions_than_are_pooled_together(name: str) -> None:
+    changes = {"post_nms": 400, "rpn_nms": 0.95}
+    used = recipe(name, **changes)
+    images = [prepare(picture(60, 90, seed), used) for seed in range(2)]
+    whole, parts = (detector(name, chunk=chunk, changes=changes) for chunk in (1000, 24))
+    with torch.inference_mode():
+        assert sum(whole.predict(images)[1].counts) > 400
+    same(parts(images), whole(images))
+
+
 def test_regions_go_by_descending_score() -> None:
     for name in NAMES:
         used = recipe(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .exact import exact_float32
 from .network import FasterRCNN
 from .pooling import MaxPooler, make_pooler, spread
 from .preprocess import Prepared
@@ -102,24 +102,10 @@ class Detector:
     @torch.inference_mode()
     def detect(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
         """One batch, whatever its sizes."""
-        with self._exact():
+        with exact_float32(self.device):
             features, predictions = self.predict(images)
             chosen = select(predictions, self.recipe, self.selection)
         return _arrays(chosen, features[chosen.rows])
-
-    @contextlib.contextmanager
-    def _exact(self) -> Iterator[None]:
-        """float32 means float32: no TensorFloat-32 in convolutions or products."""
-        if self.device.type != "cuda":
-            yield
-            return
-        matmul = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
-                yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = matmul
 
     def pad(self, images: Sequence[Prepared]) -> Tensor:
         """(B, 3, H, W) on the device, zero right of and below each image."""
@@ -180,7 +166,7 @@ class Detector:
                     top = res5.finish(spread(first, index[part]), spread(shortcut, index[part]))
                 else:
                     top = res5(pooler(own[part], images[part]))
-                features[begin:][part] = top.mean((2, 3), dtype=torch.float32)
+                features[begin : begin + group][part] = top.mean((2, 3), dtype=torch.float32)
         return features
 
 
