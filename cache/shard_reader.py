@@ -156,7 +156,7 @@ class Shard:
             first: only the first so many entries of the second axis.
         """
         place = self.header.arrays[name]
-        if len(place.shape) > 2 and place.strides[0] < place.strides[1]:  # by region: one piece of the file each
+        if len(place.shape) > 2 and place.strides[0] <= place.strides[1]:  # by region (or of one sample or region)
             for region in range(place.shape[1] if first is None else first):
                 column = Place(
                     place.dtype,
