@@ -15,6 +15,7 @@ from .errors import RunError
 from .extract.build import build_encoder, check_same, identity_of
 from .extract.config import EncoderConfig
 from .extract.encoders import Arrays, ImageEncoder, TextEncoder
+from .extract.frcnn.vocabulary import Vocabulary
 from .extract.images import read_image
 from .itin_head.batch import mask_of, pad
 from .labels import LABELS
@@ -31,6 +32,11 @@ class Region:
     object: int
     """Object class, -1 for unknown."""
     attribute: int
+    """Attribute class, -1 for unknown."""
+    object_name: str
+    """The object's name where the encoder has a vocabulary, else its number."""
+    attribute_name: str
+    """Likewise the attribute's."""
     gate: float
     """g of eq. 8; the mean of its values where the gate is a vector."""
     attention: float
@@ -74,6 +80,7 @@ class Predictor:
         if run.config.regions:
             kinds.append("regions")
         self._encoders = {kind: self._encoder(kind) for kind in kinds}
+        self._vocabulary: Vocabulary = getattr(self._encoders.get("regions"), "vocabulary", None) or Vocabulary()
 
     def __call__(self, image: Path, text: str) -> Prediction:
         """Predicts for one pair.
@@ -110,7 +117,9 @@ class Predictor:
                 label=LABELS[int(probabilities[row].argmax())],
                 probabilities=dict(zip(LABELS, map(float, probabilities[row]), strict=True)),
                 words=encoder.words(text),
-                regions=[] if regions is None else _regions(out, row, regions[row], tokens[row]["word_ids"][kept[row]]),
+                regions=[]
+                if regions is None
+                else _regions(out, row, regions[row], tokens[row]["word_ids"][kept[row]], self._vocabulary),
             )
             for row, (_, text) in enumerate(pairs)
         ]
@@ -125,9 +134,11 @@ class Predictor:
         if entry["options"] is None:
             raise RunError(
                 f"the run {self.run.path} was trained on {kind} features that were imported, not made here",
-                expected="features that `itin extract` made, so that the same encoder can be built",
-                found=f"{entry['identity']['name']}, weights {entry['identity']['weights']}",
-                next_step="extract with the weights those features came from, and train on that",
+                expected="features that `itin extract` made, so that the same encoder can be built for a raw image",
+                found=f"{entry['identity']['name']}, whose detector weights are missing here: "
+                + str(entry["identity"]["weights"].get("imported", "unknown")),
+                next_step="get those weights (`itin weights` says how), run `itin extract --only regions"
+                " --detector-weights FILE`, and train on that",
             )
         config = EncoderConfig(**entry["options"])
         built = self.run.path / "tokenizer.json"
@@ -148,7 +159,7 @@ class Predictor:
         return [to_stored(kind, one, identity["dtype"], identity["dims"]) for one in arrays]
 
 
-def _regions(out: Any, row: int, arrays: Arrays, word_ids: np.ndarray) -> list[Region]:
+def _regions(out: Any, row: int, arrays: Arrays, word_ids: np.ndarray, vocabulary: Vocabulary) -> list[Region]:
     count = min(out.attention.shape[1], len(arrays["scores"]))
     alignment = out.alignment[row].float().cpu().numpy()
     regions = []
@@ -162,6 +173,8 @@ def _regions(out: Any, row: int, arrays: Arrays, word_ids: np.ndarray) -> list[R
                 score=float(arrays["scores"][i]),
                 object=int(arrays["objects"][i]),
                 attribute=int(arrays["attributes"][i]),
+                object_name=vocabulary.object(int(arrays["objects"][i])),
+                attribute_name=vocabulary.attribute(int(arrays["attributes"][i])),
                 gate=float(out.gate[row, i].float().mean()),
                 attention=float(out.attention[row, i]),
                 words=words,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cache.schema import FLOATS, KINDS
-from ..extract.config import EncoderConfig, ExtractConfig
+from ..extract.config import BACKENDS, EncoderConfig, ExtractConfig
+from ..extract.frcnn.recipe import RECIPES
 from .options import field_option, usage_errors
 
 if TYPE_CHECKING:
@@ -43,12 +44,28 @@ SHOWN = 10
     EncoderConfig, "detector_weights", "Checkpoint of vg-frcnn; by default the place that `itin weights` names."
 )
 @field_option(
+    EncoderConfig,
+    "detector_recipe",
+    "Resizing, proposals and box arithmetic of vg-frcnn; by default those of the checkpoint's family.",
+    type=click.Choice(tuple(RECIPES)),
+)
+@field_option(
     EncoderConfig, "detector_selection", "How vg-frcnn chooses its boxes.", type=click.Choice(("original", "hf"))
+)
+@field_option(EncoderConfig, "detector_backend", "What computes vg-frcnn.", type=click.Choice(BACKENDS))
+@field_option(
+    EncoderConfig, "object_names", "Object names of vg-frcnn; by default objects_vocab.txt beside the checkpoint."
+)
+@field_option(
+    EncoderConfig, "attribute_names", "Likewise attribute names; by default attributes_vocab.txt beside the checkpoint."
 )
 @field_option(
     EncoderConfig, "random_init", "Use untrained encoders with random weights of this seed.", type=int, metavar="SEED"
 )
 @field_option(EncoderConfig, "max_regions", "Regions kept for each image, by score.")
+@field_option(
+    EncoderConfig, "min_regions", "Regions vg-frcnn keeps at least; by default 10, or all with `hf`.", type=int
+)
 @field_option(EncoderConfig, "max_tokens", "WordPieces kept for each text.")
 @field_option(EncoderConfig, "store_dtype", "Dtype of the stored features.", type=click.Choice(FLOATS))
 @field_option(

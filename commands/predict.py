@@ -73,13 +73,16 @@ def show(prediction: Prediction) -> None:
     others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())
     console.print(f"{prediction.label}  ({others})", markup=False)
     rows = []
+    named = any(region.object >= 0 for region in prediction.regions)
     for number, region in enumerate(prediction.regions, 1):
         box = " ".join(f"{value:.0f}" for value in region.box)
         words = sorted(region.words.items(), key=lambda item: -item[1])[:SHOWN_WORDS]
-        named = "  ".join(f"{_word(prediction, word)} {weight:.2f}" for word, weight in words)
-        rows.append((number, box, f"{region.attention:.3f}", f"{region.gate:.3f}", named))
+        aligned = "  ".join(f"{_word(prediction, word)} {weight:.2f}" for word, weight in words)
+        names = (region.object_name, region.attribute_name) if named else ()
+        rows.append((number, box, *names, f"{region.attention:.3f}", f"{region.gate:.3f}", aligned))
     if rows:
-        columns = ("region", "box (x1 y1 x2 y2)", "attention", "gate", "aligned words")
+        names = ("object", "attribute") if named else ()
+        columns = ("region", "box (x1 y1 x2 y2)", *names, "attention", "gate", "aligned words")
         console.print(grid(columns, rows, right=("region", "attention", "gate")))
 
 

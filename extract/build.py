@@ -94,15 +94,26 @@ def _regions(config: EncoderConfig, common: dict[str, Any]) -> ImageEncoder:
     common = {**common, "max_regions": config.max_regions}
     if config.regions in GRIDS:
         return GridRegions(config.regions, random_init=config.random_init, **common)
-    common["selection"] = config.detector_selection
+    common |= {
+        "selection": config.detector_selection,
+        "min_regions": config.min_regions,
+        "backend": config.detector_backend,
+        "objects": _path(config.object_names),
+        "attributes": _path(config.attribute_names),
+    }
     if config.random_init is not None:
-        return VGFasterRCNN.random_init(config.random_init, **common)
-    return VGFasterRCNN.load(find_detector_weights(config.detector_weights), **common)
+        return VGFasterRCNN.random_init(config.random_init, recipe=config.detector_recipe or "hf", **common)
+    weights = find_detector_weights(config.detector_weights)
+    return VGFasterRCNN.load(weights, recipe=config.detector_recipe, **common)
 
 
 def _context(config: EncoderConfig, common: dict[str, Any]) -> ImageEncoder:
     _known("context encoder", config.context_encoder, CONTEXTS)
     return ResNetContext(config.context_encoder, random_init=config.random_init, **common)
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name).expanduser()
 
 
 def _known(what: str, name: str, names: tuple[str, ...]) -> None:

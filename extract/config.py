@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.schema import FLOATS, KINDS
+from .frcnn.recipe import RECIPES
+
+BACKENDS = ("itin", "detectron2")
+"""What computes `vg-frcnn`: our own layers, or those of detectron2."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,20 @@ class EncoderConfig:
     """WordPieces kept for each text, without [CLS] and [SEP]."""
     detector_weights: str | None = None
     """Checkpoint of the detector; None: the place that `itin weights` names."""
+    detector_recipe: str | None = None
+    """Resizing, proposals and box arithmetic of `vg-frcnn`: `caffe`, `airsplay`, `hf` or `d2`; None: the file's own, or
+    `hf` for random weights."""
     detector_selection: str = "original"
     """How `vg-frcnn` chooses its boxes: `original` or `hf`."""
+    detector_backend: str = "itin"
+    """What computes `vg-frcnn`: `itin` or `detectron2`, which must be installed then."""
+    min_regions: int | None = None
+    """Regions that `vg-frcnn` keeps at least where there are as many proposals; None: 10 for the selection `original`,
+    `max_regions` for `hf`."""
+    object_names: str | None = None
+    """File of the detector's object names, one a line; None: `objects_vocab.txt` beside its checkpoint, if there."""
+    attribute_names: str | None = None
+    """File of the detector's attribute names; None: `attributes_vocab.txt` beside its checkpoint, if there."""
     random_init: int | None = None
     """Seed of random weights for every encoder; None: trained weights are required."""
     store_dtype: str = "float16"
@@ -37,6 +53,12 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         if self.max_regions < 1 or self.max_tokens < 1:
             raise ValueError("max_regions and max_tokens must be at least 1")
+        if self.min_regions is not None and not 0 <= self.min_regions <= self.max_regions:
+            raise ValueError(f"min_regions must lie between 0 and max_regions, got {self.min_regions}")
+        if self.detector_recipe is not None and self.detector_recipe not in RECIPES:
+            raise ValueError(f"detector_recipe must be one of {', '.join(RECIPES)}, got {self.detector_recipe!r}")
+        if self.detector_backend not in BACKENDS:
+            raise ValueError(f"detector_backend must be one of {', '.join(BACKENDS)}, got {self.detector_backend!r}")
         if self.store_dtype not in FLOATS:
             raise ValueError(f"store_dtype must be one of {', '.join(FLOATS)}, got {self.store_dtype!r}")
         if self.compute_dtype not in ("float32", "bfloat16"):

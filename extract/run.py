@@ -242,7 +242,7 @@ def _finish(lane: Lane, config: ExtractConfig) -> StoreSummary:
 def _options(config: EncoderConfig) -> dict[str, Any]:
     """The options of the encoders, with paths that mean the same from everywhere."""
     options = asdict(config)
-    for name in ("text_encoder", "detector_weights"):
+    for name in ("text_encoder", "detector_weights", "object_names", "attribute_names"):
         if options[name] is not None and Path(options[name]).exists():
             options[name] = str(Path(options[name]).resolve())
     return options

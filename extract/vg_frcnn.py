@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import WeightsError
+from .config import BACKENDS
 from .encoders import Arrays, EncoderSpec, state_sha256
 from .frcnn.checkpoints import load_network, read_checkpoint
 from .frcnn.detector import Detector
@@ -20,6 +23,10 @@ from .frcnn.selection import Selection
 from .frcnn.vocabulary import Vocabulary, find_vocabulary
 
 NAME = "vg-frcnn"
+INSTALL_DETECTRON2 = (
+    "pip install 'setuptools<81' wheel && pip install --no-build-isolation"
+    " 'git+https://github.com/facebookresearch/detectron2.git'"
+)
 COMPUTE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -41,11 +48,14 @@ class VGFasterRCNN:
         selection: Selection | None = None,
         batch_size: int | None = None,
         compute_dtype: str = "float32",
+        backend: str = "itin",
         own_anchors: bool = False,
         vocabulary: Vocabulary | None = None,
     ) -> None:
         if compute_dtype not in COMPUTE_DTYPES:
             raise ValueError(f"compute_dtype is one of {', '.join(COMPUTE_DTYPES)}, got {compute_dtype!r}")
+        if backend not in BACKENDS:
+            raise ValueError(f"backend is one of {', '.join(BACKENDS)}, got {backend!r}")
         device = torch.device(device)
         selection = selection or Selection()
         self.recipe = network.recipe
@@ -60,6 +70,7 @@ class VGFasterRCNN:
                 "anchors": "file" if own_anchors else "recipe",
                 "selection": selection.as_dict(),
                 "compute_dtype": compute_dtype,
+                "backend": backend,
             },
             dims={
                 "feature": network.architecture.feature_dim,
@@ -68,13 +79,19 @@ class VGFasterRCNN:
                 "max_regions": selection.max_regions,
             },
         )
-        self.detector = Detector(
-            network,
-            selection,
-            device=device,
-            compute_dtype=COMPUTE_DTYPES[compute_dtype],
-            batch_size=self.batch_size,
-        )
+        self.detector: Callable[[Sequence[Prepared]], list[Arrays]]
+        if backend == "detectron2":
+            if compute_dtype != "float32":
+                raise ValueError(f"the backend detectron2 computes in float32, not in {compute_dtype}")
+            self.detector = _detectron2()(network, selection, device=device)
+        else:
+            self.detector = Detector(
+                network,
+                selection,
+                device=device,
+                compute_dtype=COMPUTE_DTYPES[compute_dtype],
+                batch_size=self.batch_size,
+            )
 
     @classmethod
     def load(
@@ -88,6 +105,7 @@ class VGFasterRCNN:
         compute_dtype: str = "float32",
         selection: str = "original",
         recipe: Recipe | str | None = None,
+        backend: str = "itin",
         objects: Path | None = None,
         attributes: Path | None = None,
         architecture: Architecture | None = None,
@@ -103,17 +121,18 @@ class VGFasterRCNN:
             compute_dtype: `float32`, `bfloat16` or `float16`, for the convolutions.
             selection: `original` or `hf`.
             recipe: one of `RECIPES` or one's own instead of the file's.
+            backend: `itin` or `detectron2`.
             objects: object names, one a line; by default `objects_vocab.txt` beside the checkpoint where there is one.
             attributes: attribute names, likewise `attributes_vocab.txt`.
             architecture: other layer sizes than the public checkpoints'.
 
         Raises:
-            WeightsError: the checkpoint or a vocabulary is missing, damaged or of another kind.
+            WeightsError: the checkpoint or a vocabulary is missing, damaged or of another kind; or detectron2 is to
+                compute and is not installed.
         """
         rule = _selection(selection, max_regions, min_regions)
         checkpoint = read_checkpoint(weights, recipe=recipe, architecture=architecture)
         network = load_network(checkpoint, architecture)
-        sizes = network.architecture
         return cls(
             network,
             {"file": weights.name, "sha256": checkpoint.sha256},
@@ -121,14 +140,9 @@ class VGFasterRCNN:
             selection=rule,
             batch_size=batch_size,
             compute_dtype=compute_dtype,
+            backend=backend,
             own_anchors=checkpoint.own_anchors,
-            vocabulary=find_vocabulary(
-                weights,
-                objects=objects,
-                attributes=attributes,
-                object_count=sizes.classes,
-                attribute_count=sizes.attributes,
-            ),
+            vocabulary=_vocabulary(network, weights, objects, attributes),
         )
 
     @classmethod
@@ -143,6 +157,9 @@ class VGFasterRCNN:
         batch_size: int | None = None,
         compute_dtype: str = "float32",
         selection: str = "original",
+        backend: str = "itin",
+        objects: Path | None = None,
+        attributes: Path | None = None,
         architecture: Architecture | None = None,
     ) -> VGFasterRCNN:
         """The detector with seeded random weights; arguments as in `load`."""
@@ -159,6 +176,8 @@ class VGFasterRCNN:
             selection=rule,
             batch_size=batch_size,
             compute_dtype=compute_dtype,
+            backend=backend,
+            vocabulary=_vocabulary(network, None, objects, attributes),
         )
 
     def prepare(self, image: np.ndarray) -> Prepared:
@@ -172,3 +191,33 @@ class VGFasterRCNN:
 
 def _selection(rule: str, max_regions: int, min_regions: int | None) -> Selection:
     return replace(Selection(max_regions=max_regions, min_regions=min_regions), rule=rule)  # type: ignore[arg-type]
+
+
+def _vocabulary(network: FasterRCNN, weights: Path | None, objects: Path | None, attributes: Path | None) -> Vocabulary:
+    sizes = network.architecture
+    return find_vocabulary(
+        weights,
+        objects=objects,
+        attributes=attributes,
+        object_count=sizes.classes,
+        attribute_count=sizes.attributes,
+    )
+
+
+def _detectron2() -> Callable[..., Callable[[Sequence[Prepared]], list[Arrays]]]:
+    """The detector made of detectron2's parts.
+
+    Raises:
+        WeightsError: detectron2 is not installed, or cannot be imported.
+    """
+    try:
+        from .frcnn.detectron import Detectron2Detector
+    except ImportError as error:
+        raise WeightsError(
+            "the detector backend detectron2 cannot be used: detectron2 cannot be imported",
+            expected="detectron2, compiled against the torch that is installed here",
+            found=f"{type(error).__name__}: {error}",
+            next_step="install it from its repository, or use --detector-backend itin, which needs no more than torch:"
+            f"\n            {INSTALL_DETECTRON2}",
+        ) from error
+    return Detectron2Detector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,32 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         VGFasterRCNN.load(tmp_path / "x.pth", selection="best")
     with pytest.raises(WeightsError, match="there is no such file"):
         VGFasterRCNN.load(tmp_path / "x.pth")
+
+
+def test_the_other_backend_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "itin.extract.frcnn.detectron", raising=False)
+    monkeypatch.setitem(sys.modules, "detectron2", None)
+    monkeypatch.setitem(sys.modules, "detectron2.layers", None)
+    with pytest.raises(WeightsError, match="detectron2 cannot be imported") as error:
+        encoder(backend="detectron2")
+    assert "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'" in str(
+        error.value
+    )
+    assert "use --detector-backend itin" in str(error.value)
+    with pytest.raises(ValueError, match="backend is one of itin, detectron2, got 'mmdet'"):
+        encoder(backend="mmdet")
+    assert encoder().spec.preprocessing["backend"] == "itin"
+
+
+def test_vocabulary_files_of_the_user(tmp_path: Path) -> None:
+    objects, attributes = tmp_path / "things.txt", tmp_path / "looks.txt"
+    objects.write_text("\n".join(f"thing {i},synonym" for i in range(20)))
+    attributes.write_text("\n".join(f"look {i}" for i in range(10)))
+    made = encoder(objects=objects, attributes=attributes)
+    assert (made.vocabulary.object(7), made.vocabulary.attribute(9)) == ("thing 7", "look 9")
+    assert (encoder().vocabulary.object(7), encoder().vocabulary.object(-1)) == ("object 7", "unknown")
+    with pytest.raises(WeightsError, match="the vocabulary does not fit the detector"):
+        encoder(objects=attributes)
 
 
 def real_photos(shared_data: Path, number: int) -> list[np.ndarray]:
