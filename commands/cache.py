@@ -12,10 +12,11 @@ COMMANDS = {
     "verify": "cache_verify",
     "diff": "cache_diff",
     "merge": "cache_merge",
+    "import": "cache_import",
     "export": "cache_export",
     "rm": "cache_rm",
 }
-"""Command -> module in `itin.commands`; `import` belongs between `merge` and `export`."""
+"""Command -> module in `itin.commands`."""
 
 
 class Commands(click.Group):

@@ -1,0 +1,105 @@
+"""`itin cache import`: region features that others have made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..cache.schema import FLOATS
+from ..extract.config import EncoderConfig, ExtractConfig
+from .options import usage_errors
+
+if TYPE_CHECKING:
+    from ..extract.imports import Imported
+
+FORMS = ("bua-npz", "bua-tsv")
+SHOWN = 10
+"""Files that cannot be used and are named one by one."""
+
+
+@click.command("import", short_help="Take in region features that others have made.")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "form",
+    type=click.Choice(FORMS),
+    required=True,
+    help="How they are written: a .npz an image, or .tsv with base64 columns.",
+)
+@click.option("--dataset", help="The data set in the cache that they belong to; by default the only one.")
+@click.option("--detector", metavar="TEXT", help="Which weights made them, in a few words, to be told by `cache info`.")
+@click.option("--max-regions", type=int, help="Regions kept for each image, by score; by default all.")
+@click.option(
+    "--store-dtype",
+    type=click.Choice(FLOATS),
+    default=EncoderConfig.store_dtype,
+    show_default=True,
+    help="Dtype of the stored features.",
+)
+@click.option(
+    "--shard-size", default=ExtractConfig.shard_size, show_default=True, help="Samples a shard, as for `itin extract`."
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
+def command(
+    source: Path,
+    form: str,
+    dataset: str | None,
+    detector: str | None,
+    max_regions: int | None,
+    store_dtype: str,
+    shard_size: int,
+    cache: Path | None,
+) -> None:
+    """Take region features from SOURCE, a folder or a file, into a store beside the data set's other features.
+
+    File names (bua-npz) or image ids (bua-tsv) must be ids of a data set that `itin extract` has put into the cache.
+    The store is named after the form: `itin train --regions bua-npz` takes it where there are several.
+    """
+    from ..extract.imports import import_regions
+    from ..paths import cache_root
+    from ..train.find import find_table
+    from .console import Bars
+
+    table = find_table(cache_root(cache), dataset)
+    with Bars() as bars, usage_errors():
+        done = import_regions(
+            source,
+            form,
+            table,
+            detector=detector,
+            max_regions=max_regions,
+            store_dtype=store_dtype,
+            shard_size=shard_size,
+            progress=bars,
+        )
+    show(done, form)
+
+
+def show(done: Imported, form: str) -> None:
+    """Prints what an import did."""
+    from .console import console
+
+    stored = done.made + done.reused
+    lines = [f"{form}: {done.records} images; {done.made} imported, {done.reused} there before"]
+    if done.unscored:
+        lines.append(f"{done.unscored} without scores: their regions keep the order of the source")
+    if stored > done.unscored:
+        lines.append(f"{stored - done.unscored} with scores: their regions stand by descending score")
+    lines += [f"{count} times {note}" for note, count in done.notes.items()]
+    if done.scaled:
+        lines.append(f"{done.scaled} made from another size of the image: boxes scaled to the data set's images")
+    if done.unknown:
+        shown = ", ".join(done.unknown[:SHOWN]) + (", ..." if len(done.unknown) > SHOWN else "")
+        lines.append(f"{len(done.unknown)} are no sample of the data set: {shown}")
+    if done.without:
+        lines.append(f"{done.without} samples of the data set have no features here")
+    if done.rejected:
+        lines.append(f"{len(done.rejected)} cannot be used:")
+        lines += [f"  {row.id}: {row.reason}" for row in done.rejected[:SHOWN]]
+        lines += [f"  ... and {len(done.rejected) - SHOWN} more"] if len(done.rejected) > SHOWN else []
+    lines.append("Matched by id; that they were made from the very images of the data set was not checked.")
+    lines.append(f"Done: {done.path}")
+    for line in lines:
+        console.print(line, markup=False)
