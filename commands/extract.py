@@ -11,7 +11,9 @@ import click
 from ..cache.schema import FLOATS, KINDS
 from ..extract.config import BACKENDS, EncoderConfig, ExtractConfig
 from ..extract.frcnn.recipe import RECIPES
-from .options import field_option, usage_errors
+from ..parts import Part
+from .options import field_option, part, usage_errors
+from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from ..extract.run import Summary
@@ -84,27 +86,41 @@ SHOWN = 10
 @field_option(ExtractConfig, "batch_size", "Images a batch; by default what suits each encoder.", type=int)
 @field_option(ExtractConfig, "workers", "Threads that decode images; by default one a core.", type=int)
 @field_option(ExtractConfig, "device", "auto, cpu, cuda, cuda:1 or mps.")
+@field_option(
+    ExtractConfig,
+    "part",
+    "Make only the shards of part i of N (i from 0), from the last scan's table, and write no manifest.",
+    type=part,
+    metavar="i/N",
+)
+@field_option(ExtractConfig, "plan", "Only scan the data set, load the encoders and plan the shards.")
+@field_option(ExtractConfig, "consolidate", "Only verify that every shard is there and sound; write the manifests.")
 def command(**options: Any) -> None:
     """Encode a data set's images and texts once, into the feature cache.
 
     Run it again after an interruption, with more data or with another encoder: only what is missing is computed.
+    SIGTERM and SIGUSR1 end it soon, with what is encoded committed and exit code 75: come again.
     """
-    from ..extract.run import extract
-    from .console import Bars
+    from ..cli import COME_AGAIN
 
     with usage_errors():
         config = config_from(options)
     try:
-        with Bars() as bars, usage_errors():
-            summary = extract(config, bars)
+        with stop_on_signals() as stop:
+            from ..extract.run import extract
+            from .console import Bars
+
+            with Bars() as bars, usage_errors():
+                summary = extract(config, bars, stop)
     except KeyboardInterrupt:
         click.echo("\nStopped. What was committed is kept: run the same command to go on.", err=True)
         raise click.exceptions.Exit(130) from None
-    show(summary)
+    show(summary, config.part)
     if summary.unread:
-        from ..cli import COME_AGAIN
-
         click.echo(f"{summary.unread} could not be read this time: run the same command again.", err=True)
+    if summary.stopped:
+        click.echo(f"Told to stop: {summary.left} features are left. Run the same command to go on.", err=True)
+    if summary.unread or summary.stopped:
         raise click.exceptions.Exit(COME_AGAIN)
 
 
@@ -120,7 +136,7 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
     return ExtractConfig(**options, columns=columns, only=only, encoders=encoders)
 
 
-def show(summary: Summary) -> None:
+def show(summary: Summary, one: Part | None = None) -> None:
     """Prints what an extraction did."""
     from ..train.runs import UNTRAINED_NOTE
     from .console import console, grid
@@ -135,6 +151,9 @@ def show(summary: Summary) -> None:
         (store.kind, store.encoder, store.made, store.reused, len(store.quarantined), store.path.name)
         for store in summary.stores
     ]
+    if one is not None:
+        wanted = ", ".join(f"{store.wanted} {store.kind}" for store in summary.stores)
+        console.print(f"part {one}: {wanted}", markup=False)
     right = ("made", "there before", "quarantined")
     console.print(grid(("kind", "encoder", *right, "store"), rows, right=right))
     reasons = [(row.id, row.reason) for row in summary.rejected]

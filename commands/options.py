@@ -9,7 +9,17 @@ from typing import Any, TypeVar
 
 import click
 
+from ..parts import Part
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def part(text: str) -> Part:
+    """The value of an option such as `--part 3/16`."""
+    try:
+        return Part.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def field_option(config: type, name: str, help: str, flag: str | None = None, **more: Any) -> Callable[[F], F]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.schema import FLOATS, KINDS
+from ..parts import Part
 from .frcnn.recipe import RECIPES
 
 BACKENDS = ("itin", "detectron2")
@@ -99,8 +100,16 @@ class ExtractConfig:
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
     retry_quarantined: bool = False
     """Whether samples in quarantine are tried again."""
+    part: Part | None = None
+    """Which part of the shards to make, without a manifest; None: all, and the manifest."""
+    plan: bool = False
+    """Only scan, load the encoders and plan: what parts start from."""
+    consolidate: bool = False
+    """Only verify that every shard is there and sound, and write the manifests."""
 
     def __post_init__(self) -> None:
+        if (self.part is not None) + self.plan + self.consolidate > 1:
+            raise ValueError("part, plan and consolidate exclude one another: choose one")
         unknown = sorted(set(self.only) - set(KINDS))
         if unknown or not self.only:
             raise ValueError(f"only must name some of {', '.join(KINDS)}, got {', '.join(unknown) or 'nothing'}")

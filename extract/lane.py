@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from ..cache import StoreWriter
+from ..cache.manifest import shard_path
 from ..cache.shard import FeatureError
+from ..cache.shard_reader import Shard
+from ..parts import Part
 from .encoders import Arrays, ImageEncoder, TextEncoder
 
 TEXT_BATCHES = 16
-"""Batches of texts that are encoded together, so that the encoder can sort them by length."""
+"""Batches of texts that are encoded together, at most, so that the encoder can sort them by length."""
 
 
 class Progress(Protocol):
@@ -31,16 +36,32 @@ class Lane:
         writer: the store they go to.
         rows: row number in the store of each sample that is wanted, by the sample's position.
         progress: is told of every sample that is done.
+        part: only the blocks of this part are wanted.
     """
 
     def __init__(
-        self, encoder: ImageEncoder | TextEncoder, writer: StoreWriter, rows: Sequence[int], progress: Progress
+        self,
+        encoder: ImageEncoder | TextEncoder,
+        writer: StoreWriter,
+        rows: Sequence[int],
+        progress: Progress,
+        part: Part | None = None,
     ) -> None:
         self.encoder = encoder
-        self._at_once = encoder.batch_size * (TEXT_BATCHES if encoder.spec.kind == "tokens" else 1)
         self.writer = writer
+        self._at_once = encoder.batch_size
+        if encoder.spec.kind == "tokens":  # but no more than a shard: a kill is to lose one at most
+            shard = max((segment.shard_size for segment in writer.plan.segments), default=1)
+            self._at_once = max(encoder.batch_size, min(TEXT_BATCHES * encoder.batch_size, shard))
         self.kind: str = encoder.spec.kind
-        self.position_of = {row: position for position, row in enumerate(rows)}
+        blocks = writer.plan.blocks_of(np.asarray(rows, np.int64)).tolist() if rows else []
+        self.position_of: dict[int, int] = {}
+        """Row -> position of the sample, for the rows that are wanted here."""
+        wanted: dict[int, list[int]] = {}
+        for position, (row, block) in enumerate(zip(rows, blocks, strict=True)):
+            if part is None or part.has(block):
+                self.position_of[row] = position
+                wanted.setdefault(block, []).append(position)
         self.row_of: dict[int, int] = {}
         """Position of a sample -> its row, for the samples that are still to be made."""
         self._block_of: dict[int, int] = {}
@@ -48,7 +69,10 @@ class Lane:
         self._finished: dict[int, dict[int, Arrays]] = {}
         self._batch: list[tuple[int, Any]] = []
         self._progress = progress
+        self.missing: dict[int, list[int]] = {}
+        """Block that lacks rows -> positions of all its samples that are wanted, made or not."""
         for piece in writer.missing(self.position_of):
+            self.missing[piece.block] = wanted[piece.block]
             self._waiting[piece.block] = set(piece.rows)
             for row in piece.rows:
                 self.row_of[self.position_of[row]] = row
@@ -56,6 +80,28 @@ class Lane:
         self.made = 0
         self.unread: list[tuple[str, str]] = []
         progress.start(self.kind, len(self.position_of), len(self.position_of) - len(self.row_of))
+
+    @property
+    def left(self) -> int:
+        """How many wanted samples are neither made nor given up."""
+        return sum(map(len, self._waiting.values()))
+
+    def look_again(self, block: int) -> None:
+        """Leaves out the rows of a block that another writer has committed since we began."""
+        done: set[int] = set()
+        piece = 0
+        while (path := shard_path(self.writer.folder, block, piece)).exists():
+            done.update(Shard(path, self.writer.fingerprint).rows.tolist())
+            piece += 1
+        done &= self._waiting.get(block, set())
+        for row in done:
+            del self.row_of[self.position_of[row]]
+            self._settle(row)
+
+    def keep(self) -> None:
+        """Commits what is finished of the blocks under way, each as a smaller shard: nobody has to make it again."""
+        for block in list(self._finished):
+            self.made += self.writer.commit(block, self._finished.pop(block))
 
     def add(self, position: int, prepared: Any) -> None:
         """Takes one prepared input; encodes when a batch is full."""

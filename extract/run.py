@@ -7,30 +7,33 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar, cast
 
 import torch
 
-from ..cache import StoreWriter, files, write_table
-from ..cache.table import read_lines
+from ..cache import StoreWriter, files
 from ..device import pick_device
 from ..errors import TransientError
-from ..paths import cache_root
 from .build import build_encoder, default_workers, identity_of, needs_built_tokenizer
 from .config import EncoderConfig, ExtractConfig
-from .encoders import ImageEncoder
+from .consolidate import check_complete
+from .encoders import ImageEncoder, TextEncoder
 from .files import BadFile
 from .images import read_image
 from .lane import Lane, Progress
-from .samples import DataSet, Rejected, Sample, open_dataset
-from .scan import Scan, scan
+from .order import in_order
+from .samples import DataSet, Rejected, Sample
+from .scan import Scan
+from .survey import Survey, has_changed, last_survey, open_config, survey
 from .wordpiece import train_wordpiece
 
 T = TypeVar("T")
 R = TypeVar("R")
+Encoder = ImageEncoder | TextEncoder
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class StoreSummary:
     """Samples encoded and committed by this run."""
     reused: int
     """Samples that were there before."""
+    left: int
+    """Samples that were not come to, because the run was to stop or only to plan."""
     quarantined: dict[str, str]
     """Sample id -> reason, for the wanted samples that cannot be encoded."""
     unread: list[tuple[str, str]]
@@ -60,8 +65,10 @@ class Summary:
     dataset: DataSet
     folder: Path
     scan: Scan
-    stores: list[StoreSummary] = field(default_factory=list)
-    seconds: float = 0.0
+    stores: list[StoreSummary]
+    stopped: bool
+    """Whether it was told to stop before the end."""
+    seconds: float
 
     @property
     def rejected(self) -> list[Rejected]:
@@ -72,6 +79,11 @@ class Summary:
     def unread(self) -> int:
         """How many samples are left for the next run."""
         return len(self.scan.unread) + sum(len(store.unread) for store in self.stores)
+
+    @property
+    def left(self) -> int:
+        """How many features were not come to."""
+        return sum(store.left for store in self.stores)
 
 
 class Silent:
@@ -84,64 +96,21 @@ class Silent:
         """Nothing."""
 
 
-def extract(config: ExtractConfig, progress: Progress | None = None) -> Summary:
-    """Brings the stores of a data set up to date; what is there already is never computed again.
+def load_encoders(config: ExtractConfig, folder: Path, samples: list[Sample]) -> list[Encoder]:
+    """The encoders of every kind that is asked for, on their device.
 
-    Raises:
-        DataError: the data set's files are not what its reader expects.
-        WeightsError: an encoder's weights cannot be had.
-        CacheError: the cache cannot be written, or holds a damaged file.
+    Args:
+        config: which ones.
+        folder: the data set's, where a vocabulary is kept that was built from its texts.
+        samples: whose texts a vocabulary is built from, where there is none yet.
     """
-    progress = progress or Silent()
-    started = time.monotonic()
-    workers = config.workers or default_workers()
-    dataset = open_dataset(
-        config.dataset,
-        config.root,
-        name=config.name,
-        table=config.table,
-        columns=config.columns or None,
-        allow_outside=config.allow_outside,
-    )
-    folder = cache_root(config.cache) / dataset.name
-    seen = _scan(dataset, folder, workers, progress)
-    lanes = _lanes(config, folder, seen.samples, progress)
-    text = [lane for lane in lanes if lane.kind == "tokens"]
-    image = [lane for lane in lanes if lane.kind != "tokens"]
-    for lane in text:
-        _encode_texts(lane, seen.samples)
-    _encode_images(image, seen.samples, workers)
-    stores = [_finish(lane, config) for lane in lanes]
-    return Summary(dataset, folder, seen, stores, time.monotonic() - started)
-
-
-def _scan(dataset: DataSet, folder: Path, workers: int, progress: Progress) -> Scan:
-    """Looks at every entry, and writes the data set's table beside its stores."""
-    known = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
-    progress.start("scan", len(dataset.entries), 0)
-    seen = scan(dataset, known, workers, lambda _: progress.advance("scan", 1))
-    record = {
-        "name": dataset.name,
-        "source": dataset.source,
-        "samples": len(seen.samples),
-        "labelled": sum(sample.label is not None for sample in seen.samples),
-        "dropped": dataset.dropped,
-        "quarantined": len(dataset.rejected) + len(seen.rejected),
-    }
-    rejected = [asdict(row) for row in dataset.rejected + seen.rejected]
-    write_table(folder, record, map(asdict, seen.samples), rejected)
-    return seen
-
-
-def _lanes(config: ExtractConfig, folder: Path, samples: list[Sample], progress: Progress) -> list[Lane]:
-    """All encoders first, so that missing weights are told before any work; then what each store lacks."""
     device = pick_device(config.device)
     tokenizer_file = None
     if "tokens" in config.only and needs_built_tokenizer(config.encoders):
         tokenizer_file = folder / "tokenizer.json"
         if not tokenizer_file.exists():  # built once: with other texts it would be another encoder
             files.create(tokenizer_file, train_wordpiece(sample.text for sample in samples))
-    encoders = [
+    return [
         build_encoder(
             kind,
             config.encoders,
@@ -151,35 +120,99 @@ def _lanes(config: ExtractConfig, folder: Path, samples: list[Sample], progress:
         )
         for kind in config.only
     ]
+
+
+def extract(
+    config: ExtractConfig,
+    progress: Progress | None = None,
+    stop: Event | None = None,
+    load: Callable[[ExtractConfig, Path, list[Sample]], list[Encoder]] = load_encoders,
+) -> Summary:
+    """Brings the stores of a data set up to date; what is there already is never computed again.
+
+    Args:
+        config: what to do: all of it, one part of the shards, only the plan, or only the manifests.
+        progress: is told what is done.
+        stop: once set, the work ends soon: what is encoded is committed, the rest is left for another run.
+        load: where the encoders come from.
+
+    Raises:
+        DataError: the data set's files are not what its reader expects.
+        WeightsError: an encoder's weights cannot be had.
+        CacheError: the cache cannot be written, holds a damaged file, or, when it is to be consolidated, lacks shards.
+        TransientError: stopped before anything was known.
+    """
+    progress = progress or Silent()
+    stop = stop or Event()
+    started = time.monotonic()
+    workers = config.workers or default_workers()
+    dataset, folder = open_config(config)
+    seen = last_survey(dataset, folder) if config.part or config.consolidate else None
+    seen = seen or _survey(dataset, folder, workers, progress, stop)
+    lanes = _lanes(config, load(config, folder, seen.scan.samples), seen, progress)
+    if config.consolidate:
+        check_complete([lane.writer for lane in lanes], [lane.left for lane in lanes])
+    elif not config.plan:
+        _encode_texts([lane for lane in lanes if lane.kind == "tokens"], seen.scan.samples, config, stop)
+        _encode_images([lane for lane in lanes if lane.kind != "tokens"], seen.scan.samples, config, workers, stop)
+    if not (config.part or config.plan or stop.is_set()):
+        for lane in lanes:
+            lane.writer.finish(_provenance(lane, config))
+    stores = [_summary(lane) for lane in lanes]
+    return Summary(dataset, folder, seen.scan, stores, stop.is_set(), time.monotonic() - started)
+
+
+def _survey(dataset: DataSet, folder: Path, workers: int, progress: Progress, stop: Event) -> Survey:
+    def on_entry(_: int) -> None:
+        if stop.is_set():
+            raise TransientError(f"stopped while looking at {dataset.name}", next_step="run the same command again")
+        progress.advance("scan", 1)
+
+    progress.start("scan", len(dataset.entries), 0)
+    return survey(dataset, folder, workers, on_entry)
+
+
+def _lanes(config: ExtractConfig, encoders: list[Encoder], seen: Survey, progress: Progress) -> list[Lane]:
+    """What each store lacks."""
     lanes = []
     for encoder in encoders:
-        writer = StoreWriter(folder, identity_of(encoder.spec, config.encoders.store_dtype))
+        writer = StoreWriter(seen.folder, identity_of(encoder.spec, config.encoders.store_dtype))
         attribute = "text_sha256" if encoder.spec.kind == "tokens" else "image_sha256"
-        rows = writer.extend(((sample.id, getattr(sample, attribute)) for sample in samples), config.shard_size)
-        if config.retry_quarantined:
-            writer.release_quarantined(rows[: config.limit])
-        lanes.append(Lane(encoder, writer, rows[: config.limit], progress))
+        keys = ((sample.id, getattr(sample, attribute)) for sample in seen.scan.samples)
+        rows = writer.extend(keys, config.shard_size)[: config.limit]
+        if config.retry_quarantined and not config.consolidate:
+            writer.release_quarantined(
+                row for row in rows if config.part is None or config.part.has(writer.plan.block_of(row))
+            )
+        lanes.append(Lane(encoder, writer, rows, progress, config.part))
     return lanes
 
 
-def _encode_texts(lane: Lane, samples: list[Sample]) -> None:
-    for position in list(lane.row_of):
-        lane.add(position, samples[position].text)
-    lane.flush()
+def _encode_texts(lanes: list[Lane], samples: list[Sample], config: ExtractConfig, stop: Event) -> None:
+    for position, wanting in in_order(lanes, config.part is not None, stop.is_set):
+        for lane in wanting:
+            lane.add(position, samples[position].text)
+        if stop.is_set():
+            break
+    _end(lanes, stop)
 
 
-def _encode_images(lanes: list[Lane], samples: list[Sample], workers: int) -> None:
-    """Decodes each image once for all the lanes that want it, ahead of the device, in the order of the first lane."""
-    order = dict.fromkeys(position for lane in lanes for position in lane.row_of)
+def _encode_images(lanes: list[Lane], samples: list[Sample], config: ExtractConfig, workers: int, stop: Event) -> None:
+    """Decodes each image once for all the lanes that want it, ahead of the device."""
 
-    def prepare(position: int) -> list[tuple[Lane, Any]]:
-        image = read_image(samples[position].image)
-        return [(lane, cast(ImageEncoder, lane.encoder).prepare(image)) for lane in lanes if position in lane.row_of]
+    def prepare(item: tuple[int, tuple[Lane, ...]]) -> list[Any]:
+        sample = samples[item[0]]
+        if has_changed(sample):
+            raise TransientError(f"{sample.image} has changed since it was scanned")
+        image = read_image(sample.image)
+        return [cast(ImageEncoder, lane.encoder).prepare(image) for lane in item[1]]
 
     ahead = 2 * workers + max((lane.encoder.batch_size for lane in lanes), default=0)
+    order = in_order(lanes, config.part is not None, stop.is_set)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for position, future in _ahead(pool, prepare, order, ahead):
-            wanting = [lane for lane in lanes if position in lane.row_of]
+        for (position, wanting), future in _ahead(pool, prepare, order, ahead):
+            if stop.is_set():
+                break
             try:
                 prepared = future.result()
             except BadFile as error:
@@ -189,10 +222,18 @@ def _encode_images(lanes: list[Lane], samples: list[Sample], workers: int) -> No
                 for lane in wanting:
                     lane.skip(position, error.what)
             else:
-                for lane, one in prepared:
+                for lane, one in zip(wanting, prepared, strict=True):
                     lane.add(position, one)
+    _end(lanes, stop)
+
+
+def _end(lanes: list[Lane], stop: Event) -> None:
+    """Encodes the last batch; when time is short, keeps what is encoded instead."""
     for lane in lanes:
-        lane.flush()
+        if stop.is_set():
+            lane.keep()
+        else:
+            lane.flush()
 
 
 def _ahead(
@@ -212,28 +253,29 @@ def _ahead(
             future.cancel()
 
 
-def _finish(lane: Lane, config: ExtractConfig) -> StoreSummary:
-    writer, spec = lane.writer, lane.encoder.spec
-    writer.finish(
-        {
-            "options": _options(config.encoders),
-            "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "itin": version("itin"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        }
-    )
-    wanted = lane.position_of
+def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
+    return {
+        "options": _options(config.encoders),
+        "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "itin": version("itin"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _summary(lane: Lane) -> StoreSummary:
+    writer, wanted = lane.writer, lane.position_of
     quarantined = {writer.plan.rows[row][0]: reason for row, reason in writer.quarantined().items() if row in wanted}
     return StoreSummary(
         kind=lane.kind,
-        encoder=spec.name,
+        encoder=lane.encoder.spec.name,
         path=writer.folder,
-        untrained=spec.untrained,
+        untrained=lane.encoder.spec.untrained,
         wanted=len(wanted),
         made=lane.made,
-        reused=len(wanted) - lane.made - len(quarantined) - len(lane.unread),
+        reused=len(wanted) - lane.made - lane.left - len(quarantined) - len(lane.unread),
+        left=lane.left,
         quarantined=quarantined,
         unread=lane.unread,
     )

@@ -1,0 +1,44 @@
+"""The last step after many parts: every shard is there and sound, or what is not is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..cache import StoreWriter
+from ..cache.verify import verify
+from ..errors import CacheError
+
+SHOWN = 5
+"""Damaged files that are named."""
+
+
+def check_complete(writers: Sequence[StoreWriter], left: Sequence[int]) -> None:
+    """Reads every byte of every shard.
+
+    Args:
+        writers: the stores.
+        left: how many wanted samples each of them lacks.
+
+    Raises:
+        CacheError: names the stores that lack samples, and the files that are damaged.
+    """
+    lacking = [
+        f"{count} of {len(writer.plan.rows)} samples in {writer.folder}"
+        for writer, count in zip(writers, left, strict=True)
+        if count
+    ]
+    if lacking:
+        raise CacheError(
+            "not every sample is committed yet, and no manifest was written",
+            found="missing: " + "; ".join(lacking),
+            next_step="run the parts (--part i/N) that have not ended with exit code 0 again, or `itin cluster submit`",
+        )
+    for writer in writers:
+        problems = [problem for problem in verify(writer.folder).problems if problem.where != "manifest"]
+        if problems:
+            more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+            raise CacheError(
+                f"{writer.folder} is damaged, and no manifest was written",
+                found="; ".join(problem.what for problem in problems[:SHOWN]) + more,
+                next_step=f"run `itin cache verify --repair {writer.folder}`, and then the same parts again",
+            )

@@ -1,0 +1,97 @@
+"""Looking at a data set: every entry scanned and the table written, or the last scan taken as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..cache import write_table
+from ..cache.files import read_json
+from ..cache.table import read_lines
+from ..paths import cache_root
+from .config import ExtractConfig
+from .files import stat_file
+from .images import MAX_BYTES
+from .samples import DataSet, Entry, Rejected, Sample, open_dataset
+from .scan import Scan, scan
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A data set, its folder in the cache, and what its entries are worth."""
+
+    dataset: DataSet
+    folder: Path
+    scan: Scan
+
+
+def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
+    """The data set that a configuration names, and its folder in the cache; only the data set's table is read."""
+    dataset = open_dataset(
+        config.dataset,
+        config.root,
+        name=config.name,
+        table=config.table,
+        columns=config.columns or None,
+        allow_outside=config.allow_outside,
+    )
+    return dataset, cache_root(config.cache) / dataset.name
+
+
+def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int], None]) -> Survey:
+    """Looks at every entry, and writes the data set's table beside its stores."""
+    known = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
+    seen = scan(dataset, known, workers, progress)
+    record = {
+        "name": dataset.name,
+        "source": dataset.source,
+        "samples": len(seen.samples),
+        "labelled": sum(sample.label is not None for sample in seen.samples),
+        "dropped": dataset.dropped,
+        "quarantined": len(dataset.rejected) + len(seen.rejected),
+    }
+    rejected = [asdict(row) for row in dataset.rejected + seen.rejected]
+    write_table(folder, record, map(asdict, seen.samples), rejected)
+    return Survey(dataset, folder, seen)
+
+
+def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
+    """The table that the last scan wrote, without a look at any image or text file.
+
+    Many parts of one extraction take it as it stands: none of them repeats the scan, and all see the same samples.
+
+    Returns:
+        None when there is no table, or when it does not hold each of today's entries: another root, rows that were
+        added or changed, entries that could not be read.
+    """
+    if not (folder / "dataset.json").exists() or read_json(folder / "dataset.json")["source"] != dataset.source:
+        return None
+    samples = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
+    rejected = {row["id"]: Rejected(**row) for row in read_lines(folder / "quarantine.jsonl")}
+    seen = Scan([], [], [])
+    for entry in dataset.entries:
+        if entry.id in samples and _same(entry, samples[entry.id]):
+            seen.samples.append(samples[entry.id])
+        elif entry.id in rejected and entry.id not in samples:
+            seen.rejected.append(rejected[entry.id])
+        else:
+            return None
+    return Survey(dataset, folder, seen)
+
+
+def _same(entry: Entry, sample: Sample) -> bool:
+    names = ("label", "text_label", "image_label")
+    text = not isinstance(entry.text, str) or entry.text.strip() == sample.text
+    return text and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)
+
+
+def has_changed(sample: Sample) -> bool:
+    """Whether an image is no longer the file that was scanned, as far as its size and modification time tell.
+
+    Raises:
+        BadFile: it is missing.
+        TransientError: it could not be looked at this time.
+    """
+    status = stat_file(Path(sample.image), MAX_BYTES)
+    return (status.st_size, status.st_mtime_ns) != (sample.image_bytes, sample.image_mtime_ns)

@@ -1,0 +1,32 @@
+"""Splitting work over processes that know nothing of each other: part i of N takes every N-th piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of N, counted from 0; who takes what follows from the two numbers alone."""
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise ValueError(f"part: expected i/N with 0 <= i < N, got {self.index}/{self.count}")
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Reads `3/16`."""
+        index, _, count = text.partition("/")
+        if not (index.isdecimal() and count.isdecimal()):
+            raise ValueError(f"part: expected i/N, such as 0/16, got {text!r}")
+        return cls(int(index), int(count))
+
+    def has(self, piece: int) -> bool:
+        """Whether a piece of work, by its number, is this part's."""
+        return piece % self.count == self.index
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
