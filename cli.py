@@ -18,6 +18,7 @@ COMMANDS = {
     "extract": "extract",
     "weights": "weights",
     "cache": "cache",
+    "cluster": "cluster",
     "train": "train",
     "sweep": "sweep",
     "runs": "runs",

@@ -1,0 +1,137 @@
+"""The three sbatch scripts of a submission, written to be read and to be submitted again by hand."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..cache import files
+from .contract import Work
+from .site import Site
+from .submission import Submission
+
+PARTS, SWEEP, CONSOLIDATE = "parts", "sweep", "consolidate"
+
+PASSED_ON = ("ITIN_CACHE", "ITIN_DATA", "ITIN_WEIGHTS", "ITIN_SITE", "XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME")
+"""Variables that are written into the scripts: some sites export nothing to jobs."""
+
+_RUN = """\
+# bash runs a trap only between commands, so Python runs in the background; what was told is passed on to it.
+told=0 code=1
+{command} &
+python=$!
+trap 'told=1; kill -USR1 $python 2>/dev/null' USR1
+trap 'told=1; kill -TERM $python 2>/dev/null' TERM
+while :; do
+    told=0
+    wait "$python"; now=$?
+    [ $now = 127 ] || code=$now # 127: it was waited for already
+    [ $told = 1 ] || break      # a signal ended the wait, not Python
+done
+echo "itin: {what} ended with exit code $code"
+exit $code
+"""
+
+
+def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, Path]:
+    """Writes `parts.sbatch`, `sweep.sbatch` and `consolidate.sbatch` into the submission's folder."""
+    count = submission.parts
+    parts = _script(
+        submission,
+        site,
+        PARTS,
+        [
+            f"One task does one part of: itin {submission.work} {shlex.join(submission.words)}",
+            f"By hand: sbatch --array=0-{count - 1} parts.sbatch",
+            "(an argument is added to the task number, because clusters limit the size of an array)",
+        ],
+        [
+            "part=$((${1:-0} + SLURM_ARRAY_TASK_ID))",
+            "job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
+            f'echo "itin: part $part/{count} begins on $(hostname), job $job"',
+        ],
+        f'{shlex.join(work.part(submission))} "$part/{count}"',
+        f"part $part/{count}",
+    )
+    folder = shlex.quote(str(submission.folder))
+    sweep = _script(
+        submission,
+        site,
+        SWEEP,
+        [
+            "Runs after the array, however that ended: submits the parts again that lack something.",
+            "Arguments: retries left that may bring nothing new, and how many pieces were missing before.",
+        ],
+        [],
+        f'cluster sweep {folder} --left "${{1:-{submission.retries}}}" --before "${{2:--1}}"',
+        "the sweep",
+    )
+    consolidation = _script(
+        submission,
+        site,
+        CONSOLIDATE,
+        ["Runs when nothing is missing: verifies what was made, and writes what is written once."],
+        [],
+        shlex.join(work.consolidate(submission)),
+        "the consolidation",
+    )
+    paths = {}
+    for role, text in ((PARTS, parts), (SWEEP, sweep), (CONSOLIDATE, consolidation)):
+        paths[role] = submission.folder / f"{role}.sbatch"
+        files.replace(paths[role], text.encode())
+    return paths
+
+
+def directives(submission: Submission, site: Site, role: str) -> list[str]:
+    """The options of sbatch that stand in a script."""
+    log = submission.logs / ("part-%A_%a.log" if role == PARTS else f"{role}-%j.log")
+    options = [
+        f"--job-name={submission.name}",
+        f"--comment={role}",
+        f"--output={_escaped(log.parent)}/{log.name}",
+        "--open-mode=append",
+        f"--chdir={submission.directory}",
+    ]
+    if site.partition:
+        options.append(f"--partition={site.partition}")
+    if site.gpus and role == PARTS:
+        options.append(f"--gres=gpu:{site.gpus}")
+    if site.time:
+        options.append(f"--time={site.time}")
+    options.append("--requeue")
+    if role == PARTS:
+        options.append(f"--signal=B:USR1@{site.warn}")
+    return [*options, *site.sbatch_options, *(site.light_options if role != PARTS else ())]
+
+
+def _escaped(folder: Path) -> str:
+    return str(folder).replace("%", "%%")
+
+
+def _script(
+    submission: Submission,
+    site: Site,
+    role: str,
+    about: Sequence[str],
+    before: Sequence[str],
+    arguments: str,
+    what: str,
+) -> str:
+    lines = ["#!/bin/bash", *(f"# {line}" for line in about)]
+    lines += [f"#SBATCH {_directive(option)}" for option in directives(submission, site, role)]
+    lines += ["", *site.prologue, *exports(os.environ), *before, ""]
+    command = f"{site.command} {arguments}"
+    return "\n".join(lines) + "\n" + _RUN.format(command=command, what=what)
+
+
+def _directive(option: str) -> str:
+    """An option as sbatch reads it from a script: quoted where it holds a blank."""
+    return f'"{option}"' if any(character.isspace() for character in option) else option
+
+
+def exports(environment: Mapping[str, str]) -> list[str]:
+    """Shell lines that set what itin reads from the environment."""
+    found = [f"export {name}={shlex.quote(environment[name])}" for name in PASSED_ON if environment.get(name)]
+    return [*found, "export PYTHONUNBUFFERED=1"]

@@ -1,0 +1,90 @@
+"""Talking to Slurm through its own commands; no accounting database is asked for anything."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cache.ranges import to_ranges
+from .submission import ClusterError
+
+SECONDS = 120
+"""How long a busy controller may take to answer."""
+
+ENDED = frozenset({"COMPLETED", "COMPLETING", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"})
+"""States of jobs that squeue may still show though they do nothing any more."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job, or one task of an array, that Slurm has not forgotten."""
+
+    job: str
+    """As squeue has it: `17` or `17_3`."""
+    role: str
+    """The job's comment: `parts`, `sweep` or `consolidate`."""
+    state: str
+    where: str
+    """Its nodes, or why it waits."""
+
+
+def run(command: Sequence[str]) -> str:
+    """Runs one of Slurm's commands and returns what it printed.
+
+    Raises:
+        ClusterError: there is no such command here, it failed, or it did not answer.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except FileNotFoundError as error:
+        raise ClusterError(
+            f"{command[0]} is not here",
+            next_step="run this where Slurm's commands are, use --dry-run to write the scripts, or --engine dask",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError(f"{command[0]} did not answer within {SECONDS} s", next_step="try again later") from error
+    if done.returncode:
+        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        raise ClusterError(f"{command[0]} refused: {said}", next_step="mend the options, or ask the cluster's people")
+    return done.stdout
+
+
+def sbatch(script: Path, *options: str, arguments: Iterable[object] = ()) -> str:
+    """Submits a script and returns the job's id."""
+    printed = run(["sbatch", "--parsable", *options, str(script), *map(str, arguments)])
+    return printed.strip().splitlines()[-1].partition(";")[0]
+
+
+def update(job: str, **settings: str) -> None:
+    """Changes a job that waits."""
+    run(["scontrol", "update", f"JobId={job}", *(f"{name}={value}" for name, value in settings.items())])
+
+
+def queue(name: str) -> list[Task]:
+    """The jobs of that name, tasks of arrays one by one, without those that have ended."""
+    # Columns apart: a job's id, comment, state, and nodes or reason.
+    printed = run(["squeue", "-h", "-r", "-u", getpass.getuser(), f"--name={name}", "-o", "%i|%k|%T|%R"])
+    tasks = [Task(*line.split("|", 3)) for line in printed.splitlines() if line.count("|") >= 3]
+    return [task for task in tasks if task.state not in ENDED]
+
+
+def max_array_size() -> int:
+    """One more than the greatest task number of an array that the cluster takes."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", run(["scontrol", "show", "config"]), re.MULTILINE)
+    return max(int(found.group(1)), 1) if found else 1001
+
+
+def arrays(parts: Iterable[int], size: int) -> list[tuple[int, str]]:
+    """Splits part numbers into arrays whose task numbers stay below `size`.
+
+    Returns:
+        (offset, task numbers) each: the part is offset plus task number.
+    """
+    groups: dict[int, list[int]] = {}
+    for part in sorted(parts):
+        groups.setdefault(part // size * size, []).append(part % size)
+    return [(offset, to_ranges(numbers)) for offset, numbers in groups.items()]

@@ -1,0 +1,272 @@
+"""`itin cluster`: a command in parts on a shared cluster."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import usage_errors
+
+if TYPE_CHECKING:
+    from ..cluster.contract import Missing, Prepared, Work
+    from ..cluster.site import Site
+    from ..cluster.status import Status
+    from ..cluster.submission import Submission
+
+NAMES = 200
+"""Characters of task numbers that `status` shows."""
+
+
+@click.group("cluster", short_help="Run extract or sweep in parts on Slurm or Dask.")
+def command() -> None:
+    """Run a command in parts on a shared cluster: one command to a complete cache, whatever dies on the way."""
+
+
+@command.command("submit", short_help="Submit a command in parts.")
+@click.option(
+    "--engine",
+    type=click.Choice(("slurm", "dask")),
+    default="slurm",
+    show_default=True,
+    help="What schedules the parts.",
+)
+@click.option("--jobs", type=click.IntRange(1), default=16, show_default=True, help="Parts, each one task.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="How often in a row what is missing is submitted again although nothing new came of it.",
+)
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="YAML file with a site's defaults; by default $ITIN_SITE, else ~/.config/itin/site.yaml.",
+)
+@click.option("--partition", help="Slurm: partition.")
+@click.option("--gpus", help="Slurm: GPUs a task, `1` or `a100:1`.")
+@click.option("--time", help="Slurm: walltime of a task, `2:00:00`.")
+@click.option(
+    "--sbatch-option",
+    "sbatch_options",
+    multiple=True,
+    metavar="OPTION",
+    help="Slurm: another option of every job, such as --sbatch-option=--account=lab; may be repeated.",
+)
+@click.option(
+    "--light-option",
+    "light_options",
+    multiple=True,
+    metavar="OPTION",
+    help="Slurm: an option of the sweep and the consolidation, which need no GPU, put last; may be repeated.",
+)
+@click.option(
+    "--prologue",
+    multiple=True,
+    metavar="LINE",
+    help="Slurm: shell line that jobs run first, such as 'module load cuda'; may be repeated.",
+)
+@click.option("--at-once", type=click.IntRange(1), help="Slurm: tasks that may run at the same time.")
+@click.option("--warn", type=click.IntRange(1, 65535), help="Slurm: seconds before the walltime's end to finish in.")
+@click.option("--itin", metavar="COMMAND", help="Slurm: how jobs call itin; by default this Python with `-m itin`.")
+@click.option("--dry-run", is_flag=True, help="Slurm: only write the scripts.")
+@click.option("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port or tls://host:port.")
+@click.option("--tls-ca", type=click.Path(path_type=Path, exists=True), help="Dask: certificate of the authority.")
+@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Dask: certificate of this client.")
+@click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Dask: key of this client.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Dask: stay until the end.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- extract|sweep [OPTIONS]...")
+def submit(
+    engine: str,
+    jobs: int,
+    retries: int,
+    site: Path | None,
+    dry_run: bool,
+    scheduler: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    wait: bool,
+    words: tuple[str, ...],
+    **given: Any,
+) -> None:
+    """Submit a command in parts, such as `itin cluster submit --jobs 16 --gpus 1 -- extract --dataset mvsa-multiple`.
+
+    The data set is scanned and the encoders are loaded here first, so that what is wrong is told at once. Then go to
+    Slurm an array with a task a part, a sweep that runs after it and submits again what is missing, and the
+    consolidation, which verifies every shard and writes the manifests. Submitting again does no harm. `-- sweep ...`
+    trains the runs of a sweep in the same way.
+    """
+    from ..cluster.contract import work_of
+    from ..cluster.site import read_site
+
+    with usage_errors():
+        work = work_of(words[0])
+        tls = _tls(tls_ca, tls_cert, tls_key)
+        if engine == "dask" and scheduler is None:
+            raise click.UsageError("--engine dask needs --scheduler ADDRESS")
+        if engine == "dask" and work.name != "extract":
+            raise click.UsageError(f"--engine dask runs parts of extract; `{work.name}` runs on Slurm")
+        if engine == "dask" and dry_run:
+            raise click.UsageError("--dry-run writes Slurm's scripts: there are none for Dask")
+        defaults = read_site(site).overridden(given)
+        prepared = work.prepare(words[1:])
+    submission = _submission(engine, work, prepared, jobs, retries, defaults)
+    missing = work.missing(submission)
+    click.echo(
+        f"{missing.wanted} {work.pieces} wanted, {missing.pieces} missing, in {len(missing.parts)} of {jobs} parts"
+    )
+    if engine == "dask":
+        assert scheduler is not None
+        _submit_to_dask(submission, scheduler, tls, missing, wait)
+    else:
+        _submit_to_slurm(submission, defaults, work, missing, dry_run)
+
+
+def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> Any:
+    from ..cluster.dask_engine import Tls
+
+    if ca is None and cert is None and key is None:
+        return None
+    if ca is None or cert is None or key is None:
+        raise ValueError("--tls-ca, --tls-cert and --tls-key belong together")
+    return Tls(ca, cert, key)
+
+
+def _submission(engine: str, work: Work, prepared: Prepared, jobs: int, retries: int, site: Site) -> Submission:
+    from ..cluster import submission as submissions
+
+    number = submissions.new_id()
+    submission = submissions.Submission(
+        folder=prepared.folder / submissions.FOLDER / number,
+        id=number,
+        engine=engine,
+        work=work.name,
+        words=prepared.words,
+        parts=jobs,
+        retries=retries,
+        at_once=site.at_once,
+        stores=prepared.stores,
+        limit=prepared.limit,
+        created=time.time(),
+        directory=str(Path.cwd()),
+    )
+    submissions.write(submission)
+    return submission
+
+
+def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Missing, dry_run: bool) -> None:
+    from ..cluster.chain import launch
+    from ..cluster.scripts import write_scripts
+
+    for path in write_scripts(submission, site, work).values():
+        click.echo(f"wrote {path}")
+    if dry_run:
+        click.echo("Nothing was submitted.")
+        return
+    chain = launch(submission, missing.parts, submission.retries, missing.pieces)
+    if chain.arrays:
+        click.echo(f"job {', '.join(chain.arrays)}: the parts")
+        click.echo(f"job {chain.sweep}: the sweep after them")
+    click.echo(f"job {chain.consolidation}: the consolidation")
+    click.echo(f"follow: itin cluster status {shlex.quote(str(submission.folder))}")
+    click.echo(f"        tail -f {shlex.quote(str(submission.logs))}/*.log")
+    click.echo(f"cancel: scancel --name={submission.name}")
+
+
+def _submit_to_dask(submission: Submission, scheduler: str, tls: Any, missing: Missing, wait: bool) -> None:
+    from ..cluster.dask_engine import DaskRun, connect
+
+    with usage_errors(), connect(scheduler, tls) as client:
+        run = DaskRun(submission, client)
+        last = run.submit(sorted(missing.parts))
+        click.echo(f"left {len(missing.parts)} parts to {scheduler}; they go on whatever becomes of this process")
+        click.echo(f"follow: itin cluster status {shlex.quote(str(submission.folder))}")
+        if wait:
+            run.wait(last, lambda now: click.echo(f"{now.wanted - now.pieces}/{now.wanted}"))
+            click.echo("Done.")
+
+
+@command.command("status", short_help="How far a submission is.")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Cache folder whose newest submission is meant; by default $ITIN_CACHE, else a place of yours.",
+)
+def status(folder: Path | None, cache: Path | None) -> None:
+    """Show how far the submission in FOLDER (by default the newest) is, and the last error.
+
+    Progress is read from committed shards, errors from the logs; no accounting database is needed.
+    """
+    from ..cluster import submission as submissions
+    from ..cluster.status import status_of
+    from ..paths import cache_root
+
+    if folder is None:
+        found = submissions.find(cache_root(cache))
+        if not found:
+            raise submissions.ClusterError(
+                f"{cache_root(cache)} holds no submission", next_step="make one with `itin cluster submit`"
+            )
+        folder = found[-1]
+    show(status_of(submissions.read(folder)))
+
+
+def show(status: Status) -> None:
+    """Prints a status."""
+    from ..cache.ranges import to_ranges
+    from ..cluster.scripts import PARTS
+
+    submission, missing = status.submission, status.missing
+    done = missing.wanted - missing.pieces
+    click.echo(f"{submission.id}: itin {submission.work} in {submission.parts} parts on {submission.engine}")
+    share = f" ({100 * done // missing.wanted} %)" if missing.wanted else ""
+    given_up = f", {missing.given_up} of them given up" if missing.given_up else ""
+    click.echo(f"  {status.pieces:<12}{done} of {missing.wanted} done{share}{given_up}")
+    if missing.parts:
+        click.echo(f"  missing     parts {_short(to_ranges(missing.parts))}")
+    if missing.pieces:
+        left = _duration(status.seconds_left) if status.seconds_left is not None else "not known yet"
+        click.echo(f"  rate        {status.rate:.1f} {status.pieces}/s, time left {left}")
+    if submission.engine == "slurm" and not status.reachable:
+        click.echo("  tasks       squeue could not be asked here")
+    elif submission.engine == "slurm":
+        waiting = sum(task.role == PARTS and task.state != "RUNNING" for task in status.tasks)
+        numbers = _short(", ".join(f"{task.job} on {task.where}" for task in status.running))
+        click.echo(f"  tasks       {len(status.running)} run, {waiting} wait" + (f": {numbers}" if numbers else ""))
+        for task in status.tasks:
+            if task.role != PARTS:
+                click.echo(f"  {task.role:<12}job {task.job}: {task.state} {task.where}")
+    if status.failure is not None:
+        failure = status.failure
+        click.echo(f"  last error  part {failure.part}, job {failure.job} on {failure.node}: {failure.error}")
+        click.echo(f"              {failure.log}")
+    click.echo(f"  consolidated: {'yes' if status.consolidated else 'not yet'}")
+    if missing.pieces and status.reachable and not status.tasks:
+        click.echo("Nothing of it is in the queue: submit the same again to go on.")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= NAMES else text[: NAMES - 4] + " ..."
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+@command.command("sweep", short_help="Submit again what a submission lacks; its sweep job calls this.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--left", type=int, default=3, show_default=True, help="Retries left that may bring nothing new.")
+@click.option("--before", type=int, default=-1, show_default=True, help="Features that were missing at the last sweep.")
+def sweep(folder: Path, left: int, before: int) -> None:
+    """Submit again what the submission in FOLDER lacks; when that is nothing, its consolidation runs."""
+    from ..cluster import chain
+    from ..cluster import submission as submissions
+
+    click.echo(chain.sweep(submissions.read(folder), left, before))

@@ -1,0 +1,212 @@
+"""The chain of jobs, against a stand-in for Slurm's commands: order, repetition, healing, giving up."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from itin.cluster import chain, slurm
+from itin.cluster.contract import Missing
+from itin.cluster.submission import ClusterError, Submission
+
+
+class Slurm:
+    """Takes what `slurm.run` would run; jobs are numbered from 1 and stay in the queue until they are taken out."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.queue: dict[str, tuple[str, str]] = {}
+        self.dependency: dict[str, str] = {}
+        self.array_size = 1001
+        self.fail_at = 0
+
+    def __call__(self, command: Sequence[str]) -> str:
+        self.calls.append(list(command))
+        if command[0] == "sbatch":
+            if self.fail_at and sum(call[0] == "sbatch" for call in self.calls) >= self.fail_at:
+                raise ClusterError("sbatch refused: no")
+            job = str(sum(call[0] == "sbatch" for call in self.calls))
+            role = next(Path(word).stem for word in command if word.endswith(".sbatch"))
+            self.queue[job] = (role, "PENDING")
+            self.dependency[job] = next((w.partition("=")[2] for w in command if w.startswith("--dependency")), "")
+            return f"{job};cluster\n" if len(self.calls) % 2 else f"{job}\n"
+        if command[0] == "squeue":
+            lines = [
+                f"{job}{'_0' if role == 'parts' else ''}|{role}|{state}|(Priority)"
+                for job, (role, state) in self.queue.items()
+            ]
+            return "\n".join(lines) + "\n"
+        if command[:2] == ["scontrol", "update"]:
+            settings = dict(word.split("=", 1) for word in command[2:])
+            self.dependency[settings["JobId"]] = settings["Dependency"]
+            return ""
+        return f"Configuration data\nMaxArraySize            = {self.array_size}\n"
+
+    def submitted(self) -> list[tuple[str, ...]]:
+        """What each sbatch was given, without `--parsable` and folders."""
+        return [
+            tuple(Path(word).name if "/" in word else word for word in call[2:])
+            for call in self.calls
+            if call[0] == "sbatch"
+        ]
+
+
+class Work:
+    """A work that lacks what it is told to lack."""
+
+    name = "extract"
+
+    def __init__(self) -> None:
+        self.parts: dict[int, int] = {0: 10, 1: 10, 5: 1}
+
+    def missing(self, submission: Submission) -> Missing:
+        return Missing(self.parts, 100, 0)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    stand_in = Slurm()
+    monkeypatch.setattr(slurm, "run", stand_in)
+    return stand_in
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    stand_in = Work()
+    monkeypatch.setattr(chain, "work_of", lambda name: stand_in)
+    return stand_in
+
+
+def submission(retries: int = 2, at_once: int | None = None) -> Submission:
+    return Submission(
+        folder=Path("/cache/data/cluster/1"),
+        id="1",
+        engine="slurm",
+        work="extract",
+        words=(),
+        parts=8,
+        retries=retries,
+        at_once=at_once,
+        stores=(),
+        limit=None,
+        created=0.0,
+        directory="/",
+    )
+
+
+def test_the_sweep_is_there_before_what_it_sweeps(cluster: Slurm) -> None:
+    made = chain.launch(submission(), [0, 1, 5], left=2, missing=21)
+    assert cluster.submitted() == [
+        ("--begin=now+600", "sweep.sbatch", "2", "21"),
+        ("--kill-on-invalid-dep=yes", "--dependency=afterok:1", "consolidate.sbatch"),
+        ("--array=0-1,5", "parts.sbatch", "0"),
+    ]
+    assert (made.sweep, made.consolidation, made.arrays) == ("1", "2", ["3"])
+    assert cluster.calls[-1] == ["scontrol", "update", "JobId=1", "Dependency=afterany:3", "StartTime=now"]
+
+
+def test_arrays_are_split_at_the_size_that_the_cluster_takes(cluster: Slurm) -> None:
+    cluster.array_size = 4
+    made = chain.launch(submission(at_once=3), [0, 1, 3, 4, 7, 13], left=2, missing=6)
+    assert cluster.submitted()[2:] == [
+        ("--array=0-1,3%3", "parts.sbatch", "0"),
+        ("--array=0,3%3", "parts.sbatch", "4"),
+        ("--array=1%3", "parts.sbatch", "12"),
+    ]
+    assert cluster.dependency["1"] == "afterany:3:4:5"
+    assert made.arrays == ["3", "4", "5"]
+
+
+def test_nothing_missing_needs_only_the_consolidation(cluster: Slurm) -> None:
+    chain.launch(submission(), [], left=2, missing=0)
+    assert cluster.submitted() == [("consolidate.sbatch",)]
+
+
+def test_a_sweep_that_finds_nothing_missing(cluster: Slurm, work: Work) -> None:
+    chain.launch(submission(), [0], left=2, missing=21)
+    del cluster.queue["3"]
+    work.parts = {}
+    assert chain.sweep(submission(), 2, 21) == "nothing is missing"
+    assert len(cluster.submitted()) == 3
+    del cluster.queue["2"]  # the submitting process never came to it
+    assert chain.sweep(submission(), 2, 21) == "nothing is missing; the consolidation is job 4"
+    assert cluster.submitted()[3:] == [("consolidate.sbatch",)]
+
+
+def test_a_sweep_submits_only_parts_that_lack_something(cluster: Slurm, work: Work) -> None:
+    chain.launch(submission(), range(8), left=2, missing=90)
+    del cluster.queue["3"]
+    said = chain.sweep(submission(), 0, 90)
+    assert said == "21 of 100 are missing, in parts 0-1,5: submitted again as 5, swept by 4"
+    assert cluster.submitted()[3:] == [
+        ("--begin=now+600", "sweep.sbatch", "2", "21"),  # something had come of it: all retries are left again
+        ("--array=0-1,5", "parts.sbatch", "0"),
+    ]
+    assert cluster.dependency["2"] == "afterok:4"  # the consolidation that waited now waits for the new sweep
+    assert cluster.dependency["4"] == "afterany:5"
+
+
+def test_retries_that_bring_nothing_are_counted(cluster: Slurm, work: Work) -> None:
+    chain.sweep(submission(), 2, 21)
+    assert cluster.submitted()[0] == ("--begin=now+600", "sweep.sbatch", "1", "21")
+    cluster.queue.clear()
+    chain.sweep(submission(), 1, 21)
+    cluster.queue.clear()
+    with pytest.raises(ClusterError) as caught:
+        chain.sweep(submission(), 0, 21)
+    message = str(caught.value)
+    assert "21 of 100 are missing, in parts 0-1,5, and 2 retries in a row brought nothing new" in message
+    assert "itin cluster status /cache/data/cluster/1" in message
+
+
+def test_no_retries(cluster: Slurm, work: Work) -> None:
+    with pytest.raises(ClusterError, match="in parts 0-1,5, and --retries is 0"):
+        chain.sweep(submission(retries=0), 0, 90)
+    assert not cluster.submitted()
+
+
+def test_a_sweep_that_nobody_tied_ties_another(cluster: Slurm, work: Work) -> None:
+    """The submitting process was killed after the array: the sweep begins by the clock, while the array runs."""
+    cluster.queue |= {"11": ("parts", "RUNNING"), "12": ("parts", "PENDING"), "13": ("parts", "COMPLETING")}
+    said = chain.sweep(submission(), 2, 21)
+    assert said == "array 11, 12 is not through: job 1 sweeps after it"
+    assert cluster.submitted() == [
+        ("--dependency=afterany:11:12", "sweep.sbatch", "2", "21"),
+        ("--kill-on-invalid-dep=yes", "--dependency=afterok:1", "consolidate.sbatch"),
+    ]
+
+
+def test_a_refusal_is_passed_on(cluster: Slurm) -> None:
+    cluster.fail_at = 3
+    with pytest.raises(ClusterError, match="sbatch refused: no"):
+        chain.launch(submission(), [0], left=2, missing=1)
+    assert list(cluster.queue.values()) == [("sweep", "PENDING"), ("consolidate", "PENDING")]
+
+
+def test_arrays() -> None:
+    assert slurm.arrays([], 10) == []
+    assert slurm.arrays(range(25), 10) == [(0, "0-9"), (10, "0-9"), (20, "0-4")]
+
+
+def test_slurms_own_words_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = tmp_path / "sbatch"
+    tool.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: x' >&2\nexit 1\n")
+    tool.chmod(0o755)
+    with pytest.raises(ClusterError, match="refused: sbatch: error: invalid partition specified: x"):
+        slurm.run([str(tool)])
+
+    def slow(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("squeue", 1)
+
+    monkeypatch.setattr(subprocess, "run", slow)
+    with pytest.raises(ClusterError, match="squeue did not answer within 120 s"):
+        slurm.run(["squeue"])
+
+
+def test_a_cluster_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "run", lambda command: "")
+    assert slurm.max_array_size() == 1001
+    assert slurm.queue("x") == []

@@ -1,0 +1,96 @@
+"""A site's defaults: one YAML file, which the command line overrides."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from itin.cluster.site import Site, SiteError, read_site, site_file
+
+SMALL = """
+partition: gpu
+gpus: a100:1
+time: '4:00:00'
+sbatch_options: [--account=lab, --mem=32G]
+light_options: [--partition=cpu]
+prologue: |
+  module load cuda
+  source venv/bin/activate
+warn: 120
+at_once: 8
+"""
+
+
+def test_a_site_file(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(SMALL)
+    site = read_site(tmp_path / "site.yaml")
+    assert site == Site(
+        partition="gpu",
+        gpus="a100:1",
+        time="4:00:00",
+        sbatch_options=("--account=lab", "--mem=32G"),
+        light_options=("--partition=cpu",),
+        prologue=("module load cuda", "source venv/bin/activate"),
+        warn=120,
+        at_once=8,
+    )
+    assert site.overridden({"partition": "short", "time": None, "sbatch_options": ()}) == Site(
+        **{**site.__dict__, "partition": "short"}
+    )
+
+
+def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ITIN_SITE", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert site_file() == tmp_path / "itin" / "site.yaml"
+    assert read_site() == Site()
+    monkeypatch.setenv("ITIN_SITE", str(tmp_path / "mine.yaml"))
+    assert read_site() == Site()
+    (tmp_path / "mine.yaml").write_text("gpus: 2\n")
+    assert read_site() == Site(gpus="2")
+    (tmp_path / "mine.yaml").write_text("")
+    assert read_site() == Site()
+
+
+def test_jobs_call_the_python_that_submits() -> None:
+    assert Site().command == f"{sys.executable} -m itin"
+    assert Site(itin="apptainer exec itin.sif itin").command == "apptainer exec itin.sif itin"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("patrition: gpu", "expected: some of partition, gpus"),
+        ("patrition: gpu", "found:    patrition"),
+        ("- gpu", "found:    list"),
+        ("time: 2:00:00", "time: put it in quotes, '2:00:00'; YAML reads it as 7200"),
+        ("time: soon", "time: expected Slurm's form, such as 2:00:00"),
+        ("gpus: many", "gpus: expected a number or type:number, got 'many'"),
+        ("warn: 0", "warn: expected 1 to 65535 seconds, got 0"),
+        ("warn: soon", "warn: expected a whole number, got 'soon'"),
+        ("at_once: 0", "at_once must be at least 1"),
+        ("sbatch_options: [account=lab]", "an option of sbatch begins with '-', got 'account=lab'"),
+        ("sbatch_options: 3", "sbatch_options: expected a list of texts, got 3"),
+        ("a: [", "cannot read the site's defaults"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(text)
+    with pytest.raises(SiteError) as caught:
+        read_site(tmp_path / "site.yaml")
+    assert message in str(caught.value)
+    assert str(tmp_path / "site.yaml") in str(caught.value)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SiteError, match="cannot read the site's defaults"):
+        read_site(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("options", [{"light_options": ("x",)}, {"sbatch_options": ("--a\n#SBATCH --b",)}])
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="an option of sbatch begins with '-'"):
+        Site(**options)
