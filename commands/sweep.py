@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..train.config import GRUS, TrainConfig
-from .options import usage_errors
+from .options import part, usage_errors
+from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from ..train.sweep import Definition, Sweep
@@ -39,6 +40,9 @@ _MODES = ("grid", "paper", "random", "optuna")
 @click.option("--reveal-test", is_flag=True, help="At the end, evaluate the best by validation on the test part, once.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; by default one a core, or one on a GPU.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each process.")
+@click.option(
+    "--stack", type=click.IntRange(1), help="Train so many side by side; by default what memory allows on a GPU."
+)
 @click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
 @click.option("--split", type=click.Path(path_type=Path), help="A table of id and part, instead of a random split.")
 @click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
@@ -52,6 +56,11 @@ _MODES = ("grid", "paper", "random", "optuna")
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; by default a new one in ./runs.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--plan", is_flag=True, help="Only make the sweep folder: what parts start from.")
+@click.option(
+    "--part", type=part, metavar="i/N", help="With --resume: only the runs of part i of N (i from 0), no table."
+)
+@click.option("--consolidate", is_flag=True, help="With --resume: only write the table, once all parts are through.")
 def command(**options: Any) -> None:
     """Train many configurations on the same features, and compare them on the validation part.
 
@@ -71,6 +80,10 @@ def command(**options: Any) -> None:
     from .sweep_display import Display, show_best, show_test
     from .train import short, show_data, show_note
 
+    _check_stages(options)
+    if options["consolidate"]:
+        _consolidate(Sweep(options["resume"]))
+        return
     with usage_errors():
         device = pick_device(options["device"])
     if options["resume"] is not None:
@@ -83,6 +96,8 @@ def command(**options: Any) -> None:
             raise click.UsageError("--retry-failed goes with --resume DIR")
         sweep, place = _new(options, lambda found, place: show_data(found, len(place.ids), place.labelled))
     console.print(f"Sweep: {short(sweep.path)}", markup=False)
+    if options["plan"]:
+        return
     source = None
     if sweep.definition.mode == "optuna":
         from ..train.guided import Guided, check_installed
@@ -93,12 +108,15 @@ def command(**options: Any) -> None:
     workers = options["workers"] or (max(1, _cores() // options["threads"]) if device.type == "cpu" else 1)
     with usage_errors():
         gru = _prepare(options["gru"], device, sweep.definition, place, console.print)
+    if options["part"] is not None:
+        _run_part(sweep, place, options, workers, str(device), gru)
+        return
     with locked(sweep.path):
         try:
-            with Display(workers) as display:
+            with Display() as display:
                 run(
                     sweep, place, source, workers=workers, threads=options["threads"], device=str(device), gru=gru,
-                    retry=options["retry_failed"], begin=display.begin, listen=display.listen,
+                    retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=display.listen,
                 )  # fmt: skip
         except KeyboardInterrupt:
             click.echo(f"Stopped. Finished runs are kept; go on with: itin sweep --resume {sweep.path}", err=True)
@@ -108,6 +126,51 @@ def command(**options: Any) -> None:
             from ..train.reveal import reveal
 
             show_test(reveal(sweep, place, str(device)))
+    show_note(["untrained"] if sweep.definition.untrained else [])
+    console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
+
+
+def _check_stages(options: dict[str, Any]) -> None:
+    """--plan, --part and --consolidate exclude each other, and the last two go on with a sweep."""
+    named = [name for name in ("plan", "part", "consolidate") if options[name]]
+    if len(named) > 1:
+        raise click.UsageError(f"--{named[0]} and --{named[1]} exclude each other")
+    if named and named != ["plan"] and options["resume"] is None:
+        raise click.UsageError(f"--{named[0]} goes with --resume DIR; --plan makes the folder")
+    if named and (options["retry_failed"] or options["reveal_test"]):
+        raise click.UsageError(
+            f"--retry-failed and --reveal-test do not go with --{named[0]}: resume the sweep with them"
+        )
+
+
+def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: int, device: str, gru: str) -> None:
+    """One part of a sweep; exit code 0 only when all of its runs have ended."""
+    from ..cli import COME_AGAIN
+    from ..train.sweep_parts import run_part
+    from ..train.sweep_run import locked
+    from .sweep_display import Display
+
+    with locked(sweep.path, shared=True), stop_on_signals() as stop, Display() as display:
+        left = run_part(
+            sweep, place, options["part"], stop, workers=workers, stack=options["stack"], begin=display.begin,
+            listen=display.listen, threads=options["threads"], device=device, gru=gru,
+        )  # fmt: skip
+    if left:
+        click.echo(f"Told to stop: {left} runs are left. Run the same command to go on.", err=True)
+        sys.exit(COME_AGAIN)
+
+
+def _consolidate(sweep: Sweep) -> None:
+    """The table of results, when every run has one."""
+    from ..train.sweep_parts import consolidate
+    from .console import console
+    from .sweep_display import show_best
+    from .train import short, show_note
+
+    failed = consolidate(sweep)
+    if failed:
+        console.print(f"{failed} runs have failed: {short(sweep.path / 'failed')}", markup=False)
+    show_best(sweep)
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
 
@@ -203,7 +266,8 @@ def _prepare(gru: str, device: Any, definition: Definition, place: Workplace, sa
 def _refuse_with_resume(options: dict[str, Any]) -> None:
     """A sweep that goes on keeps what it was begun with."""
     context = click.get_current_context()
-    allowed = {"resume", "retry_failed", "reveal_test", "workers", "threads", "gru", "cache", "device"}
+    allowed = {"resume", "retry_failed", "reveal_test", "workers", "threads", "stack", "gru", "cache", "device"}
+    allowed |= {"part", "consolidate"}
     for name in options:
         source = context.get_parameter_source(name)
         if name not in allowed and source is click.core.ParameterSource.COMMANDLINE:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BEST = 5
 """How many of the best configurations are shown."""
 
+SHOWN = 16
+"""How many of the runs under way are shown."""
+
 
 class Display:
     """A live table on a terminal: what each worker does, how many runs are done, the rate, the time left, the best.
@@ -27,8 +30,8 @@ class Display:
     In log files: a line for each failure, and one now and then with the same numbers.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers: list[tuple[str, str]] = [("", "")] * workers
+    def __init__(self) -> None:
+        self._workers: dict[int, tuple[str, str]] = {}
         self._source: Source | None = None
         self._kept = 0
         self._done = self._failed = 0
@@ -71,7 +74,7 @@ class Display:
             self._workers[event.worker] = (event.job.name.rpartition("-")[0], text)
         else:
             self._under_way.pop(event.worker, None)
-            self._workers[event.worker] = ("", "")
+            self._workers.pop(event.worker, None)
             if event.kind == "done":
                 self._done += 1
                 self._best = sorted([*self._best, (event.values["accuracy"], event.job.name)], reverse=True)[:BEST]
@@ -84,7 +87,7 @@ class Display:
     def _show(self) -> None:
         now = time.monotonic()
         if self._live is not None:
-            working = [(number, *what) for number, what in enumerate(self._workers, 1) if what[0]]
+            working = [(number + 1, *what) for number, what in sorted(self._workers.items())[:SHOWN]]
             parts: list[Any] = [grid(("worker", "run", ""), working)]
             if self._best:
                 best = [(f"{accuracy:.4f}", name) for accuracy, name in self._best]

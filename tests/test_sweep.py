@@ -205,6 +205,24 @@ def test_configurations(made: Made) -> None:
     assert {one.config for one in made.sweep.runs_of(row)} == {CONFIGS[name] for name in ("plain", "seed", "parts")}
 
 
+def test_side_by_side(made: Made, cache: Path, tmp_path: Path) -> None:
+    """The same sweep in stacks, as on a GPU: the same keys and runs, figures equal but for rounding."""
+    names = ["plain", "seed", "more", "parts", "blind", "the same", "not a number"]
+    place = workplace(cache)
+    plan = Plan([Place(name, CONFIGS[name]) for name in names], [])
+    sweep = create(tmp_path / "sweep", plan, place, **definition(cache))
+    run(sweep, place, stack=8)
+    table = sweep.results()
+    for name, (_, row) in zip(names, table.iterrows(), strict=True):
+        alone = made.row(name)
+        assert (row["key"], row["status"], row["run"]) == (alone["key"], alone["status"], alone["run"])
+        assert row["error"] == alone["error"]
+        if row["run"]:
+            assert row["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-4)
+            environment = load_run(sweep.path / row["run"]).environment
+            assert environment["stacked"] == (1 if name == "parts" else 4)
+
+
 # Folders -------------------------------------------------------------------------------------------------------------
 
 

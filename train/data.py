@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -232,8 +233,21 @@ class Resident:
         self.context = _tensor(features.context, device)
         self.labels = _tensor(features.labels, device)
 
+    def narrow(self, m: int) -> Resident:
+        """The same features, without a copy, with the first m regions of each image alone."""
+        if m > self.m:
+            raise ValueError(f"m: expected at most {self.m}, got {m}")
+        narrow = copy.copy(self)
+        narrow.m, narrow.regions, narrow.counts = m, self.regions[:, :m], self.counts.clamp(max=m)
+        return narrow
+
     def batch(self, rows: Tensor, packed: bool = False) -> Batch:
-        """Gather the samples of some rows (B,) int64 on the CPU, in their order; the words padded or packed."""
+        """Gather the samples of some rows, in their order.
+
+        Args:
+            rows: (B,) int64 on the CPU; with packed words also (J, B), for J batches side by side.
+            packed: words packed rather than padded.
+        """
         tokens: Tensor | Words
         if packed:
             tokens, token_mask = gather_words(self.tokens, self.offsets, rows), None

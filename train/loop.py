@@ -46,9 +46,11 @@ class Fit:
     probabilities: dict[str, NDArray[np.float64]]
     """(rows of the part, classes) for each of these parts, in the order of the split's rows."""
     seconds: float
-    """Wall time of all epochs."""
+    """Wall time of all epochs; of configurations side by side, a run's share."""
     gru: str = "packed"
     """How the GRU was computed."""
+    stacked: int = 1
+    """How many configurations were trained side by side."""
 
 
 def fit(
@@ -90,7 +92,7 @@ def fit(
     best_epoch, best_state = 0, {}
     begun = time.perf_counter()
 
-    with _seeded(config.seed, device):
+    with seeded(config.seed, device):
         head = ITINHead(config.head(features.dims), recurrence).to(device)  # made on the CPU: the same on every device
         fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
         optimizer = torch.optim.Adam(head.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=fused)
@@ -113,7 +115,7 @@ def fit(
                 "seconds": time.perf_counter() - epoch_begun,
             }
             where = f"in epoch {epoch} (learning rate {row['lr']:g})"
-            _check_finite(where, {"training": row["train_loss"], "validation": row["val_loss"]})
+            check_finite(where, {"training": row["train_loss"], "validation": row["val_loss"]})
             history.append(row)
             if on_epoch is not None:
                 on_epoch(row)
@@ -127,7 +129,7 @@ def fit(
     metrics = {
         part: score(features.labels[split.rows(part)], values, majority) for part, values in probabilities.items()
     }
-    _check_finite(f"(epoch {best_epoch} was kept)", {part: scores["loss"] for part, scores in metrics.items()})
+    check_finite(f"(epoch {best_epoch} was kept)", {part: scores["loss"] for part, scores in metrics.items()})
     return Fit(config, head.config, best_epoch, history, best_state, metrics, probabilities, seconds, recurrence)
 
 
@@ -143,7 +145,7 @@ def _train_epoch(
     """One pass over the samples in this order; their mean loss and accuracy as they were met."""
     head.train()
     sums = []  # stay on the device: no waiting for it within an epoch
-    for rows in _chunks(order, batch_size):
+    for rows in chunks(order, batch_size):
         batch = resident.batch(rows, packed=True)
         logits = head(*batch[:5]).logits
         loss = cross_entropy(logits, batch.labels)  # eqs. 19-20
@@ -160,17 +162,19 @@ def predict(head: ITINHead, resident: Resident, rows: NDArray[np.int64], batch_s
     """Return the class probabilities (len(rows), classes) of some samples, in their order."""
     head.eval()
     with torch.inference_mode():
-        chunks = _chunks(torch.from_numpy(rows), batch_size)
-        logits = [head(*resident.batch(some, packed=True)[:5]).logits for some in chunks]
+        batches = (resident.batch(some, packed=True) for some in chunks(torch.from_numpy(rows), batch_size))
+        logits = [head(*batch[:5]).logits for batch in batches]
         values: NDArray[np.float64] = torch.cat(logits).cpu().double().softmax(1).numpy()
     return values
 
 
-def _chunks(rows: Tensor, size: int) -> Iterator[Tensor]:
+def chunks(rows: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield so many rows after so many."""
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-def _check_finite(where: str, losses: dict[str, float]) -> None:
+def check_finite(where: str, losses: dict[str, float]) -> None:
+    """Raise RunError for a loss that is no finite number."""
     for name, loss in losses.items():
         if not math.isfinite(loss):
             raise RunError(
@@ -182,7 +186,7 @@ def _check_finite(where: str, losses: dict[str, float]) -> None:
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's generators of the CPU and of this device, and give them their old state back in the end."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from .sweep import Definition, Result, Sweep, missing, result_of, write_results
 
 if TYPE_CHECKING:
     from .data import Features, TableLike
+    from .stacks import Stacks
 
 RESULTS_SECONDS = 5.0
 """How often the table of results is written while runs finish."""
@@ -206,8 +208,12 @@ def check_same(sweep: Sweep, place: Workplace) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes from running the same sweep; ends with the process, however it ends.
+
+    Args:
+        path: the sweep's folder.
+        shared: for a part of the sweep: with other parts, but not with the whole.
 
     Raises:
         RunError: another process runs it.
@@ -216,10 +222,13 @@ def locked(path: Path) -> Iterator[None]:
         try:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except ImportError:  # no such locks on this system
             pass
         except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                yield  # a file system without such locks
+                return
             raise RunError(
                 f"the sweep {path} is running already",
                 expected="one process at a time",
@@ -239,6 +248,7 @@ def run(
     device: str = "cpu",
     gru: str = "auto",
     retry: bool = False,
+    stack: int | None = None,
     begin: Callable[[Source, dict[str, Result]], None] | None = None,
     listen: Callable[[Event], None] | None = None,
 ) -> dict[str, Result]:
@@ -255,6 +265,8 @@ def run(
         device: where to train.
         gru: how to compute the GRU.
         retry: also train what has failed before.
+        stack: how many configurations to train side by side in this process instead of one a worker; by default what
+            memory allows on a CUDA device, and none elsewhere.
         begin: told of the source and the results that are there.
         listen: told of every event.
     """
@@ -271,10 +283,17 @@ def run(
     folder = sweep.path / f".features-{time.time_ns()}"
     try:
         setup = place.setup(folder, sweep.path / "runs", device=device, threads=threads, gru=gru)
-        with Pool(setup, workers) as pool:
-            for event in pool.run(jobs):
+        engine: Pool | Stacks
+        if stack is None and not device.startswith("cuda"):
+            engine = Pool(setup, workers)
+        else:
+            from .stacks import Stacks
+
+            engine = Stacks(setup, stack)
+        with engine:
+            for event in engine.run(jobs):
                 if event.kind != EPOCH:
-                    result = results[event.job.key] = _record(sweep, event)
+                    result = results[event.job.key] = record(sweep, event)
                     jobs.ended(result)
                     if time.monotonic() - written > RESULTS_SECONDS:
                         written = time.monotonic()
@@ -287,7 +306,7 @@ def run(
     return results
 
 
-def _record(sweep: Sweep, event: Event) -> Result:
+def record(sweep: Sweep, event: Event) -> Result:
     """Keep what a run came to: its folder is there already, its error is written here."""
     if event.kind == DONE:
         return replace(result_of(load_run(sweep.path / "runs" / event.job.name)), key=event.job.key)

@@ -160,6 +160,7 @@ def _environment(fit: Fit, device: str, now: datetime) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name(where) if where.type == "cuda" else platform.processor(),
         "threads": torch.get_num_threads(),
         "gru": fit.gru,
+        "stacked": fit.stacked,
         "written": now.isoformat(timespec="seconds"),
         "training_seconds": round(fit.seconds, 3),
     }

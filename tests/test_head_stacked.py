@@ -1,0 +1,361 @@
+"""Heads side by side: each has the results, the gradients and the training that it has alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from itin.errors import RunError
+from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
+from itin.itin_head.packing import gather_words
+from itin.itin_head.stacked import StackedHead
+from itin.train import stacks
+from itin.train.config import TrainConfig
+from itin.train.data import Features, Resident
+from itin.train.loop import Fit, fit
+from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
+from itin.train.runs import load_run
+from itin.train.shared import open_features, save_features
+from itin.train.splits import Split, random_split
+from itin.train.stacked import fit_stacked, shape_of
+from itin.train.stacks import Stacks, bytes_of, fitting, is_memory
+
+from .test_runs import TABLE, make_stores
+
+EVERY = list(itertools.product(GATES, ABLATIONS))
+DIMS = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5}
+BASE = TrainConfig(m=2, d=16, k=8, hidden=8, batch_size=16, epochs=3, lr=5e-3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Work this small is quickest, and least disturbed by neighbours, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def heads_of(kinds: list[tuple[str, str]]) -> list[ITINHead]:
+    heads = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        for j, (gate, ablation) in enumerate(kinds):
+            head = ITINHead(HeadConfig(gate=gate, ablation=ablation, lam=j / 10, **DIMS)).double()
+            with torch.no_grad():
+                for parameter in head.parameters():
+                    parameter.copy_(torch.randn(parameter.shape, dtype=torch.float64) * 0.7)
+            heads.append(head)
+    return heads
+
+
+class Batches:
+    """J ragged batches of B samples: texts of length 0 and 1, images without regions, rubbish where nothing stands."""
+
+    def __init__(self, J: int, B: int = 5, m: int = 3) -> None:
+        rng = np.random.default_rng(3)
+        lengths = rng.integers(0, 7, size=(J, B))
+        lengths[0, :2] = 0, 1
+        counts = rng.integers(0, m + 1, size=(J, B))
+        values = rng.normal(size=(int(lengths.sum()), DIMS["token_dim"]))
+        offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]))
+        self.rows = torch.arange(J * B).view(J, B)
+        self.values, self.offsets = torch.from_numpy(values), offsets
+        self.regions = torch.from_numpy(rng.normal(size=(J, B, m, DIMS["region_dim"])))
+        self.region_mask = torch.arange(m) < torch.from_numpy(counts)[..., None]
+        self.regions[~self.region_mask] = float("nan")
+        self.context = torch.from_numpy(rng.normal(size=(J, B, DIMS["context_dim"])))
+        self.words = gather_words(self.values, offsets, self.rows)
+
+    def alone(self, j: int) -> tuple[Any, ...]:
+        words = gather_words(self.values, self.offsets, self.rows[j])
+        return self.regions[j], words, None, self.context[j], self.region_mask[j]
+
+
+def compare(heads: list[ITINHead], batches: Batches) -> None:
+    stack = StackedHead(heads)
+    logits = stack(batches.regions, batches.words, batches.context, batches.region_mask)
+    logits.square().sum().backward()
+    for j, head in enumerate(heads):
+        alone = head(*batches.alone(j)).logits
+        torch.testing.assert_close(logits[j], alone, rtol=1e-12, atol=1e-12)
+        alone.square().sum().backward()
+        for name, parameter in head.named_parameters():
+            gradient = stack.weights[name.replace(".", "_")].grad[j]
+            want = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            own = tuple(slice(size) for size in parameter.shape)
+            torch.testing.assert_close(gradient[own], want, rtol=1e-11, atol=1e-11)
+            rest = gradient.clone()
+            rest[own] = 0
+            assert not rest.any(), name  # what the head does not have stays as it is
+        for name, weight in stack.weights.items():
+            if name not in {one.replace(".", "_") for one, _ in head.named_parameters()}:
+                assert not weight.grad[j].any(), name
+
+
+def test_all_kinds_of_head_together() -> None:
+    compare(heads_of(EVERY), Batches(len(EVERY)))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_heads_of_one_kind(kind: tuple[str, str]) -> None:
+    compare(heads_of([kind] * 2), Batches(2))
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(ABLATIONS, 2)))
+def test_two_kinds_of_head(pair: tuple[str, str]) -> None:
+    compare(heads_of([("scalar", pair[0]), ("vector", pair[1])]), Batches(2))
+
+
+def test_weights_come_back_as_they_were() -> None:
+    heads = heads_of(EVERY)
+    stack = StackedHead(heads)
+    for j, head in enumerate(heads):
+        state = stack.state_of(j)
+        assert list(state) == [name for name, _ in head.named_parameters()]
+        assert all(torch.equal(state[name], value) for name, value in head.state_dict().items())
+
+
+def test_all_regions_when_no_mask_is_given() -> None:
+    heads, batches = heads_of(EVERY[:2]), Batches(2)
+    stack = StackedHead(heads)
+    regions = batches.regions.nan_to_num(0.5)
+    every = torch.ones_like(batches.region_mask)
+    arguments = (regions, batches.words, batches.context)
+    assert torch.equal(stack(*arguments), stack(*arguments, every))
+    with pytest.raises(ValueError, match=r"regions: expected \(J, B, m, region_dim\), got None"):
+        stack(None, batches.words, batches.context)
+    blind = StackedHead(heads_of([("scalar", "only-context")] * 2))
+    assert torch.equal(blind(None, batches.words, batches.context), blind(*arguments))
+
+
+def test_heads_must_have_one_size() -> None:
+    with pytest.raises(ValueError, match="heads: expected at least one, got none"):
+        StackedHead([])
+    with pytest.raises(ValueError, match="heads: expected one d, got 4, 6"):
+        StackedHead([ITINHead(HeadConfig(**DIMS)), ITINHead(HeadConfig(**{**DIMS, "d": 6}))])
+
+
+# Training ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def features() -> Features:
+    rng = np.random.default_rng(0)
+    n = 140
+    lengths = rng.integers(0, 9, size=n)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    labels = rng.integers(3, size=n)
+    context = rng.normal(size=(n, 4))
+    context[:, :3] += np.eye(3)[labels]
+    return Features(
+        ids=[f"{i:03}" for i in range(n)],
+        labels=labels,
+        regions=rng.normal(size=(n, 3, 6)).astype(np.float16),
+        counts=rng.integers(4, size=n),
+        tokens=rng.normal(size=(offsets[-1], 5)).astype(np.float16),
+        offsets=offsets,
+        context=context.astype(np.float16),
+        dataset="my set",
+        labelled=n,
+    )
+
+
+@pytest.fixture(scope="module")
+def split(features: Features) -> Split:
+    return random_split(features.ids, 0)
+
+
+VARIED = [
+    BASE,
+    replace(BASE, seed=1),
+    replace(BASE, m=3, lam=0.7),
+    replace(BASE, m=0),
+    replace(BASE, m=1, gate="vector"),
+    replace(BASE, ablation="no-align"),
+    replace(BASE, ablation="no-gate", seed=2),
+    replace(BASE, ablation="no-context"),
+    replace(BASE, ablation="only-context", lam=1.0),
+]
+
+
+def test_training_side_by_side_is_training_alone(features: Features, split: Split) -> None:
+    """After 21 steps of Adam in float32: losses to 1e-4, weights to 1e-3 of their spread, the same epoch."""
+    seen: list[tuple[int, dict[str, float]]] = []
+    together = fit_stacked(VARIED, features, split, on_epoch=lambda j, row: seen.append((j, row)))
+    same_epoch = 0
+    for j, (config, result) in enumerate(zip(VARIED, together, strict=True)):
+        alone = fit(config, features, split, gru="packed")
+        assert isinstance(result, Fit)
+        assert [row for number, row in seen if number == j] == result.history
+        assert (result.config, result.head, result.stacked) == (alone.config, alone.head, len(VARIED))
+        for one, other in zip(result.history, alone.history, strict=True):
+            assert list(one) == list(other)
+            for name in ("train_loss", "val_loss"):
+                assert one[name] == pytest.approx(other[name], rel=1e-4)
+        assert result.state_dict.keys() == alone.state_dict.keys()
+        if result.best_epoch == alone.best_epoch:  # two epochs may be equal but for rounding
+            same_epoch += 1
+            for name, value in alone.state_dict.items():
+                if name == "Tran_z.2.bias":  # a softmax does not see it: its gradient is rounding, its steps are chance
+                    continue
+                assert (result.state_dict[name] - value).abs().max() <= 1e-3 * value.abs().max(), name
+            for part in ("val", "test"):
+                np.testing.assert_allclose(result.probabilities[part], alone.probabilities[part], atol=1e-3)
+    assert same_epoch > len(VARIED) // 2
+
+
+def test_one_that_breaks_down_does_not_touch_the_others(features: Features, split: Split) -> None:
+    context = features.context.copy()
+    context[split.train[3]] = np.nan
+    broken = replace(features, context=context)
+    configs = [BASE, replace(BASE, ablation="no-context")]
+    one, other = fit_stacked(configs, broken, split, evaluate=("val",))
+    assert isinstance(one, RunError)
+    assert str(one).startswith("training broke down in epoch 1 (learning rate 0.005)")
+    assert isinstance(other, Fit)
+    alone = fit(configs[1], features, split, evaluate=("val",))
+    assert other.history[-1]["train_loss"] == pytest.approx(alone.history[-1]["train_loss"], rel=1e-4)
+    context = features.context.copy()
+    context[split.test[0]] = np.nan
+    (late,) = fit_stacked([BASE], replace(features, context=context), split)
+    assert isinstance(late, RunError)
+    assert "test loss = nan" in str(late)
+
+
+def test_only_equal_shapes_go_together(features: Features, split: Split) -> None:
+    assert shape_of(BASE, "x") == shape_of(VARIED[2], "x")
+    assert shape_of(replace(BASE, batch_size=None), "mvsa-multiple") == shape_of(
+        replace(BASE, batch_size=128), "mvsa-multiple"
+    )
+    for change in ({"d": 8}, {"lr": 0.1}, {"split_seed": 1}, {"epochs": 1}, {"keep_special": True}):
+        other = replace(BASE, **change)  # type: ignore[arg-type]
+        assert shape_of(BASE, "x") != shape_of(other, "x")
+        with pytest.raises(
+            ValueError, match="configs: expected some that differ in m, lam, gate, ablation, seed alone"
+        ):
+            fit_stacked([BASE, other], features, split)
+
+
+def test_narrow(features: Features) -> None:
+    resident = Resident(features, torch.device("cpu"), 3)
+    rows = torch.arange(9)
+    for one, other in zip(
+        resident.narrow(2).batch(rows), Resident(features, torch.device("cpu"), 2).batch(rows), strict=True
+    ):
+        assert isinstance(one, Tensor)
+        assert torch.equal(one, other)  # type: ignore[arg-type]
+    assert resident.m == 3
+    with pytest.raises(ValueError, match="m: expected at most 3, got 4"):
+        resident.narrow(4)
+
+
+# Stacks of jobs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def setup(features: Features, tmp_path: Path) -> Setup:
+    save_features(features, tmp_path / "features")
+    (tmp_path / "runs").mkdir()
+    return Setup({False: tmp_path / "features"}, TABLE, make_stores(), tmp_path / "runs", None)
+
+
+class Jobs:
+    def __init__(self, configs: list[TrainConfig]) -> None:
+        self.jobs = [Job(f"key{i}", f"run{i}", config) for i, config in enumerate(configs)]
+
+    def next(self) -> Job | None:
+        return self.jobs.pop(0) if self.jobs else None
+
+
+def heights(events: list[Event], setup: Setup) -> list[int]:
+    done = [event.job.name for event in events if event.kind == DONE]
+    return [load_run(setup.runs / name).environment["stacked"] for name in done]
+
+
+def test_stacks_of_equal_shape(setup: Setup) -> None:
+    short = replace(BASE, epochs=1)
+    configs = [short, replace(short, seed=1), replace(short, d=8), replace(short, seed=2), replace(short, d=8, m=0)]
+    with Stacks(setup, 2) as engine:
+        events = list(engine.run(Jobs(configs)))
+    assert [event.job.name for event in events if event.kind == DONE] == ["run0", "run1", "run2", "run4", "run3"]
+    assert heights(events, setup) == [2, 2, 2, 2, 1]
+    assert sum(event.kind == EPOCH for event in events) == 5
+    kept = load_run(setup.runs / "run1")
+    assert kept.config == configs[1]
+    assert set(kept.metrics) & {"val", "test"} == {"val"}
+
+
+def test_stack_that_does_not_fit_is_halved(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def small(configs: list[TrainConfig], *rest: Any) -> Any:
+        if len(configs) > 2 or any(config.seed == 4 for config in configs):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return real(configs, *rest)
+
+    real = stacks.train_stacked
+    monkeypatch.setattr(stacks, "train_stacked", small)
+    short = replace(BASE, epochs=1)
+    with Stacks(setup, 5) as engine:
+        events = list(engine.run(Jobs([replace(short, seed=seed) for seed in range(5)])))
+    assert heights(events, setup) == [2, 2, 1, 1]
+    failed = [event for event in events if event.kind == FAILED]
+    assert [event.job.name for event in failed] == ["run4"]
+    assert "can't allocate memory" in failed[0].values["error"]
+
+
+def test_other_errors_are_those_of_the_stack(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: Any) -> Any:
+        raise KeyError("x")
+
+    monkeypatch.setattr(stacks, "train_stacked", wrong)
+    events = list(Stacks(setup, 2).run(Jobs([BASE, replace(BASE, seed=1)])))
+    assert [(event.kind, event.values["error"]) for event in events] == [(FAILED, "KeyError: 'x'")] * 2
+    monkeypatch.undo()
+    (setup.runs / "run0").mkdir()
+    (setup.runs / "run0" / "file").touch()
+    broken, done = (event for event in Stacks(setup, 2).run(Jobs([BASE, replace(BASE, seed=1)])) if event.kind != EPOCH)
+    assert (broken.kind, done.kind) == (FAILED, DONE)
+    assert "run0 is already there" in broken.values["error"]
+    with pytest.raises(ValueError, match="limit: expected at least 1, got 0"):
+        Stacks(setup, 0)
+
+
+def test_memory(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fitting(BASE, features, torch.device("cpu")) == 1
+    each = bytes_of(BASE, features)
+    weights = sum(p.numel() for p in ITINHead(BASE.head(features.dims)).parameters())
+    assert each > 4 * 7 * weights
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (each * 100, each * 200))
+    assert fitting(BASE, features, torch.device("cuda")) == 70
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, each * 200))
+    assert fitting(BASE, features, torch.device("cuda")) == 1
+    assert is_memory(MemoryError())
+    assert is_memory(torch.cuda.OutOfMemoryError("x"))
+    assert not is_memory(RuntimeError("x"))
+
+
+# Shared features -----------------------------------------------------------------------------------------------------
+
+
+def test_shared_features_are_the_same(features: Features, tmp_path: Path) -> None:
+    without = replace(features, regions=np.zeros((len(features), 0, 0), np.float16))
+    for number, one in enumerate((features, without)):
+        save_features(one, tmp_path / str(number))
+        again = open_features(tmp_path / str(number))
+        for name in ("labels", "regions", "counts", "tokens", "offsets", "context"):
+            array = getattr(again, name)
+            assert np.array_equal(array, getattr(one, name))
+            assert array.dtype == getattr(one, name).dtype
+            assert isinstance(array, np.memmap) or not array.size
+        assert (again.ids, again.dataset, again.labelled) == (one.ids, one.dataset, one.labelled)
+        before = (tmp_path / str(number) / "tokens.npy").read_bytes()
+        Resident(again, torch.device("cpu"), 0).tokens[0] = 7  # what somebody writes is theirs alone
+        assert (tmp_path / str(number) / "tokens.npy").read_bytes() == before

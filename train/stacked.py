@@ -1,0 +1,178 @@
+"""Training of J configurations side by side: the loop of `loop.fit`, J times at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..errors import RunError
+from ..itin_head import ITINHead
+from ..itin_head.stacked import StackedHead
+from .config import TrainConfig
+from .data import Features, Resident
+from .loop import Fit, check_finite, chunks, predict, seeded
+from .metrics import majority_class, score
+from .splits import Split
+
+MAY_DIFFER = ("m", "lam", "gate", "ablation", "seed")
+"""The fields in which configurations that are trained side by side may differ."""
+
+
+def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
+    """What configurations must share to be trained side by side."""
+    config = replace(config, batch_size=config.batch_for(dataset))
+    return tuple(getattr(config, field.name) for field in fields(config) if field.name not in MAY_DIFFER)
+
+
+def fit_stacked(
+    configs: Sequence[TrainConfig],
+    features: Features,
+    split: Split,
+    device: str | torch.device = "cpu",
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    evaluate: Sequence[str] = ("val", "test"),
+) -> list[Fit | RunError]:
+    """Train J heads at once and keep the best epoch of each.
+
+    Each result is that of `loop.fit` but for rounding: each head has its own seed, so its own first weights and its own
+    order of the samples.
+
+    Args:
+        configs: J recipes that differ in `MAY_DIFFER` alone.
+        features: as for `loop.fit`.
+        split: as for `loop.fit`.
+        device: where to train.
+        on_epoch: called with the number of the configuration and its history's newest row.
+        evaluate: the parts to score at the end.
+
+    Returns:
+        What came out of each, or why it broke down; the others are not touched by that.
+
+    Raises:
+        ValueError: configurations that cannot be trained side by side.
+    """
+    training = train_stacked(configs, features, split, device, evaluate)
+    while True:
+        try:
+            j, row = next(training)
+        except StopIteration as ended:
+            results: list[Fit | RunError] = ended.value
+            return results
+        if on_epoch is not None:
+            on_epoch(j, row)
+
+
+def train_stacked(
+    configs: Sequence[TrainConfig],
+    features: Features,
+    split: Split,
+    device: str | torch.device,
+    evaluate: Sequence[str],
+) -> Generator[tuple[int, dict[str, float]], None, list[Fit | RunError]]:
+    """`fit_stacked` epoch by epoch: yields a configuration's number and its history's newest row."""
+    device = torch.device(device)
+    if len({shape_of(config, features.dataset) for config in configs}) != 1:
+        raise ValueError(f"configs: expected some that differ in {', '.join(MAY_DIFFER)} alone, got others")
+    batch_size = configs[0].batch_for(features.dataset)
+    configs = [replace(config, batch_size=batch_size) for config in configs]
+    J = len(configs)
+    regions = torch.tensor([config.regions for config in configs])
+    resident = Resident(features, device, int(regions.max()))
+    looked_at = torch.arange(resident.m, device=device) < regions.to(device)[:, None, None]  # (J, 1, m)
+    majority = majority_class(features.labels[split.train])
+    train, val = torch.from_numpy(split.train), torch.from_numpy(split.val)
+    begun = time.perf_counter()
+
+    heads = []
+    for config in configs:
+        with seeded(config.seed, device):
+            heads.append(ITINHead(config.head(features.dims)).to(device))
+    stack = StackedHead(heads)
+    optimizer = torch.optim.Adam(
+        stack.parameters(), lr=configs[0].lr, weight_decay=configs[0].weight_decay, fused=device.type in ("cpu", "cuda")
+    )
+    shuffles = [torch.Generator().manual_seed(config.seed) for config in configs]
+    histories: list[list[dict[str, float]]] = [[] for _ in configs]
+    best: list[tuple[float, float] | None] = [None] * J
+    best_epoch = [0] * J
+    best_state: list[dict[str, Tensor]] = [{} for _ in configs]
+    broken: dict[int, RunError] = {}
+
+    def logits_of(rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (J, B, classes) and labels (J, B) of samples (J, B)."""
+        batch = resident.batch(rows, packed=True)
+        mask = batch.region_mask & looked_at if batch.region_mask is not None else None
+        return stack(batch.regions, batch.tokens, batch.context, mask), batch.labels
+
+    for epoch in range(1, configs[0].epochs + 1):
+        epoch_begun = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = configs[0].lr_at(epoch)
+        order = torch.stack([train[torch.randperm(len(train), generator=shuffle)] for shuffle in shuffles])
+        sums = torch.zeros(2, J, device=device)
+        for rows in chunks(order.T, batch_size):
+            logits, labels = logits_of(rows.T)
+            losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(J, -1).mean(1)
+            optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward()  # type: ignore[no-untyped-call]  # the heads share no weight: each has the gradient of its own loss
+            optimizer.step()
+            right = (logits.argmax(-1) == labels).sum(1)
+            sums += torch.stack([losses.detach() * len(rows), right.to(losses.dtype)])
+        loss, accuracy = (sums.cpu().double() / len(train)).tolist()
+
+        with torch.inference_mode():
+            parts = [logits_of(rows.expand(J, -1))[0] for rows in chunks(val, batch_size)]
+            probabilities = torch.cat(parts, 1).cpu().double().softmax(-1).numpy()
+        for j, config in enumerate(configs):
+            if j in broken:
+                continue
+            scores = score(features.labels[split.val], probabilities[j], majority)
+            row = {
+                "epoch": epoch,
+                "lr": config.lr_at(epoch),
+                "train_loss": loss[j],
+                "train_accuracy": accuracy[j],
+                "val_loss": scores["loss"],
+                "val_accuracy": scores["accuracy"],
+                "val_weighted_f1": scores["weighted_f1"],
+                "seconds": (time.perf_counter() - epoch_begun) / J,
+            }
+            where = f"in epoch {epoch} (learning rate {row['lr']:g})"
+            try:
+                check_finite(where, {"training": row["train_loss"], "validation": row["val_loss"]})
+            except RunError as error:
+                broken[j] = error
+                continue
+            histories[j].append(row)
+            yield j, row
+            figures = (scores["accuracy"], -scores["loss"])
+            previous = best[j]
+            if previous is None or figures > previous:
+                best[j], best_epoch[j] = figures, epoch
+                best_state[j] = {name: value.cpu() for name, value in stack.state_of(j).items()}
+
+    seconds = (time.perf_counter() - begun) / J
+    results: list[Fit | RunError] = []
+    for j, (config, head) in enumerate(zip(configs, heads, strict=True)):
+        if j in broken:
+            results.append(broken[j])
+            continue
+        head.load_state_dict(best_state[j])
+        own = resident.narrow(config.regions)  # the figures are those of the head alone, as they are computed again
+        predicted = {part: predict(head, own, split.rows(part), batch_size) for part in evaluate}
+        metrics = {part: score(features.labels[split.rows(part)], each, majority) for part, each in predicted.items()}
+        try:
+            check_finite(f"(epoch {best_epoch[j]} was kept)", {part: each["loss"] for part, each in metrics.items()})
+        except RunError as error:
+            results.append(error)
+            continue
+        results.append(
+            Fit(config, head.config, best_epoch[j], histories[j], best_state[j], metrics, predicted, seconds, stacked=J)
+        )
+    return results

@@ -1,0 +1,141 @@
+"""Jobs trained side by side in this process, in stacks as high as memory allows: for a GPU."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from ..errors import RunError
+from ..itin_head import ITINHead
+from .config import TrainConfig
+from .data import Features
+from .loop import Fit
+from .pool import DONE, EPOCH, FAILED, Event, Job, Jobs, Setup
+from .shared import open_features
+from .stacked import shape_of, train_stacked
+from .write_run import write_run
+
+SHARE = 0.7
+"""How much of the free memory the stack may fill by our estimate."""
+
+
+class Stacks:
+    """Runs jobs as `pool.Pool` does, but J at a time on one device.
+
+    Jobs of equal shape are trained together. A stack that does not fit into memory is tried again as two halves.
+
+    Args:
+        setup: what is trained on, and where.
+        limit: the most configurations in a stack; None for what memory allows.
+    """
+
+    def __init__(self, setup: Setup, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit: expected at least 1, got {limit}")
+        self.setup, self.limit = setup, limit
+        self.device = torch.device(setup.device)
+        self._features = {special: open_features(folder) for special, folder in setup.features.items()}
+
+    def __enter__(self) -> Stacks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def run(self, jobs: Jobs) -> Iterator[Event]:
+        """Yield what happens, until there is no job left."""
+        waiting: list[Job] = []
+        while True:
+            while (job := jobs.next()) is not None:
+                waiting.append(job)
+            if not waiting:
+                return
+            together = self._together(waiting)
+            waiting = [job for job in waiting if job not in together]
+            yield from self._train(together)
+
+    def _together(self, waiting: Sequence[Job]) -> list[Job]:
+        """The first job and others of its shape, as many as a stack may hold."""
+        first = waiting[0].config
+        features = self._features[first.keep_special]
+        shape = shape_of(first, features.dataset)
+        same = [job for job in waiting if shape_of(job.config, features.dataset) == shape]
+        most = self.limit if self.limit is not None else fitting(first, features, self.device)
+        return same[:most]
+
+    def _train(self, jobs: list[Job]) -> Iterator[Event]:
+        configs = [job.config for job in jobs]
+        features = self._features[configs[0].keep_special]
+        split = self.setup.split_for(features.ids, configs[0])
+        try:
+            # The test part stays closed, as in `pool`.
+            training = train_stacked(configs, features, split, self.device, ("val",))
+            while True:
+                try:
+                    j, row = next(training)
+                except StopIteration as ended:
+                    results: list[Fit | RunError] = ended.value
+                    break
+                yield Event(EPOCH, j, jobs[j], dict(row))
+        except Exception as error:  # the configurations of other stacks go on
+            failed, named = traceback.format_exc(), f"{type(error).__name__}: {error}"
+            if not is_memory(error) or len(jobs) == 1:
+                for j, job in enumerate(jobs):
+                    yield Event(FAILED, j, job, {"error": named, "traceback": failed})
+                return
+        else:
+            for j, (job, result) in enumerate(zip(jobs, results, strict=True)):
+                yield self._keep(j, job, result, features)
+            return
+        # Outside of the handler, which holds on to what the stack had allocated.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(jobs) // 2
+        yield from self._train(jobs[:half])
+        yield from self._train(jobs[half:])
+
+    def _keep(self, j: int, job: Job, result: Fit | RunError, features: Features) -> Event:
+        """Write a run folder, or tell why there is none."""
+        if isinstance(result, RunError):
+            return Event(FAILED, j, job, {"error": str(result), "traceback": ""})
+        setup = self.setup
+        split = setup.split_for(features.ids, job.config)
+        out = setup.runs / job.name
+        try:
+            write_run(result, features, split, setup.table, setup.stores, device=str(self.device), out=out)
+        except RunError as error:
+            return Event(FAILED, j, job, {"error": str(error), "traceback": ""})
+        values: dict[str, Any] = {"seconds": result.seconds, "best_epoch": result.best_epoch, **result.metrics["val"]}
+        return Event(DONE, j, job, values)
+
+
+def fitting(config: TrainConfig, features: Features, device: torch.device) -> int:
+    """How many configurations of this shape fit side by side into the device's memory, by estimate; at least 1."""
+    if device.type != "cuda":
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(SHARE * free / bytes_of(config, features)))
+
+
+def bytes_of(config: TrainConfig, features: Features) -> int:
+    """Bytes that one configuration of a stack takes in float32, by estimate."""
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in ITINHead(config.head(features.dims)).parameters())
+    batch = config.batch_for(features.dataset)
+    words = batch * max(1, len(features.tokens) // max(1, len(features)))
+    E, d, m = features.tokens.shape[1], config.d, features.regions.shape[1]
+    of_words = 2 * words * (E + 16 * d)  # gates, states and their gradients, in both directions
+    of_regions = batch * m * (features.regions.shape[2] + 16 * d)
+    # Weights, their gradients, Adam's two, the head they came from, the best epoch's on the way, the GRU's stacked.
+    floats: int = 7 * weights + of_words + of_regions
+    return 4 * floats
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether memory ran out."""
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
