@@ -82,7 +82,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path, kind: str, with_manifest: bo
         (store.path / "manifest.json").unlink()
     chance = random.Random(f"{kind} {with_manifest}")
     whole = contents(store.path)
-    for _ in range(150):
+    for _ in range(100):
         path = chance.choice(sorted(whole))
         at = chance.randrange(len(whole[path]))
         flip(path, at, chance.randrange(8))
