@@ -94,7 +94,9 @@ def command(**options: Any) -> None:
     else:
         if options["retry_failed"]:
             raise click.UsageError("--retry-failed goes with --resume DIR")
-        sweep, place = _new(options, lambda found, place: show_data(found, len(place.ids), place.labelled))
+        sweep, place = _new(
+            options, lambda found, place: show_data(found, len(place.ids), place.labelled, place.streamed)
+        )
     console.print(f"Sweep: {short(sweep.path)}", markup=False)
     if options["plan"]:
         return

@@ -76,7 +76,7 @@ def command(**options: Any) -> None:
         if split_file is None
         else split_from_file(split_file, features.ids)
     )
-    show_data(found, len(features), features.labelled)
+    show_data(found, len(features), features.labelled, features.streamed)
     with usage_errors():
         gru = choose(gru, device, work_of(config, features, split), say=console.print)
     with epochs_bar(config.epochs) as on_epoch:
@@ -91,8 +91,8 @@ def command(**options: Any) -> None:
 _STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
 
 
-def show_data(found: Found, used: int, labelled: int) -> None:
-    """Prints which features a run is made of, and how many labelled samples lack them."""
+def show_data(found: Found, used: int, labelled: int, streamed: bool) -> None:
+    """Prints which features a run is made of, how many labelled samples lack them, and whether memory holds them."""
     from .console import console
 
     console.print(f"{found.table.dataset['name']}: {used} labelled samples", markup=False)
@@ -104,6 +104,8 @@ def show_data(found: Found, used: int, labelled: int) -> None:
             style="yellow",
             markup=False,
         )
+    if streamed:
+        console.print("  memory cannot hold them: each batch is read from the cache, which is slower", style="yellow")
 
 
 def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> None:

@@ -16,6 +16,11 @@ from ..errors import CacheError, DataError
 from ..itin_head.batch import gather, mask_of
 from ..itin_head.packing import Words, gather_words
 from ..labels import LABELS
+from .memory import available
+from .streamed import StreamedRegions, StreamedTokens
+
+MEMORY_SHARE = 0.8
+"""How much of the free memory features may take; training needs the rest."""
 
 INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
 """The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
@@ -47,11 +52,11 @@ class Features:
     """N ids."""
     labels: np.ndarray
     """(N,) int64, places in `LABELS`."""
-    regions: np.ndarray
+    regions: np.ndarray | StreamedRegions
     """(N, m, region_dim), by descending score; rows from `counts` on hold nothing."""
     counts: np.ndarray
     """(N,) int64, how many regions each image has, at most m."""
-    tokens: np.ndarray
+    tokens: np.ndarray | StreamedTokens
     """(T, token_dim), the words of all samples one after the other."""
     offsets: np.ndarray
     """(N + 1,) int64; sample i has the words `tokens[offsets[i]:offsets[i + 1]]`."""
@@ -82,6 +87,11 @@ class Features:
         return len(self.ids)
 
     @property
+    def streamed(self) -> bool:
+        """Whether regions and words are read from their stores batch by batch, since memory cannot hold them."""
+        return isinstance(self.tokens, StreamedTokens)
+
+    @property
     def dims(self) -> dict[str, int]:
         """`region_dim`, `token_dim` and `context_dim`, as far as there are such features."""
         sizes = {
@@ -92,7 +102,9 @@ class Features:
         return {name: size for name, size in sizes.items() if size}
 
 
-def load_features(table: TableLike, stores: Mapping[str, Any], m: int, keep_special: bool = False) -> Features:
+def load_features(
+    table: TableLike, stores: Mapping[str, Any], m: int, keep_special: bool = False, stream: bool | None = None
+) -> Features:
     """Read the labelled samples that all the given stores hold, in the order of the table.
 
     Args:
@@ -102,6 +114,8 @@ def load_features(table: TableLike, stores: Mapping[str, Any], m: int, keep_spec
             without regions are made of the same ones.
         m: regions of an image to read.
         keep_special: keep the words with word id -1, [CLS] and [SEP].
+        stream: leave regions and words in their stores, to be read batch by batch; by default where memory could not
+            hold them.
 
     Raises:
         CacheError: a kind without a store, a store with fewer regions than m, or no labelled sample in all stores.
@@ -142,14 +156,28 @@ def load_features(table: TableLike, stores: Mapping[str, Any], m: int, keep_spec
     rows = {kind: found[held_by_all] for kind, found in rows.items()}
     n = int(held_by_all.sum())
 
-    regions, counts = np.zeros((n, 0, 0), np.float16), np.zeros(n, np.int64)
+    if stream is None:
+        free = available()
+        stream = free is not None and size_of(stores, rows, m) > MEMORY_SHARE * free
+    regions: np.ndarray | StreamedRegions = np.zeros((n, 0, 0), np.float16)
+    tokens: np.ndarray | StreamedTokens
+    counts = np.zeros(n, np.int64)
     if m:
-        regions = stores["regions"].read("regions", rows["regions"], first=m)
-        counts = np.minimum(stores["regions"].read("counts", rows["regions"]).astype(np.int64), m)
-    words = stores["tokens"].read_ragged(rows["tokens"])
-    tokens, offsets = words["tokens"], words["offsets"].astype(np.int64)
-    if not keep_special:
-        tokens, offsets = _keep(tokens, offsets, words["word_ids"] != -1)
+        store = stores["regions"]
+        regions = (
+            StreamedRegions(store, rows["regions"], m) if stream else store.read("regions", rows["regions"], first=m)
+        )
+        counts = np.minimum(store.read("counts", rows["regions"]).astype(np.int64), m)
+    if stream:
+        tokens = StreamedTokens(stores["tokens"], rows["tokens"], keep_special)
+        offsets = tokens.offsets
+    else:
+        words = stores["tokens"].read_ragged(rows["tokens"])
+        offsets = words["offsets"].astype(np.int64)
+        if keep_special:
+            tokens = words["tokens"]
+        else:
+            tokens, offsets = _keep(words["tokens"], offsets, words["word_ids"] != -1)
     return Features(
         ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
         labels=labels[held_by_all],
@@ -162,6 +190,22 @@ def load_features(table: TableLike, stores: Mapping[str, Any], m: int, keep_spec
         labelled=len(ids),
         missing=missing,
     )
+
+
+def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -> int:
+    """Return the bytes of memory that features take while they are read.
+
+    Args:
+        stores: by kind.
+        rows: the rows wanted of each.
+        m: regions of an image.
+    """
+    bytes_each = {
+        kind: store.feature_dim * np.dtype(store.identity["dtype"]).itemsize for kind, store in stores.items()
+    }
+    size: int = len(rows["context"]) * bytes_each["context"]
+    size += 2 * int(stores["tokens"].lengths(rows["tokens"]).sum()) * bytes_each["tokens"]  # with and without [CLS]
+    return size + (len(rows["regions"]) * m * bytes_each["regions"] if m else 0)
 
 
 def _labelled(samples: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarray]:
@@ -212,6 +256,8 @@ class Batch(NamedTuple):
 class Resident:
     """Features on the device, in the dtype of their stores; each batch is one gather an array, converted to float32.
 
+    Streamed features stay where they are: each batch reads its samples from their stores.
+
     Args:
         features: what to hold; on the CPU its arrays are used as they are, without a copy.
         device: where to.
@@ -226,9 +272,15 @@ class Resident:
             raise ValueError(f"features: expected at least m = {m} regions an image, got {features.regions.shape[1]}")
         self.device = device
         self.m = m
-        self.regions = _tensor(features.regions[:, :m], device)
+        self.regions: Tensor | StreamedRegions
+        self.tokens: Tensor | StreamedTokens
+        if isinstance(features.regions, StreamedRegions):
+            self.regions = features.regions
+        else:
+            self.regions = _tensor(features.regions[:, :m], device)
         self.counts = _tensor(np.minimum(features.counts, m), device)
-        self.tokens = _tensor(features.tokens, device)
+        tokens = features.tokens
+        self.tokens = tokens if isinstance(tokens, StreamedTokens) else _tensor(tokens, device)
         self.offsets = _tensor(features.offsets, torch.device("cpu"))  # where batches are planned
         self.context = _tensor(features.context, device)
         self.labels = _tensor(features.labels, device)
@@ -238,7 +290,9 @@ class Resident:
         if m > self.m:
             raise ValueError(f"m: expected at most {self.m}, got {m}")
         narrow = copy.copy(self)
-        narrow.m, narrow.regions, narrow.counts = m, self.regions[:, :m], self.counts.clamp(max=m)
+        narrow.m, narrow.counts = m, self.counts.clamp(max=m)
+        if isinstance(self.regions, Tensor):
+            narrow.regions = self.regions[:, :m]
         return narrow
 
     def batch(self, rows: Tensor, packed: bool = False) -> Batch:
@@ -249,20 +303,38 @@ class Resident:
             packed: words packed rather than padded.
         """
         tokens: Tensor | Words
+        texts = self._texts(rows)
         if packed:
-            tokens, token_mask = gather_words(self.tokens, self.offsets, rows), None
+            tokens, token_mask = gather_words(*texts), None
         else:
-            padded, token_mask = gather(self.tokens, self.offsets.to(self.device), rows.to(self.device))
+            padded, token_mask = gather(*(one.to(self.device) for one in texts))
             tokens = padded.float()
+        regions = self._regions(rows) if self.m else None
         rows = rows.to(self.device)
         return Batch(
-            regions=self.regions[rows].float() if self.m else None,
+            regions=regions,
             tokens=tokens,
             token_mask=token_mask,
             context=self.context[rows].float(),
             region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
             labels=self.labels[rows],
         )
+
+    def _regions(self, rows: Tensor) -> Tensor:
+        if isinstance(self.regions, Tensor):
+            return self.regions[rows.to(self.device)].float()
+        taken = torch.from_numpy(self.regions.take(rows.flatten().numpy(), self.m)).to(self.device)
+        return taken.float().view(*rows.shape, *taken.shape[1:])
+
+    def _texts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The words of all texts or of these alone, the offsets (on the CPU) that go with them, and the rows there."""
+        if isinstance(self.tokens, Tensor):
+            return self.tokens, self.offsets, rows
+        flat = rows.flatten()
+        words = torch.from_numpy(self.tokens.take(flat.numpy())).to(self.device)
+        lengths = self.offsets[flat + 1] - self.offsets[flat]
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        return words, offsets, torch.arange(len(flat)).view_as(rows)
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

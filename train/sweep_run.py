@@ -91,7 +91,7 @@ class Workplace:
             keep: load_features(table, stores, regions, keep) for keep in sorted(special)
         }
         one = next(iter(self.features.values()))
-        self.ids, self.dataset, self.labelled = one.ids, one.dataset, one.labelled
+        self.ids, self.dataset, self.labelled, self.streamed = one.ids, one.dataset, one.labelled, one.streamed
         self.parts = dict(parts) if parts is not None else None
         self.split = dict(split) if split is not None else None
         if split_file is not None:

@@ -1,0 +1,256 @@
+"""Features that memory cannot hold: read from their stores batch by batch, the same numbers, little memory."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from itin.cache import Store, StoreWriter, open_store, read_table
+from itin.cache.table import write_table
+from itin.itin_head.packing import Words
+from itin.labels import LABELS
+from itin.train import data, memory
+from itin.train.config import TrainConfig
+from itin.train.data import Resident, load_features, size_of
+from itin.train.loop import fit
+from itin.train.shared import open_features, save_features
+from itin.train.splits import random_split
+from itin.train.stacked import fit_stacked
+from itin.train.streamed import StreamedRegions, StreamedTokens
+
+from .sweep_data import make_cache
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(d=6, k=4, hidden=4, epochs=2, batch_size=16)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Work this small is quickest, and least disturbed by neighbours, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_cache(tmp_path_factory.mktemp("memory"), n=150) / "planted"
+
+
+def open_stores(folder: Path) -> dict[str, Store]:
+    return {path.name.partition("-")[0]: open_store(path) for path in sorted(folder.glob("*-test-*"))}
+
+
+def load(folder: Path, stream: bool | None, keep_special: bool = False, m: int = 3) -> Any:
+    return load_features(read_table(folder), open_stores(folder), m, keep_special, stream=stream)
+
+
+@pytest.mark.parametrize("keep_special", [False, True])
+def test_streamed_batches_are_those_of_memory(folder: Path, keep_special: bool) -> None:
+    held, streamed = (load(folder, stream, keep_special) for stream in (False, True))
+    assert (held.streamed, streamed.streamed) == (False, True)
+    assert streamed.regions.shape == held.regions.shape
+    assert streamed.tokens.shape == held.tokens.shape
+    assert (streamed.regions.dtype, streamed.tokens.dtype) == (held.regions.dtype, held.tokens.dtype)
+    assert (len(streamed.regions), len(streamed.tokens)) == (len(held.regions), len(held.tokens))
+    assert streamed.dims == held.dims
+    assert np.array_equal(streamed.offsets, held.offsets)
+    one, other = (Resident(features, CPU, 2) for features in (held, streamed))
+    rows = torch.from_numpy(np.random.default_rng(0).permutation(150))
+    for packed in (False, True):
+        for a, b in zip(one.batch(rows[:40], packed), other.batch(rows[:40], packed), strict=True):
+            same(a, b)
+        for a, b in zip(one.narrow(1).batch(rows[:9], packed), other.narrow(1).batch(rows[:9], packed), strict=True):
+            same(a, b)
+    for a, b in zip(one.batch(rows.view(3, 50), True), other.batch(rows.view(3, 50), True), strict=True):
+        same(a, b)
+
+
+def same(a: Any, b: Any) -> None:
+    if isinstance(a, Words):
+        assert torch.equal(a.x, b.x)
+        assert torch.equal(a.mask, b.mask)
+        assert a.packing.sizes == b.packing.sizes
+    elif a is None:
+        assert b is None
+    else:
+        assert torch.equal(a, b)
+
+
+def test_streamed_training_is_training_in_memory(folder: Path) -> None:
+    held, streamed = (load(folder, stream) for stream in (False, True))
+    split = random_split(held.ids, 0)
+    results = [fit(CONFIG, features, split) for features in (held, streamed)]
+    assert all(torch.equal(value, results[1].state_dict[name]) for name, value in results[0].state_dict.items())
+    assert results[0].metrics == results[1].metrics
+    stacks = [fit_stacked([CONFIG], features, split)[0] for features in (held, streamed)]
+    assert stacks[0].metrics == stacks[1].metrics  # type: ignore[union-attr]
+
+
+def test_without_regions(folder: Path) -> None:
+    streamed = load(folder, True, m=0)
+    assert streamed.regions.shape == (150, 0, 0)
+    batch = Resident(streamed, CPU, 0).batch(torch.arange(5))
+    assert batch.regions is None
+
+
+def test_shared_without_holding_them(folder: Path, tmp_path: Path) -> None:
+    held, streamed = (load(folder, stream) for stream in (False, True))
+    save_features(streamed, tmp_path / "shared")
+    again = open_features(tmp_path / "shared")
+    for name in ("labels", "regions", "counts", "tokens", "offsets", "context"):
+        assert np.array_equal(getattr(again, name), getattr(held, name))
+
+
+def test_blocks_are_the_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, streamed = (load(folder, stream) for stream in (False, True))
+    assert isinstance(streamed.regions, StreamedRegions)
+    assert isinstance(streamed.tokens, StreamedTokens)
+    assert np.array_equal(np.concatenate(list(streamed.regions.blocks())), held.regions)
+    assert np.array_equal(np.concatenate(list(streamed.tokens.blocks())), held.tokens)
+    assert len(list(streamed.tokens.blocks())) == 2
+
+
+def test_memory_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores = open_stores(folder)
+    rows = {kind: np.arange(150) for kind in stores}
+    words = int(stores["tokens"].lengths(rows["tokens"]).sum())
+    size = 2 * (150 * 4 + 2 * words * 5 + 150 * 3 * 6)  # float16: context, tokens twice, regions
+    assert size_of(stores, rows, 3) == size
+    assert size_of({kind: stores[kind] for kind in ("tokens", "context")}, rows, 0) == size - 2 * 150 * 3 * 6
+    for free, streamed in ((None, False), (2 * size, False), (size, True)):
+        monkeypatch.setattr(data, "available", lambda free=free: free)
+        assert load(folder, None).streamed is streamed
+
+
+def test_available_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = memory.available()
+    assert free is None or free > 2**20
+    proc, group = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (group / "mine").mkdir(parents=True)
+    monkeypatch.setattr(memory, "PROC", proc)
+    monkeypatch.setattr(memory, "CGROUP", group)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert memory.available() is None
+    (proc / "meminfo").write_text("MemTotal:  9000 kB\nMemAvailable:    5000 kB\nHugePages: x\n\n")
+    assert memory.available() == 5000 * 1024
+    (group / "memory.max").write_text("3000000\n")
+    (group / "memory.current").write_text("1000000\n")
+    assert memory.available() == 2000000
+    (proc / "self" / "cgroup").write_text("1:name=x:/\n0::/mine\n")
+    (group / "mine" / "memory.max").write_text("900\n")
+    (group / "mine" / "memory.current").write_text("1000\n")
+    (group / "mine" / "memory.stat").write_text("anon 5\ninactive_file 400\n")
+    assert memory.available() == 300
+    (group / "mine" / "memory.max").write_text("max\n")
+    assert memory.available() == 5000 * 1024
+    limits = {resource.RLIMIT_AS: (9_000_000, 0), resource.RLIMIT_DATA: (7_000_000, 0)}
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: limits[limit])
+    (proc / "self" / "status").write_text("Name: x\nVmSize:\t 5000 kB\nVmData:\t 6000 kB\n")
+    assert memory.available() == 7_000_000 - 6000 * 1024
+
+
+# Under a limit -------------------------------------------------------------------------------------------------------
+
+BYTES = 48 << 20
+"""Of the words in the stores below, more than the limit leaves."""
+
+CHILD = """
+import resource, sys
+from pathlib import Path
+import numpy as np, torch
+from itin.cache import open_store, read_table
+from itin.train.config import TrainConfig
+from itin.train.data import load_features
+from itin.train.loop import fit
+from itin.train.splits import random_split
+
+torch.set_num_threads(1)
+folder, stream = Path(sys.argv[1]), {"auto": None, "no": False}[sys.argv[2]]
+table = read_table(folder)
+stores = {path.name.partition("-")[0]: open_store(path) for path in sorted(folder.glob("*-test-*"))}
+config = TrainConfig(m=1, d=4, k=4, hidden=4, epochs=1, batch_size=16)
+few = load_features(type("T", (), {"dataset": table.dataset, "samples": table.samples[:40]}), stores, 1, stream=True)
+fit(config, few, random_split(few.ids, 0))  # what is imported and built once is there now
+data = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
+limit = data * 1024 + (40 << 20)
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+features = load_features(table, stores, 1, stream=stream)
+result = fit(config, features, random_split(features.ids, 0))
+print(features.streamed, len(features), result.history[0]["train_loss"])
+"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set whose words alone are larger than what the child below may allocate."""
+    folder = tmp_path_factory.mktemp("large") / "large"
+    n, E, words = 400, 768, 80
+    samples = [
+        {"id": f"s{i}", "label": LABELS[i % 3], "image_sha256": f"{i:064x}", "text_sha256": f"{i:064x}"}
+        for i in range(n)
+    ]
+    assert n * E * words * 2 >= BYTES * 0.97
+    write_table(folder, {"name": "large", "root": "/"}, samples, [])
+    rng = np.random.default_rng(0)
+    for kind, size in (("regions", 4), ("tokens", E), ("context", 4)):
+        dims = {"feature": size, "max_regions": 1} if kind == "regions" else {"feature": size}
+        identity: dict[str, Any] = {
+            "kind": kind, "name": "test", "weights": {"sha256": "ab"}, "preprocessing": {}, "dims": dims,
+            "dtype": "float16",
+        }  # fmt: skip
+        writer = StoreWriter(folder, identity)
+        rows = writer.extend([(row["id"], row["text_sha256"]) for row in samples], shard_size=64)
+        numbers = np.arange(-1, words - 1, dtype=np.int32)
+        numbers[-1] = -1
+        arrays = {
+            "tokens": {
+                "tokens": rng.normal(size=(words, E)).astype(np.float32),
+                "token_ids": np.full(words, 7, np.int32),
+                "word_ids": numbers,
+            },
+            "context": {"context": np.ones(size, np.float32)},
+            "regions": {
+                "regions": np.ones((1, size), np.float32),
+                "boxes": np.array([[0, 0, 9, 9]], np.float32),
+                "scores": np.ones(1, np.float32),
+                "objects": np.zeros(1, np.int32),
+                "object_scores": np.ones(1, np.float32),
+                "attributes": np.zeros(1, np.int32),
+                "attribute_scores": np.ones(1, np.float32),
+            },
+        }[kind]
+        for piece in writer.missing(rows):
+            writer.commit(piece.block, {row: writer.stored(arrays) for row in piece.rows})
+        writer.finish({})
+    return folder
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc and a limit on memory")
+def test_more_than_memory_can_be_trained_on(large: Path) -> None:
+    def child(stream: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", CHILD, str(large), stream]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    streamed = child("auto")
+    assert streamed.returncode == 0, streamed.stderr
+    told, samples, loss = streamed.stdout.split()
+    assert (told, samples) == ("True", "400")
+    features = load_features(read_table(large), open_stores(large), 1)
+    assert not features.streamed
+    config = TrainConfig(m=1, d=4, k=4, hidden=4, epochs=1, batch_size=16)
+    assert float(loss) == fit(config, features, random_split(features.ids, 0)).history[0]["train_loss"]
+    refused = child("no")
+    assert refused.returncode != 0
+    assert re.search("MemoryError|can't start new thread|can't allocate memory", refused.stderr), refused.stderr
