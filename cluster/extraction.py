@@ -56,12 +56,14 @@ class Extraction:
 
     def prepare(self, words: Sequence[str]) -> Prepared:
         """Scans the data set, loads the encoders on the CPU, and plans; what parts need is then in the cache."""
+        from ..commands.console import Bars
         from ..extract.run import extract
 
         config = self.config(words)
         config = replace(config, cache=Path(_cache(config)))
-        summary = extract(replace(config, plan=True, device="cpu", part=None))
-        if "--root" not in words:
+        with Bars() as bars:
+            summary = extract(replace(config, plan=True, device="cpu", part=None), bars)
+        if config.root is None:
             config = replace(config, root=summary.dataset.root)
         return Prepared(
             folder=summary.folder,

@@ -31,7 +31,13 @@ while :; do
     [ $told = 1 ] || break      # a signal ended the wait, not Python
 done
 echo "itin: {what} ended with exit code $code"
-exit $code
+{then}exit $code
+"""
+
+_AGAIN = """\
+if [ $code -gt 128 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then
+    scontrol requeue "$SLURM_JOB_ID" # Python was killed: nobody else would go on with the chain
+fi
 """
 
 
@@ -87,23 +93,24 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
 def directives(submission: Submission, site: Site, role: str) -> list[str]:
     """The options of sbatch that stand in a script."""
     log = submission.logs / ("part-%A_%a.log" if role == PARTS else f"{role}-%j.log")
-    options = [
-        f"--job-name={submission.name}",
-        f"--comment={role}",
-        f"--output={_escaped(log.parent)}/{log.name}",
-        "--open-mode=append",
-        f"--chdir={submission.directory}",
-    ]
+    options = ["--requeue"]
     if site.partition:
         options.append(f"--partition={site.partition}")
     if site.gpus and role == PARTS:
         options.append(f"--gres=gpu:{site.gpus}")
     if site.time:
         options.append(f"--time={site.time}")
-    options.append("--requeue")
     if role == PARTS:
         options.append(f"--signal=B:USR1@{site.warn}")
-    return [*options, *site.sbatch_options, *(site.light_options if role != PARTS else ())]
+    return [
+        *options,
+        *site.sbatch_options,
+        *(site.light_options if role != PARTS else ()),
+        f"--job-name={submission.name}",  # last, since the last one counts: jobs and logs are found by these
+        f"--output={_escaped(log.parent)}/{log.name}",
+        "--open-mode=append",
+        f"--chdir={submission.directory}",
+    ]
 
 
 def _escaped(folder: Path) -> str:
@@ -123,7 +130,7 @@ def _script(
     lines += [f"#SBATCH {_directive(option)}" for option in directives(submission, site, role)]
     lines += ["", *site.prologue, *exports(os.environ), *before, ""]
     command = f"{site.command} {arguments}"
-    return "\n".join(lines) + "\n" + _RUN.format(command=command, what=what)
+    return "\n".join(lines) + "\n" + _RUN.format(command=command, what=what, then="" if role == PARTS else _AGAIN)
 
 
 def _directive(option: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,7 @@ class Task:
     job: str
     """As squeue has it: `17` or `17_3`."""
     role: str
-    """The job's comment: `parts`, `sweep` or `consolidate`."""
+    """The name of its script: `parts`, `sweep` or `consolidate`."""
     state: str
     where: str
     """Its nodes, or why it waits."""
@@ -66,10 +65,13 @@ def update(job: str, **settings: str) -> None:
 
 def queue(name: str) -> list[Task]:
     """The jobs of that name, tasks of arrays one by one, without those that have ended."""
-    # Columns apart: a job's id, comment, state, and nodes or reason.
-    printed = run(["squeue", "-h", "-r", "-u", getpass.getuser(), f"--name={name}", "-o", "%i|%k|%T|%R"])
-    tasks = [Task(*line.split("|", 3)) for line in printed.splitlines() if line.count("|") >= 3]
-    return [task for task in tasks if task.state not in ENDED]
+    printed = run(["squeue", "-h", "-r", "--me", f"--name={name}", "-o", "%i|%T|%R|%o"])
+    tasks = []
+    for line in printed.splitlines():
+        found = re.fullmatch(r"([^|]*)\|([^|]*)\|(.*)\|.*?(\w+)\.sbatch\b.*", line)
+        if found and found[2] not in ENDED:
+            tasks.append(Task(job=found[1], role=found[4], state=found[2], where=found[3]))
+    return tasks
 
 
 def max_array_size() -> int:

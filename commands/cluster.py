@@ -128,10 +128,10 @@ def submit(
 
 
 def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> Any:
-    from ..cluster.dask_engine import Tls
-
     if ca is None and cert is None and key is None:
         return None
+    from ..cluster.dask_engine import Tls
+
     if ca is None or cert is None or key is None:
         raise ValueError("--tls-ca, --tls-cert and --tls-key belong together")
     return Tls(ca, cert, key)

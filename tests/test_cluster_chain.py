@@ -35,7 +35,7 @@ class Slurm:
             return f"{job};cluster\n" if len(self.calls) % 2 else f"{job}\n"
         if command[0] == "squeue":
             lines = [
-                f"{job}{'_0' if role == 'parts' else ''}|{role}|{state}|(Priority)"
+                f"{job}{'_0' if role == 'parts' else ''}|{state}|(Priority)|/a b/cluster/1/{role}.sbatch 0"
                 for job, (role, state) in self.queue.items()
             ]
             return "\n".join(lines) + "\n"
@@ -204,6 +204,15 @@ def test_slurms_own_words_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(subprocess, "run", slow)
     with pytest.raises(ClusterError, match="squeue did not answer within 120 s"):
         slurm.run(["squeue"])
+
+
+def test_the_queue(cluster: Slurm) -> None:
+    cluster.queue |= {"11": ("parts", "RUNNING"), "12": ("sweep", "PENDING"), "13": ("consolidate", "COMPLETING")}
+    assert slurm.queue("itin-1") == [
+        slurm.Task("11_0", "parts", "RUNNING", "(Priority)"),
+        slurm.Task("12", "sweep", "PENDING", "(Priority)"),
+    ]
+    assert "--name=itin-1" in cluster.calls[-1]
 
 
 def test_a_cluster_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:

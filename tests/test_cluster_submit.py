@@ -88,6 +88,8 @@ def test_dry_run_writes_readable_scripts(config: ExtractConfig, fakes: Fakes) ->
         assert "gres" not in light
         assert light.index("#SBATCH --partition=gpu") < light.index("#SBATCH --partition=cpu")  # the last one counts
         assert "--account=lab" in light
+        assert 'scontrol requeue "$SLURM_JOB_ID"' in light
+    assert "scontrol" not in texts["parts"]
     assert "--device cpu --consolidate &" in texts["consolidate"]
     assert f"cluster sweep {one.folder} " in texts["sweep"]
 
