@@ -27,7 +27,7 @@ from itin.train import sweep_run
 from itin.train.axes import Place, Plan
 from itin.train.config import TrainConfig
 from itin.train.loop import fit
-from itin.train.pool import EPOCH, Event, Pool
+from itin.train.pool import EPOCH, FAILED, Event, Pool
 from itin.train.reveal import reveal, revealed
 from itin.train.runs import load_run
 from itin.train.sweep import FIGURES, Sweep, read_results
@@ -221,6 +221,10 @@ def test_side_by_side(made: Made, cache: Path, tmp_path: Path) -> None:
             assert row["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-4)
             environment = load_run(sweep.path / row["run"]).environment
             assert environment["stacked"] == (1 if name == "parts" else 4)
+    events: list[Event] = []
+    run(sweep, place, stack=8, retry=True, listen=events.append)  # what has failed, and nothing else
+    assert [(event.kind, event.job.key) for event in events] == [(FAILED, made.keys["not a number"])]
+    assert sweep.results()["status"].tolist() == table["status"].tolist()
 
 
 # Folders -------------------------------------------------------------------------------------------------------------

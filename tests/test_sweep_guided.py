@@ -77,6 +77,7 @@ def test_search(optuna: Any, tmp_path: Path) -> None:
     guided = Guided(sweep, PLACE, {})
     assert guided.total == 30
     jobs = drain(guided)
+    assert guided.total == len(jobs) < 30
     assert len({job.key for job in jobs}) == len(jobs)  # a configuration that is proposed again is not trained again
     assert states(guided).count("COMPLETE") == 30
     assert max(accuracy(job.config) for job in jobs) > 0.9

@@ -64,10 +64,14 @@ class Guided:
         self._waiting: dict[int, list[str]] = {}  # trial -> keys of its runs
         self._given: set[str] = set()
         self._jobs: deque[Job] = deque()
-        self.total = self._number * len(self._seeds)
         for trial in self._study.trials:
             if trial.state == self._states.RUNNING:  # the sweep was ended over it
                 self._begin(trial.number, trial.params)
+
+    @property
+    def total(self) -> int:
+        """The runs of the trials so far, and those that the other trials may need."""
+        return len(self._given) + len(self._seeds) * max(0, self._number - self._tried())
 
     def next(self) -> Job | None:
         """The next run; None when all trials are under way or done."""

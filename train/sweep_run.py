@@ -34,8 +34,10 @@ RESULTS_SECONDS = 5.0
 class Source(Jobs, Protocol):
     """Jobs that depend on what came out before."""
 
-    total: int
-    """How many runs there are to be, finished ones included, as far as is known."""
+    @property
+    def total(self) -> int:
+        """How many runs there are to be, those that are there already not counted, as far as is known."""
+        ...
 
     def ended(self, result: Result) -> None:
         """A run has ended."""
@@ -51,7 +53,12 @@ class Listed:
 
     def __init__(self, places: Sequence[tuple[Place, str]]) -> None:
         self._left = deque(Job(key, folder_name(place.config, key), place.config) for place, key in places)
-        self.total = len(places)
+        self._total = len(places)
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self._total
 
     def next(self) -> Job | None:
         """The next one, in order."""

@@ -1,0 +1,435 @@
+"""How fast the head trains: a plain program written as one writes it, and ours, in one interleaved run.
+
+    python tests/bench/head.py [--d 512] [--samples 512] [--threads 2] [--rounds 5] [--no-sweep] [--no-growth]
+
+Version A reads each sample from an HDF5 file in a `Dataset`, collates padded batches in a `DataLoader` and runs a
+packed `nn.GRU`. Ours keep the features in memory; `torch` is the same head with `nn.GRU`, `packed` our recurrence in
+PyTorch, `compiled` the same in C++. All hold the same weights, and are held equal before the timing. One epoch of each
+is trained in turn, with a matrix product between; the tables give the median of the ratios of a round. Wall time is
+what counts; processor time beside it tells how much of a difference is other people's work on the same machine. With
+one thread the clock is the thread's own processor time where `--cpu-time` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in cli.py
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from itin.itin_head import HeadConfig, ITINHead, compiled
+from itin.train import loop
+from itin.train.config import TrainConfig
+from itin.train.data import Features, Resident
+from itin.train.pool import DONE, FAILED, Job, Pool, Setup, StoreFacts, TableFacts
+from itin.train.shared import save_features
+from itin.train.splits import random_split
+
+BATCH = 64
+STORED_REGIONS = 10
+
+
+# Version A -----------------------------------------------------------------------------------------------------------
+
+
+class PlainDataset(Dataset[tuple[Tensor, ...]]):
+    """One read an array and sample."""
+
+    def __init__(self, path: Path, m: int) -> None:
+        self.path, self.m = path, m
+        self.file: h5py.File | None = None
+        with h5py.File(path) as file:
+            self.size = len(file["labels"])
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, i: int) -> tuple[Tensor, ...]:
+        if self.file is None:
+            self.file = h5py.File(self.path)
+        begin, end = self.file["offsets"][i : i + 2]
+        return (
+            torch.from_numpy(self.file["regions"][i, : self.m]).float(),
+            torch.from_numpy(self.file["tokens"][begin:end]).float(),
+            torch.from_numpy(self.file["context"][i]).float(),
+            torch.tensor(self.file["labels"][i]),
+        )
+
+
+def collate(samples: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    regions, tokens, context, labels = zip(*samples, strict=True)
+    lengths = torch.tensor([len(one) for one in tokens])
+    return (
+        torch.stack(regions),
+        pad_sequence(tokens, batch_first=True),
+        lengths,
+        torch.stack(context),
+        torch.stack(labels),
+    )
+
+
+class PlainHead(nn.Module):
+    """Eqs. 1-19 written down straight away; the names are those of `ITINHead`, so that weights can be exchanged."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        d, k, hidden = config.d, config.k, config.hidden
+        self.lam, self.k = config.lam, k
+        self.W_r = nn.Linear(config.region_dim, d)
+        self.gru = nn.GRU(config.token_dim, d, batch_first=True, bidirectional=True)
+        self.W_hat_r = nn.Linear(d, k, bias=False)
+        self.W_hat_t = nn.Linear(d, k, bias=False)
+        self.W_o = nn.Linear(2 * d, d)
+        self.Tran_z = nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, 1))
+        self.mlp_v = nn.Sequential(nn.Linear(config.context_dim + d, hidden), nn.ReLU())
+        self.mlp_s = nn.Sequential(nn.Linear(2 * d, hidden), nn.ReLU())
+        self.W_f = nn.Linear(hidden, config.classes)
+
+    def forward(self, regions: Tensor, tokens: Tensor, lengths: Tensor, context: Tensor) -> Tensor:
+        r = self.W_r(regions)
+        packed, _ = self.gru(pack_padded_sequence(tokens, lengths, batch_first=True, enforce_sorted=False))
+        h, _ = pad_packed_sequence(packed, batch_first=True)
+        forward, backward = h.chunk(2, -1)
+        w = (forward + backward) / 2
+        mask = torch.arange(w.shape[1]) < lengths[:, None]
+        A = self.W_hat_r(r) @ self.W_hat_t(w).transpose(1, 2) / self.k**0.5
+        u = A.masked_fill(~mask[:, None], float("-inf")).softmax(-1) @ w
+        g = torch.sigmoid((r * u).sum(-1, keepdim=True))
+        z = torch.relu(self.W_o(g * torch.cat([r, u], -1))) + r
+        c = (self.Tran_z(z).softmax(1) * z).sum(1)
+        s = w.sum(1) / lengths[:, None]
+        f1, f2 = self.mlp_v(torch.cat([context, c], -1)), self.mlp_s(torch.cat([s, c], -1))
+        logits: Tensor = self.W_f(self.lam * f1 + (1 - self.lam) * f2)
+        return logits
+
+
+class VersionA:
+    def __init__(self, path: Path, config: HeadConfig, m: int, state: dict[str, Tensor]) -> None:
+        self.head = PlainHead(config)
+        self.head.load_state_dict(state)
+        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3, weight_decay=1e-5)
+        self.loader = DataLoader(PlainDataset(path, m), batch_size=BATCH, shuffle=True, collate_fn=collate)
+
+    def epoch(self) -> None:
+        for regions, tokens, lengths, context, labels in self.loader:
+            loss = cross_entropy(self.head(regions, tokens, lengths, context), labels)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+
+
+# Ours ----------------------------------------------------------------------------------------------------------------
+
+
+class Ours:
+    def __init__(self, features: Features, config: HeadConfig, m: int, gru: str, state: dict[str, Tensor]) -> None:
+        self.head = ITINHead(config, gru)
+        self.head.load_state_dict(state)
+        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3, weight_decay=1e-5, fused=True)
+        self.resident = Resident(features, torch.device("cpu"), m)
+        self.rows = torch.arange(len(features))
+
+    def epoch(self) -> None:
+        order = self.rows[torch.randperm(len(self.rows))]
+        loop._train_epoch(self.head, self.optimizer, self.resident, order, BATCH)
+
+    def gather(self) -> None:
+        """What an epoch spends on its batches alone."""
+        for begin in range(0, len(self.rows), BATCH):
+            self.resident.batch(self.rows[begin : begin + BATCH], packed=True)
+
+
+# Data ----------------------------------------------------------------------------------------------------------------
+
+
+def make_features(n: int, words: float, m: int = STORED_REGIONS) -> Features:
+    """Random features; the words of a text are spread as in tweets, with the given median."""
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.gamma(5, words / 4.67, n).astype(int), 1, 98)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Features(
+        ids=[str(i) for i in range(n)],
+        labels=rng.integers(3, size=n),
+        regions=rng.standard_normal((n, m, 2048), np.float32).astype(np.float16),
+        counts=np.full(n, m),
+        tokens=rng.standard_normal((offsets[-1], 768), np.float32).astype(np.float16),
+        offsets=offsets,
+        context=rng.standard_normal((n, 512), np.float32).astype(np.float16),
+        dataset="bench",
+        labelled=n,
+    )
+
+
+def write_hdf5(features: Features, path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        for name in ("regions", "tokens", "offsets", "context", "labels"):
+            file[name] = getattr(features, name)
+
+
+# Measuring -----------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self, own: bool) -> None:
+        self.own = own
+
+    def __call__(self, work: Callable[[], object]) -> tuple[float, float]:
+        """Wall seconds (with `own`, the thread's processor seconds) and processor seconds of the process."""
+        wall = time.thread_time if self.own else time.perf_counter
+        begun, busy = wall(), time.process_time()
+        work()
+        return wall() - begun, time.process_time() - busy
+
+
+def interleave(
+    clock: Clock, works: dict[str, Callable[[], object]], rounds: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of each work in each round; one round before them is not counted."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+    for number in range(rounds + 1):
+        for name, work in works.items():
+            taken = clock(work)
+            if number:
+                times[name].append(taken)
+    return times
+
+
+def ratio(times: dict[str, list[tuple[float, float]]], one: str, other: str, clock: int = 0) -> float:
+    """Median over the rounds of `one` divided by `other`."""
+    return statistics.median(a[clock] / b[clock] for a, b in zip(times[one], times[other], strict=True))
+
+
+def median(times: list[tuple[float, float]], clock: int = 0) -> float:
+    return statistics.median(taken[clock] for taken in times)
+
+
+GEMM = 1536
+
+
+def gemm() -> Callable[[], object]:
+    a, b = torch.randn(GEMM, GEMM), torch.randn(GEMM, GEMM)
+    out = torch.empty(GEMM, GEMM)
+
+    def work() -> None:
+        for _ in range(8):
+            torch.mm(a, b, out=out)
+
+    return work
+
+
+def count_flops(work: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def show(title: str, columns: list[str], rows: list[list[object]]) -> None:
+    print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for row in rows:
+        print("| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row) + " |")
+    sys.stdout.flush()
+
+
+# The benches ---------------------------------------------------------------------------------------------------------
+
+
+def check_equal(a: VersionA, ours: list[Ours], features: Features) -> None:
+    """The same loss and gradient of W_hh on one batch."""
+    rows = torch.arange(BATCH)
+    regions, tokens, lengths, context, labels = collate([a.loader.dataset[i] for i in range(BATCH)])
+    values = []
+    for head, arguments in [
+        (a.head, (regions, tokens, lengths, context)),
+        *((one.head, one.resident.batch(rows, packed=True)[:5]) for one in ours),
+    ]:
+        head.zero_grad(set_to_none=True)
+        out: Any = head(*arguments)
+        loss = cross_entropy(out if isinstance(out, Tensor) else out.logits, labels)
+        loss.backward()
+        values.append((loss.item(), head.gru.weight_hh_l0_reverse.grad.clone()))
+    for loss, gradient in values[1:]:
+        if abs(loss - values[0][0]) > 1e-4 or (gradient - values[0][1]).abs().max() > 1e-4:
+            sys.exit("the versions do not compute the same")
+
+
+def bench_one(options: argparse.Namespace, features: Features, path: Path) -> float:
+    """One configuration; returns version A's median seconds an epoch."""
+    clock = Clock(options.cpu_time)
+    config = HeadConfig(d=options.d, k=options.k)
+    torch.manual_seed(0)
+    state = ITINHead(config).state_dict()
+    a = VersionA(path, config, options.m, state)
+    ways = ["torch", "packed"] + (["compiled"] if compiled.loaded() else [])
+    ours = {gru: Ours(features, config, options.m, gru, state) for gru in ways}
+    check_equal(a, list(ours.values()), features)
+    flops = count_flops(ours["packed"].epoch)
+    works: dict[str, Callable[[], object]] = {"A": a.epoch, **{gru: one.epoch for gru, one in ours.items()}}
+    times = interleave(clock, {**works, "gather": ours["packed"].gather, "gemm": gemm()}, options.rounds)
+    peak = 8 * 2 * GEMM**3 / median(times["gemm"])
+    rows = [
+        [
+            name,
+            median(times[name]),
+            ratio(times, "A", name),
+            ratio(times, "A", name, 1),
+            flops / median(times[name]) / peak,
+        ]
+        for name in works
+    ]
+    show(
+        f"One epoch of {len(features)} samples, {flops / 1e12:.2f} TFLOP; matrix products: {peak / 1e9:.0f} GFLOP/s",
+        ["version", "seconds", "x faster than A", "the same by processor time", "share of GEMM peak"],
+        rows,
+    )
+    fastest = ways[-1]
+    print(f"\nGathering batches: {100 * ratio(times, 'gather', fastest):.1f}% of an epoch ({fastest})")
+    return median(times["A"])
+
+
+def bench_growth(options: argparse.Namespace, features: Features) -> None:
+    """Epochs with one thing changed against the same epoch unchanged."""
+    clock = Clock(options.cpu_time)
+    gru = "compiled" if compiled.loaded() else "packed"
+
+    def make(n: int, m: int, d: int, words: float) -> Ours:
+        same = n == len(features) and words == options.words
+        data = features if same else make_features(n, words, max(m, 1))
+        config = HeadConfig(d=d, k=options.k)
+        return Ours(data, config, m, gru, ITINHead(config).state_dict())
+
+    n, m, d, words = 2 * BATCH, options.m, options.d, options.words
+    cases = {
+        "base": (n, m, d, words),
+        "samples x2": (2 * n, m, d, words),
+        "samples x4": (4 * n, m, d, words),
+        **{f"m = {value}": (n, value, d, words) for value in (1, 5, 10)},
+        **{f"median {value} words": (n, m, d, float(value)) for value in (7, 14, 56)},
+        **{f"d = {value}": (n, m, value, words) for value in (256, 1024)},
+    }
+    rows = []
+    base = make(*cases.pop("base"))
+    for name, case in cases.items():
+        times = interleave(clock, {"base": base.epoch, name: make(*case).epoch}, options.rounds)
+        rows.append([name, ratio(times, name, "base")])
+    show(f"Growth ({gru}): times the epoch of {n} samples, m = {m}, median {words:g} words, d = {d}", ["", "x"], rows)
+
+
+class Jobs:
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = iter(jobs)
+
+    def next(self) -> Job | None:
+        return next(self.jobs, None)
+
+
+def bench_sweep(options: argparse.Namespace, features: Features, path: Path, folder: Path) -> None:
+    """16 configurations by the sweep's own workers against 16 runs of version A, one after another."""
+    save_features(features, folder / "features")
+    facts = {
+        kind: StoreFacts(folder, kind, {"kind": kind}, False, None, None) for kind in ("regions", "tokens", "context")
+    }
+    import pandas as pd
+
+    table = TableFacts({"name": "bench"}, pd.DataFrame({"id": features.ids}))
+    base = TrainConfig(m=options.m, d=options.d, k=options.k, epochs=options.sweep_epochs)
+    cores = len(os.sched_getaffinity(0))
+    split = random_split(features.ids, 0)
+    config = HeadConfig(d=options.d, k=options.k)
+    a = VersionA(path, config, options.m, ITINHead(config).state_dict())
+    per_sample: list[float] = []
+
+    def time_a() -> None:
+        taken, _ = Clock(False)(a.epoch)
+        per_sample.append(taken / len(features))
+
+    rows: list[list[object]] = []
+    for gru in ["packed"] + (["compiled"] if compiled.loaded() else []):
+        setup = Setup({False: folder / "features"}, table, facts, folder / f"runs-{gru}", None, gru=gru)
+        setup.runs.mkdir()
+        with Pool(setup, cores) as pool:
+            begun = time.perf_counter()
+            listen(pool.run(Jobs([job(base, f"warm-{i}", 100 + i) for i in range(cores)])))
+            started = time.perf_counter() - begun
+            time_a()
+            begun = time.perf_counter()
+            listen(pool.run(Jobs([job(base, f"run-{i}", i) for i in range(16)])))
+            taken = time.perf_counter() - begun
+            time_a()
+        plain = 16 * statistics.fmean(per_sample[-2:]) * len(split.train) * options.sweep_epochs
+        rows.append([f"{cores} processes of one thread, {gru}", taken, plain / taken, started])
+    show(
+        f"16 configurations of {options.sweep_epochs} epochs (training, validation, writing) against the training of "
+        "16 runs of A",
+        ["how", "seconds", "x faster than A", "first runs with start-up, seconds"],
+        rows,
+    )
+
+
+def job(base: TrainConfig, name: str, seed: int) -> Job:
+    from dataclasses import replace
+
+    return Job(name, name, replace(base, seed=seed))
+
+
+def listen(events: Iterator[Any]) -> None:
+    for event in events:
+        if event.kind == FAILED:
+            sys.exit(event.values["error"])
+        if event.kind == DONE:
+            continue
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--d", type=int, default=512)
+    parser.add_argument("--k", type=int, default=256)
+    parser.add_argument("--m", type=int, default=2)
+    parser.add_argument("--words", type=float, default=28.0, help="median words of a text")
+    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="0: all cores")
+    parser.add_argument("--cpu-time", action="store_true", help="with --threads 1: the clock is processor time")
+    parser.add_argument("--sweep-epochs", type=int, default=1)
+    parser.add_argument("--no-one", action="store_true")
+    parser.add_argument("--no-sweep", action="store_true")
+    parser.add_argument("--no-growth", action="store_true")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        compiled.load()
+    except compiled.BuildError as error:
+        print(f"without the C++ recurrence: {error}")
+    threads, cores = torch.get_num_threads(), os.cpu_count()
+    print(f"torch {torch.__version__}, {threads} threads of {cores} cores, load {os.getloadavg()}")
+    print("CUDA: none here" if not torch.cuda.is_available() else "CUDA: not measured by this bench")
+    features = make_features(options.samples, options.words)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "features.h5"
+        write_hdf5(features, path)
+        if not options.no_one:
+            bench_one(options, features, path)
+        if not options.no_growth:
+            bench_growth(options, features)
+        if not options.no_sweep:
+            bench_sweep(options, features, path, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
