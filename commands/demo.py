@@ -2,9 +2,60 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from ..demo.run import Trained
 
 
 @click.command("demo", short_help="The whole way on a small data set of its own, in under two minutes.")
-def command() -> None:
-    """Draw, extract, train, compare."""
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("itin-demo"),
+    show_default=True,
+    help="Where pictures, features and runs are put.",
+)
+def command(folder: Path) -> None:
+    """Draw a small data set, extract its features, train ITIN and `only-context` on them, and compare.
+
+    Nothing is downloaded: the encoders are untrained, so the figures tell that the parts work together on pictures
+    made for the purpose, and nothing about sentiment. A second call finds the features and only trains.
+    """
+    from ..demo.run import HEADS, PAIRS, RECIPE, compare, prepare
+    from .console import Bars, console, epochs_bar
+    from .extract import show
+
+    console.print(f"1. Drawing {PAIRS} pairs in MVSA's layout, and extracting their features ...", style="bold")
+    folder.mkdir(parents=True, exist_ok=True)
+    with Bars() as bars:
+        summary = prepare(folder, progress=bars)
+    show(summary)
+    console.print("\n2. Training ITIN, and the same without the interaction (only-context) ...", style="bold")
+    with epochs_bar(RECIPE.epochs * len(HEADS)) as on_epoch:
+        trained = compare(folder, on_epoch)
+    show_comparison(trained)
+    console.print("\n3. Look at what it aligned, or go on with real data:", style="bold")
+    picture = folder / "MVSA_demo" / "data" / "1.jpg"
+    console.print(f'  itin predict {trained[0].run} --image {picture} --text "poor cat, lovely house"', markup=False)
+    console.print("  itin weights", markup=False)
+    console.print("  itin extract --dataset mvsa-single --root MVSA_Single", markup=False)
+    console.print("  itin train --m 2 --lam 0.2", markup=False)
+
+
+def show_comparison(trained: list[Trained]) -> None:
+    """Prints the heads' test figures beside the majority class."""
+    from .console import console, grid
+
+    rows = []
+    for one in trained:
+        test = one.fit.metrics["test"]
+        rows.append((one.name, f"{test['accuracy']:.3f}", f"{test['weighted_f1']:.3f}", f"{one.fit.seconds:.0f} s"))
+    majority = trained[0].fit.metrics["test"]["majority"]
+    rows.append((f"always {majority['class']}", f"{majority['accuracy']:.3f}", f"{majority['weighted_f1']:.3f}", ""))
+    console.print(f"Test part, {trained[0].fit.metrics['test']['n']} pairs:")
+    columns = ("", "accuracy", "weighted F1", "training")
+    console.print(grid(columns, rows, right=columns[1:]))

@@ -39,7 +39,7 @@ SHOWN = 10
 )
 @field_option(ExtractConfig, "name", "For `folder`: its name in the cache; by default the folder's with a short hash.")
 @field_option(ExtractConfig, "allow_outside", "For `folder`: accept images outside of the root.")
-@field_option(EncoderConfig, "regions", "Region encoder: vg-frcnn, grid or grid-resnet18.")
+@field_option(EncoderConfig, "regions", "Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small.")
 @field_option(EncoderConfig, "text_encoder", "BERT-like model by name, or a folder that holds one.")
 @field_option(EncoderConfig, "context_encoder", "Context encoder.")
 @field_option(
@@ -92,6 +92,9 @@ SHOWN = 10
     "Make only the shards of part i of N (i from 0), from the last scan's table, and write no manifest.",
     type=part,
     metavar="i/N",
+)
+@field_option(
+    ExtractConfig, "into", "Fill no other stores than these, with commas between: those that were planned elsewhere."
 )
 @field_option(ExtractConfig, "plan", "Only scan the data set, load the encoders and plan the shards.")
 @field_option(ExtractConfig, "consolidate", "Only verify that every shard is there and sound; write the manifests.")

@@ -19,7 +19,7 @@ class EncoderConfig:
     """What decides the features; recorded with every store, so that a run can encode raw input the same way."""
 
     regions: str = "vg-frcnn"
-    """Region encoder: `vg-frcnn`, `grid`, `grid-resnet18`."""
+    """Region encoder: `vg-frcnn`, `grid`, `grid-resnet18`, `grid-small`."""
     text_encoder: str = "bert-base-uncased"
     """Text encoder: the name of a BERT-like model or a folder that holds one."""
     context_encoder: str = "resnet18"
@@ -104,6 +104,8 @@ class ExtractConfig:
     """Which part of the shards to make, without a manifest; None: all, and the manifest."""
     plan: bool = False
     """Only scan, load the encoders and plan: what parts start from."""
+    into: str | None = None
+    """Names of the only stores that may be filled, with commas between: those that were planned elsewhere."""
     consolidate: bool = False
     """Only verify that every shard is there and sound, and write the manifests."""
 

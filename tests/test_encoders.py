@@ -69,6 +69,18 @@ def test_context_is_resnet18_without_its_top() -> None:
     assert encoder.spec.dims == {"feature": 512}
 
 
+def test_small_grid_takes_the_cells_that_differ_most() -> None:
+    encoder = GridRegions("grid-small", random_init=3, device=CPU, max_regions=5)
+    image = picture(90, 50, 1)
+    (output,) = encoder.encode([encoder.prepare(image)])
+    plain = torch.nn.Sequential(*list(resnet18(3).children())[:5])
+    with torch.inference_mode():
+        cells = plain(by_torchvision(image, 56))[0].flatten(1).T.numpy()  # (196, 64)
+    scores = np.linalg.norm(cells - cells.mean(0), axis=1)
+    np.testing.assert_allclose(output["regions"], cells[np.argsort(-scores, kind="stable")[:5]], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(output["scores"], np.sort(scores)[::-1][:5], rtol=1e-4)
+
+
 def test_grid_takes_the_strongest_cells_with_their_boxes() -> None:
     encoder = GridRegions("grid-resnet18", random_init=3, device=CPU, max_regions=5)
     image = picture(90, 50, 1)

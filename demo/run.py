@@ -1,0 +1,88 @@
+"""The whole job on the demo's data set, by the same functions as the commands: extract, train, compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..extract.config import EncoderConfig, ExtractConfig
+from ..extract.lane import Progress
+from ..extract.run import Summary, extract
+from ..train.config import TrainConfig
+from ..train.data import Features, load_features
+from ..train.find import Found, find_features
+from ..train.loop import Fit, fit
+from ..train.splits import Split, random_split
+from ..train.write_run import write_run
+from .draw import draw
+
+PAIRS = 2400
+SEED = 0
+
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 128,
+}
+"""A small BERT; its weights are random, its vocabulary is built from the captions."""
+
+RECIPE = TrainConfig(m=4, d=128, k=128, batch_size=32, epochs=24, lr_step=19)
+"""The paper's recipe, with a smaller head, smaller batches and more regions, as suits small pictures."""
+
+HEADS = {"ITIN": "none", "only context": "only-context"}
+"""The heads that are compared, and their ablations."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One head of the comparison."""
+
+    name: str
+    fit: Fit
+    run: Path
+
+
+def prepare(folder: Path, pairs: int = PAIRS, seed: int = SEED, progress: Progress | None = None) -> Summary:
+    """Draws the data set into `folder/MVSA_demo` and extracts its features into `folder/cache`."""
+    draw(folder / "MVSA_demo", pairs, seed)
+    encoder = folder / "small-bert"
+    encoder.mkdir(exist_ok=True)
+    (encoder / "config.json").write_text(json.dumps(BERT, indent=1) + "\n", encoding="utf-8")
+    return extract(
+        ExtractConfig(
+            dataset="mvsa-single",
+            root=folder / "MVSA_demo",
+            cache=folder / "cache",
+            encoders=EncoderConfig(regions="grid-small", text_encoder=str(encoder), random_init=seed, max_regions=9),
+        ),
+        progress,
+    )
+
+
+def load(folder: Path) -> tuple[Found, Features, Split]:
+    """What `prepare` made: the stores, the features in memory, and a random split."""
+    found = find_features(folder / "cache", None, {})
+    features = load_features(found.table, found.stores, RECIPE.m)
+    return found, features, random_split(features.ids, RECIPE.split_seed)
+
+
+def compare(folder: Path, on_epoch: Callable[[dict[str, float]], None] | None = None) -> list[Trained]:
+    """Trains each of `HEADS` on the features of `prepare`, and writes a run folder for each."""
+    found, features, split = load(folder)
+    trained = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # heads this small gain nothing from a second one
+    try:
+        for name, ablation in HEADS.items():
+            result = fit(replace(RECIPE, ablation=ablation), features, split, torch.device("cpu"), on_epoch)
+            run = write_run(result, features, split, found.table, found.stores, parent=folder / "runs")
+            trained.append(Trained(name, result, run))
+    finally:
+        torch.set_num_threads(threads)
+    return trained
