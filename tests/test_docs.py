@@ -1,0 +1,56 @@
+"""The README against the code: help text, file tree, examples."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from itin.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block_after(heading: str, fence: str = "```") -> str:
+    """The first code block below a heading."""
+    below = README.split(f"\n## {heading}\n", 1)[1]
+    match = re.search(rf"^{fence}[a-z]*\n(.*?)^```", below, re.M | re.S)
+    assert match is not None, f"no code block below {heading}"
+    return match.group(1)
+
+
+def test_help_text_is_the_command_lines() -> None:
+    printed = CliRunner().invoke(main, ["--help"], prog_name="itin", terminal_width=100).output
+    assert block_after("The command line").rstrip() == printed.rstrip()
+
+
+def test_file_tree_is_that_of_the_project() -> None:
+    lines = block_after("Development").splitlines()
+    named = {line.split()[0].rstrip("/") for line in lines if line and not line.startswith(" ")}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("needs a git checkout to tell sources from leftovers")
+    top = {name.split("/")[0] for name in tracked.stdout.splitlines()}
+    shown = {name for name in top if not name.startswith(".") and name not in ("__init__.py", "py.typed", "LICENSE")}
+    assert named == shown
+
+
+def test_two_lines_do_all_the_set_up() -> None:
+    commands = re.findall(r"^python3 -m venv \.venv && .*$", README, re.M)
+    assert len(commands) == 2
+    assert commands[0].endswith(".venv/bin/itin demo")
+    assert commands[1].endswith(".venv/bin/pytest")
+
+
+def test_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(block_after("From Python", "```python"), "README.md", "exec"), {})
+    assert capsys.readouterr().out == "torch.Size([8, 3]) torch.Size([8, 2, 28]) torch.Size([8, 2])\n"
+
+
+def test_links_to_files_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
