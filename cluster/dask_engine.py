@@ -128,7 +128,7 @@ class DaskRun:
         self.submission = submission
         self.client = client
         self._work = Extraction()
-        self._config = self._work.config(submission.words)
+        self._config = replace(self._work.config(submission.words), into=",".join(submission.stores))
         self._rounds = 0
 
     def missing(self) -> Missing:

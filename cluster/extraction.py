@@ -21,7 +21,7 @@ from ..extract.config import ExtractConfig
 from .contract import Missing, Prepared
 from .submission import Submission
 
-OWN = ("part", "plan", "consolidate")
+OWN = ("part", "plan", "consolidate", "into")
 """Options that a submission sets itself."""
 
 
@@ -74,11 +74,12 @@ class Extraction:
 
     def part(self, submission: Submission) -> list[str]:
         """Arguments of itin for a part, whose `i/N` is to be put behind them."""
-        return ["extract", *submission.words, "--part"]
+        return ["extract", *submission.words, "--into", ",".join(submission.stores), "--part"]
 
     def consolidate(self, submission: Submission) -> list[str]:
         """Arguments of itin for the manifests."""
-        return ["extract", *without(submission.words, "--device"), "--device", "cpu", "--consolidate"]
+        words = without(submission.words, "--device")
+        return ["extract", *words, "--device", "cpu", "--into", ",".join(submission.stores), "--consolidate"]
 
     def missing(self, submission: Submission) -> Missing:
         """What the stores lack of the samples that the last scan found."""

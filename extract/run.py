@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from ..cache import StoreWriter, files
+from ..cache import StoreWriter, files, store_name
 from ..device import pick_device
-from ..errors import TransientError
+from ..errors import CacheError, TransientError
 from .build import build_encoder, default_workers, identity_of, needs_built_tokenizer
 from .config import EncoderConfig, ExtractConfig
 from .consolidate import check_complete
@@ -176,7 +176,9 @@ def _lanes(config: ExtractConfig, encoders: list[Encoder], seen: Survey, progres
     """What each store lacks."""
     lanes = []
     for encoder in encoders:
-        writer = StoreWriter(seen.folder, identity_of(encoder.spec, config.encoders.store_dtype))
+        identity = identity_of(encoder.spec, config.encoders.store_dtype)
+        _check_planned(config, store_name(identity))
+        writer = StoreWriter(seen.folder, identity)
         attribute = "text_sha256" if encoder.spec.kind == "tokens" else "image_sha256"
         keys = ((sample.id, getattr(sample, attribute)) for sample in seen.scan.samples)
         rows = writer.extend(keys, config.shard_size)[: config.limit]
@@ -186,6 +188,17 @@ def _lanes(config: ExtractConfig, encoders: list[Encoder], seen: Survey, progres
             )
         lanes.append(Lane(encoder, writer, rows, progress, config.part))
     return lanes
+
+
+def _check_planned(config: ExtractConfig, name: str) -> None:
+    """Other weights, or another itin than where it was planned, would fill another store without a word."""
+    if config.into is not None and name not in config.into.split(","):
+        raise CacheError(
+            f"the encoders here would fill another store than was planned: {name}",
+            expected=config.into,
+            found=name,
+            next_step="use the same itin, weights and libraries on every machine, or submit again from this one",
+        )
 
 
 def _encode_texts(lanes: list[Lane], samples: list[Sample], config: ExtractConfig, stop: Event) -> None:

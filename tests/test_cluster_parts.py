@@ -17,7 +17,7 @@ from itin.cache import open_store
 from itin.cli import COME_AGAIN, main
 from itin.errors import CacheError, TransientError
 from itin.extract import run, survey
-from itin.extract.config import ExtractConfig
+from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.run import Summary, extract
 from itin.parts import Part
 
@@ -239,6 +239,17 @@ def test_blocks_of_different_size_are_finished_one_by_one(
         part(config, index, 2)
     assert most <= 2
     extract(replace(config, consolidate=True))
+
+
+def test_another_store_than_was_planned_is_refused(config: ExtractConfig, fakes: Fakes) -> None:  # noqa: F811
+    planned = extract(replace(config, plan=True))
+    into = ",".join(store.path.name for store in planned.stores)
+    assert made(part(replace(config, into=into), 0, 3))["regions"] == 4
+    other = replace(config, into=into, encoders=EncoderConfig(regions="grid"))
+    with pytest.raises(CacheError, match=r"would fill another store than was planned: regions-grid-") as caught:
+        part(other, 1, 3)
+    assert "use the same itin, weights and libraries on every machine" in str(caught.value)
+    assert len(list(planned.folder.glob("regions-*"))) == 1
 
 
 @pytest.mark.parametrize("more", [{"part": Part(0, 2), "plan": True}, {"plan": True, "consolidate": True}])

@@ -90,7 +90,7 @@ def test_dry_run_writes_readable_scripts(config: ExtractConfig, fakes: Fakes) ->
         assert "--account=lab" in light
         assert 'scontrol requeue "$SLURM_JOB_ID"' in light
     assert "scontrol" not in texts["parts"]
-    assert "--device cpu --consolidate &" in texts["consolidate"]
+    assert "--device cpu --into " + ",".join(one.stores) + " --consolidate &" in texts["consolidate"]
     assert f"cluster sweep {one.folder} " in texts["sweep"]
 
 
