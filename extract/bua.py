@@ -174,7 +174,8 @@ def _info(member: bytes | None) -> tuple[dict[str, Any], str | None]:
     file = io.BytesIO(member)
     try:
         version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        form: Any = np.lib.format
+        header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
         if not header(file)[2].hasobject:
             return {}, "info left out: it is no dict"
         content = load_arrays(file.read())
