@@ -52,7 +52,7 @@ def encoders(folder: Path) -> list[str]:
     """Options for small untrained encoders, with a vocabulary from the data set's texts."""
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(TINY_BERT))
-    return ["--regions", "grid-resnet18", "--text-encoder", str(folder), "--random-init", "0", "--max-regions", "4"]
+    return ["--regions", "grid-small", "--text-encoder", str(folder), "--random-init", "0", "--max-regions", "4"]
 
 
 def test_help_starts_without_torch() -> None:

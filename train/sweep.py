@@ -235,7 +235,12 @@ def write_results(path: Path, table: pd.DataFrame) -> None:
 
 def read_results(path: Path) -> pd.DataFrame:
     """Read a `results.csv` with its keys as text."""
-    return pd.read_csv(path, dtype={"key": str, "run": str, "error": str, "note": str}, keep_default_na=True)
+    return pd.read_csv(
+        path,
+        dtype={"key": str, "run": str, "error": str, "note": str},
+        keep_default_na=True,
+        float_precision="round_trip",
+    )
 
 
 def missing(definition: Definition, results: Iterable[str]) -> list[tuple[Place, str]]:
