@@ -239,7 +239,7 @@ def read_results(path: Path) -> pd.DataFrame:
         path,
         dtype={"key": str, "run": str, "error": str, "note": str},
         keep_default_na=True,
-        float_precision="round_trip",
+        engine="python",
     )
 
 
