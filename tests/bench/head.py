@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -352,33 +353,39 @@ def bench_sweep(options: argparse.Namespace, features: Features, path: Path, fol
     split = random_split(features.ids, 0)
     config = HeadConfig(d=options.d, k=options.k)
     a = VersionA(path, config, options.m, ITINHead(config).state_dict())
-    per_sample: list[float] = []
-
-    def time_a() -> None:
-        taken, _ = Clock(False)(a.epoch)
-        per_sample.append(taken / len(features))
-
-    rows: list[list[object]] = []
-    for gru in ["packed"] + (["compiled"] if compiled.loaded() else []):
-        setup = Setup({False: folder / "features"}, table, facts, folder / f"runs-{gru}", None, gru=gru)
-        setup.runs.mkdir()
-        with Pool(setup, cores) as pool:
-            begun = time.perf_counter()
-            listen(pool.run(Jobs([job(base, f"warm-{i}", 100 + i) for i in range(cores)])))
-            started = time.perf_counter() - begun
-            time_a()
-            begun = time.perf_counter()
-            listen(pool.run(Jobs([job(base, f"run-{i}", i) for i in range(16)])))
-            taken = time.perf_counter() - begun
-            time_a()
-        plain = 16 * statistics.fmean(per_sample[-2:]) * len(split.train) * options.sweep_epochs
-        rows.append([f"{cores} processes of one thread, {gru}", taken, plain / taken, started])
+    pools: dict[str, Pool] = {}
+    with ExitStack() as stack:
+        for gru in ["packed"] + (["compiled"] if compiled.loaded() else []):
+            setup = Setup({False: folder / "features"}, table, facts, folder / f"runs-{gru}", None, gru=gru)
+            setup.runs.mkdir()
+            pools[gru] = stack.enter_context(Pool(setup, cores))
+            listen(pools[gru].run(Jobs([job(base, f"warm-{i}", 100 + i) for i in range(cores)])))
+        rounds: dict[str, list[tuple[float, float]]] = {"A": [], **{gru: [] for gru in pools}}
+        for number in range(options.rounds):
+            rounds["A"].append(Clock(False)(a.epoch))
+            for gru, pool in pools.items():
+                jobs = Jobs([job(base, f"run-{number}-{i}", 16 * number + i) for i in range(2 * cores)])
+                begun, busy = time.perf_counter(), busy_seconds(pool)
+                listen(pool.run(jobs))
+                rounds[gru].append((time.perf_counter() - begun, busy_seconds(pool) - busy))
+    # A trains all samples and nothing else; a run of ours trains the training part, validates and is written.
+    share = 2 * cores * options.sweep_epochs * len(split.train) / len(features)
     show(
-        f"16 configurations of {options.sweep_epochs} epochs (training, validation, writing) against the training of "
-        "16 runs of A",
-        ["how", "seconds", "x faster than A", "first runs with start-up, seconds"],
-        rows,
+        f"16 configurations of {options.sweep_epochs} epochs of {len(split.train)} samples, {cores} processes of one "
+        "thread, against the training of 16 runs of A, one after another",
+        ["how", "x faster than A", "the same by processor time"],
+        [[gru, share * ratio(rounds, "A", gru), share * ratio(rounds, "A", gru, 1)] for gru in pools],
     )
+
+
+def busy_seconds(pool: Pool) -> float:
+    """Processor seconds of a pool's processes so far."""
+    ticks = 0
+    for worker in pool._workers:
+        if worker is not None:
+            fields = Path(f"/proc/{worker.process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def job(base: TrainConfig, name: str, seed: int) -> Job:
