@@ -173,7 +173,7 @@ def test_results_on_disk(made: Made) -> None:
     assert list(written) == list(table)
     assert written["key"].tolist() == list(made.keys.values())
     for name in FIGURES:
-        assert written[name].tolist() == pytest.approx(table[name].tolist(), nan_ok=True, abs=0)
+        assert written[name].tolist() == pytest.approx(table[name].tolist(), nan_ok=True, rel=1e-12)
     assert not list(made.sweep.path.glob(".features-*"))
     pytest.importorskip("pyarrow")
     pd.testing.assert_frame_equal(
