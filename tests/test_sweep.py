@@ -441,7 +441,7 @@ def test_killed_sweep_goes_on(cache: Path, tmp_path: Path) -> None:
 
     result = CliRunner().invoke(main, ["sweep", "--resume", str(out), "--workers", "1", "--reveal-test"])
     assert result.exit_code == 0, result.output
-    assert f"{len(finished)} results are there already" in result.output
+    assert f"{len(finished)} results are there already" in result.output, (sorted(finished), result.output)
     assert "12 runs: 3 configurations, 4 seeds each; 12 places repeat a run" in result.output
     assert f"{12 - len(finished)}/{12 - len(finished)} runs in" in result.output
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in kept} == kept
