@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,42 +18,10 @@ from .extract.frcnn.vocabulary import Vocabulary
 from .extract.images import read_image
 from .itin_head.batch import mask_of, pad
 from .labels import LABELS
+from .report.prediction import Prediction, Region, regions_of
 from .train.runs import Run
 
-
-@dataclass(frozen=True)
-class Region:
-    """What the head made of one region."""
-
-    box: tuple[float, float, float, float]
-    """x1, y1, x2, y2 in pixels of the image."""
-    score: float
-    object: int
-    """Object class, -1 for unknown."""
-    attribute: int
-    """Attribute class, -1 for unknown."""
-    object_name: str
-    """The object's name where the encoder has a vocabulary, else its number."""
-    attribute_name: str
-    """Likewise the attribute's."""
-    gate: float
-    """g of eq. 8; the mean of its values where the gate is a vector."""
-    attention: float
-    """α_z of eq. 12: the region's share."""
-    words: dict[int, float]
-    """Word number -> weight, Ā of eq. 6 summed over the word's WordPieces; -1 stands for [CLS] and [SEP]."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label for one pair, and what it was made from."""
-
-    label: str
-    probabilities: dict[str, float]
-    words: list[str]
-    """The words of the text, as far as the encoder read it."""
-    regions: list[Region]
-    """By descending score; empty for heads that look at none."""
+__all__ = ["Prediction", "Predictor", "Region"]
 
 
 class Predictor:
@@ -119,7 +86,7 @@ class Predictor:
                 words=encoder.words(text),
                 regions=[]
                 if regions is None
-                else _regions(out, row, regions[row], tokens[row]["word_ids"][kept[row]], self._vocabulary),
+                else regions_of(out, row, regions[row], tokens[row]["word_ids"][kept[row]], self._vocabulary),
             )
             for row, (_, text) in enumerate(pairs)
         ]
@@ -157,27 +124,3 @@ class Predictor:
         ]
         identity = self._stores[kind]["identity"]
         return [to_stored(kind, one, identity["dtype"], identity["dims"]) for one in arrays]
-
-
-def _regions(out: Any, row: int, arrays: Arrays, word_ids: np.ndarray, vocabulary: Vocabulary) -> list[Region]:
-    count = min(out.attention.shape[1], len(arrays["scores"]))
-    alignment = out.alignment[row].float().cpu().numpy()
-    regions = []
-    for i in range(count):
-        words: dict[int, float] = {}
-        for word, weight in zip(word_ids.tolist(), alignment[i], strict=False):
-            words[word] = words.get(word, 0.0) + float(weight)
-        regions.append(
-            Region(
-                box=cast(tuple[float, float, float, float], tuple(map(float, arrays["boxes"][i]))),
-                score=float(arrays["scores"][i]),
-                object=int(arrays["objects"][i]),
-                attribute=int(arrays["attributes"][i]),
-                object_name=vocabulary.object(int(arrays["objects"][i])),
-                attribute_name=vocabulary.attribute(int(arrays["attributes"][i])),
-                gate=float(out.gate[row, i].float().mean()),
-                attention=float(out.attention[row, i]),
-                words=words,
-            )
-        )
-    return regions

@@ -77,17 +77,13 @@ def show(prediction: Prediction) -> None:
     for number, region in enumerate(prediction.regions, 1):
         box = " ".join(f"{value:.0f}" for value in region.box)
         words = sorted(region.words.items(), key=lambda item: -item[1])[:SHOWN_WORDS]
-        aligned = "  ".join(f"{_word(prediction, word)} {weight:.2f}" for word, weight in words)
+        aligned = "  ".join(f"{prediction.word(word)} {weight:.2f}" for word, weight in words)
         names = (region.object_name, region.attribute_name) if named else ()
         rows.append((number, box, *names, f"{region.attention:.3f}", f"{region.gate:.3f}", aligned))
     if rows:
         names = ("object", "attribute") if named else ()
         columns = ("region", "box (x1 y1 x2 y2)", *names, "attention", "gate", "aligned words")
         console.print(grid(columns, rows, right=("region", "attention", "gate")))
-
-
-def _word(prediction: Prediction, number: int) -> str:
-    return prediction.words[number] if 0 <= number < len(prediction.words) else "[CLS]/[SEP]"
 
 
 def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: bool) -> None:

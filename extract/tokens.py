@@ -48,7 +48,7 @@ class BertTokens:
         tokenizer_file: Path | None = None,
     ) -> None:
         config = None if random_init is None else _config(name)
-        self._tokenizer = _load_tokenizer(name, tokenizer_file if random_init is not None else None)
+        self._tokenizer = load_tokenizer(name, tokenizer_file if random_init is not None else None)
         if config is None:
             model, weights = _trained(name)
         else:
@@ -64,7 +64,7 @@ class BertTokens:
             name=Path(name).name if Path(name).is_dir() else name,
             weights=weights,
             preprocessing={
-                "tokenizer_sha256": hashlib.sha256(self._tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+                "tokenizer_sha256": tokenizer_sha256(self._tokenizer),
                 "max_tokens": self._max_length - special,
                 "layer": "last",
                 "compute_dtype": compute_dtype,
@@ -94,10 +94,7 @@ class BertTokens:
 
     def words(self, text: str) -> list[str]:
         """The words of a text that `word_ids` count: pieces of the text as it was written."""
-        encoded = self._tokenizer(text, truncation=True, max_length=self._max_length)
-        count = 1 + max((word for word in encoded.word_ids(0) if word is not None), default=-1)
-        spans = [encoded.word_to_chars(0, word) for word in range(count)]
-        return [text[span.start : span.end] if span is not None else "" for span in spans]
+        return words_of(self._tokenizer, text, self._max_length)
 
     def _forward(self, ids: list[list[int]]) -> list[np.ndarray]:
         longest = max(map(len, ids))
@@ -119,7 +116,35 @@ def has_tokenizer(name: str) -> bool:
     return any(isinstance(huggingface_hub.try_to_load_from_cache(name, file), str) for file in TOKENIZER_FILES)
 
 
-def _load_tokenizer(name: str, built: Path | None) -> Any:
+def words_of(tokenizer: Any, text: str, max_length: int) -> list[str]:
+    """The words of a text that `word_ids` count: pieces of the text as it was written.
+
+    Args:
+        tokenizer: of `load_tokenizer`.
+        text: the text.
+        max_length: WordPieces that are read, special ones included.
+    """
+    encoded = tokenizer(text, truncation=True, max_length=max_length)
+    count = 1 + max((word for word in encoded.word_ids(0) if word is not None), default=-1)
+    spans = [encoded.word_to_chars(0, word) for word in range(count)]
+    return [text[span.start : span.end] if span is not None else "" for span in spans]
+
+
+def tokenizer_sha256(tokenizer: Any) -> str:
+    """The digest that stands for a tokenizer in the identity of a store."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+
+
+def load_tokenizer(name: str, built: Path | None) -> Any:
+    """The tokenizer of a model, or the one that was built from a data set's texts.
+
+    Args:
+        name: the model's name or folder.
+        built: the file of a tokenizer that was built, or None.
+
+    Raises:
+        WeightsError: it cannot be had, or cannot say which words its tokens belong to.
+    """
     if built is not None:
         return build_tokenizer(built)
     try:

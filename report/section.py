@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from .figures import Figure
 
 
 @dataclass(frozen=True)
@@ -12,8 +16,8 @@ class Curve:
     """Figures over one swept value, as in the paper's Figs. 5 and 6."""
 
     data: pd.DataFrame
-    """One row a point: the column named by `x`, and for each name in `scores` the columns NAME, NAME_low, NAME_high (the
-    mean over seeds and the ends of its 95% interval), as fractions of 1."""
+    """One row a point: the column named by `x`, and for each name in `scores` the columns NAME, NAME_low, NAME_high
+    (the mean over seeds and the ends of its 95% interval), as fractions of 1."""
     x: str
     """The column of the swept value."""
     x_label: str
@@ -41,6 +45,10 @@ class Section:
     caption: str = ""
     """What the table or figure shows, one sentence."""
     curve: Curve | None = None
-    """A figure."""
+    """A figure over a swept value."""
+    figures: list[Figure] = field(default_factory=list)
+    """Other figures; their names are unique in the report."""
     notes: list[str] = field(default_factory=list)
     """Paragraphs after it, plain text."""
+    widget: str = ""
+    """A part of the page that answers to the reader: `compare` or `pairs`, where the page is given its data."""

@@ -1,0 +1,103 @@
+"""The tables and figures of a report as files of their own: CSV and LaTeX, PDF or PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..train import disk
+from .figures import figures_of
+from .page import cell_text, make_folder, numeric
+from .section import Section
+
+_LATEX = str.maketrans(
+    {
+        **{sign: "\\" + sign for sign in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "λ": r"$\lambda$",
+        "α": r"$\alpha$",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "−": "$-$",
+        "≤": r"$\leq$",
+        "≥": r"$\geq$",
+        "–": "--",
+        "—": "---",
+        "…": r"\ldots{}",
+    }
+)
+"""Letters that mean something to LaTeX, and signs that it spells in its own way."""
+
+
+def write_tables(sections: Sequence[Section], folder: str | Path) -> list[Path]:
+    """Write the table of each section that has one as NAME.csv and NAME.tex.
+
+    Returns:
+        The files.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    folder, files = Path(folder), []
+    for section in sections:
+        if section.table is not None and section.table.shape[1]:
+            make_folder(folder)
+            for path, text in (
+                (folder / f"{section.name}.csv", section.table.to_csv(index=False, lineterminator="\n")),
+                (folder / f"{section.name}.tex", to_latex(section)),
+            ):
+                disk.replace(path, text.encode("utf-8", "replace"))
+                files.append(path)
+    return files
+
+
+def to_latex(section: Section) -> str:
+    """A section's table as a LaTeX `table` for the package booktabs, with its caption and the label `tab:NAME`."""
+    if section.table is None:
+        raise ValueError(f"section {section.name!r} has no table")
+    cells = [[cell_text(cell) for cell in row] for row in section.table.itertuples(index=False, name=None)]
+    rows = [" & ".join(str(cell).translate(_LATEX) for cell in row) + r" \\" for row in (section.table.columns, *cells)]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{(section.caption or section.title).translate(_LATEX)}}}",
+            rf"\label{{tab:{section.name}}}",
+            rf"\begin{{tabular}}{{{''.join('r' if one else 'l' for one in numeric(section.table))}}}",
+            r"\toprule",
+            rows[0],
+            r"\midrule",
+            *rows[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def write_figures(sections: Sequence[Section], folder: str | Path, kind: str = "pdf") -> list[Path]:
+    """Draw each figure of the sections into NAME.pdf, NAME.png or NAME.svg.
+
+    Returns:
+        The files.
+
+    Raises:
+        RunError: a file cannot be written.
+        ValueError: a kind of file that is none of these.
+    """
+    from .plot import FORMATS, write_figure
+
+    if kind not in FORMATS:
+        raise ValueError(f"figures: expected one of {', '.join(FORMATS)}, got {kind!r}")
+    folder, files = Path(folder), []
+    for section in sections:
+        for figure in figures_of(section):
+            make_folder(folder)
+            path = folder / f"{figure.name}.{kind}"
+            write_figure(figure, path)
+            files.append(path)
+    return files

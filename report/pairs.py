@@ -1,0 +1,224 @@
+"""The pairs of one part of a run with what its head made of each: from run folder and cache, no encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..errors import RunError, WeightsError
+from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
+from ..extract.weights import find_detector_weights
+from ..labels import LABELS
+from ..train.data import Features, Resident, load_features
+from ..train.find import Found, stores_of_run
+from ..train.loop import chunks
+from ..train.runs import Run
+from .prediction import SPECIAL, Prediction, Region, regions_of
+from .words import splitter_of, words_or_numbers
+
+PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
+"""How the parts are called where people read."""
+
+TOLERANCE = 0.01
+"""How far a probability computed here may lie from the one in the run folder: another machine rounds in its own way."""
+
+REGION_ARRAYS = ("boxes", "scores", "objects", "attributes")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair of the data set and what a run's head made of it."""
+
+    id: str
+    text: str
+    label: str
+    """The true one."""
+    prediction: Prediction
+    """Label and probabilities as the run folder has them; regions and words from its head."""
+    image: Path
+    """Where the image was when its features were made."""
+    size: tuple[int, int]
+    """Width and height in pixels, (0, 0) where the cache does not know them."""
+    image_sha256: str
+    """Of the image's file."""
+
+
+def shown_part(run: Run) -> str:
+    """The part that is shown of a run: `test` where it has test predictions, else `val`."""
+    return "test" if (run.predictions["part"] == "test").any() else "val"
+
+
+def pairs_of(run: Run, part: str | None = None, cache: Path | None = None, found: Found | None = None) -> list[Pair]:
+    """Read the pairs of a part, in the order of the run's `predictions.csv`.
+
+    Args:
+        run: the run.
+        part: `val` or `test`; None for `shown_part`.
+        cache: where the cache is now; None for where it was.
+        found: the data set and the run's own stores, where they are open already.
+
+    Raises:
+        CacheError: the stores are not there.
+        RunError: they hold other features, labels or samples than the run was made of, or the checkpoint does not give
+            the run's own predictions.
+    """
+    found = found or stores_of_run(run, cache)
+    recorded = run.predictions[run.predictions["part"] == (part or shown_part(run))].set_index("id")
+    ids = [str(sample) for sample in recorded.index]
+    samples = found.table.samples
+    samples = samples[samples["id"].astype(str).isin(set(ids))]
+    features = load_features(
+        replace(found.table, samples=samples), found.stores, run.config.regions, run.config.keep_special
+    )
+    rows = _rows(run, features, recorded)
+    texts = samples.set_index(samples["id"].astype(str))
+    words = _words(run, found, [str(texts.at[sample, "text_sha256"]) for sample in ids], ids)
+    regions = _regions(run, found, features, rows, words, [str(texts.at[one, "image_sha256"]) for one in ids], ids)
+    split = splitter_of(run)
+    chances = [f"p_{label}" for label in LABELS]
+    _check(run, recorded[chances].to_numpy(), regions.probabilities)
+    return [
+        Pair(
+            id=sample,
+            text=str(texts.at[sample, "text"]),
+            label=str(recorded.at[sample, "label"]),
+            prediction=Prediction(
+                label=str(recorded.at[sample, "predicted"]),
+                probabilities={label: float(recorded.at[sample, f"p_{label}"]) for label in LABELS},
+                words=words_or_numbers(str(texts.at[sample, "text"]), words[number].tolist(), split),
+                regions=regions.regions[number],
+            ),
+            image=Path(str(texts.at[sample, "image"])),
+            size=_size(texts, sample),
+            image_sha256=str(texts.at[sample, "image_sha256"]),
+        )
+        for number, sample in enumerate(ids)
+    ]
+
+
+def pairs_frame(pairs: Sequence[Pair]) -> pd.DataFrame:
+    """One row a region and word: id, label, predicted, region, object, attribute, gate, attention, word, weight."""
+    rows = [
+        {
+            "id": pair.id,
+            "label": pair.label,
+            "predicted": pair.prediction.label,
+            "region": number,
+            "object": region.object_name,
+            "attribute": region.attribute_name,
+            "gate": region.gate,
+            "attention": region.attention,
+            "word": pair.prediction.word(word),
+            "weight": weight,
+        }
+        for pair in pairs
+        for number, region in enumerate(pair.prediction.regions, 1)
+        for word, weight in region.words.items()
+    ]
+    columns = ["id", "label", "predicted", "region", "object", "attribute", "gate", "attention", "word", "weight"]
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=columns)
+    return frame
+
+
+def vocabulary_of(run: Run) -> Vocabulary:
+    """The names of objects and attributes that the run's region encoder goes by, as far as their files are here."""
+    entry = run.record["stores"].get("regions", {"options": None, "identity": {"name": "", "weights": {}}})
+    options = entry["options"]
+    if options is None or entry["identity"]["name"] != "vg-frcnn":
+        return Vocabulary()
+    try:
+        untrained = options["random_init"] is not None
+        weights = None if untrained else find_detector_weights(options["detector_weights"])
+        given = [Path(name) if name else None for name in (options["object_names"], options["attribute_names"])]
+        return find_vocabulary(weights, objects=given[0], attributes=given[1])
+    except WeightsError:
+        return Vocabulary()
+
+
+@dataclass(frozen=True)
+class _Computed:
+    regions: list[list[Region]]
+    probabilities: np.ndarray
+    """(N, classes)"""
+
+
+def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
+    """The row of each recorded prediction among the features, (N,) int64."""
+    place = {sample: row for row, sample in enumerate(features.ids)}
+    missing = [sample for sample in recorded.index if sample not in place]
+    changed = [s for s in recorded.index if s in place and LABELS[features.labels[place[s]]] != recorded.at[s, "label"]]
+    if missing or changed:
+        wrong = missing or changed
+        raise RunError(
+            f"the cache does not hold the {'samples' if missing else 'labels'} that the run {run.path} was made of",
+            expected=f"all {len(recorded)} pairs of its predictions.csv" + ("" if missing else ", with their labels"),
+            found=f"{len(wrong)} {'missing' if missing else 'with another label'}, {', '.join(map(str, wrong[:5]))}"
+            + (" and so on" if len(wrong) > 5 else ""),
+            next_step="run the same `itin extract` again: it makes what is missing"
+            if missing
+            else "train again on the new labels",
+        )
+    return np.array([place[sample] for sample in recorded.index], dtype=np.int64)
+
+
+def _words(run: Run, found: Found, digests: list[str], ids: list[str]) -> list[np.ndarray]:
+    """The word ids that the head saw of each text."""
+    store = found.stores["tokens"]
+    read = store.read_ragged(store.index(ids, digests))
+    each = np.split(read["word_ids"], read["offsets"][1:-1])
+    return each if run.config.keep_special else [one[one != SPECIAL] for one in each]
+
+
+def _regions(
+    run: Run,
+    found: Found,
+    features: Features,
+    rows: np.ndarray,
+    words: list[np.ndarray],
+    digests: list[str],
+    ids: list[str],
+) -> _Computed:
+    head, m = run.head(), run.config.regions
+    resident = Resident(features, torch.device("cpu"), m)
+    arrays: dict[str, np.ndarray] = {}
+    if m:
+        store = found.stores["regions"]
+        held = store.index(ids, digests)
+        arrays = {name: store.read(name, held, first=m) for name in REGION_ARRAYS}
+    vocabulary = vocabulary_of(run)
+    regions: list[list[Region]] = []
+    probabilities = []
+    with torch.inference_mode():
+        for some in chunks(torch.from_numpy(rows), run.config.batch_for(features.dataset)):
+            out = head(*resident.batch(some, packed=True)[:5])
+            probabilities.append(out.logits.double().softmax(1).numpy())
+            for place, row in enumerate(some.tolist()):
+                number = len(regions)
+                own = {name: array[number, : features.counts[row]] for name, array in arrays.items()}
+                regions.append(regions_of(out, place, own, words[number], vocabulary) if m else [])
+    return _Computed(regions, np.concatenate(probabilities))
+
+
+def _check(run: Run, recorded: np.ndarray, computed: np.ndarray) -> None:
+    away = float(np.abs(recorded - computed).max())
+    if away > TOLERANCE:
+        raise RunError(
+            f"the checkpoint of {run.path} does not give the run's own predictions",
+            expected=f"the probabilities of its predictions.csv, within {TOLERANCE}",
+            found=f"one that differs by {away:.3f}",
+            next_step="put the run's own model.safetensors back, or train the run again",
+        )
+
+
+def _size(texts: pd.DataFrame, sample: str) -> tuple[int, int]:
+    if not {"width", "height"} <= set(texts):
+        return (0, 0)
+    width: Any = texts.at[sample, "width"]
+    height: Any = texts.at[sample, "height"]
+    return (int(width), int(height))

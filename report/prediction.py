@@ -1,0 +1,107 @@
+"""What a head made of a pair: its label, and each region's gate, attention and weights over the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from ..extract.frcnn.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from ..itin_head.model import HeadOutput
+
+SPECIAL = -1
+"""The word number that stands for [CLS] and [SEP]."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """What the head made of one region."""
+
+    box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels of the image."""
+    score: float
+    object: int
+    """Object class, -1 for unknown."""
+    attribute: int
+    """Attribute class, -1 for unknown."""
+    object_name: str
+    """The object's name where the encoder has a vocabulary, else its number."""
+    attribute_name: str
+    """Likewise the attribute's."""
+    gate: float
+    """g of eq. 8; the mean of its values where the gate is a vector."""
+    attention: float
+    """α_z of eq. 12: the region's share."""
+    words: dict[int, float]
+    """Word number -> weight, Ā of eq. 6 summed over the word's WordPieces; -1 stands for [CLS] and [SEP]."""
+
+    @property
+    def name(self) -> str:
+        """Attribute and object as in "red car", as far as they are known; empty where nothing is."""
+        known = [self.attribute_name] if self.attribute >= 0 else []
+        return " ".join([*known, self.object_name] if self.object >= 0 else [])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label for one pair, and what it was made from."""
+
+    label: str
+    probabilities: dict[str, float]
+    words: list[str]
+    """The words of the text, as far as the encoder read it."""
+    regions: list[Region]
+    """By descending score; empty for heads that align none."""
+
+    def word(self, number: int) -> str:
+        """The word of that number."""
+        return self.words[number] if 0 <= number < len(self.words) else "[CLS]/[SEP]"
+
+
+def weights_by_word(weights: Sequence[float], word_ids: Sequence[int]) -> dict[int, float]:
+    """Sum a region's weights over the WordPieces of each word.
+
+    Args:
+        weights: (n,) or longer, one for each WordPiece; padding after the n-th is left out.
+        word_ids: (n,), the word that each belongs to, -1 for [CLS] and [SEP].
+    """
+    words: dict[int, float] = {}
+    for word, weight in zip(word_ids, weights, strict=False):
+        words[int(word)] = words.get(int(word), 0.0) + float(weight)
+    return words
+
+
+def regions_of(
+    out: HeadOutput, row: int, arrays: Mapping[str, np.ndarray], word_ids: np.ndarray, vocabulary: Vocabulary
+) -> list[Region]:
+    """What the head made of the regions of one pair; none for a head that aligns none.
+
+    Args:
+        out: of the head.
+        row: the pair's place in the batch.
+        arrays: the pair's `boxes`, `scores`, `objects` and `attributes`, one entry a region that the image has.
+        word_ids: (n,), of the WordPieces that the head saw.
+        vocabulary: names of objects and attributes.
+    """
+    if out.alignment is None or out.gate is None or out.attention is None:
+        return []
+    count = min(out.attention.shape[1], len(arrays["scores"]))
+    alignment = out.alignment[row].float().cpu().numpy()
+    return [
+        Region(
+            box=cast(tuple[float, float, float, float], tuple(map(float, arrays["boxes"][i]))),
+            score=float(arrays["scores"][i]),
+            object=int(arrays["objects"][i]),
+            attribute=int(arrays["attributes"][i]),
+            object_name=vocabulary.object(int(arrays["objects"][i])),
+            attribute_name=vocabulary.attribute(int(arrays["attributes"][i])),
+            gate=float(out.gate[row, i].float().mean()),
+            attention=float(out.attention[row, i]),
+            words=weights_by_word(alignment[i].tolist(), word_ids.tolist()),
+        )
+        for i in range(count)
+    ]

@@ -1,0 +1,149 @@
+"""Figures and tables of a report against the data that they show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from itin.report.figures import Figure, Line, LineChart, Matrix, Reliability, chart_of, extent, figures_of, ticks
+from itin.report.files import to_latex, write_figures, write_tables
+from itin.report.plot import plot
+from itin.report.section import Curve, Section
+from itin.report.svg import to_svg
+
+NAN = float("nan")
+CHART = LineChart(
+    "chart",
+    "A chart",
+    "epoch",
+    "Loss",
+    (Line("training", (1, 2, 4), (1.0, 0.5, 0.25)), Line("validation", (1, 2, 4), (1.5, NAN, 0.5), dashed=True)),
+)
+MATRIX = Matrix("matrix", "Counts", ("positive", "neutral", "negative"), ((6, 2, 0), (1, 3, 0), (0, 0, 0)))
+RELIABILITY = Reliability("bins", "Trust", (0.0, 0.5, 1.0), (0, 4), (NAN, 0.8), (NAN, 0.75), 0.05)
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?[\d.]+", text)]
+
+
+def test_lines_pass_through_their_points() -> None:
+    root = ET.fromstring(to_svg(CHART))
+    (training, validation) = [numbers(one.attrib["points"]) for one in root.iter("polyline")]
+    xs, ys = training[0::2], training[1::2]
+    assert (xs[2] - xs[0]) / (xs[1] - xs[0]) == pytest.approx(3, abs=0.01)  # 1, 2, 4
+    assert (ys[2] - ys[0]) / (ys[1] - ys[0]) == pytest.approx(1.5, abs=0.01)  # 1, 0.5, 0.25; down is greater
+    assert ys[0] < ys[1] < ys[2]
+    assert validation == [xs[0], pytest.approx(validation[1]), xs[2], pytest.approx(ys[1])]  # 0.5 of both; NaN left out
+    said = [one.text for one in root.iter("title")]
+    assert "training at 2: 0.5" in said
+    assert "validation at 4: 0.5" in said
+
+
+def test_bands_and_marks_stand_where_their_values_are() -> None:
+    line = Line("accuracy", (0, 1), (0.5, 0.6), (0.4, 0.55), (0.6, 0.65))
+    chart = LineChart("c", "C", "λ", "Accuracy", (line,), mark=0.5, mark_label="here", percent=True)
+    root = ET.fromstring(to_svg(chart))
+    (polygon,) = (numbers(one.attrib["points"]) for one in root.iter("polygon"))
+    (middle,) = (numbers(one.attrib["points"]) for one in root.iter("polyline"))
+    assert polygon[0::2] == [middle[0], middle[2], middle[2], middle[0]]
+    assert (polygon[1] + polygon[7]) / 2 == pytest.approx(middle[1], abs=0.02)  # 0.4 to 0.6 around 0.5
+    (mark,) = (one for one in root.iter("line") if one.get("class") == "mark")
+    assert float(mark.attrib["x1"]) == pytest.approx((middle[0] + middle[2]) / 2)
+    assert "accuracy at 1: 60.0% (55.0% to 65.0%)" in [one.text for one in root.iter("title")]
+
+
+def test_matrix_says_each_count_and_shades_by_row() -> None:
+    root = ET.fromstring(to_svg(MATRIX))
+    counts = [one.text for one in root.iter("text") if one.get("class") == "count"]
+    assert counts == ["6", "2", "0", "1", "3", "0", "0", "0", "0"]
+    opacities = [float(one.attrib["fill-opacity"]) for one in root.iter("rect")]
+    assert opacities == pytest.approx([0.425, 0.175, 0.05, 0.175, 0.425, 0.05, 0.05, 0.05, 0.05])
+    assert MATRIX.alt.startswith("Counts: of 8 positive, 6 as positive, 2 as neutral, 0 as negative; of 4 neutral")
+
+
+def test_reliability_bars_have_the_height_of_their_accuracy() -> None:
+    root = ET.fromstring(to_svg(RELIABILITY))
+    (bar,) = (one for one in root.iter("rect") if one.get("class") == "bar")
+    (diagonal,) = (one for one in root.iter("line") if one.get("class") == "mark")
+    whole = float(diagonal.attrib["y1"]) - float(diagonal.attrib["y2"])
+    assert float(bar.attrib["height"]) / whole == pytest.approx(0.75, abs=1e-3)
+    (dot,) = root.iter("circle")
+    place = (float(dot.attrib["cx"]) - float(diagonal.attrib["x1"])) / (
+        float(diagonal.attrib["x2"]) - float(diagonal.attrib["x1"])
+    )
+    assert place == pytest.approx(0.8, abs=1e-3)
+    assert RELIABILITY.alt == "Trust: 4 at 80% confidence, 75% right. Expected calibration error 5.0%."
+
+
+def test_a_curve_becomes_a_chart_in_the_order_of_x() -> None:
+    data = pd.DataFrame(
+        {"m": [2, 0], "accuracy": [0.75, 0.70], "accuracy_low": [0.7, 0.6], "accuracy_high": [0.8, 0.7]}
+    )
+    curve = Curve(data, "m", "regions m", ("accuracy",), 2, "the paper's m")
+    section = Section("fig5", "Fig. 5", curve=curve, figures=[MATRIX])
+    chart = chart_of(section, curve)
+    assert chart.lines == (Line("accuracy", (0, 2), (0.70, 0.75), (0.6, 0.7), (0.7, 0.8)),)
+    assert (chart.mark, chart.mark_label, chart.y_label) == (2, "the paper's m", "Accuracy")
+    assert chart.alt == ("Accuracy against regions m: accuracy from 70.0% at 0 to 75.0% at 2, greatest 75.0% at 2.")
+    assert figures_of(section) == [chart, MATRIX]
+
+
+def test_ticks_are_round_and_within_the_range() -> None:
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert ticks(0.673, 0.781) == [0.675, 0.7, 0.725, 0.75, 0.775]
+    assert ticks(3, 3) == [3]
+    assert extent(LineChart("a", "A", "x", "y", ())) == ((0, 1), pytest.approx((0, 1.06)))
+    (x, y) = extent(CHART)
+    assert x == (1, 4)
+    assert y == pytest.approx((0.25 - 0.075, 1.575))
+
+
+@pytest.mark.parametrize("figure", [CHART, MATRIX, RELIABILITY], ids=lambda figure: figure.name)
+def test_print_shows_the_same_data(figure: Figure) -> None:
+    (axes,) = plot(figure).axes
+    if isinstance(figure, LineChart):
+        assert list(axes.lines[0].get_ydata()) == [1.0, 0.5, 0.25]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
+    elif isinstance(figure, Matrix):
+        assert [text.get_text().split("\n")[0] for text in axes.texts] == [str(n) for row in figure.counts for n in row]
+    else:
+        assert [patch.get_height() for patch in axes.patches] == [0, 0.75]
+        assert np.array_equal(axes.lines[0].get_xdata(), [NAN, 0.8], equal_nan=True)
+
+
+def test_names_of_others_are_no_formulae(tmp_path: Path) -> None:
+    chart = LineChart("c", "C", "$x", r"\frac", (Line("_a $1$ 猫", (0, 1), (0, 1)),))
+    for kind in ("pdf", "png", "svg"):
+        (path,) = write_figures([Section("s", "S", figures=[chart])], tmp_path, kind)
+        assert path == tmp_path / f"c.{kind}"
+        assert path.stat().st_size > 1000
+    again = tmp_path / "again"
+    (copy,) = write_figures([Section("s", "S", figures=[chart])], again)
+    assert copy.read_bytes() == (tmp_path / "c.pdf").read_bytes()
+    with pytest.raises(ValueError, match="figures: expected one of pdf, png, svg, got 'gif'"):
+        write_figures([], tmp_path, "gif")
+
+
+def test_tables_are_files_that_read_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"head_name": ["a & b", "50%"], "λ": ["0.2 ± 0.1", "0.3"]})
+    section = Section("tab", "Title", table=frame, caption="100% of {it}")
+    assert write_tables([section, Section("no", "None")], tmp_path / "t") == [
+        tmp_path / "t" / "tab.csv",
+        tmp_path / "t" / "tab.tex",
+    ]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "t" / "tab.csv", dtype=str), frame.astype("str"))
+    latex = (tmp_path / "t" / "tab.tex").read_text()
+    assert r"\begin{tabular}{lr}" in latex
+    assert r"head\_name & $\lambda$ \\" in latex
+    assert r"a \& b & 0.2 $\pm$ 0.1 \\" in latex
+    assert r"50\% & 0.3 \\" in latex
+    assert r"\caption{100\% of \{it\}}" in latex
+    assert r"\label{tab:tab}" in latex
+    with pytest.raises(ValueError, match="section 'no' has no table"):
+        to_latex(Section("no", "None"))
