@@ -41,12 +41,7 @@ class Predictor:
         self._device = device
         self._head = run.head(device)
         self._stores: dict[str, dict[str, Any]] = run.record["stores"]
-        kinds = ["tokens"]
-        if run.config.effective_ablation != "no-context":
-            kinds.append("context")
-        if run.config.regions:
-            kinds.append("regions")
-        self._encoders = {kind: self._encoder(kind) for kind in kinds}
+        self._encoders = {kind: self._encoder(kind) for kind in sorted(run.config.inputs)}
         self._vocabulary: Vocabulary = getattr(self._encoders.get("regions"), "vocabulary", None) or Vocabulary()
 
     def __call__(self, image: Path, text: str) -> Prediction:
@@ -60,12 +55,14 @@ class Predictor:
 
     def predict(self, pairs: Sequence[tuple[np.ndarray, str]]) -> list[Prediction]:
         """Predicts for pairs of decoded image (H, W, 3) and text."""
-        tokens = self._encode("tokens", [text for _, text in pairs])
+        tokens = self._encode("tokens", [text for _, text in pairs]) if "tokens" in self._encoders else None
         regions = self._encode("regions", [image for image, _ in pairs]) if "regions" in self._encoders else None
         context = self._encode("context", [image for image, _ in pairs]) if "context" in self._encoders else None
-        kept = [self._words(arrays) for arrays in tokens]
-        words = [torch.from_numpy(one["tokens"][keep]).float() for one, keep in zip(tokens, kept, strict=True)]
-        inputs: list[torch.Tensor | None] = [None, *pad(words), None, None]
+        inputs: list[torch.Tensor | None] = [None] * 5
+        if tokens is not None:
+            kept = [self._words(arrays) for arrays in tokens]
+            words = [torch.from_numpy(one["tokens"][keep]).float() for one, keep in zip(tokens, kept, strict=True)]
+            inputs[1], inputs[2] = pad(words)
         if regions is not None:
             m = self.run.config.regions
             counts = torch.tensor([min(m, len(arrays["scores"])) for arrays in regions])
@@ -78,14 +75,14 @@ class Predictor:
         with torch.inference_mode():
             out = self._head(*(None if one is None else one.to(self._device) for one in inputs))
         probabilities = out.logits.double().softmax(1).cpu().numpy()
-        encoder = cast(TextEncoder, self._encoders["tokens"])
+        reader = cast(TextEncoder | None, self._encoders.get("tokens"))
         return [
             Prediction(
                 label=LABELS[int(probabilities[row].argmax())],
                 probabilities=dict(zip(LABELS, map(float, probabilities[row]), strict=True)),
-                words=encoder.words(text),
+                words=[] if reader is None else reader.words(text),
                 regions=[]
-                if regions is None
+                if regions is None or tokens is None
                 else regions_of(out, row, regions[row], tokens[row]["word_ids"][kept[row]], self._vocabulary),
             )
             for row, (_, text) in enumerate(pairs)
@@ -94,7 +91,8 @@ class Predictor:
     def _words(self, arrays: Arrays) -> np.ndarray:
         """Which tokens the head sees, (n,) bool."""
         special = np.asarray(arrays["word_ids"]) < 0
-        return np.ones_like(special) if self.run.config.keep_special else ~special
+        keep = np.ones_like(special) if self.run.config.keep_special else ~special
+        return np.asarray(keep & (keep.cumsum() <= self.run.config.max_words))
 
     def _encoder(self, kind: str) -> ImageEncoder | TextEncoder:
         entry = self._stores[kind]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,24 @@ def read_table(folder: Path) -> Table:
     samples = pd.DataFrame(read_lines(folder / "samples.jsonl"))
     rejected = pd.DataFrame(read_lines(folder / "quarantine.jsonl"), columns=["id", "reason"])
     return Table(folder, dataset, samples, rejected)
+
+
+def options_of(dataset: Mapping[str, Any]) -> list[str]:
+    """The options of `itin extract` that name a data set.
+
+    Args:
+        dataset: what `dataset.json` holds.
+    """
+    source = dataset.get("source") or {}
+    words = ["--dataset", str(source.get("kind", "DATASET"))]
+    for name in ("root", "table"):
+        words += [f"--{name}", str(source[name])] if source.get(name) else []
+    if source.get("kind") == "folder":
+        words += ["--name", str(source["name"])] if source.get("name") else []
+        columns = ",".join(f"{name}={column}" for name, column in (source.get("columns") or {}).items())
+        words += ["--columns", columns] if columns else []
+        words += ["--allow-outside"] if source.get("allow_outside") else []
+    return words
 
 
 def damaged_tables(folder: Path) -> dict[Path, str]:

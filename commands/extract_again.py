@@ -22,21 +22,13 @@ def extraction_of(folder: Path, store: Path | None = None) -> str:
 
 def _dataset(folder: Path) -> list[str]:
     from ..cache import files
+    from ..cache.table import options_of
     from ..errors import CacheError
 
     try:
-        source = files.read_json(folder / "dataset.json").get("source") or {}
+        return options_of(files.read_json(folder / "dataset.json"))
     except CacheError:
-        source = {}
-    words = ["--dataset", str(source.get("kind", "DATASET"))]
-    for name in ("root", "table"):
-        words += [f"--{name}", str(source[name])] if source.get(name) else []
-    if source.get("kind") == "folder":
-        words += ["--name", str(source["name"])] if source.get("name") else []
-        columns = ",".join(f"{name}={column}" for name, column in (source.get("columns") or {}).items())
-        words += ["--columns", columns] if columns else []
-        words += ["--allow-outside"] if source.get("allow_outside") else []
-    return words
+        return options_of({})
 
 
 def _options(store: Path) -> list[str]:

@@ -23,6 +23,8 @@ _MODES = ("grid", "paper", "random", "optuna")
 
 
 @click.command("sweep", short_help="Train many configurations: a grid, the paper's axes, a search.")
+@click.option("--head", help="Which heads, with commas between, or all.")
+@click.option("--preset", help="Readings of the paper: paper, official or both.")
 @click.option("--m", help="Regions of an image, such as 0:6.")
 @click.option("--lam", help="λ of eq. 18, such as 0:1:0.1.")
 @click.option("--ablation", help="What is left out: all, or some with commas between.")
@@ -95,7 +97,8 @@ def command(**options: Any) -> None:
         if options["retry_failed"]:
             raise click.UsageError("--retry-failed goes with --resume DIR")
         sweep, place = _new(
-            options, lambda found, place: show_data(found, len(place.ids), place.labelled, place.streamed)
+            options,
+            lambda found, place: show_data(found.stores, place.dataset, len(place.ids), place.labelled, place.streamed),
         )
     console.print(f"Sweep: {short(sweep.path)}", markup=False)
     if options["plan"]:
@@ -180,9 +183,10 @@ def _consolidate(sweep: Sweep) -> None:
 def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
     """A new sweep from the command's options."""
     from ..paths import cache_root
-    from ..train.axes import make_plan, parse_seeds, parse_settings, parse_values
+    from ..train.axes import make_plan, parse_seeds, parse_settings, parse_values, views_of
     from ..train.find import find_features
     from ..train.sweep_run import Workplace, create
+    from .train import free
 
     modes = [mode for mode in _MODES if options[mode]]
     if len(modes) > 1:
@@ -192,7 +196,7 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
     with usage_errors():
         axes = {
             name: parse_values(name, options[name])
-            for name in ("m", "lam", "ablation", "gate")
+            for name in ("head", "preset", "m", "lam", "ablation", "gate")
             if options[name] is not None
         }
         axes |= parse_settings(options["settings"])
@@ -206,12 +210,12 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
         check_installed()
     configs = [place.config for place in plan.places]
     regions = max([config.regions for config in configs] or axes.get("m", (TrainConfig.m,)))
-    special = {config.keep_special for config in configs} or set(axes.get("keep_special", (False,)))
+    views = views_of(configs, axes)
     named = {kind: options[option] for kind, option in _STORES.items()}
-    found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0)
-    place = Workplace(found.table, found.stores, regions, special, split_file=options["split"])
+    found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0, views=views)
+    place = Workplace(found.table, found.stores, regions, views, split_file=options["split"])
     show(found, place)
-    out = options["out"] or _free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
+    out = options["out"] or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
         "mode": mode,
         "axes": {name: list(values) for name, values in axes.items()},
@@ -228,6 +232,7 @@ def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
 
     from ..cache import open_store, read_table
     from ..errors import RunError
+    from ..train.axes import views_of
     from ..train.sweep_run import Workplace
 
     definition = sweep.definition
@@ -246,11 +251,9 @@ def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
     if definition.split is not None:
         with (sweep.path / "split.csv").open(encoding="utf-8", newline="") as file:
             parts = {row["id"]: row["part"] for row in csv.DictReader(file)}
-    special = {place.config.keep_special for place, _ in definition.places}
-    special |= set(definition.axes.get("keep_special", [])) if definition.mode == "optuna" else set()
-    return Workplace(
-        read_table(folder), stores, definition.regions, special or {False}, parts=parts, split=definition.split
-    )
+    search = definition.axes if definition.mode == "optuna" else {}
+    views = views_of([place.config for place, _ in definition.places] if not search else [], search)
+    return Workplace(read_table(folder), stores, definition.regions, views, parts=parts, split=definition.split)
 
 
 def _prepare(gru: str, device: Any, definition: Definition, place: Workplace, say: Any) -> str:
@@ -299,10 +302,3 @@ def _cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
-
-
-def _free(path: Path) -> Path:
-    number = 1
-    while (free := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return free

@@ -20,7 +20,7 @@ from .vg_frcnn import VGFasterRCNN
 from .weights import find_detector_weights
 
 REGIONS = ("vg-frcnn", *GRIDS)
-CONTEXTS = ("resnet18",)
+CONTEXTS = ("resnet18", "resnet18-center")
 
 
 def needs_built_tokenizer(config: EncoderConfig) -> bool:

@@ -23,7 +23,7 @@ class EncoderConfig:
     text_encoder: str = "bert-base-uncased"
     """Text encoder: the name of a BERT-like model or a folder that holds one."""
     context_encoder: str = "resnet18"
-    """Context encoder: `resnet18`."""
+    """Context encoder: `resnet18`, or `resnet18-center` for the centre of the image."""
     max_regions: int = 36
     """Regions kept for each image, by descending score."""
     max_tokens: int = 100

@@ -12,13 +12,16 @@ from .encoders import Arrays, EncoderSpec
 from .resnet import load_resnet, to_input
 
 SIZE = 224
+RESIZED = 256
+CENTER = "-center"
+"""At the end of an encoder's name: it sees the centre of the image, not all of it squeezed into a square."""
 
 
 class ResNetContext:
-    """ResNet18 without its top layer on the image resized to 224x224.
+    """ResNet18 without its top layer on the image resized to 224x224, or on its centre.
 
     Args:
-        name: `resnet18`.
+        name: `resnet18`; `resnet18-center`: the shorter side resized to 256, and the middle 224x224 of that.
         random_init: seed of random weights, or None for ImageNet's.
         device: where it runs.
         compute_dtype: `float32`, or `bfloat16` for autocast.
@@ -37,7 +40,8 @@ class ResNetContext:
         compute_dtype: str = "float32",
         batch_size: int = 32,
     ) -> None:
-        model, weights = load_resnet(name, random_init)
+        self._center = name.endswith(CENTER)
+        model, weights = load_resnet(name.removesuffix(CENTER), random_init)
         feature = int(model.fc.in_features)
         model.fc = nn.Identity()
         self._model = model.to(device).to(memory_format=torch.channels_last)
@@ -49,7 +53,7 @@ class ResNetContext:
             name=name,
             weights=weights,
             preprocessing={
-                "resize": [SIZE, SIZE],
+                **({"resize": RESIZED, "center_crop": SIZE} if self._center else {"resize": [SIZE, SIZE]}),
                 "interpolation": "bilinear-antialias",
                 "compute_dtype": compute_dtype,
             },
@@ -58,7 +62,7 @@ class ResNetContext:
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
         """(H, W, 3) uint8 RGB -> (3, 224, 224) float32."""
-        return to_input(image, SIZE)
+        return to_input(image, SIZE, RESIZED if self._center else None)
 
     @torch.inference_mode()
     def encode(self, prepared: list[Any]) -> list[Arrays]:

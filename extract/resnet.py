@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torchvision
 from PIL import Image
+from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from ..errors import WeightsError
 from .encoders import state_sha256
@@ -92,9 +93,19 @@ def offline() -> bool:
     )
 
 
-def to_input(image: np.ndarray, size: int) -> torch.Tensor:
+def to_input(image: np.ndarray, size: int, shorter: int | None = None) -> torch.Tensor:
     """(H, W, 3) uint8 RGB -> (3, size, size) float32: resized without keeping the aspect, bilinear with antialiasing
-    (Pillow's), then normalised by ImageNet's mean and deviation."""
-    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+    (Pillow's), then normalised by ImageNet's mean and deviation.
+
+    Args:
+        image: decoded.
+        size: of the result.
+        shorter: resize the shorter side to this, keeping the aspect, and take the centre instead.
+    """
+    whole = Image.fromarray(image)
+    if shorter is None:
+        resized = whole.resize((size, size), Image.Resampling.BILINEAR)
+    else:
+        resized = center_crop(resize(whole, [shorter], InterpolationMode.BILINEAR), [size, size])
     scaled = torch.from_numpy(np.asarray(resized, dtype=np.float32) / 255).permute(2, 0, 1)
     return (scaled - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)

@@ -1,4 +1,4 @@
-"""The ITIN head on cached features: eqs. 1-19 of the paper.
+"""The heads on cached features: ITIN, eqs. 1-19 of the paper, and those it is compared with.
 
 `HeadConfig` can be imported without torch; the names that need torch are loaded when they are first asked for.
 """
@@ -9,17 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .base import Head, HeadOutput
     from .batch import gather, pad
     from .config import ABLATIONS, GATES, HeadConfig
-    from .model import HeadOutput, ITINHead
+    from .heads import HEADS, make
+    from .model import ITINHead
 
-__all__ = ["ABLATIONS", "GATES", "HeadConfig", "HeadOutput", "ITINHead", "gather", "pad"]
+__all__ = ["ABLATIONS", "GATES", "HEADS", "Head", "HeadConfig", "HeadOutput", "ITINHead", "gather", "make", "pad"]
 
 _WHERE = {
     "ABLATIONS": "config",
     "GATES": "config",
+    "HEADS": "heads",
+    "Head": "base",
     "HeadConfig": "config",
-    "HeadOutput": "model",
+    "HeadOutput": "base",
+    "make": "heads",
     "ITINHead": "model",
     "gather": "batch",
     "pad": "batch",

@@ -7,6 +7,7 @@ a leading axis G = 2 or 2J.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -20,11 +21,39 @@ RECURRENCES = ("packed", "compiled", "torch")
 """Ways to compute the recurrence: here, here with the steps in C++, or by `torch.nn.GRU`."""
 
 
-def weights(gru: nn.GRU) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return W_ih (2, 3d, E), W_hh (2, 3d, d), b_ih and b_hh (2, 3d) of a bidirectional GRU of one layer."""
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""The parameters of a layer of `nn.GRU`; their names end in `_l0` and so on, and `_reverse`."""
+
+Layer = tuple[Tensor, Tensor, Tensor, Tensor]
+"""W_ih (G, 3d, E), W_hh (G, 3d, d), b_ih and b_hh (G, 3d)."""
+
+
+def weights(gru: nn.GRU, layer: int = 0) -> Layer:
+    """Return the weights of a layer of a bidirectional GRU, G = 2."""
+    names = [f"{name}_l{layer}" for name in PARAMETERS]
     W_ih, W_hh, b_ih, b_hh = (torch.stack([getattr(gru, name), getattr(gru, f"{name}_reverse")]) for name in names)
     return W_ih, W_hh, b_ih, b_hh
+
+
+def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, compiled: bool = False) -> Tensor:
+    """Eqs. 2-4 with one layer or more: packed words -> W (B, n, d) or (J, B, n, d), zero at padding.
+
+    Args:
+        words: of a batch, or of J batches side by side.
+        layers: the weights of each; from the second on, E = 2d, the forward state before the backward one.
+        dropout: between layers, on both states of a word.
+        compiled: as for `bigru`.
+    """
+    x, packing = words.x, words.packing
+    for layer in layers[:-1]:
+        h = _states(x, packing, *layer, compiled).flatten(0, 1)
+        both = torch.cat([h.index_select(0, packing.forward), h.index_select(0, packing.backward)], -1)  # (T, 2d)
+        both = nn.functional.dropout(both, dropout, training=dropout > 0)
+        # Each direction of the next layer reads a word's both states in its own order.
+        x = both.new_zeros(len(h), both.shape[1])
+        x = x.index_copy(0, packing.forward, both).index_copy(0, packing.backward, both)
+        x = x.view(len(layer[0]), packing.rows, both.shape[1])
+    return bigru(x, packing, *layers[-1], compiled=compiled)
 
 
 def bigru(
@@ -44,14 +73,21 @@ def bigru(
     Returns:
         (B, n, d), or (J, B, n, d).
     """
+    W: Tensor = _Mean.apply(_states(x, packing, W_ih, W_hh, b_ih, b_hh, compiled), packing)  # eq. 4
+    return W
+
+
+def _states(
+    x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, compiled: bool
+) -> Tensor:
+    """Eqs. 2-3: words -> the states (G, P, d) of both directions."""
     d = W_hh.shape[2]
     # Both biases of the gates are added at once; that of the new state stays apart, for it is multiplied by the gate.
     bias = b_ih + nn.functional.pad(b_hh[:, : 2 * d], (0, d))
     inputs = torch.baddbmm(bias[:, None], x, W_ih.mT)  # (G, P, 3d)
     recurrence = _CompiledRecurrence if compiled else _Recurrence
-    h = recurrence.apply(inputs, W_hh, b_hh[:, 2 * d :], packing.sizes)  # eqs. 2-3, (G, P, d)
-    W: Tensor = _Mean.apply(h, packing)  # eq. 4
-    return W
+    h: Tensor = recurrence.apply(inputs, W_hh, b_hh[:, 2 * d :], packing.sizes)
+    return h
 
 
 def plain_bigru(gru: nn.GRU, words: Words) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -80,16 +81,17 @@ class Words:
     """(B, n) or (J, B, n) bool, True at a word, as in the padded form."""
 
 
-def gather_words(values: Tensor, offsets: Tensor, rows: Tensor) -> Words:
+def gather_words(values: Tensor, offsets: Tensor, rows: Tensor, longest: int | None = None) -> Words:
     """Take some texts out of a packed store, ready for a recurrence in both directions, in float32 or wider.
 
     Args:
         values: (T, E), the words of all texts one after the other, on any device.
         offsets: (N + 1,) int64 on the CPU; text i is `values[offsets[i]:offsets[i + 1]]`.
         rows: (B,) or (J, B) int64 on the CPU, which texts, in the order wanted.
+        longest: words of a text that are taken, the first ones; None for all.
     """
     start = offsets[rows]
-    lengths = offsets[rows + 1] - start
+    lengths = (offsets[rows + 1] - start).clamp(0, longest)
     packing = pack(lengths)
     batch, step = packing.padded // max(packing.n, 1), packing.padded % max(packing.n, 1)
     return _words(values, start.flatten()[batch] + step, packing, mask_of(lengths, packing.n))
@@ -99,11 +101,27 @@ def pack_words(tokens: Tensor, mask: Tensor) -> Words:
     """Pack the words of a padded batch.
 
     Args:
-        tokens: (B, n, E).
-        mask: (B, n) bool, words first and padding after them.
+        tokens: (B, n, E), or (J, B, n, E) for J batches side by side.
+        mask: (B, n) or (J, B, n) bool, words first and padding after them.
     """
-    packing = pack(mask.sum(1).cpu(), mask.shape[1])
-    return _words(tokens.flatten(0, 1), packing.padded, packing, mask)
+    packing = pack(mask.sum(-1).cpu(), mask.shape[-1])
+    return _words(tokens.flatten(0, -2), packing.padded, packing, mask)
+
+
+def fill_up(words: Words, n: int) -> Words:
+    """Return texts that are all n words long: a zero vector stands for each word that is missing.
+
+    Raises:
+        ValueError: a text is longer.
+    """
+    packing = words.packing
+    if packing.n > n and (longest := int(words.mask.sum(-1).max())) > n:
+        raise ValueError(f"words: expected texts of at most {n} words, got one of {longest}")
+    texts, step = packing.padded // max(packing.n, 1), packing.padded % max(packing.n, 1)
+    tokens = words.x.new_zeros(math.prod(packing.batch) * n, words.x.shape[2])
+    taken = words.x.flatten(0, 1).index_select(0, packing.forward)
+    tokens = tokens.index_copy(0, texts * n + step, taken).view(*packing.batch, n, words.x.shape[2])
+    return pack_words(tokens, torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device))
 
 
 def _words(values: Tensor, places: Tensor, packing: Packing, mask: Tensor) -> Words:

@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from .base import Head, masked_softmax
 from .config import HeadConfig
 from .gru import bigru
-from .model import ITINHead, masked_softmax
 from .packing import Words
 
-_SAME = ("region_dim", "token_dim", "context_dim", "classes", "d", "k", "hidden")
+_MAY_DIFFER = ("lam", "gate", "ablation")
+_READING = (
+    "head",
+    "normalize",
+    "self_attention",
+    "fusion_bias",
+    "pooling_heads",
+    "gru_layers",
+    "context_gru",
+    "mask",
+)
 _GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
@@ -34,14 +45,16 @@ class StackedHead(nn.Module):
         ValueError: no head, or heads of different sizes.
     """
 
-    def __init__(self, heads: Sequence[ITINHead]) -> None:
+    def __init__(self, heads: Sequence[Head]) -> None:
         super().__init__()
         if not heads:
             raise ValueError("heads: expected at least one, got none")
         self.configs: list[HeadConfig] = [head.config for head in heads]
-        for name in _SAME:
+        for name in (field.name for field in fields(HeadConfig) if field.name not in _MAY_DIFFER):
             if len(values := {getattr(config, name) for config in self.configs}) > 1:
                 raise ValueError(f"heads: expected one {name}, got {', '.join(map(str, sorted(values)))}")
+        if not by_flags(self.configs[0]):
+            raise ValueError("heads: expected ITIN as the equations have it, got another reading or head")
         states = [dict(head.named_parameters()) for head in heads]
         self.shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in states]
         names = dict.fromkeys(name for state in states for name in state)
@@ -135,6 +148,12 @@ class StackedHead(nn.Module):
 
     def _is(self, ablation: str, axes: int) -> Tensor:
         return self._ablation[ablation].view(-1, *[1] * (axes - 1))
+
+
+def by_flags(config: HeadConfig) -> bool:
+    """Whether it is ITIN as the equations have it, for which gates and ablations may differ in a stack."""
+    plain = HeadConfig()
+    return all(getattr(config, name) == getattr(plain, name) for name in _READING)
 
 
 def _key(name: str) -> str:

@@ -172,7 +172,8 @@ def _words(run: Run, found: Found, digests: list[str], ids: list[str]) -> list[n
     store = found.stores["tokens"]
     read = store.read_ragged(store.index(ids, digests))
     each = np.split(read["word_ids"], read["offsets"][1:-1])
-    return each if run.config.keep_special else [one[one != SPECIAL] for one in each]
+    kept = each if run.config.keep_special else [one[one != SPECIAL] for one in each]
+    return [one[: run.config.max_words] for one in kept]
 
 
 def _regions(
@@ -185,7 +186,7 @@ def _regions(
     ids: list[str],
 ) -> _Computed:
     head, m = run.head(), run.config.regions
-    resident = Resident(features, torch.device("cpu"), m)
+    resident = Resident(features, torch.device("cpu"), m, run.config.max_words)
     arrays: dict[str, np.ndarray] = {}
     if m:
         store = found.stores["regions"]

@@ -11,7 +11,7 @@ import numpy as np
 from ..extract.frcnn.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from ..itin_head.model import HeadOutput
+    from ..itin_head import HeadOutput
 
 SPECIAL = -1
 """The word number that stands for [CLS] and [SEP]."""

@@ -229,7 +229,7 @@ def test_state_dicts_are_interchangeable() -> None:
     assert isinstance(heads[0].gru, nn.GRU)
     x, mask = padded([3, 0, 2], 5)
     words = pack_words(x.float(), mask)
-    torch.testing.assert_close(heads[0].words(words), heads[1].words(words), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(heads[0].read(words).W, heads[1].read(words).W, rtol=1e-5, atol=1e-6)
 
 
 # Training ------------------------------------------------------------------------------------------------------------
@@ -268,9 +268,9 @@ def test_predictions_do_not_depend_on_a_compiler(needs_compiler: None) -> None:
     x, mask = padded([3, 0, 2], 5)
     words = pack_words(x.float(), mask)
     with torch.inference_mode():
-        packed = head.words(words)
+        packed = head.read(words).W
         head.recurrence = "compiled"
-        assert torch.equal(head.words(words), packed)
+        assert torch.equal(head.read(words).W, packed)
 
 
 # Choosing and building -----------------------------------------------------------------------------------------------

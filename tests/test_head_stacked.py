@@ -18,7 +18,7 @@ from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
 from itin.itin_head.packing import gather_words
 from itin.itin_head.stacked import StackedHead
 from itin.train import stacks
-from itin.train.config import TrainConfig
+from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
 from itin.train.loop import Fit, fit
 from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
@@ -32,6 +32,7 @@ from .test_runs import TABLE, make_stores
 
 EVERY = list(itertools.product(GATES, ABLATIONS))
 DIMS = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5}
+PLAIN = View(keep_special=False, center_crop=False)
 BASE = TrainConfig(m=2, d=16, k=8, hidden=8, batch_size=16, epochs=3, lr=5e-3)
 
 
@@ -240,7 +241,7 @@ def test_only_equal_shapes_go_together(features: Features, split: Split) -> None
         other = replace(BASE, **change)  # type: ignore[arg-type]
         assert shape_of(BASE, "x") != shape_of(other, "x")
         with pytest.raises(
-            ValueError, match="configs: expected some that differ in m, lam, gate, ablation, seed alone"
+            ValueError, match="configs: expected some that differ in m, lam, seed, gate, ablation alone"
         ):
             fit_stacked([BASE, other], features, split)
 
@@ -265,7 +266,7 @@ def test_narrow(features: Features) -> None:
 def setup(features: Features, tmp_path: Path) -> Setup:
     save_features(features, tmp_path / "features")
     (tmp_path / "runs").mkdir()
-    return Setup({False: tmp_path / "features"}, TABLE, make_stores(), tmp_path / "runs", None)
+    return Setup({PLAIN: tmp_path / "features"}, TABLE, {PLAIN: make_stores()}, tmp_path / "runs", None)
 
 
 class Jobs:
@@ -331,7 +332,7 @@ def test_other_errors_are_those_of_the_stack(setup: Setup, monkeypatch: pytest.M
 def test_memory(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fitting(BASE, features, torch.device("cpu")) == 1
     each = bytes_of(BASE, features)
-    weights = sum(p.numel() for p in ITINHead(BASE.head(features.dims)).parameters())
+    weights = sum(p.numel() for p in ITINHead(BASE.head_config(features.dims)).parameters())
     assert each > 4 * 7 * weights
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (each * 100, each * 200))
     assert fitting(BASE, features, torch.device("cuda")) == 70

@@ -25,7 +25,7 @@ from itin.cli import main
 from itin.errors import RunError
 from itin.train import sweep_run
 from itin.train.axes import Place, Plan
-from itin.train.config import TrainConfig
+from itin.train.config import TrainConfig, View
 from itin.train.loop import fit
 from itin.train.pool import EPOCH, FAILED, Event, Pool
 from itin.train.reveal import reveal, revealed
@@ -36,6 +36,7 @@ from itin.train.table import best, find_runs, runs_table, sort, where
 
 from .sweep_data import make_cache
 
+VIEWS = [View(False, False), View(True, False)]
 BASE = TrainConfig(d=6, k=4, hidden=4, epochs=2, batch_size=16)
 VICTIM = replace(BASE, seed=7, epochs=400)
 CONFIGS = {
@@ -71,7 +72,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workplace(cache: Path, regions: int = 3, special: bool = True, **options: Any) -> Workplace:
     folder = cache / "planted"
     stores = {path.name.partition("-")[0]: open_store(path) for path in sorted(folder.glob("*-test-*"))}
-    return Workplace(read_table(folder), stores, regions, {False, True} if special else {False}, **options)
+    return Workplace(read_table(folder), stores, regions, VIEWS if special else VIEWS[:1], **options)
 
 
 def definition(cache: Path, **more: Any) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def test_each_configuration_is_trained_once_and_shown_in_each_of_its_places(made
 def test_each_run_is_the_run_alone_bit_by_bit(made: Made, name: str) -> None:
     config = CONFIGS[name]
     alone_in = workplace_alone(made, config)
-    alone = fit(config, alone_in.features[config.keep_special], alone_in.split_for(config), evaluate=("val",))
+    alone = fit(config, alone_in.features[config.view], alone_in.split_for(config), evaluate=("val",))
     kept = load_run(made.sweep.path / made.row(name)["run"])
     assert kept.config == alone.config
     weights = load_file(kept.path / "model.safetensors")
@@ -144,7 +145,7 @@ def test_each_run_is_the_run_alone_bit_by_bit(made: Made, name: str) -> None:
 
 def workplace_alone(made: Made, config: TrainConfig) -> Workplace:
     """The features as `itin train` reads them: only the regions that are looked at."""
-    return Workplace(made.place.table, made.place.stores, config.regions, {config.keep_special})
+    return Workplace(made.place.table, made.place.stores, config.regions, [config.view])
 
 
 def test_the_test_part_stays_closed(made: Made) -> None:
@@ -280,7 +281,7 @@ def test_other_features_are_refused(made: Made) -> None:
     labels = table.samples["label"].tolist()
     labels[0] = "neutral" if labels[0] != "neutral" else "positive"
     other = type("Table", (), {"dataset": table.dataset, "samples": table.samples.assign(label=labels)})()
-    relabelled = Workplace(other, made.place.stores, 3, {False, True})
+    relabelled = Workplace(other, made.place.stores, 3, VIEWS)
     with pytest.raises(RunError, match=r"begun on other samples[\s\S]*start a new sweep"):
         check_same(made.sweep, relabelled)
 
@@ -321,7 +322,7 @@ def test_reveal_evaluates_the_chosen_configuration_once(made: Made, tmp_path: Pa
     assert [copy / row["run"] for row in record["runs"]] == [one.path for one in runs]
     for row, one in zip(record["runs"], runs, strict=True):
         own = workplace_alone(made, one.config)
-        again = fit(one.config, own.features[one.config.keep_special], own.split_for(one.config))
+        again = fit(one.config, own.features[one.config.view], own.split_for(one.config))
         assert row["test"] == again.metrics["test"]
     assert record["mean"]["accuracy"] == pytest.approx(np.mean([row["test"]["accuracy"] for row in record["runs"]]))
     assert "seed" not in record["config"]

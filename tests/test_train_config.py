@@ -15,7 +15,7 @@ def test_defaults_are_the_papers() -> None:
     config = TrainConfig()
     assert (config.m, config.lam) == (2, 0.2)
     assert (config.lr, config.lr_step, config.lr_gamma, config.weight_decay) == (1e-3, 10, 0.1, 1e-5)
-    assert config.head({}) == HeadConfig()
+    assert config.head_config({}) == HeadConfig()
     assert config.batch_for("mvsa-single") == config.batch_for("folder-1234") == 64
     assert config.batch_for("mvsa-multiple") == 128
     assert TrainConfig(batch_size=7).batch_for("mvsa-multiple") == 7
@@ -29,16 +29,16 @@ def test_learning_rate_falls_every_ten_epochs() -> None:
 
 
 def test_head_takes_the_features_sizes() -> None:
-    head = TrainConfig(lam=0.5, gate="vector", ablation="no-align", d=8, k=4, hidden=3).head(
+    head = TrainConfig(lam=0.5, gate="vector", ablation="no-align", d=8, k=4, hidden=3).head_config(
         {"region_dim": 5, "token_dim": 6, "context_dim": 7}
     )
-    assert head == HeadConfig(5, 6, 7, 3, 8, 4, 3, 0.5, "vector", "no-align")
+    assert head == HeadConfig("itin", 5, 6, 7, 3, 8, 4, 3, 0.5, "vector", "no-align")
 
 
 @pytest.mark.parametrize("ablation", ["none", "no-align", "no-gate", "only-context"])
 def test_no_regions_leave_only_context(ablation: str) -> None:
     config = TrainConfig(m=0, ablation=ablation)
-    assert config.effective_ablation == config.head({}).ablation == "only-context"
+    assert config.effective_ablation == config.head_config({}).ablation == "only-context"
     assert config.regions == 0
     assert TrainConfig(m=2, ablation="only-context").regions == 0
     assert TrainConfig(m=2, ablation="no-gate").regions == 2

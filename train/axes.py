@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..itin_head.config import ABLATIONS, GATES
-from .config import TrainConfig
+from ..itin_head.heads import HEADS
+from .config import CLASS_WEIGHTS, SCHEDULES, TrainConfig, View
+from .presets import PRESETS, with_preset
 
-CHOICES: dict[str, tuple[str, ...]] = {"gate": GATES, "ablation": ABLATIONS}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "head": tuple(HEADS),
+    "preset": tuple(PRESETS),
+    "gate": GATES,
+    "ablation": ABLATIONS,
+    "schedule": SCHEDULES,
+    "class_weights": CLASS_WEIGHTS,
+}
 """What `all` stands for."""
 
 PAPER = {"m": "0:6", "lam": "0:1:0.1", "ablation": "all"}
@@ -20,8 +29,7 @@ PAPER = {"m": "0:6", "lam": "0:1:0.1", "ablation": "all"}
 
 MODES = ("grid", "paper", "random", "optuna")
 
-_TYPES = {field.name: str(field.type) for field in fields(TrainConfig)}
-_DEFAULTS = TrainConfig()
+_TYPES = {"preset": "str", **{field.name: str(field.type) for field in fields(TrainConfig)}}
 
 Axes = dict[str, tuple[Any, ...]]
 
@@ -48,7 +56,7 @@ def parse_values(name: str, text: str) -> tuple[Any, ...]:
     """Return the values of one field, each once, in the order given.
 
     Args:
-        name: a field of `TrainConfig`.
+        name: a field of `TrainConfig`, or `preset`.
         text: values and ranges with commas between: `2`, `256,512`, `0:6` (both ends belong to it), `0:1:0.1`,
             `true,false`, `none`, or `all` for a field with named values.
 
@@ -61,7 +69,7 @@ def parse_values(name: str, text: str) -> tuple[Any, ...]:
     for part in text.split(","):
         for value in _part(name, part.strip()):
             try:
-                replace(_DEFAULTS, **{name: value})
+                TrainConfig(**with_preset({name: value}))
             except ValueError as error:
                 raise ValueError(f"{name}={text}: {error}") from error
             if value not in values:
@@ -128,7 +136,7 @@ def make_plan(mode: str, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]
     places: list[Place] = []
     for axis, point in points:
         try:
-            config = TrainConfig(**point)
+            config = TrainConfig(**with_preset(point))
         except ValueError as error:
             reason = f"{', '.join(f'{name}={value}' for name, value in point.items())}: {error}"
             if reason not in left_out:
@@ -146,12 +154,25 @@ def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
+def views_of(configs: Iterable[TrainConfig], axes: Mapping[str, Sequence[Any]]) -> set[View]:
+    """Return the features that a sweep needs.
+
+    Args:
+        configs: those of its places; in a guided search there are none beforehand.
+        axes: the values that such a search may propose.
+    """
+    if views := {config.view for config in configs}:
+        return views
+    asked = {name: axes[name] for name in ("preset", *View._fields) if name in axes}
+    return {TrainConfig(**with_preset(point)).view for point in combinations(asked)}
+
+
 def _draw(axes: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]]:
     """So many different combinations that are configurations, drawn with a fixed seed, or all where there are fewer."""
     every = []
     for point in combinations(axes):
         try:
-            TrainConfig(**point)
+            TrainConfig(**with_preset(point))
         except ValueError:
             continue
         every.append(point)

@@ -262,16 +262,18 @@ class Resident:
         features: what to hold; on the CPU its arrays are used as they are, without a copy.
         device: where to.
         m: how many of the features' regions to use.
+        max_words: how many of a text's words to use, the first ones; None for all.
 
     Raises:
         ValueError: the features have fewer regions than m.
     """
 
-    def __init__(self, features: Features, device: torch.device, m: int) -> None:
+    def __init__(self, features: Features, device: torch.device, m: int, max_words: int | None = None) -> None:
         if features.regions.shape[1] < m:
             raise ValueError(f"features: expected at least m = {m} regions an image, got {features.regions.shape[1]}")
         self.device = device
         self.m = m
+        self.max_words = max_words
         self.regions: Tensor | StreamedRegions
         self.tokens: Tensor | StreamedTokens
         if isinstance(features.regions, StreamedRegions):
@@ -305,9 +307,10 @@ class Resident:
         tokens: Tensor | Words
         texts = self._texts(rows)
         if packed:
-            tokens, token_mask = gather_words(*texts), None
+            tokens, token_mask = gather_words(*texts, self.max_words), None
         else:
-            padded, token_mask = gather(*(one.to(self.device) for one in texts))
+            words, offsets, places = (one.to(self.device) for one in texts)
+            padded, token_mask = gather(words, offsets, places, self.max_words)
             tokens = padded.float()
         regions = self._regions(rows) if self.m else None
         rows = rows.to(self.device)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..cache import Store, Table, find_stores, open_store, read_table
+from ..cache.table import options_of
 from ..errors import CacheError, RunError
+from .config import View
 from .runs import Run
+
+CENTER = "-center"
+"""At the end of the name of a context encoder that sees the centre of the image alone."""
+
+CROP = "center-crop"
+"""The name that its store goes by beside that of the whole image, where runs of both are trained together."""
 
 OPTIONS = {"regions": "--regions", "tokens": "--text-encoder", "context": "--context-encoder"}
 """The option that names a store of each kind."""
@@ -20,10 +30,33 @@ class Found:
 
     table: Table
     stores: dict[str, Store]
-    """By kind."""
+    """By kind; `CROP` beside `context`, or instead of it, where a run looks at the centre of the image."""
+
+    def of(self, view: View) -> dict[str, Store]:
+        """The stores of one view, by kind."""
+        return stores_of_view(self.stores, view)
 
 
-def find_features(cache: Path, dataset: str | None, named: Mapping[str, str | None], regions: bool = True) -> Found:
+def stores_of_view(stores: Mapping[str, Any], view: View) -> dict[str, Any]:
+    """The stores of one view, by kind.
+
+    Args:
+        stores: by kind, as `Found.stores`.
+        view: which.
+    """
+    chosen = {kind: store for kind, store in stores.items() if kind != CROP}
+    if view.center_crop:
+        chosen["context"] = stores[CROP]
+    return chosen
+
+
+def find_features(
+    cache: Path,
+    dataset: str | None,
+    named: Mapping[str, str | None],
+    regions: bool = True,
+    views: Iterable[View] = (View(False, False),),
+) -> Found:
     """The stores of all kinds of feature of one data set.
 
     Args:
@@ -32,19 +65,44 @@ def find_features(cache: Path, dataset: str | None, named: Mapping[str, str | No
         named: store or encoder name by kind; None for the only one.
         regions: whether regions are needed; where they are not, a store that can be told without a name is still
             taken, so that runs with and without regions are made of the same samples.
+        views: what is to be read; it decides between the context of the whole image and that of its centre.
 
     Raises:
         CacheError: a data set or store is missing, or must be named.
     """
     table = find_table(cache, dataset)
     stores = {}
-    for kind in OPTIONS:
+    for kind in ("regions", "tokens"):
         try:
             stores[kind] = find_store(table.folder, kind, named.get(kind))
         except CacheError:
             if kind != "regions" or regions:
                 raise
+    crops = {view.center_crop for view in views}
+    if False in crops:
+        stores["context"] = find_store(table.folder, "context", named.get("context"), lambda path: not _centered(path))
+    if True in crops:
+        stores[CROP] = _find_crop(table, named.get("context"))
     return Found(table, stores)
+
+
+def _find_crop(table: Table, name: str | None) -> Store:
+    """The store of context features of the image's centre; where there is none, the error is the command for it."""
+    paths = find_stores(table.folder, "context")
+    if not any(_centered(path) for path in paths):
+        words = ["itin", "extract", *options_of(table.dataset), "--cache", str(table.folder.resolve().parent)]
+        words += ["--only", "context", "--context-encoder", f"resnet18{CENTER}"]
+        for path in paths:
+            if (seed := (open_store(path).options or {}).get("random_init")) is not None:
+                words += ["--random-init", str(seed)]
+                break
+        raise CacheError(
+            f"no context features of the centre of the images in {table.folder}, which this reading needs",
+            found=", ".join(path.name for path in paths) or "no context features",
+            next_step=shlex.join(words),
+        )
+    named = [path for path in paths if _centered(path) and name is not None and _fits(path, "context", name)]
+    return find_store(table.folder, "context", name if named else None, _centered)
 
 
 def stores_of_run(run: Run, cache: Path | None = None) -> Found:
@@ -93,18 +151,21 @@ def find_table(cache: Path, dataset: str | None = None) -> Table:
     return read_table(cache / dataset)
 
 
-def find_store(folder: Path, kind: str, name: str | None = None) -> Store:
+def find_store(
+    folder: Path, kind: str, name: str | None = None, among: Callable[[Path], bool] = lambda path: True
+) -> Store:
     """The store of a kind that is named, or the only one.
 
     Args:
         folder: the data set's folder in the cache.
         kind: `regions`, `tokens` or `context`.
         name: the encoder's name, or the store's folder name, or the beginning of its fingerprint.
+        among: which stores come into question.
 
     Raises:
         CacheError: none, or several that fit.
     """
-    paths = find_stores(folder, kind)
+    paths = [path for path in find_stores(folder, kind) if among(path)]
     fitting = [path for path in paths if name is None or _fits(path, kind, name)]
     ready = [path for path in fitting if (path / "manifest.json").exists()] or fitting
     if len(ready) == 1:
@@ -124,6 +185,10 @@ def find_store(folder: Path, kind: str, name: str | None = None) -> Store:
         found=found,
         next_step=f"add {OPTIONS[kind]} {ready[0].name}",
     )
+
+
+def _centered(path: Path) -> bool:
+    return path.name.removeprefix("context-").rpartition("-")[0].endswith(CENTER)
 
 
 def _fits(path: Path, kind: str, name: str) -> bool:

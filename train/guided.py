@@ -12,6 +12,7 @@ from . import disk
 from .axes import Place
 from .config import TrainConfig
 from .pool import Job
+from .presets import with_preset
 from .sweep import Result, Sweep
 from .sweep_run import Workplace, folder_name
 
@@ -106,7 +107,7 @@ class Guided:
                 name: values[params[name]] if len(values) > 1 and _is_number(values[0]) else params.get(name, values[0])
                 for name, values in self._axes.items()
             }
-            config = TrainConfig(**values)
+            config = TrainConfig(**with_preset(values))
         except (KeyError, ValueError):  # no configuration, or a trial that was ended before it had its values
             self._study.tell(number, state=self._states.FAIL)
             return False

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from ..itin_head.config import HeadConfig
 from .config import TrainConfig
 from .splits import Split
 
@@ -18,8 +19,7 @@ REVISION = 1
 """To be raised when the same configuration begins to mean something else: another default, another formula."""
 
 _DEFAULTS = TrainConfig()
-_UNUSED = {"only-context": "regions", "no-context": "context"}
-_DIMS = {"regions": "region_dim", "context": "context_dim"}
+_DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
 
 
 def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
@@ -31,14 +31,19 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
     """
     config = replace(config, batch_size=config.batch_for(dataset))
     if config.effective_ablation == "only-context":
-        return replace(config, m=0, ablation="only-context", gate=_DEFAULTS.gate, k=_DEFAULTS.k)
-    if config.ablation == "no-align":
-        return replace(config, k=_DEFAULTS.k)
-    if config.ablation == "no-gate":
-        return replace(config, gate=_DEFAULTS.gate)
-    if config.ablation == "no-context":
-        return replace(config, lam=_DEFAULTS.lam)
-    return config
+        config = replace(config, m=0, ablation="only-context")
+    head = config.head_config({})
+    unused = {field.name for field in fields(HeadConfig)} - head.settings - {"head"}
+    if "tokens" not in head.inputs:
+        unused |= {"keep_special"}
+    if "context" not in head.inputs or config.head == "majority":
+        unused |= {"center_crop"}
+    if "regions" not in head.inputs and config.m:
+        unused |= {"m"}
+    if config.schedule != "step":
+        unused |= {"lr_step", "lr_gamma"}
+    recipe: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
+    return replace(config, **{name: recipe[name] for name in unused & set(recipe)})
 
 
 class Identity:
@@ -77,7 +82,7 @@ class Identity:
     def of(self, config: TrainConfig, parts: str) -> str:
         """Return the key of a run on these parts, for many runs on the same ones."""
         config = canonical(config, self._features.dataset)
-        unused = _UNUSED.get(config.effective_ablation, "")
+        inputs = config.inputs
         identity = {
             "revision": REVISION,
             # Fields at their default stay out, so that a new field leaves the keys of old runs as they are; the parts
@@ -87,10 +92,12 @@ class Identity:
                 for name, value in config.to_dict().items()
                 if name != "split_seed" and value != getattr(_DEFAULTS, name)
             },
-            "dims": {name: size for name, size in self._features.dims.items() if name != _DIMS.get(unused)},
+            "dims": {
+                name: size for name, size in self._features.dims.items() if name in {_DIMS[kind] for kind in inputs}
+            },
             "dataset": self._features.dataset,
             "samples": self.samples,
-            "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind != unused},
+            "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},
             "parts": parts,
         }
         return _digest([[json.dumps(identity, sort_keys=True)]])[:12]

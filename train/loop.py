@@ -13,18 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from ..errors import RunError
-from ..itin_head import HeadConfig, ITINHead
+from ..itin_head import Head, HeadConfig, make
 from .config import TrainConfig
 from .data import Features, Resident
 from .metrics import majority_class, score
+from .objective import Objective, Selection
 from .recurrence import choose, operations
 from .splits import Split
-
-SELECTED_BY = "validation accuracy, then lower validation loss, then the earlier epoch"
-"""How the epoch that is kept is chosen. The paper does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,29 +81,30 @@ def fit(
     batch_size = config.batch_for(features.dataset)
     config = replace(config, batch_size=batch_size)
     recurrence = choose(gru, device, work_of(config, features, split))
-    resident = Resident(features, device, config.regions)
+    resident = Resident(features, device, config.regions, config.max_words)
     train = torch.from_numpy(split.train)
     majority = majority_class(features.labels[split.train])
     history: list[dict[str, float]] = []
-    best: tuple[float, float] | None = None
-    best_epoch, best_state = 0, {}
+    selection = Selection(config.patience)
+    best_state: dict[str, Tensor] = {}
+    labels = features.labels[split.train]
+    objective = Objective(config, labels, device)
     begun = time.perf_counter()
 
     with seeded(config.seed, device):
-        head = ITINHead(config.head(features.dims), recurrence).to(device)  # made on the CPU: the same on every device
-        fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
-        optimizer = torch.optim.Adam(head.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+        head = make(config.head_config(features.dims), recurrence).to(device)  # on the CPU: the same on every device
+        head.begin(torch.from_numpy(labels))
+        optimizer = adam(list(head.parameters()), config, device)
         shuffle = torch.Generator().manual_seed(config.seed)
         for epoch in range(1, config.epochs + 1):
             epoch_begun = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr_at(epoch)
+            batches = math.ceil(len(train) / batch_size)
             order = train[torch.randperm(len(train), generator=shuffle)]
-            loss, accuracy = _train_epoch(head, optimizer, resident, order, batch_size)
+            loss, accuracy = _train_epoch(head, optimizer, objective, resident, order, config, batch_size, epoch)
             val = score(features.labels[split.val], predict(head, resident, split.val, batch_size), majority)
             row = {
                 "epoch": epoch,
-                "lr": config.lr_at(epoch),
+                "lr": config.lr_at(epoch, batches - 1, batches),
                 "train_loss": loss,
                 "train_accuracy": accuracy,
                 "val_loss": val["loss"],
@@ -119,9 +117,10 @@ def fit(
             history.append(row)
             if on_epoch is not None:
                 on_epoch(row)
-            if best is None or (val["accuracy"], -val["loss"]) > best:
-                best, best_epoch = (val["accuracy"], -val["loss"]), epoch
+            if selection.better(epoch, val["accuracy"], val["loss"]):
                 best_state = {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
+            if selection.ends(epoch):
+                break
 
     seconds = time.perf_counter() - begun
     head.load_state_dict(best_state)
@@ -129,8 +128,8 @@ def fit(
     metrics = {
         part: score(features.labels[split.rows(part)], values, majority) for part, values in probabilities.items()
     }
-    check_finite(f"(epoch {best_epoch} was kept)", {part: scores["loss"] for part, scores in metrics.items()})
-    return Fit(config, head.config, best_epoch, history, best_state, metrics, probabilities, seconds, recurrence)
+    check_finite(f"(epoch {selection.epoch} was kept)", {part: scores["loss"] for part, scores in metrics.items()})
+    return Fit(config, head.config, selection.epoch, history, best_state, metrics, probabilities, seconds, recurrence)
 
 
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:
@@ -139,26 +138,52 @@ def work_of(config: TrainConfig, features: Features, split: Split) -> float:
     return operations(config, words, features.tokens.shape[1])
 
 
+def adam(parameters: Sequence[Tensor], config: TrainConfig, device: torch.device) -> torch.optim.Optimizer | None:
+    """Return the recipe's optimiser, or None for a head that has nothing to learn."""
+    if not parameters:
+        return None
+    fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
+    return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 def _train_epoch(
-    head: ITINHead, optimizer: torch.optim.Optimizer, resident: Resident, order: Tensor, batch_size: int
+    head: Head,
+    optimizer: torch.optim.Optimizer | None,
+    objective: Objective,
+    resident: Resident,
+    order: Tensor,
+    config: TrainConfig,
+    batch_size: int,
+    epoch: int,
 ) -> tuple[float, float]:
     """One pass over the samples in this order; their mean loss and accuracy as they were met."""
     head.train()
     sums = []  # stay on the device: no waiting for it within an epoch
-    for rows in chunks(order, batch_size):
+    batches = list(chunks(order, batch_size))
+    for number, rows in enumerate(batches):
         batch = resident.batch(rows, packed=True)
         logits = head(*batch[:5]).logits
-        loss = cross_entropy(logits, batch.labels)  # eqs. 19-20
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        loss = objective(logits, batch.labels)
+        if optimizer is not None:
+            set_rate(optimizer, config.lr_at(epoch, number, len(batches)))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if config.clip is not None:
+                torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip)
+            optimizer.step()
         right = (logits.argmax(1) == batch.labels).sum().to(loss.dtype)
         sums.append(torch.stack([loss.detach() * len(rows), right]))
     total_loss, total_right = torch.stack(sums).cpu().double().sum(0).tolist()
     return total_loss / len(order), total_right / len(order)
 
 
-def predict(head: ITINHead, resident: Resident, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
+def predict(head: Head, resident: Resident, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
     """Return the class probabilities (len(rows), classes) of some samples, in their order."""
     head.eval()
     with torch.inference_mode():

@@ -15,7 +15,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from .config import TrainConfig
+from .config import TrainConfig, View
 from .splits import Split, random_split, split_from_parts
 
 EPOCH, DONE, FAILED = "epoch", "done", "failed"
@@ -79,10 +79,11 @@ class TableFacts:
 class Setup:
     """All that a worker needs beside its jobs."""
 
-    features: dict[bool, Path]
-    """Folders of `shared.save_features`, by `keep_special`."""
+    features: dict[View, Path]
+    """Folders of `shared.save_features`."""
     table: TableFacts
-    stores: dict[str, StoreFacts]
+    stores: dict[View, dict[str, StoreFacts]]
+    """Where they come from, by kind."""
     runs: Path
     """The folder that run folders are written to."""
     parts: dict[str, str] | None
@@ -92,6 +93,10 @@ class Setup:
     device: str = "cpu"
     threads: int = 1
     gru: str = "auto"
+
+    def stores_for(self, config: TrainConfig) -> dict[str, StoreFacts]:
+        """The stores that a configuration's features come from, by kind."""
+        return self.stores[config.view]
 
     def split_for(self, ids: list[str], config: TrainConfig) -> Split:
         """The parts that a configuration is trained on."""
@@ -190,14 +195,14 @@ def _work(connection: Connection, setup: Setup) -> None:
     from .shared import open_features
 
     torch.set_num_threads(setup.threads)
-    features = {special: open_features(folder) for special, folder in setup.features.items()}
+    features = {view: open_features(folder) for view, folder in setup.features.items()}
     while True:
         try:
             job: Job = connection.recv()
         except EOFError:
             return
         try:
-            values = _train(job, setup, features[job.config.keep_special], connection)
+            values = _train(job, setup, features[job.config.view], connection)
         except Exception as error:  # whatever it is, the other configurations go on
             text = str(error).strip() or type(error).__name__
             named = text if type(error).__module__.startswith("itin.") else f"{type(error).__name__}: {text}"
@@ -218,7 +223,7 @@ def _train(job: Job, setup: Setup, features: Any, connection: Connection) -> dic
     # The test part stays closed: a sweep is for choosing, and choosing on the test part is no test any more.
     result = fit(job.config, features, split, setup.device, tell, evaluate=("val",), gru=setup.gru)
     out = setup.runs / job.name
-    write_run(result, features, split, setup.table, setup.stores, device=setup.device, out=out)
+    write_run(result, features, split, setup.table, setup.stores_for(job.config), device=setup.device, out=out)
     return {"seconds": result.seconds, "best_epoch": result.best_epoch, **result.metrics["val"]}
 
 

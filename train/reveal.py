@@ -69,7 +69,7 @@ def reveal(sweep: Sweep, place: Workplace, device: str = "cpu") -> dict[str, Any
     best = whole.iloc[0]
     rows: list[dict[str, Any]] = []
     for run in sweep.runs_of(best):
-        score = evaluate(run, place.features[run.config.keep_special], device)
+        score = evaluate(run, place.features[run.config.view], device)
         rows.append({"run": run.path.relative_to(sweep.path).as_posix(), "seed": run.config.seed, "test": score})
     names = ("accuracy", "weighted_f1", "macro_f1", "loss")
     values = {name: [float(row["test"][name]) for row in rows] for name in names}

@@ -30,7 +30,7 @@ from .splits import PARTS, Split, split_from_parts
 if TYPE_CHECKING:
     import torch
 
-    from ..itin_head.model import ITINHead
+    from ..itin_head import Head
     from .data import Features
 
 FORMAT = 1
@@ -131,7 +131,7 @@ class Run:
             )
         return split_from_parts(ids, self.parts, self.record["split"])
 
-    def head(self, device: str | torch.device = "cpu") -> ITINHead:
+    def head(self, device: str | torch.device = "cpu") -> Head:
         """Return the trained head, in evaluation mode.
 
         Raises:
@@ -141,7 +141,7 @@ class Run:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        from ..itin_head.model import ITINHead
+        from ..itin_head import make
 
         path = self.path / "model.safetensors"
         try:
@@ -149,7 +149,7 @@ class Run:
         except (OSError, SafetensorError) as error:
             raise RunError(f"cannot read the checkpoint {path}: {error}", next_step="train the run again") from error
         with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
-            head = ITINHead(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
+            head = make(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
         _check_shapes(
             path,
             {name: tuple(value.shape) for name, value in head.state_dict().items()},
@@ -237,7 +237,7 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
             found=f"{len(changed)} others, {', '.join(changed[:5])}{' and so on' if len(changed) > 5 else ''}",
             next_step="train again on the new labels",
         )
-    resident = Resident(features, torch.device(device), run.config.regions)
+    resident = Resident(features, torch.device(device), run.config.regions, run.config.max_words)
     probabilities = predict(head, resident, rows, run.config.batch_for(features.dataset))
     return score(features.labels[rows], probabilities, majority_class(features.labels[split.train]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import fields, replace
@@ -9,25 +10,35 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from ..errors import RunError
-from ..itin_head import ITINHead
-from ..itin_head.stacked import StackedHead
+from ..itin_head import make
+from ..itin_head.side_by_side import SideBySide
+from ..itin_head.stacked import StackedHead, by_flags
 from .config import TrainConfig
 from .data import Features, Resident
-from .loop import Fit, check_finite, chunks, predict, seeded
+from .loop import Fit, adam, check_finite, chunks, predict, seeded, set_rate
 from .metrics import majority_class, score
+from .objective import Objective, Selection, clip_side_by_side
 from .splits import Split
 
-MAY_DIFFER = ("m", "lam", "gate", "ablation", "seed")
-"""The fields in which configurations that are trained side by side may differ."""
+MAY_DIFFER = ("m", "lam", "seed")
+"""The fields in which configurations of any head that are trained side by side may differ."""
+
+FLAGS = ("gate", "ablation")
+"""Further ones, for ITIN as the equations have it."""
+
+
+def stackable(config: TrainConfig) -> bool:
+    """Whether a configuration can be trained beside others: without dropout, which each head would draw for itself."""
+    return not (config.gru_layers > 1 and config.gru_dropout and "tokens" in config.inputs)
 
 
 def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
     """What configurations must share to be trained side by side."""
     config = replace(config, batch_size=config.batch_for(dataset))
-    return tuple(getattr(config, field.name) for field in fields(config) if field.name not in MAY_DIFFER)
+    free = MAY_DIFFER + FLAGS * by_flags(config.head_config({})) if stackable(config) else ()
+    return tuple(getattr(config, field.name) for field in fields(config) if field.name not in free)
 
 
 def fit_stacked(
@@ -44,7 +55,7 @@ def fit_stacked(
     order of the samples.
 
     Args:
-        configs: J recipes that differ in `MAY_DIFFER` alone.
+        configs: J recipes of one `shape_of`, each `stackable`.
         features: as for `loop.fit`.
         split: as for `loop.fit`.
         device: where to train.
@@ -77,13 +88,13 @@ def train_stacked(
 ) -> Generator[tuple[int, dict[str, float]], None, list[Fit | RunError]]:
     """`fit_stacked` epoch by epoch: yields a configuration's number and its history's newest row."""
     device = torch.device(device)
-    if len({shape_of(config, features.dataset) for config in configs}) != 1:
-        raise ValueError(f"configs: expected some that differ in {', '.join(MAY_DIFFER)} alone, got others")
+    if len({shape_of(config, features.dataset) for config in configs}) != 1 or not stackable(configs[0]):
+        raise ValueError(f"configs: expected some that differ in {', '.join(MAY_DIFFER + FLAGS)} alone, got others")
     batch_size = configs[0].batch_for(features.dataset)
     configs = [replace(config, batch_size=batch_size) for config in configs]
     J = len(configs)
     regions = torch.tensor([config.regions for config in configs])
-    resident = Resident(features, device, int(regions.max()))
+    resident = Resident(features, device, int(regions.max()), configs[0].max_words)
     looked_at = torch.arange(resident.m, device=device) < regions.to(device)[:, None, None]  # (J, 1, m)
     majority = majority_class(features.labels[split.train])
     train, val = torch.from_numpy(split.train), torch.from_numpy(split.val)
@@ -92,15 +103,15 @@ def train_stacked(
     heads = []
     for config in configs:
         with seeded(config.seed, device):
-            heads.append(ITINHead(config.head(features.dims)).to(device))
-    stack = StackedHead(heads)
-    optimizer = torch.optim.Adam(
-        stack.parameters(), lr=configs[0].lr, weight_decay=configs[0].weight_decay, fused=device.type in ("cpu", "cuda")
-    )
+            heads.append(make(config.head_config(features.dims)).to(device))
+            heads[-1].begin(torch.from_numpy(features.labels[split.train]))
+    stack = StackedHead(heads) if by_flags(heads[0].config) else SideBySide(heads)
+    optimizer = adam(list(stack.parameters()), configs[0], device)
+    objective = Objective(configs[0], features.labels[split.train], device)
     shuffles = [torch.Generator().manual_seed(config.seed) for config in configs]
     histories: list[list[dict[str, float]]] = [[] for _ in configs]
-    best: list[tuple[float, float] | None] = [None] * J
-    best_epoch = [0] * J
+    selections = [Selection(config.patience) for config in configs]
+    ended: set[int] = set()
     best_state: list[dict[str, Tensor]] = [{} for _ in configs]
     broken: dict[int, RunError] = {}
 
@@ -110,18 +121,21 @@ def train_stacked(
         mask = batch.region_mask & looked_at if batch.region_mask is not None else None
         return stack(batch.regions, batch.tokens, batch.context, mask), batch.labels
 
+    batches = math.ceil(len(train) / batch_size)
     for epoch in range(1, configs[0].epochs + 1):
         epoch_begun = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = configs[0].lr_at(epoch)
         order = torch.stack([train[torch.randperm(len(train), generator=shuffle)] for shuffle in shuffles])
         sums = torch.zeros(2, J, device=device)
-        for rows in chunks(order.T, batch_size):
+        for number, rows in enumerate(chunks(order.T, batch_size)):
             logits, labels = logits_of(rows.T)
-            losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(J, -1).mean(1)
-            optimizer.zero_grad(set_to_none=True)
-            losses.sum().backward()  # type: ignore[no-untyped-call]  # the heads share no weight: each has the gradient of its own loss
-            optimizer.step()
+            losses = objective.side_by_side(logits, labels)
+            if optimizer is not None:
+                set_rate(optimizer, configs[0].lr_at(epoch, number, batches))
+                optimizer.zero_grad(set_to_none=True)
+                losses.sum().backward()  # type: ignore[no-untyped-call]  # no shared weight: each has its own gradient
+                if configs[0].clip is not None:
+                    clip_side_by_side(list(stack.parameters()), configs[0].clip)
+                optimizer.step()
             right = (logits.argmax(-1) == labels).sum(1)
             sums += torch.stack([losses.detach() * len(rows), right.to(losses.dtype)])
         loss, accuracy = (sums.cpu().double() / len(train)).tolist()
@@ -130,12 +144,12 @@ def train_stacked(
             parts = [logits_of(rows.expand(J, -1))[0] for rows in chunks(val, batch_size)]
             probabilities = torch.cat(parts, 1).cpu().double().softmax(-1).numpy()
         for j, config in enumerate(configs):
-            if j in broken:
+            if j in broken or j in ended:
                 continue
             scores = score(features.labels[split.val], probabilities[j], majority)
             row = {
                 "epoch": epoch,
-                "lr": config.lr_at(epoch),
+                "lr": config.lr_at(epoch, batches - 1, batches),
                 "train_loss": loss[j],
                 "train_accuracy": accuracy[j],
                 "val_loss": scores["loss"],
@@ -151,11 +165,12 @@ def train_stacked(
                 continue
             histories[j].append(row)
             yield j, row
-            figures = (scores["accuracy"], -scores["loss"])
-            previous = best[j]
-            if previous is None or figures > previous:
-                best[j], best_epoch[j] = figures, epoch
+            if selections[j].better(epoch, scores["accuracy"], scores["loss"]):
                 best_state[j] = {name: value.cpu() for name, value in stack.state_of(j).items()}
+            if selections[j].ends(epoch):
+                ended.add(j)
+        if len(ended) + len(broken) == J:
+            break
 
     seconds = (time.perf_counter() - begun) / J
     results: list[Fit | RunError] = []
@@ -168,11 +183,23 @@ def train_stacked(
         predicted = {part: predict(head, own, split.rows(part), batch_size) for part in evaluate}
         metrics = {part: score(features.labels[split.rows(part)], each, majority) for part, each in predicted.items()}
         try:
-            check_finite(f"(epoch {best_epoch[j]} was kept)", {part: each["loss"] for part, each in metrics.items()})
+            check_finite(
+                f"(epoch {selections[j].epoch} was kept)", {part: each["loss"] for part, each in metrics.items()}
+            )
         except RunError as error:
             results.append(error)
             continue
         results.append(
-            Fit(config, head.config, best_epoch[j], histories[j], best_state[j], metrics, predicted, seconds, stacked=J)
+            Fit(
+                config,
+                head.config,
+                selections[j].epoch,
+                histories[j],
+                best_state[j],
+                metrics,
+                predicted,
+                seconds,
+                stacked=J,
+            )
         )
     return results

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from ..errors import RunError
-from ..itin_head import ITINHead
+from ..itin_head import make
 from .config import TrainConfig
 from .data import Features
-from .loop import Fit
+from .loop import Fit, fit
 from .pool import DONE, EPOCH, FAILED, Event, Job, Jobs, Setup
 from .shared import open_features
-from .stacked import shape_of, train_stacked
+from .stacked import shape_of, stackable, train_stacked
 from .write_run import write_run
 
 SHARE = 0.7
@@ -37,7 +37,7 @@ class Stacks:
             raise ValueError(f"limit: expected at least 1, got {limit}")
         self.setup, self.limit = setup, limit
         self.device = torch.device(setup.device)
-        self._features = {special: open_features(folder) for special, folder in setup.features.items()}
+        self._features = {view: open_features(folder) for view, folder in setup.features.items()}
 
     def __enter__(self) -> Stacks:
         return self
@@ -60,26 +60,30 @@ class Stacks:
     def _together(self, waiting: Sequence[Job]) -> list[Job]:
         """The first job and others of its shape, as many as a stack may hold."""
         first = waiting[0].config
-        features = self._features[first.keep_special]
+        features = self._features[first.view]
         shape = shape_of(first, features.dataset)
         same = [job for job in waiting if shape_of(job.config, features.dataset) == shape]
         most = self.limit if self.limit is not None else fitting(first, features, self.device)
-        return same[:most]
+        return same[: most if stackable(first) else 1]
 
     def _train(self, jobs: list[Job]) -> Iterator[Event]:
         configs = [job.config for job in jobs]
-        features = self._features[configs[0].keep_special]
+        features = self._features[configs[0].view]
         split = self.setup.split_for(features.ids, configs[0])
         try:
             # The test part stays closed, as in `pool`.
-            training = train_stacked(configs, features, split, self.device, ("val",))
-            while True:
-                try:
-                    j, row = next(training)
-                except StopIteration as ended:
-                    results: list[Fit | RunError] = ended.value
-                    break
-                yield Event(EPOCH, j, jobs[j], dict(row))
+            results: list[Fit | RunError]
+            if not stackable(configs[0]):
+                results = [fit(configs[0], features, split, self.device, evaluate=("val",))]
+            else:
+                training = train_stacked(configs, features, split, self.device, ("val",))
+                while True:
+                    try:
+                        j, row = next(training)
+                    except StopIteration as ended:
+                        results = ended.value
+                        break
+                    yield Event(EPOCH, j, jobs[j], dict(row))
         except Exception as error:  # the configurations of other stacks go on
             failed, named = traceback.format_exc(), f"{type(error).__name__}: {error}"
             if not is_memory(error) or len(jobs) == 1:
@@ -105,7 +109,8 @@ class Stacks:
         split = setup.split_for(features.ids, job.config)
         out = setup.runs / job.name
         try:
-            write_run(result, features, split, setup.table, setup.stores, device=str(self.device), out=out)
+            stores = setup.stores_for(job.config)
+            write_run(result, features, split, setup.table, stores, device=str(self.device), out=out)
         except RunError as error:
             return Event(FAILED, j, job, {"error": str(error), "traceback": ""})
         values: dict[str, Any] = {"seconds": result.seconds, "best_epoch": result.best_epoch, **result.metrics["val"]}
@@ -123,7 +128,7 @@ def fitting(config: TrainConfig, features: Features, device: torch.device) -> in
 def bytes_of(config: TrainConfig, features: Features) -> int:
     """Bytes that one configuration of a stack takes in float32, by estimate."""
     with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in ITINHead(config.head(features.dims)).parameters())
+        weights = sum(parameter.numel() for parameter in make(config.head_config(features.dims)).parameters())
     batch = config.batch_for(features.dataset)
     words = batch * max(1, len(features.tokens) // max(1, len(features)))
     E, d, m = features.tokens.shape[1], config.d, features.regions.shape[1]

@@ -7,18 +7,20 @@ import errno
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import RunError
+from ..errors import CacheError, RunError
 from . import disk
 from .axes import Place, Plan
-from .config import TrainConfig
+from .config import TrainConfig, View
+from .find import stores_of_view
 from .identity import Identity
 from .pool import DONE, EPOCH, Event, Job, Jobs, Pool, Setup, StoreFacts, TableFacts
+from .presets import short_name
 from .runs import load_run
 from .splits import Split, random_split, split_from_file
 from .sweep import Definition, Result, Sweep, missing, result_of, write_results
@@ -73,9 +75,9 @@ class Workplace:
 
     Args:
         table: the data set's table.
-        stores: `itin.cache.Store` by kind.
+        stores: `itin.cache.Store` by kind, `find.CROP` among them where a view needs it.
         regions: the most regions an image that is looked at.
-        special: whether features with [CLS] and [SEP], without them, or both are needed.
+        views: which features are needed.
         split_file: a table of id and part, or None for random parts.
         parts: the part of each id, where the sweep has recorded it.
         split: the description of these parts.
@@ -86,7 +88,7 @@ class Workplace:
         table: TableLike,
         stores: Mapping[str, Any],
         regions: int,
-        special: set[bool],
+        views: Iterable[View],
         split_file: Path | None = None,
         parts: Mapping[str, str] | None = None,
         split: Mapping[str, Any] | None = None,
@@ -94,17 +96,29 @@ class Workplace:
         from .data import load_features
 
         self.table, self.stores = table, stores
-        self.features: dict[bool, Features] = {
-            keep: load_features(table, stores, regions, keep) for keep in sorted(special)
+        self._stores = {view: stores_of_view(stores, view) for view in sorted(set(views))}
+        self.features: dict[View, Features] = {
+            view: load_features(table, own, regions, view.keep_special) for view, own in self._stores.items()
         }
         one = next(iter(self.features.values()))
+        for features in self.features.values():
+            if features.ids != one.ids:
+                raise CacheError(
+                    f"the context features of the images and of their centres in {table.dataset.get('name')} are not of"
+                    " the same samples, so that runs on them could not be compared",
+                    expected=f"{len(one.ids)} samples in both",
+                    found=f"{len(set(features.ids) ^ set(one.ids))} in one of them alone",
+                    next_step="run `itin extract` again with both context encoders: it makes what is missing",
+                )
         self.ids, self.dataset, self.labelled, self.streamed = one.ids, one.dataset, one.labelled, one.streamed
         self.parts = dict(parts) if parts is not None else None
         self.split = dict(split) if split is not None else None
         if split_file is not None:
             given = split_from_file(split_file, self.ids)
             self.parts, self.split = dict(given.pairs(self.ids)), given.description
-        self._identities = {keep: Identity(features, table, stores) for keep, features in self.features.items()}
+        self._identities = {
+            view: Identity(features, table, self._stores[view]) for view, features in self.features.items()
+        }
         self._splits: dict[int, tuple[Split, str]] = {}
 
     @property
@@ -117,18 +131,20 @@ class Workplace:
         from .shared import save_features
 
         paths = {}
-        for keep, features in self.features.items():
-            paths[keep] = folder / ("special" if keep else "words")
-            save_features(features, paths[keep])
+        for number, (view, features) in enumerate(self.features.items()):
+            paths[view] = folder / str(number)
+            save_features(features, paths[view])
         columns = [name for name in ("id", "image_sha256", "text_sha256") if name in self.table.samples]
         table = TableFacts(dict(self.table.dataset), self.table.samples[columns])
-        stores = {kind: StoreFacts.of(store) for kind, store in self.stores.items()}
+        stores = {
+            view: {kind: StoreFacts.of(store) for kind, store in own.items()} for view, own in self._stores.items()
+        }
         return Setup(paths, table, stores, runs, self.parts, self.split or {}, **options)
 
     def key(self, config: TrainConfig) -> str:
         """The key of a run."""
         seed = 0 if self.parts is not None else config.split_seed
-        identity = self._identities[config.keep_special]
+        identity = self._identities[config.view]
         if seed not in self._splits:
             split = self.split_for(config)
             self._splits[seed] = split, identity.parts(split)
@@ -146,7 +162,7 @@ class Workplace:
         """The operations of a run's GRU, `recurrence.operations`."""
         from .loop import work_of
 
-        return work_of(config, self.features[config.keep_special], self.split_for(config))
+        return work_of(config, self.features[config.view], self.split_for(config))
 
 
 def create(path: Path, plan: Plan, place: Workplace, **definition: Any) -> Sweep:
@@ -324,8 +340,7 @@ def record(sweep: Sweep, event: Event) -> Result:
 
 def folder_name(config: TrainConfig, key: str) -> str:
     """A run folder's name: readable, and one for each key."""
-    ablation = "" if config.effective_ablation == "none" else f"-{config.effective_ablation}"
-    return f"m{config.m}-lam{config.lam:g}{ablation}-seed{config.seed}-{key}"
+    return f"{short_name(config)}-seed{config.seed}-{key}"
 
 
 def _csv_row(*cells: str) -> str:

@@ -23,6 +23,7 @@ from ..errors import RunError
 from ..labels import LABELS
 from .config import TrainConfig
 from .identity import Identity
+from .presets import short_name
 from .runs import FORMAT, UNTRAINED_NOTE
 from .splits import Split
 
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 def run_name(config: TrainConfig, dataset: str, when: datetime) -> str:
     """Return a run's default name, for example `20240131-142530-mvsa-single-m2-lam0.2-no-gate-seed0`."""
     clean = "".join(c if c.isalnum() or c in "-_." else "_" for c in dataset) or "data"
-    ablation = "" if config.effective_ablation == "none" else f"-{config.effective_ablation}"
-    return f"{when:%Y%m%d-%H%M%S}-{clean}-m{config.m}-lam{config.lam:g}{ablation}-seed{config.seed}"
+    return f"{when:%Y%m%d-%H%M%S}-{clean}-{short_name(config)}-seed{config.seed}"
 
 
 def check_free(out: Path) -> None:
@@ -135,7 +135,7 @@ def _config(fit: Fit, features: Features, split: Split, table: TableLike, stores
 
 
 def _metrics(fit: Fit) -> dict[str, Any]:
-    from .loop import SELECTED_BY
+    from .objective import SELECTED_BY
 
     return {
         "format": FORMAT,

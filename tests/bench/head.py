@@ -36,13 +36,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from itin.itin_head import HeadConfig, ITINHead, compiled
 from itin.train import loop
-from itin.train.config import TrainConfig
+from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
 from itin.train.pool import DONE, FAILED, Job, Pool, Setup, StoreFacts, TableFacts
 from itin.train.shared import save_features
 from itin.train.splits import random_split
 
 BATCH = 64
+PLAIN = View(keep_special=False, center_crop=False)
 STORED_REGIONS = 10
 
 
@@ -356,7 +357,7 @@ def bench_sweep(options: argparse.Namespace, features: Features, path: Path, fol
     pools: dict[str, Pool] = {}
     with ExitStack() as stack:
         for gru in ["packed"] + (["compiled"] if compiled.loaded() else []):
-            setup = Setup({False: folder / "features"}, table, facts, folder / f"runs-{gru}", None, gru=gru)
+            setup = Setup({PLAIN: folder / "features"}, table, {PLAIN: facts}, folder / f"runs-{gru}", None, gru=gru)
             setup.runs.mkdir()
             pools[gru] = stack.enter_context(Pool(setup, cores))
             listen(pools[gru].run(Jobs([job(base, f"warm-{i}", 100 + i) for i in range(cores)])))

@@ -1,0 +1,222 @@
+"""What every head has in common: its inputs and outputs, their checks, and how it reads words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .config import HeadConfig
+from .gru import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
+from .packing import Words, fill_up, pack_words
+
+
+class HeadOutput(NamedTuple):
+    """What a head computed. What it does not have is None."""
+
+    logits: Tensor
+    """(B, classes), W_f F + b_f of eq. 19; their softmax is y."""
+    alignment: Tensor | None = None
+    """(B, m, n), Ā of eq. 6: each region's weights over the words sum to 1; 1/n each for `no-align`; zero at padding.
+    Without `mask`, n is `max_words`."""
+    gate: Tensor | None = None
+    """(B, m) or, for gate `vector`, (B, m, d): g of eq. 8; 1 for `no-gate`; zero at padding."""
+    attention: Tensor | None = None
+    """(B, m), α_z of eq. 12: the regions' weights, which sum to 1; zero at padding."""
+    fused: Tensor | None = None
+    """(B, hidden), F of eq. 18, or what the classes are told from."""
+
+
+class Text(NamedTuple):
+    """A batch of texts as they have been read; J stands first where J batches are side by side."""
+
+    W: Tensor
+    """(B, n, d), w of eq. 4, zero at padding."""
+    S: Tensor
+    """(B, d), eq. 15."""
+    mask: Tensor
+    """(B, n) bool, True at a word."""
+
+
+class Head(nn.Module):
+    """A head: what it looks at of `regions`, `tokens` and `context` -> logits.
+
+    A head of its own derives from this, makes its layers in `__init__`, and computes in `join`; `heads.HEADS` names it
+    and what it reads. Where `tokens` are among its inputs, the words are read for it, by the GRU of eqs. 2-4. Padding
+    must take part in nothing: neither its values (even NaN) nor its amount nor the order of the batch may change a
+    sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
+    so that J heads with different weights can be computed side by side (`side_by_side.SideBySide`).
+
+    Args:
+        config: sizes and readings.
+        gru: how eqs. 2-4 are computed, one of `RECURRENCES`: the parameters and, but for rounding, the results are the
+            same.
+    """
+
+    def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
+        super().__init__()
+        if gru not in RECURRENCES:
+            raise ValueError(f"gru: expected one of {', '.join(RECURRENCES)}, got {gru!r}")
+        self.config = config
+        self.recurrence = gru
+        self.lam: float | Tensor = config.lam  # a tensor where heads of different λ are computed side by side
+        if "tokens" in config.inputs:
+            self.gru = self._gru()  # eqs. 2-3
+            if config.context_gru and "context_gru" in config.settings:
+                self.gru_s = self._gru()
+
+    def begin(self, labels: Tensor) -> None:
+        """Take what the head needs from the labels (N,) of the training part, before the first epoch."""
+
+    def join(
+        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+    ) -> HeadOutput:
+        """Compute the output from what has been checked and read.
+
+        Args:
+            regions: (B, m, region_dim), f_i, by descending score, zero at padding; None for a head that looks at none.
+            region_mask: (B, m) bool, True at a region; None for a head that looks at none.
+            text: the words; None for a head that reads none.
+            context: (B, context_dim), V; None for a head that does not look at it.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self,
+        regions: Tensor | None,
+        tokens: Tensor | Words | None,
+        token_mask: Tensor | None,
+        context: Tensor | None,
+        region_mask: Tensor | None = None,
+    ) -> HeadOutput:
+        """Compute logits and what they were made from. What the head does not look at may be None, and is not read.
+
+        Args:
+            regions: (B, m, region_dim), f_i, by descending score; m may be 0.
+            tokens: (B, n, token_dim), x_i, in the order of the text; n may be 0. Or packed words, without padding.
+            token_mask: (B, n) bool, True at a word; words first, padding after them. None for packed words.
+            context: (B, context_dim), V.
+            region_mask: (B, m) bool, True at a region; None means that all are.
+
+        Raises:
+            ValueError: a shape or dtype is not the one named here, or padding stands before a word.
+        """
+        inputs = self.config.inputs
+        words = self._check(regions, tokens, token_mask, context, region_mask)
+        text = self.read(words) if "tokens" in inputs else None
+        if regions is None or "regions" not in inputs:
+            regions = region_mask = None
+        else:
+            if region_mask is None:
+                region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
+            regions = regions.masked_fill(~region_mask[..., None], 0)
+        return self.join(regions, region_mask, text, context if "context" in inputs else None)
+
+    def read(self, words: Words) -> Text:
+        """Eqs. 2-4 and 15."""
+        if not self.config.mask:
+            words = fill_up(words, self.config.max_words)
+        W = self._states(self.gru, words)
+        W_s = self._states(self.gru_s, words) if hasattr(self, "gru_s") else W
+        return Text(W, mean_of(W_s, words.mask), words.mask)
+
+    def _gru(self) -> nn.GRU:
+        config = self.config
+        return nn.GRU(
+            config.token_dim,
+            config.d,
+            config.gru_layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=config.gru_dropout if config.gru_layers > 1 else 0.0,
+        )
+
+    def _states(self, gru: nn.GRU, words: Words) -> Tensor:
+        """Eqs. 2-4: packed words -> (B, n, d), zero at padding."""
+        if self.recurrence == "torch":
+            return plain_bigru(gru, words)
+        compiled = self.recurrence == "compiled" and torch.is_grad_enabled()  # figures never depend on a compiler
+        layers: list[Layer] = [weights(gru, layer) for layer in range(gru.num_layers)]
+        return deep_bigru(words, layers, gru.dropout if self.training else 0.0, compiled)
+
+    def _check(
+        self,
+        regions: Tensor | None,
+        tokens: Tensor | Words | None,
+        token_mask: Tensor | None,
+        context: Tensor | None,
+        region_mask: Tensor | None,
+    ) -> Words:
+        """Return the words, packed; ValueError, with what was expected and got, for a wrong shape, mask or dtype."""
+        config = self.config
+        if regions is None and "regions" in config.inputs:
+            raise ValueError(f"regions: expected (B, m, {config.region_dim}), got None")
+        if context is None and "context" in config.inputs:
+            raise ValueError(f"context: expected (B, {config.context_dim}), got None")
+        if isinstance(tokens, Words):
+            words = tokens
+            if token_mask is not None:
+                raise ValueError("token_mask: expected None beside packed words, got a tensor")
+            expect("tokens.x", words.x, (2, words.packing.rows, config.token_dim))
+        elif tokens is None:
+            if "tokens" in config.inputs:
+                raise ValueError(f"tokens: expected (B, n, {config.token_dim}), got None")
+            like = context if context is not None else regions
+            if like is None:
+                raise ValueError("tokens: expected one of regions, tokens and context, got None for each")
+            words = pack_words(like.new_zeros(len(like), 0, config.token_dim), like.new_zeros(len(like), 0).bool())
+        else:
+            expect("tokens", tokens, ("B", "n", config.token_dim))
+            if token_mask is None:
+                raise ValueError(f"token_mask: expected {tuple(tokens.shape[:2])}, got None")
+            expect("token_mask", token_mask, tuple(tokens.shape[:2]), torch.bool)
+            check_words_first(token_mask)
+            words = pack_words(tokens, token_mask)
+        B = len(words.mask)
+        if regions is not None:
+            expect("regions", regions, (B, "m", config.region_dim))
+        if region_mask is not None:
+            expect("region_mask", region_mask, (B, "m" if regions is None else regions.shape[1]), torch.bool)
+        if context is not None:
+            expect("context", context, (B, config.context_dim))
+        return words
+
+
+def mlp(length: int, hidden: int) -> nn.Sequential:
+    """Linear and ReLU, the MLPs of eqs. 16-17."""
+    return nn.Sequential(nn.Linear(length, hidden), nn.ReLU())
+
+
+def mean_of(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean (..., D) of the places (..., n, D) where `mask` (..., n) is True; zero where there is none."""
+    return values.masked_fill(~mask[..., None], 0).sum(-2) / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
+def check_words_first(token_mask: Tensor) -> None:
+    """Raise ValueError if padding stands before a word."""
+    gap = token_mask[:, 1:] & ~token_mask[:, :-1]
+    if gap.any():
+        row = int(gap.any(1).nonzero()[0])
+        raise ValueError(
+            f"token_mask: expected words first and padding after them, got padding before a word in row {row}"
+        )
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last axis among the places where `mask` is True; zero elsewhere, and where there is none at all.
+
+    The smallest finite number instead of -inf keeps a row without any place free of NaN, forward and backward.
+    """
+    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~mask, 0)
+
+
+def expect(name: str, tensor: Tensor, shape: tuple[int | str, ...], dtype: torch.dtype | None = None) -> None:
+    """Raise ValueError unless `tensor` has this shape, where a string stands for any length, and dtype."""
+    fits = tensor.ndim == len(shape) and all(
+        isinstance(want, str) or want == got for want, got in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{name}: expected ({', '.join(map(str, shape))}), got {tuple(tensor.shape)}")
+    if dtype is not None and tensor.dtype != dtype:
+        raise ValueError(f"{name}: expected {dtype}, got {tensor.dtype}")

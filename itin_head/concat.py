@@ -1,0 +1,27 @@
+"""The head `concat`: everything joined, nothing aligned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .base import Head, HeadOutput, Text, mean_of, mlp
+from .config import HeadConfig
+
+
+class ConcatHead(Head):
+    """F = MLP(mean of f ⊕ S ⊕ V), y = softmax(W_f F + b_f): the plain baseline with all that ITIN sees."""
+
+    def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
+        super().__init__(config, gru)
+        self.mlp = mlp(config.region_dim + config.d + config.context_dim, config.hidden)
+        self.W_f = nn.Linear(config.hidden, config.classes)
+
+    def join(
+        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+    ) -> HeadOutput:
+        """The three inputs are there, since `heads.HEADS` says so."""
+        if regions is None or region_mask is None or text is None or context is None:
+            raise ValueError("expected regions, text and context, got None for one of them")
+        F = self.mlp(torch.cat([mean_of(regions, region_mask), text.S, context], -1))
+        return HeadOutput(self.W_f(F), fused=F)

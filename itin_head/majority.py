@@ -1,0 +1,32 @@
+"""The head `majority`: what can be told without looking."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Head, HeadOutput, Text
+from .config import HeadConfig
+
+
+class MajorityHead(Head):
+    """y = the frequencies of the classes in the training part; there is nothing to learn beside them."""
+
+    log_frequency: Tensor
+
+    def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
+        super().__init__(config, gru)
+        self.register_buffer("log_frequency", torch.zeros(config.classes))
+
+    def begin(self, labels: Tensor) -> None:
+        """Count the classes; half a sample more of each, so that none is impossible."""
+        counts = torch.bincount(labels, minlength=self.config.classes) + 0.5
+        self.log_frequency.copy_((counts / counts.sum()).log())
+
+    def join(
+        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+    ) -> HeadOutput:
+        """The same for each pair; of the context only how many there are."""
+        if context is None:
+            raise ValueError("context: expected (B, context_dim), got None")
+        return HeadOutput(self.log_frequency.expand(len(context), -1))

@@ -1,0 +1,138 @@
+"""J heads of any one kind side by side: each parameter has a leading axis J, and `Head.join` runs once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from .base import Head, HeadOutput, Text, mean_of
+from .gru import PARAMETERS, Layer, deep_bigru
+from .packing import Words, fill_up
+
+
+class SideBySide(nn.Module):
+    """J heads whose configurations differ in λ alone; each result is that of the head alone but for rounding.
+
+    Args:
+        heads: J heads of one kind on one device, without dropout. Their weights are copied.
+
+    Raises:
+        ValueError: no head, heads of different configurations, or with dropout.
+    """
+
+    lam: Tensor
+
+    def __init__(self, heads: Sequence[Head]) -> None:
+        super().__init__()
+        if not heads:
+            raise ValueError("heads: expected at least one, got none")
+        first = heads[0].config
+        for head in heads:
+            if replace(head.config, lam=first.lam) != first:
+                raise ValueError(f"heads: expected configurations that differ in lam alone, got {first}, {head.config}")
+        if first.gru_dropout and "gru_dropout" in first.settings:
+            raise ValueError("heads: expected gru_dropout 0, for each head draws its own; got another")
+        self.config = first
+        states = [head.state_dict(keep_vars=True) for head in heads]
+        learned = dict(heads[0].named_parameters())
+        self._names = {name.replace(".", "/"): name for name in states[0]}
+        for key, name in self._names.items():
+            stacked = torch.stack([state[name].detach() for state in states])
+            if name in learned:
+                self.register_parameter(key, nn.Parameter(stacked))
+            else:
+                self.register_buffer(key, stacked)
+        lam = torch.tensor([head.config.lam for head in heads], dtype=torch.float64)
+        self.register_buffer("lam", lam.to(stacked), persistent=False)
+        self._one = [_Join(heads[0])]  # in a list: its own weights are not ours
+
+    def forward(
+        self,
+        regions: Tensor | None,
+        words: Words,
+        context: Tensor | None,
+        region_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the logits (J, B, classes).
+
+        Args:
+            regions: (J, B, m, region_dim); None where the heads look at none.
+            words: of J batches.
+            context: (J, B, context_dim).
+            region_mask: (J, B, m) bool, True at a region that this head looks at; None means that all are.
+
+        Raises:
+            ValueError: no regions where the heads need them.
+        """
+        inputs = self.config.inputs
+        if "regions" not in inputs:
+            regions = region_mask = None
+        else:
+            if regions is None:
+                raise ValueError("regions: expected (J, B, m, region_dim), got None")
+            if region_mask is None:
+                region_mask = torch.ones(regions.shape[:3], dtype=torch.bool, device=regions.device)
+            regions = regions.masked_fill(~region_mask[..., None], 0)
+        text = self._read(words) if "tokens" in inputs else None
+        one = self._one[0]
+        weights = {f"head.{name}": self._of(name) for name in self._names.values() if not name.startswith("gru")}
+
+        def logits(weights: dict[str, Tensor], lam: Tensor, *batch: object) -> Tensor:
+            one.head.lam = lam
+            out: HeadOutput = functional_call(one, weights, batch)
+            return out.logits
+
+        batch = (regions, region_mask, text, context if "context" in inputs else None)
+        own = one.head.lam
+        try:
+            stacked: Tensor = vmap(logits, in_dims=(0, 0, *(None if each is None else 0 for each in batch)))(
+                weights, self.lam, *batch
+            )
+        finally:
+            one.head.lam = own
+        return stacked
+
+    def state_of(self, j: int) -> dict[str, Tensor]:
+        """The parameters and buffers of head j alone, as the head names them."""
+        return {name: self._of(name).detach()[j].clone() for name in self._names.values()}
+
+    def _read(self, words: Words) -> Text:
+        """Eqs. 2-4 and 15, as `Head.read`."""
+        if not self.config.mask:
+            words = fill_up(words, self.config.max_words)
+        W = deep_bigru(words, self._layers("gru"))
+        W_s = deep_bigru(words, self._layers("gru_s")) if "gru_s.weight_ih_l0" in self._names.values() else W
+        return Text(W, mean_of(W_s, words.mask), words.mask)
+
+    def _layers(self, gru: str) -> list[Layer]:
+        """The weights of each layer, both directions of the J heads together, G = 2J."""
+        layers = []
+        for layer in range(self.config.gru_layers):
+            both = [
+                torch.stack([self._of(f"{gru}.{name}_l{layer}"), self._of(f"{gru}.{name}_l{layer}_reverse")], 1)
+                for name in PARAMETERS
+            ]
+            W_ih, W_hh, b_ih, b_hh = (one.flatten(0, 1) for one in both)
+            layers.append((W_ih, W_hh, b_ih, b_hh))
+        return layers
+
+    def _of(self, name: str) -> Tensor:
+        value: Tensor = getattr(self, name.replace(".", "/"))
+        return value
+
+
+class _Join(nn.Module):
+    """`Head.join` as a module's `forward`, which `functional_call` asks for."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(
+        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+    ) -> HeadOutput:
+        return self.head.join(regions, region_mask, text, context)

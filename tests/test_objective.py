@@ -1,0 +1,112 @@
+"""Loss, clipping, choice of the epoch, learning rates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+from itin.train.config import TrainConfig
+from itin.train.objective import Objective, Selection, clip_side_by_side
+
+CPU = torch.device("cpu")
+LABELS = np.array([0, 0, 0, 0, 1, 2, 2])
+
+
+def plain_loss(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray, smoothing: float) -> float:
+    """-Σ_i Σ_c q_ic w_c log p_ic / Σ_i w_{y_i}, q the smoothed label."""
+    total = norm = 0.0
+    for row, label in zip(logits, labels, strict=True):
+        p = np.exp(row) / np.exp(row).sum()
+        q = np.full(3, smoothing / 3)
+        q[label] += 1 - smoothing
+        total -= float((q * weight * np.log(p)).sum())
+        norm += weight[label]
+    return total / norm
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss(class_weights: str, smoothing: float) -> None:
+    config = TrainConfig(class_weights=class_weights, label_smoothing=smoothing)
+    objective = Objective(config, LABELS, CPU)
+    weight = np.ones(3)
+    if class_weights == "balanced":
+        weight = compute_class_weight("balanced", classes=np.arange(3), y=LABELS)
+        assert weight.tolist() == pytest.approx([7 / 12, 7 / 3, 7 / 6])
+    logits, labels = torch.randn(2, 5, 3), torch.tensor([[0, 1, 2, 2, 0], [1, 1, 1, 0, 2]])
+    want = [plain_loss(logits[j].numpy(), labels[j].numpy(), weight, smoothing) for j in range(2)]
+    assert [float(objective(logits[j], labels[j])) for j in range(2)] == pytest.approx(want, rel=1e-5)
+    assert objective.side_by_side(logits, labels).tolist() == pytest.approx(want, rel=1e-5)
+
+
+def test_a_class_that_is_not_there_breaks_nothing() -> None:
+    objective = Objective(TrainConfig(class_weights="balanced"), np.array([0, 0, 1]), CPU)
+    assert float(objective(torch.zeros(2, 3), torch.tensor([0, 1]))) == pytest.approx(np.log(3))
+
+
+def test_clipping_side_by_side_is_that_of_each_alone() -> None:
+    torch.manual_seed(0)
+    gradients = [torch.randn(3, 4, 2), torch.randn(3, 5)]
+    gradients[0][1] *= 1e-3
+    gradients[1][1] *= 1e-3
+    parameters = [nn.Parameter(torch.zeros_like(one)) for one in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    clip_side_by_side([*parameters, nn.Parameter(torch.zeros(3))], 0.5)
+    for j in range(3):
+        alone = [nn.Parameter(torch.zeros_like(one[j])) for one in gradients]
+        for parameter, gradient in zip(alone, gradients, strict=True):
+            parameter.grad = gradient[j].clone()
+        nn.utils.clip_grad_norm_(alone, 0.5)
+        for together, one in zip(parameters, alone, strict=True):
+            torch.testing.assert_close(together.grad[j], one.grad)
+    assert torch.equal(parameters[0].grad[1], gradients[0][1])  # small enough as it was
+
+
+def test_selection() -> None:
+    selection = Selection(patience=2)
+    assert selection.better(1, 0.5, 1.0)
+    assert not selection.better(2, 0.5, 1.0)  # the earlier epoch
+    assert selection.better(3, 0.5, 0.9)  # the lower loss
+    assert not selection.ends(3)
+    assert not selection.better(4, 0.4, 0.1)
+    assert not selection.ends(4)
+    assert not selection.better(5, 0.4, 0.1)
+    assert selection.ends(5)
+    assert selection.epoch == 3
+    assert not Selection(None).ends(10**6)
+
+
+def test_rates() -> None:
+    paper = TrainConfig()
+    assert [paper.lr_at(epoch) for epoch in (1, 10, 11, 21)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+    assert paper.lr_at(10, 56, 57) == paper.lr_at(10)
+    rising = TrainConfig(warmup=2, schedule="constant", epochs=4)
+    assert [rising.lr_at(1, b, 4) for b in range(4)] == pytest.approx([1e-3 * (b + 1) / 8 for b in range(4)])
+    assert [rising.lr_at(2, 3, 4), rising.lr_at(3), rising.lr_at(4)] == pytest.approx([1e-3] * 3)
+    cosine = TrainConfig(schedule="cosine", epochs=4, warmup=2, lr=0.5)
+    assert cosine.lr_at(3) == pytest.approx(0.5)
+    assert cosine.lr_at(4) == pytest.approx(0.25)
+    assert cosine.lr_at(4, 1, 2) == pytest.approx(0.25 * (1 + np.cos(0.75 * np.pi)))
+    assert TrainConfig(schedule="cosine", epochs=2, warmup=2).lr_at(2, 1, 2) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"schedule": "linear"}, "schedule: expected one of step, cosine, constant, got 'linear'"),
+        ({"class_weights": "heavy"}, "class_weights: expected one of none, balanced, got 'heavy'"),
+        ({"label_smoothing": 1}, "label_smoothing: expected a number from 0 to below 1, got 1"),
+        ({"clip": 0}, "clip: expected a number above 0 or None, got 0"),
+        ({"patience": 0}, "patience: expected an integer of at least 1 or None, got 0"),
+        ({"warmup": 9, "epochs": 8}, "warmup: expected at most epochs = 8, got 9"),
+        ({"center_crop": "yes"}, "center_crop: expected True or False, got 'yes'"),
+        ({"head": "concat", "m": 0}, "m: expected an integer of at least 1 for the head concat, got 0"),
+    ],
+)
+def test_wrong_values(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**values)  # type: ignore[arg-type]

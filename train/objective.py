@@ -1,0 +1,82 @@
+"""What is minimised, and which epoch is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..labels import LABELS
+from .config import TrainConfig
+
+SELECTED_BY = "validation accuracy, then lower validation loss, then the earlier epoch"
+"""How the epoch that is kept is chosen. The paper does not say."""
+
+
+class Objective:
+    """Cross-entropy, eqs. 19-20, with the recipe's class weights and label smoothing.
+
+    Args:
+        config: the recipe.
+        labels: (N,) of the training part, which balanced weights are made of.
+        device: where logits will be.
+    """
+
+    def __init__(self, config: TrainConfig, labels: NDArray[np.int64], device: torch.device) -> None:
+        self.smoothing = config.label_smoothing
+        self.weight: Tensor | None = None
+        if config.class_weights == "balanced":
+            counts = np.bincount(labels, minlength=len(LABELS))
+            weight = len(labels) / (len(LABELS) * np.maximum(counts, 1))  # a class that is not there is never met
+            self.weight = torch.from_numpy(weight).float().to(device)
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(B, classes) and (B,) -> the batch's mean, weighted by the samples' class weights."""
+        return cross_entropy(logits, labels, self.weight, label_smoothing=self.smoothing)
+
+    def side_by_side(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(J, B, classes) and (J, B) -> the same for each of J batches, (J,)."""
+        each = cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), self.weight, reduction="none", label_smoothing=self.smoothing
+        ).view_as(labels)
+        if self.weight is None:
+            return each.mean(1)
+        return each.sum(1) / self.weight[labels].sum(1)
+
+
+def clip_side_by_side(parameters: Sequence[Tensor], most: float) -> None:
+    """Scale the gradients of J heads, each parameter (J, ...), so that no head's own norm is above `most`."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (J,)
+    factor = (most / (norms + 1e-6)).clamp(max=1)  # as torch.nn.utils.clip_grad_norm_ does it
+    for gradient in gradients:
+        gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))
+
+
+class Selection:
+    """Which epoch is kept (`SELECTED_BY`), and when there is no hope for a better one.
+
+    Args:
+        patience: epochs without a better one after which it ends; None for never.
+    """
+
+    def __init__(self, patience: int | None) -> None:
+        self.patience = patience
+        self.epoch = 0
+        """The best so far, counted from 1."""
+        self._best: tuple[float, float] | None = None
+
+    def better(self, epoch: int, accuracy: float, loss: float) -> bool:
+        """Whether this epoch, with these validation scores, is the best so far."""
+        if self._best is not None and (accuracy, -loss) <= self._best:
+            return False
+        self._best, self.epoch = (accuracy, -loss), epoch
+        return True
+
+    def ends(self, epoch: int) -> bool:
+        """Whether to stop after this epoch."""
+        return self.patience is not None and epoch - self.epoch >= self.patience

@@ -1,0 +1,65 @@
+"""Learning curves as TensorBoard event files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+
+TAGS = {
+    "train_loss": "loss/train",
+    "val_loss": "loss/validation",
+    "train_accuracy": "accuracy/train",
+    "val_accuracy": "accuracy/validation",
+    "val_weighted_f1": "weighted F1/validation",
+    "lr": "learning rate",
+}
+"""The columns of a run's history, and what they are called there."""
+
+
+class EventFiles:
+    """Event files of one run or several, one folder each: `tensorboard --logdir FOLDER` shows them side by side.
+
+    Args:
+        folder: where to; made if need be.
+
+    Raises:
+        RunError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise RunError(
+                "event files need TensorBoard, which is not installed", next_step="pip install 'itin[tensorboard]'"
+            ) from error
+        self.folder = folder
+        self._make: Any = SummaryWriter
+        self._writers: dict[str, Any] = {}
+
+    def __enter__(self) -> EventFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for run in list(self._writers):
+            self.end(run)
+
+    def add(self, run: str, row: Mapping[str, float]) -> None:
+        """Write an epoch.
+
+        Args:
+            run: the name of its folder.
+            row: the history's newest row.
+        """
+        if run not in self._writers:
+            self._writers[run] = self._make(str(self.folder / run))
+        for column, tag in TAGS.items():
+            self._writers[run].add_scalar(tag, row[column], int(row["epoch"]))
+
+    def end(self, run: str) -> None:
+        """Nothing more comes of this run."""
+        if (writer := self._writers.pop(run, None)) is not None:
+            writer.close()
