@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "demo",
     "extract": "extract",
     "weights": "weights",
+    "data": "data",
     "cache": "cache",
     "cluster": "cluster",
     "train": "train",

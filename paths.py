@@ -19,3 +19,8 @@ def cache_root(given: str | Path | None = None) -> Path:
 def weights_root() -> Path:
     """Where detector weights are looked for: `$ITIN_WEIGHTS`, else a place under the user's cache folder."""
     return Path(os.environ.get("ITIN_WEIGHTS") or user_cache() / "weights").expanduser()
+
+
+def splits_root() -> Path:
+    """Where published splits are kept: a place under the user's cache folder."""
+    return user_cache() / "splits"

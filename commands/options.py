@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..parts import Part
+from ..train.config import DUPLICATES
+
+if TYPE_CHECKING:
+    from ..train.protocols import Protocol
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +45,40 @@ def field_option(config: type, name: str, help: str, flag: str | None = None, **
     else:
         more.setdefault("show_default", default is not None)
     return click.option(*declaration, default=default, help=help, **more)
+
+
+def protocol_options(command: F) -> F:
+    """`--protocol`, `--split` and `--group-duplicates`, for `protocol_of`."""
+    for option in (
+        click.option(
+            "--group-duplicates",
+            type=click.Choice(DUPLICATES),
+            is_flag=False,
+            flag_value="exact",
+            help="Keep equal texts and equal images in one part; stripped: texts without URLs and RT prefixes.",
+        ),
+        click.option("--split", type=click.Path(path_type=Path), help="Short for --protocol file:PATH."),
+        click.option(
+            "--protocol",
+            metavar="NAME",
+            help="How samples become parts: itin-811 (the default), clmlf, folds:K, agree or file:PATH.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def protocol_of(options: dict[str, Any]) -> Protocol:
+    """Take the options of `protocol_options` out of a command's, and return what they name."""
+    from ..train.protocols import Protocol
+
+    name, path, together = (options.pop(key) for key in ("protocol", "split", "group_duplicates"))
+    if name is not None and path is not None:
+        raise click.UsageError("--split is short for --protocol file:PATH: give one of them")
+    with usage_errors():
+        if path is not None:
+            return Protocol("file", path=path, duplicates=together)
+        return Protocol.parse(name, together) if name is not None else Protocol(duplicates=together)
 
 
 @contextmanager

@@ -54,13 +54,15 @@ def command(
     differing = [name for name in FIELDS if table[name].nunique(dropna=False) > 1]
     shown = [name for name in FIELDS if name in differing or (name in SHOWN[:4] and len(table) == 1)]
     figures = ["val_accuracy", "val_weighted_f1", "val_loss"] + (list(tables.TEST_COLUMNS) if test else [])
-    datasets = ["dataset"] if table["dataset"].nunique(dropna=False) > 1 else []
-    columns: list[str] = ["run", *datasets, *shown, "best_epoch", *figures]
+    where_from = [name for name in ("dataset", "protocol") if table[name].nunique(dropna=False) > 1]
+    columns: list[str] = ["run", *where_from, *shown, "best_epoch", *figures]
     table["run"] = [short(Path(run)) for run in table["run"]]
     rows = [[_cell(value) for value in row] for row in table[columns].itertuples(index=False)]
-    left = ("run", "dataset", "ablation", "gate")
+    left = ("run", "dataset", "protocol", "ablation", "gate")
     listing = grid(columns, rows, right=[name for name in columns if name not in left])
     Console(highlight=False, soft_wrap=True, width=WIDTH).print(listing)
+    if "protocol" not in where_from:
+        console.print(f"protocol {table['protocol'].iloc[0]}", markup=False)
     show_note([note for note in table["note"] if note])
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..train.config import GRUS, TrainConfig
-from .options import part, usage_errors
+from ..train.config import GRUS, REPEATS, TrainConfig
+from .options import part, protocol_of, protocol_options, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _MODES = ("grid", "paper", "random", "optuna")
     "--stack", type=click.IntRange(1), help="Train so many side by side; by default what memory allows on a GPU."
 )
 @click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
-@click.option("--split", type=click.Path(path_type=Path), help="A table of id and part, instead of a random split.")
+@protocol_options
 @click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
 @click.option("--regions", help="Which region features, where there are several: encoder or store name.")
 @click.option("--text-encoder", help="Which token features, where there are several.")
@@ -193,6 +193,7 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
         raise click.UsageError(f"--{modes[0]} and --{modes[1]} exclude each other")
     mode = modes[0] if modes else "grid"
     number = options[mode] if mode in ("random", "optuna") else None
+    protocol = protocol_of(options)
     with usage_errors():
         axes = {
             name: parse_values(name, options[name])
@@ -203,7 +204,10 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
         if "seed" in axes:
             raise ValueError("seed: expected --seeds instead")
         seeds = parse_seeds(options["seeds"])
-        plan = make_plan(mode, axes, seeds, number)
+        folds = axes.get("fold", tuple(range(protocol.folds or 1)))
+        if mode == "optuna" and len(folds) > 1:
+            raise ValueError("a guided search compares on one validation part: choose a fold with --set fold=0")
+        plan = make_plan(mode, axes, seeds, number, folds)
     if mode == "optuna":
         from ..train.guided import check_installed
 
@@ -213,7 +217,7 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
     views = views_of(configs, axes)
     named = {kind: options[option] for kind, option in _STORES.items()}
     found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0, views=views)
-    place = Workplace(found.table, found.stores, regions, views, split_file=options["split"])
+    place = Workplace(found.table, found.stores, regions, views, protocol)
     show(found, place)
     out = options["out"] or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
@@ -253,7 +257,9 @@ def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
             parts = {row["id"]: row["part"] for row in csv.DictReader(file)}
     search = definition.axes if definition.mode == "optuna" else {}
     views = views_of([place.config for place, _ in definition.places] if not search else [], search)
-    return Workplace(read_table(folder), stores, definition.regions, views, parts=parts, split=definition.split)
+    return Workplace(
+        read_table(folder), stores, definition.regions, views, definition.protocol_used, parts, definition.split
+    )
 
 
 def _prepare(gru: str, device: Any, definition: Definition, place: Workplace, say: Any) -> str:
@@ -283,12 +289,16 @@ def _refuse_with_resume(options: dict[str, Any]) -> None:
 def _show_plan(definition: Definition) -> None:
     from .console import console
 
+    console.print(f"protocol {definition.protocol_used}", markup=False)
     if definition.mode == "optuna":
         console.print(f"{definition.number} trials of {len(definition.seeds)} seeds each")
     else:
         runs = len({key for _, key in definition.places})
         same = len(definition.places) - runs
-        text = f"{runs} runs: {runs // len(definition.seeds)} configurations, {len(definition.seeds)} seeds each"
+        each = {tuple(getattr(place.config, name) for name in REPEATS) for place, _ in definition.places}
+        text = f"{runs} runs: {runs // len(each)} configurations, {len(definition.seeds)} seeds each"
+        if (folds := len({place.config.fold for place, _ in definition.places})) > 1:
+            text += f" on each of {folds} folds"
         console.print(text + (f"; {same} places repeat a run" if same else ""), markup=False)
     if definition.left_out:
         console.print(f"left out: {len(definition.left_out)} combinations that are no configuration", style="yellow")

@@ -145,9 +145,11 @@ def show_test(record: dict[str, Any]) -> None:
         markup=False,
     )
     rows = []
+    several_folds = len({row.get("fold", 0) for row in record["runs"]}) > 1
     for row in record["runs"]:
         test = row["test"]
-        rows.append([f"seed {row['seed']}", test["n"], f"{test['accuracy']:.4f}", f"{test['weighted_f1']:.4f}"])
+        fold = f", fold {row['fold']}" if several_folds else ""
+        rows.append([f"seed {row['seed']}{fold}", test["n"], f"{test['accuracy']:.4f}", f"{test['weighted_f1']:.4f}"])
     if len(rows) > 1:
         cells = [f"{record['mean'][name]:.4f} ± {record['std'][name]:.4f}" for name in ("accuracy", "weighted_f1")]
         rows.append(["mean", "", *cells])
@@ -158,9 +160,10 @@ def show_test(record: dict[str, Any]) -> None:
 
 
 def _fields() -> list[str]:
+    from ..train.config import REPEATS
     from ..train.sweep import FIELDS
 
-    return [name for name in FIELDS if name not in ("seed", "split_seed")]
+    return [name for name in FIELDS if name not in REPEATS]
 
 
 def _cell(value: object) -> str:

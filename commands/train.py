@@ -15,7 +15,7 @@ from ..itin_head.config import ABLATIONS, GATES
 from ..itin_head.heads import HEADS
 from ..train.config import CLASS_WEIGHTS, GRUS, SCHEDULES, TrainConfig
 from ..train.presets import PRESETS, with_preset
-from .options import field_option, usage_errors
+from .options import field_option, protocol_of, protocol_options, usage_errors
 
 _PRESET = "Readings of the paper: its equations, or the authors' demo."
 
@@ -64,8 +64,9 @@ _PRESET = "Readings of the paper: its equations, or the authors' demo."
 @field_option(TrainConfig, "label_smoothing", "Share of the loss spread over all classes.")
 @field_option(TrainConfig, "seed", "Fixes the initial weights and the order of the samples.")
 @click.option("--seeds", help="How many seeds, from 0, or which, such as 3,7: a run each, and their mean.")
-@field_option(TrainConfig, "split_seed", "Fixes the random 8:1:1 split.")
-@click.option("--split", type=click.Path(path_type=Path), help="A table of id and part, instead of a random split.")
+@field_option(TrainConfig, "split_seed", "Fixes what is random in the protocol: the 8:1:1 split, the folds.")
+@field_option(TrainConfig, "fold", "Which fold is the test part, from 0; of --protocol folds:K.")
+@protocol_options
 @click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
 @click.option("--regions", help="Which region features, where there are several: encoder or store name.")
 @click.option("--text-encoder", help="Which token features, where there are several.")
@@ -91,14 +92,15 @@ def command(**options: Any) -> None:
     from ..train.data import load_features
     from ..train.find import find_features
     from ..train.loop import fit, work_of
+    from ..train.protocols import Splitter
     from ..train.recurrence import choose
-    from ..train.splits import random_split, split_from_file
     from ..train.tensorboard import EventFiles
     from ..train.write_run import check_free, write_run
     from .console import console, epochs_bar
 
     named = {kind: options.pop(option) for kind, option in _STORES.items()}
-    out, split_file, device_name = options.pop("out"), options.pop("split"), options.pop("device")
+    out, device_name = options.pop("out"), options.pop("device")
+    protocol = protocol_of(options)
     gru, events, seeds = options.pop("gru"), options.pop("tensorboard"), options.pop("seeds")
     cache, dataset = options.pop("cache"), options.pop("dataset")
     with usage_errors():
@@ -112,11 +114,9 @@ def command(**options: Any) -> None:
     found = find_features(cache_root(cache), dataset, named, regions=config.regions > 0, views=[config.view])
     stores = found.of(config.view)
     features = load_features(found.table, stores, config.regions, config.keep_special)
-    split = (
-        random_split(features.ids, config.split_seed)
-        if split_file is None
-        else split_from_file(split_file, features.ids)
-    )
+    splitter = Splitter.of(protocol, features.ids, features.labels, found.table)
+    with usage_errors():
+        split = splitter.split(config.split_seed, config.fold)
     show_data(stores, found.table.dataset["name"], len(features), features.labelled, features.streamed)
     with usage_errors():
         gru = choose(gru, device, work_of(config, features, split), say=console.print)
@@ -142,7 +142,7 @@ def command(**options: Any) -> None:
             else:
                 console.print(f"  {short(run)}", markup=False)
     if seeds is not None:
-        show_mean([result.metrics for result in results])
+        show_mean([result.metrics for result in results], split.description)
     show_note([store.name for store in stores.values() if store.untrained])
     console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}", markup=False)
 
@@ -194,8 +194,9 @@ def show_data(stores: Mapping[str, Any], dataset: str, used: int, labelled: int,
 
 
 def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> None:
-    """Prints accuracy and F1 of each part, and of always predicting the majority class."""
+    """Prints the protocol, accuracy and F1 of each part, and of always predicting the majority class."""
     from ..labels import LABELS
+    from ..train.protocols import describe
     from .console import console, grid
 
     names = {"val": "validation", "test": "test", "train": "training"}
@@ -210,13 +211,15 @@ def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> No
             [f"  always {majority['class']}", "", f"{majority['accuracy']:.4f}", f"{majority['weighted_f1']:.4f}"]
             + [""] * (1 + len(LABELS))
         )
+    console.print(f"protocol {describe(split)}", markup=False)
     console.print(grid(columns, rows, right=columns[1:]))
 
 
-def show_mean(metrics: Sequence[dict[str, dict[str, Any]]]) -> None:
-    """Prints the mean over the seeds, and their standard deviation."""
+def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any]) -> None:
+    """Prints the protocol, the mean over the seeds, and their standard deviation."""
     from statistics import fmean, stdev
 
+    from ..train.protocols import describe
     from .console import console, grid
 
     names = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
@@ -228,6 +231,7 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]]) -> None:
             f"{fmean(each):.4f} ± {stdev(each):.4f}" if len(each) > 1 else f"{each[0]:.4f}" for each in values.values()
         ]
         rows.append([label, str(metrics[0][part]["n"]), *cells])
+    console.print(f"protocol {describe(split)}", markup=False)
     console.print(grid(columns, rows, right=columns[1:]))
 
 

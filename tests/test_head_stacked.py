@@ -22,6 +22,7 @@ from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
 from itin.train.loop import Fit, fit
 from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
+from itin.train.protocols import Protocol, Splitter
 from itin.train.runs import load_run
 from itin.train.shared import open_features, save_features
 from itin.train.splits import Split, random_split
@@ -266,7 +267,8 @@ def test_narrow(features: Features) -> None:
 def setup(features: Features, tmp_path: Path) -> Setup:
     save_features(features, tmp_path / "features")
     (tmp_path / "runs").mkdir()
-    return Setup({PLAIN: tmp_path / "features"}, TABLE, {PLAIN: make_stores()}, tmp_path / "runs", None)
+    splitter = Splitter(Protocol(), features.ids, features.labels)
+    return Setup({PLAIN: tmp_path / "features"}, TABLE, {PLAIN: make_stores()}, tmp_path / "runs", splitter)
 
 
 class Jobs:

@@ -386,10 +386,11 @@ def test_runs_command(made: Made, tmp_path: Path) -> None:
     lines = itin_runs("--sort", "-val_loss").splitlines()
     assert lines[0].split()[:2] == ["run", "m"]
     assert "test_accuracy" not in lines[0]
+    assert lines.pop() == "protocol itin-811"
     assert len(lines) == 1 + len(CONFIGS) - len(SAME) - len(BROKEN)
-    assert len(itin_runs("--best", "2").splitlines()) == 3
+    assert len(itin_runs("--best", "2").splitlines()) == 4
     assert "test_accuracy" in itin_runs("--test")
-    assert len(itin_runs("--where", "m=3", "--where", "lam=0.5").splitlines()) == 2
+    assert len(itin_runs("--where", "m=3", "--where", "lam=0.5").splitlines()) == 3
     out = tmp_path / "runs.csv"
     assert itin_runs("--csv", str(out)).startswith("6 runs: ")
     assert len(pd.read_csv(out)) == 6

@@ -98,7 +98,13 @@ def parse_settings(settings: Sequence[str]) -> Axes:
     return axes
 
 
-def make_plan(mode: str, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int], number: int | None = None) -> Plan:
+def make_plan(
+    mode: str,
+    axes: Mapping[str, Sequence[Any]],
+    seeds: Sequence[int],
+    number: int | None = None,
+    folds: Sequence[int] = (0,),
+) -> Plan:
     """Return the places of a sweep; `optuna` has none beforehand.
 
     Args:
@@ -106,9 +112,10 @@ def make_plan(mode: str, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]
             other two staying at the paper's choice; further axes of more than one value are combined with that.
             `random` draws `number` of the grid's combinations, each at most once.
         axes: values by field; a field that is left out keeps its default, in `paper` m, lam and ablation those of
-            `PAPER`.
+            `PAPER`. A `fold` among them is left to `folds`.
         seeds: every configuration is trained with each of these.
         number: how many, for `random`.
+        folds: with each of which every configuration is trained.
 
     Raises:
         ValueError: nothing is left to train, or a wrong mode.
@@ -118,6 +125,7 @@ def make_plan(mode: str, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]
     if mode == "optuna":
         return Plan([], [])
     left_out: list[str] = []
+    axes = {name: values for name, values in axes.items() if name != "fold"}
     if mode == "paper":
         others = {name: values for name, values in axes.items() if name not in PAPER}
         own: Axes = {name: tuple(axes.get(name) or parse_values(name, text)) for name, text in PAPER.items()}
@@ -142,7 +150,7 @@ def make_plan(mode: str, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]
             if reason not in left_out:
                 left_out.append(reason)
             continue
-        places.extend(Place(axis, replace(config, seed=seed)) for seed in seeds)
+        places.extend(Place(axis, replace(config, seed=seed, fold=fold)) for seed in seeds for fold in folds)
     if not places:
         raise ValueError("no configuration is left to train" + "".join(f"\n  {reason}" for reason in left_out))
     return Plan(places, left_out)

@@ -28,6 +28,13 @@ CLASS_WEIGHTS = ("none", "balanced")
 
 _SEED_LIMIT = 2**32
 
+DUPLICATES = ("exact", "stripped")
+"""What counts as an equal text where duplicates are kept together: the same characters, or the same without retweet
+prefixes and URLs. Images are equal byte for byte."""
+
+REPEATS = ("seed", "split_seed", "fold")
+"""The fields in which repetitions of one configuration differ."""
+
 
 class View(NamedTuple):
     """Which of a data set's features a run is made of."""
@@ -40,7 +47,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The paper's recipe, Section IV; `epochs`, `seed` and `split_seed` are ours, since it names none.
+    """The paper's recipe, Section IV; `epochs` and the seeds are ours, since it names none.
 
     Wrong values raise ValueError. The fields that `HeadConfig` has too are explained there.
     """
@@ -142,10 +149,13 @@ class TrainConfig:
     """Fixes the initial weights and the order of the samples, and nothing else."""
 
     split_seed: int = 0
-    """Fixes the random 8:1:1 split."""
+    """Fixes what is random in the protocol: the 8:1:1 split, the folds."""
+
+    fold: int = 0
+    """Which fold is the test part, from 0; of the protocol `folds:K` alone."""
 
     def __post_init__(self) -> None:
-        for name, least in (("m", 0), ("lr_step", 1), ("epochs", 1), ("warmup", 0)):
+        for name, least in (("m", 0), ("lr_step", 1), ("epochs", 1), ("warmup", 0), ("fold", 0)):
             if not _is_int(value := getattr(self, name)) or value < least:
                 raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
         for name in ("batch_size", "patience"):

@@ -86,11 +86,11 @@ class Identity:
         identity = {
             "revision": REVISION,
             # Fields at their default stay out, so that a new field leaves the keys of old runs as they are; the parts
-            # say what the seed of the split says.
+            # say what the seed of the split and the fold say.
             "recipe": {
                 name: value
                 for name, value in config.to_dict().items()
-                if name != "split_seed" and value != getattr(_DEFAULTS, name)
+                if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
             },
             "dims": {
                 name: size for name, size in self._features.dims.items() if name in {_DIMS[kind] for kind in inputs}

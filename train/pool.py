@@ -9,14 +9,15 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from .config import TrainConfig, View
-from .splits import Split, random_split, split_from_parts
+from .protocols import Splitter
+from .splits import Split
 
 EPOCH, DONE, FAILED = "epoch", "done", "failed"
 
@@ -86,10 +87,8 @@ class Setup:
     """Where they come from, by kind."""
     runs: Path
     """The folder that run folders are written to."""
-    parts: dict[str, str] | None
-    """The part of each id, or None for random splits by each configuration's `split_seed`."""
-    split: dict[str, Any] = field(default_factory=dict)
-    """The description of such a given split."""
+    splitter: Splitter
+    """The protocol, applied to the samples."""
     device: str = "cpu"
     threads: int = 1
     gru: str = "auto"
@@ -98,11 +97,9 @@ class Setup:
         """The stores that a configuration's features come from, by kind."""
         return self.stores[config.view]
 
-    def split_for(self, ids: list[str], config: TrainConfig) -> Split:
+    def split_for(self, config: TrainConfig) -> Split:
         """The parts that a configuration is trained on."""
-        if self.parts is None:
-            return random_split(ids, config.split_seed)
-        return split_from_parts(ids, self.parts, self.split)
+        return self.splitter.split(config.split_seed, config.fold)
 
 
 class Pool:
@@ -215,7 +212,7 @@ def _train(job: Job, setup: Setup, features: Any, connection: Connection) -> dic
     from .loop import fit
     from .write_run import write_run
 
-    split = setup.split_for(features.ids, job.config)
+    split = setup.split_for(job.config)
 
     def tell(row: Mapping[str, float]) -> None:
         connection.send((EPOCH, dict(row)))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import RunError
 from . import disk
+from .config import REPEATS
 from .runs import UNTRAINED_NOTE, evaluate
 from .sweep import FIELDS, FORMAT, Sweep
 from .sweep_run import Workplace
@@ -70,10 +71,11 @@ def reveal(sweep: Sweep, place: Workplace, device: str = "cpu") -> dict[str, Any
     rows: list[dict[str, Any]] = []
     for run in sweep.runs_of(best):
         score = evaluate(run, place.features[run.config.view], device)
-        rows.append({"run": run.path.relative_to(sweep.path).as_posix(), "seed": run.config.seed, "test": score})
+        name = run.path.relative_to(sweep.path).as_posix()
+        rows.append({"run": name, "seed": run.config.seed, "fold": run.config.fold, "test": score})
     names = ("accuracy", "weighted_f1", "macro_f1", "loss")
     values = {name: [float(row["test"][name]) for row in rows] for name in names}
-    config = {name: value for name, value in run.config.to_dict().items() if name not in ("seed", "split_seed")}
+    config = {name: value for name, value in run.config.to_dict().items() if name not in REPEATS}
     record = {
         "format": FORMAT,
         "chosen_by": CHOSEN_BY,

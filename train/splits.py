@@ -75,12 +75,36 @@ def random_split(ids: Sequence[str], seed: int) -> Split:
             found=str(n),
             next_step="extract more samples",
         )
-    by_id = np.array(sorted(range(n), key=lambda row: ids[row]), dtype=np.int64)
-    order = by_id[np.random.RandomState(seed).permutation(n)]
-    tenth = max(1, n // 10)
+    order = shuffled(ids, seed)
+    _, tenth, _ = part_sizes(n, (8, 1, 1))
     test, val, train = np.split(order, [tenth, 2 * tenth])
     description = {"kind": "random", "ratio": "8:1:1", "seed": seed}
     return Split(np.sort(train), np.sort(val), np.sort(test), _with_sizes(description, train, val, test))
+
+
+def shuffled(ids: Sequence[str], seed: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return rows (by default all) in a random order that depends on their ids and the seed alone.
+
+    The stream of NumPy's `RandomState` is the same forever.
+    """
+    members = range(len(ids)) if rows is None else rows.tolist()
+    by_id = np.array(sorted(members, key=lambda row: ids[row]), dtype=np.int64)
+    return by_id[np.random.RandomState(seed).permutation(len(by_id))]
+
+
+def part_sizes(n: int, ratio: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the sizes of training, validation and test part of n samples.
+
+    8:1:1 rounds validation and test part down, at least to 1, as `random_split` always has; other ratios round the
+    training and the validation part down: 2,592 by 6:2:2 are 1555, 518 and 519.
+    """
+    train, val, test = ratio
+    if ratio == (8, 1, 1):
+        tenth = max(1, n // 10)
+        return n - 2 * tenth, tenth, tenth
+    whole = train + val + test
+    first, second = max(1, n * train // whole), max(1, n * val // whole)
+    return first, second, n - first - second
 
 
 def split_from_parts(ids: Sequence[str], part_of: Mapping[str, str], description: Mapping[str, Any]) -> Split:
@@ -121,6 +145,17 @@ def split_from_file(path: Path, ids: Sequence[str]) -> Split:
     Raises:
         DataError: the file cannot be read, lacks a column, names an unknown part or puts an id into two parts.
     """
+    part_of, data = read_parts(path)
+    description = {"kind": "file", "file": str(path.resolve()), "sha256": hashlib.sha256(data).hexdigest()}
+    return split_from_parts(ids, part_of, description)
+
+
+def read_parts(path: Path) -> tuple[dict[str, str], bytes]:
+    """Return the part of each id that a table names, and the table's bytes.
+
+    Raises:
+        DataError: as `split_from_file`, which tells what a table is.
+    """
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
@@ -145,8 +180,7 @@ def split_from_file(path: Path, ids: Sequence[str]) -> Split:
                 found=f"{part_of[sample]} and {part}",
                 next_step="mend the table",
             )
-    digest = hashlib.sha256(data).hexdigest()
-    return split_from_parts(ids, part_of, {"kind": "file", "file": str(path.resolve()), "sha256": digest})
+    return part_of, data
 
 
 def _records(path: Path, text: str) -> Iterator[tuple[int, str, str]]:

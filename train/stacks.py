@@ -69,7 +69,7 @@ class Stacks:
     def _train(self, jobs: list[Job]) -> Iterator[Event]:
         configs = [job.config for job in jobs]
         features = self._features[configs[0].view]
-        split = self.setup.split_for(features.ids, configs[0])
+        split = self.setup.split_for(configs[0])
         try:
             # The test part stays closed, as in `pool`.
             results: list[Fit | RunError]
@@ -106,7 +106,7 @@ class Stacks:
         if isinstance(result, RunError):
             return Event(FAILED, j, job, {"error": str(result), "traceback": ""})
         setup = self.setup
-        split = setup.split_for(features.ids, job.config)
+        split = setup.split_for(job.config)
         out = setup.runs / job.name
         try:
             stores = setup.stores_for(job.config)

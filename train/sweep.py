@@ -22,7 +22,8 @@ import pandas as pd
 from ..errors import RunError
 from . import disk
 from .axes import Place
-from .config import TrainConfig
+from .config import REPEATS, TrainConfig
+from .protocols import Protocol
 from .runs import UNTRAINED_NOTE, Run, load_run
 
 FORMAT = 1
@@ -55,12 +56,23 @@ class Definition:
     stores: dict[str, dict[str, str]]
     """`path` and `fingerprint` by kind."""
     split: dict[str, Any] | None
-    """The description of parts given by a file, or None for random ones."""
+    """The description of parts given by a file, or None for those that a seed draws."""
     samples: str
     """Digest of the samples with their labels and inputs."""
     untrained: bool
     """Whether features come from an encoder with random weights."""
     created: str
+    protocol: str = "itin-811"
+    """`Protocol.name`."""
+    duplicates: str | None = None
+    """`Protocol.duplicates`."""
+
+    @property
+    def protocol_used(self) -> Protocol:
+        """The protocol; of a sweep from before protocols had names, with parts given by a file, that file."""
+        if self.split is not None and "protocol" not in self.split:
+            return Protocol("file", path=Path(str(self.split.get("file", "split.csv"))))
+        return Protocol.parse(self.protocol, self.duplicates)
 
     @property
     def regions(self) -> int:
@@ -147,13 +159,13 @@ class Sweep:
         return typed
 
     def configurations(self) -> pd.DataFrame:
-        """One row a configuration: the mean and standard deviation of its seeds' validation figures, the best first.
+        """One row a configuration: the mean and standard deviation of its runs' validation figures, the best first.
 
-        Best is the highest mean accuracy, then the lowest mean loss. `seeds` counts the finished runs, `open` those
-        that are missing or failed.
+        Best is the highest mean accuracy, then the lowest mean loss. `seeds` counts the finished runs, one a seed and
+        fold, `open` those that are missing or failed.
         """
         table = self.results().drop_duplicates("key")
-        own = [name for name in FIELDS if name not in ("seed", "split_seed")]
+        own = [name for name in FIELDS if name not in REPEATS]
         rows = []
         for _, group in table.groupby(own, dropna=False, sort=False):
             done = group[group["status"] == "done"]
@@ -170,8 +182,8 @@ class Sweep:
         return best
 
     def runs_of(self, row: pd.Series) -> list[Run]:
-        """The finished runs of a row of `configurations`, one a seed."""
-        own = [name for name in FIELDS if name not in ("seed", "split_seed")]
+        """The finished runs of a row of `configurations`, one a seed and fold."""
+        own = [name for name in FIELDS if name not in REPEATS]
         table = self.results().drop_duplicates("key")
         same = [all(_same(one[name], row[name]) for name in own) for _, one in table.iterrows()]
         return [load_run(self.path / run) for run in table[same]["run"] if run]

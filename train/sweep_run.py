@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import CacheError, RunError
-from . import disk
+from . import disk, protocols
 from .axes import Place, Plan
 from .config import TrainConfig, View
 from .find import stores_of_view
 from .identity import Identity
 from .pool import DONE, EPOCH, Event, Job, Jobs, Pool, Setup, StoreFacts, TableFacts
 from .presets import short_name
+from .protocols import Splitter
 from .runs import load_run
-from .splits import Split, random_split, split_from_file
+from .splits import Split
 from .sweep import Definition, Result, Sweep, missing, result_of, write_results
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class Workplace:
         stores: `itin.cache.Store` by kind, `find.CROP` among them where a view needs it.
         regions: the most regions an image that is looked at.
         views: which features are needed.
-        split_file: a table of id and part, or None for random parts.
-        parts: the part of each id, where the sweep has recorded it.
+        protocol: how samples become parts.
+        parts: the part of each id, where the protocol fixes it and the sweep has recorded it.
         split: the description of these parts.
     """
 
@@ -89,7 +90,7 @@ class Workplace:
         stores: Mapping[str, Any],
         regions: int,
         views: Iterable[View],
-        split_file: Path | None = None,
+        protocol: protocols.Protocol | None = None,
         parts: Mapping[str, str] | None = None,
         split: Mapping[str, Any] | None = None,
     ) -> None:
@@ -111,15 +112,15 @@ class Workplace:
                     next_step="run `itin extract` again with both context encoders: it makes what is missing",
                 )
         self.ids, self.dataset, self.labelled, self.streamed = one.ids, one.dataset, one.labelled, one.streamed
-        self.parts = dict(parts) if parts is not None else None
-        self.split = dict(split) if split is not None else None
-        if split_file is not None:
-            given = split_from_file(split_file, self.ids)
-            self.parts, self.split = dict(given.pairs(self.ids)), given.description
+        self.protocol = protocol or protocols.Protocol()
+        if parts is not None:
+            self.splitter = Splitter(self.protocol, self.ids, one.labels, parts=dict(parts), origin=dict(split or {}))
+        else:
+            self.splitter = Splitter.of(self.protocol, self.ids, one.labels, table)
         self._identities = {
             view: Identity(features, table, self._stores[view]) for view, features in self.features.items()
         }
-        self._splits: dict[int, tuple[Split, str]] = {}
+        self._splits: dict[tuple[int, int], tuple[Split, str]] = {}
 
     @property
     def samples(self) -> str:
@@ -139,24 +140,23 @@ class Workplace:
         stores = {
             view: {kind: StoreFacts.of(store) for kind, store in own.items()} for view, own in self._stores.items()
         }
-        return Setup(paths, table, stores, runs, self.parts, self.split or {}, **options)
+        return Setup(paths, table, stores, runs, self.splitter, **options)
 
     def key(self, config: TrainConfig) -> str:
         """The key of a run."""
-        seed = 0 if self.parts is not None else config.split_seed
-        identity = self._identities[config.view]
-        if seed not in self._splits:
-            split = self.split_for(config)
-            self._splits[seed] = split, identity.parts(split)
-        return identity.of(config, self._splits[seed][1])
+        return self._identities[config.view].of(config, self._case(config)[1])
 
     def split_for(self, config: TrainConfig) -> Split:
         """The parts that a configuration is trained on."""
-        from .splits import split_from_parts
+        return self._case(config)[0]
 
-        if self.parts is None:
-            return random_split(self.ids, config.split_seed)
-        return split_from_parts(self.ids, self.parts, self.split or {})
+    def _case(self, config: TrainConfig) -> tuple[Split, str]:
+        """The parts, and their digest."""
+        case = self.splitter.case(config.split_seed, config.fold)
+        if case not in self._splits:
+            split = self.splitter.split(config.split_seed, config.fold)
+            self._splits[case] = split, next(iter(self._identities.values())).parts(split)
+        return self._splits[case]
 
     def work(self, config: TrainConfig) -> float:
         """The operations of a run's GRU, `recurrence.operations`."""
@@ -187,8 +187,9 @@ def create(path: Path, plan: Plan, place: Workplace, **definition: Any) -> Sweep
             expected="a name that is free",
             next_step=f"choose another --out, or go on with it: itin sweep --resume {path}",
         ) from error
-    if place.parts is not None:
-        lines = ["id,part", *(_csv_row(sample, part) for sample, part in place.parts.items())]
+    fixed = place.splitter.parts
+    if fixed is not None:
+        lines = ["id,part", *(_csv_row(sample, part) for sample, part in fixed.items())]
         disk.replace(path / "split.csv", ("\n".join(lines) + "\n").encode())
     made = Definition(
         places=[(one, place.key(one.config)) for one in plan.places],
@@ -198,7 +199,9 @@ def create(path: Path, plan: Plan, place: Workplace, **definition: Any) -> Sweep
             kind: {"path": str(store.path.resolve()), "fingerprint": store.fingerprint}
             for kind, store in place.stores.items()
         },
-        split=place.split,
+        split=place.splitter.split().description if fixed is not None else None,
+        protocol=place.protocol.name,
+        duplicates=place.protocol.duplicates,
         samples=place.samples,
         untrained=any(store.untrained for store in place.stores.values()),
         created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
@@ -340,7 +343,8 @@ def record(sweep: Sweep, event: Event) -> Result:
 
 def folder_name(config: TrainConfig, key: str) -> str:
     """A run folder's name: readable, and one for each key."""
-    return f"{short_name(config)}-seed{config.seed}-{key}"
+    fold = f"-fold{config.fold}" if config.fold else ""
+    return f"{short_name(config)}{fold}-seed{config.seed}-{key}"
 
 
 def _csv_row(*cells: str) -> str:

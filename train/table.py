@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from ..errors import RunError
+from .protocols import named
 from .runs import Run, load_run
 from .sweep import FIELDS, FIGURES, result_of
 
-COLUMNS = ("run", "key", "dataset", *FIELDS, "best_epoch", *FIGURES, "seconds", "written", "note")
+COLUMNS = ("run", "key", "dataset", "protocol", *FIELDS, "best_epoch", *FIGURES, "seconds", "written", "note")
 TEST_COLUMNS = ("test_accuracy", "test_weighted_f1")
 
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*")
@@ -107,6 +108,7 @@ def _row(run: Run) -> dict[str, Any]:
         "run": str(run.path),
         "key": run.record.get("key"),
         "dataset": run.record["dataset"].get("name"),
+        "protocol": named(run.record["split"]),
         **run.config.to_dict(),
         **figures,
         "written": run.environment.get("written"),

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 def run_name(config: TrainConfig, dataset: str, when: datetime) -> str:
     """Return a run's default name, for example `20240131-142530-mvsa-single-m2-lam0.2-no-gate-seed0`."""
     clean = "".join(c if c.isalnum() or c in "-_." else "_" for c in dataset) or "data"
-    return f"{when:%Y%m%d-%H%M%S}-{clean}-{short_name(config)}-seed{config.seed}"
+    fold = f"-fold{config.fold}" if config.fold else ""
+    return f"{when:%Y%m%d-%H%M%S}-{clean}-{short_name(config)}{fold}-seed{config.seed}"
 
 
 def check_free(out: Path) -> None:

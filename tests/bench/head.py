@@ -39,6 +39,7 @@ from itin.train import loop
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
 from itin.train.pool import DONE, FAILED, Job, Pool, Setup, StoreFacts, TableFacts
+from itin.train.protocols import Protocol, Splitter
 from itin.train.shared import save_features
 from itin.train.splits import random_split
 
@@ -352,12 +353,14 @@ def bench_sweep(options: argparse.Namespace, features: Features, path: Path, fol
     base = TrainConfig(m=options.m, d=options.d, k=options.k, epochs=options.sweep_epochs)
     cores = len(os.sched_getaffinity(0))
     split = random_split(features.ids, 0)
+    splitter = Splitter(Protocol(), features.ids, features.labels)
     config = HeadConfig(d=options.d, k=options.k)
     a = VersionA(path, config, options.m, ITINHead(config).state_dict())
     pools: dict[str, Pool] = {}
     with ExitStack() as stack:
         for gru in ["packed"] + (["compiled"] if compiled.loaded() else []):
-            setup = Setup({PLAIN: folder / "features"}, table, {PLAIN: facts}, folder / f"runs-{gru}", None, gru=gru)
+            runs = folder / f"runs-{gru}"
+            setup = Setup({PLAIN: folder / "features"}, table, {PLAIN: facts}, runs, splitter, gru=gru)
             setup.runs.mkdir()
             pools[gru] = stack.enter_context(Pool(setup, cores))
             listen(pools[gru].run(Jobs([job(base, f"warm-{i}", 100 + i) for i in range(cores)])))

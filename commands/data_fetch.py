@@ -1,0 +1,39 @@
+"""`itin data fetch`: a split that others published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+SPLITS = ("clmlf",)
+
+
+@click.command("fetch", short_help="Fetch a published split.")
+@click.argument("split", type=click.Choice(SPLITS))
+@click.option(
+    "--dataset",
+    type=click.Choice(("mvsa-single", "mvsa-multiple")),
+    default="mvsa-single",
+    show_default=True,
+    help="Which data set's.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Take train.json, dev.json and test.json from a folder instead of the network.",
+)
+def command(split: str, dataset: str, source: Path | None) -> None:
+    """Fetch a published SPLIT of a data set, so that `--protocol clmlf` finds it.
+
+    Every file is compared with the SHA-256 of what was published, the whole with its number of pairs a part.
+    """
+    from ..train import clmlf
+    from .console import console
+
+    path = clmlf.fetch(dataset, source)
+    sizes = ", ".join(f"{count} {part}" for part, count in clmlf.SPLITS[dataset].sizes.items())
+    console.print(f"{split} of {dataset}: {sizes}", markup=False)
+    console.print(f"Split: {path}", markup=False)
