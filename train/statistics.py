@@ -1,0 +1,234 @@
+"""How sure figures are: intervals, paired tests, calibration. Pure functions of arrays; the numerics are SciPy's.
+
+Shapes: S seeds, N pairs; rows of one array and the same row of another are of the same seed, columns of the same pair.
+docs/protocols.md says which test answers which question, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+LEVEL = 0.95
+"""Of every interval."""
+
+RESAMPLES = 10_000
+"""Of a bootstrap; its p-values are multiples of about 2 / RESAMPLES."""
+
+CHUNK = 2**22
+"""Weights of a bootstrap that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and how sure it is."""
+
+    value: float
+    """The figure itself."""
+    std: float
+    """Its standard deviation over the seeds; nan for one seed."""
+    low: float
+    """Lower end of the 95% interval; nan where there is none."""
+    high: float
+    """Upper end."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of two configurations on the same pairs and seeds."""
+
+    value: float
+    """The first one's figure minus the second's, the mean over the seeds."""
+    low: float
+    """Lower end of the 95% interval."""
+    high: float
+    """Upper end."""
+    p: float
+    """Two-sided: how often chance alone would give a difference this far from 0."""
+
+
+def over_seeds(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Return the mean of one figure a seed, with Student's t interval: what other seeds would give on the same pairs.
+
+    Args:
+        values: (S,), S at least 1; with one there is neither deviation nor interval.
+        level: of the interval.
+    """
+    one = np.asarray(values, dtype=np.float64)
+    _one_dimension("values", one)
+    mean = float(one.mean())
+    if len(one) == 1:
+        return Estimate(mean, np.nan, np.nan, np.nan)
+    std = float(one.std(ddof=1))
+    half = float(stats.t.ppf((1 + level) / 2, len(one) - 1)) * std / np.sqrt(len(one))
+    return Estimate(mean, std, mean - half, mean + half)
+
+
+def wilson(right: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return Wilson's interval of an accuracy: `right` of `n` pairs predicted as labelled, by one run."""
+    found = stats.binomtest(right, n).proportion_ci(level, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> tuple[int, int, float]:
+    """Return McNemar's test of two configurations on the same pairs.
+
+    One seed: the exact binomial test of the pairs that only one of them gets right. Several seeds: a pair that is hard
+    is hard for all seeds, so its S outcomes are no S pairs; they are one cluster, by the test of Durkalski, Palesch,
+    Lipsitz and Rust (Statistics in Medicine 22, 2003), which for one seed is McNemar's without correction.
+
+    Args:
+        right_a: (S, N) or (N,) bool, whether the first predicts the label.
+        right_b: the same of the second.
+
+    Returns:
+        How often only the first is right, how often only the second, and the two-sided p-value.
+    """
+    a, b = _pair(right_a, right_b)
+    only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
+    if only_a + only_b == 0:
+        return 0, 0, 1.0
+    if len(a) == 1:
+        return only_a, only_b, float(stats.binomtest(only_a, only_a + only_b).pvalue)
+    by_pair = a.sum(0).astype(np.int64) - b.sum(0)
+    spread = float((by_pair**2).sum())
+    chi2 = float(by_pair.sum()) ** 2 / spread if spread else 0.0
+    return only_a, only_b, float(stats.chi2.sf(chi2, 1))
+
+
+def bootstrap(
+    labels: ArrayLike,
+    predicted: Sequence[ArrayLike],
+    classes: int,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, NDArray[np.float64]]:
+    """Return the figures of configurations on resampled test parts, all on the same ones.
+
+    Each resample draws N pairs with replacement, the same for all configurations and seeds, and S of the seeds with
+    replacement, the same for all configurations; its figure is the mean over the drawn seeds. So the spread holds both
+    what other pairs and what other seeds would have given.
+
+    Args:
+        labels: (N,) true classes.
+        predicted: of each configuration (S, N) or (N,) predicted classes.
+        classes: how many there are.
+        resamples: how many.
+        seed: of the generator; the same seed, the same resamples.
+
+    Returns:
+        `accuracy` and `weighted_f1`, each (configurations, resamples); `interval` and `difference` read them.
+    """
+    truth = np.asarray(labels, dtype=np.int64)
+    _one_dimension("labels", truth)
+    each = [np.atleast_2d(np.asarray(one, dtype=np.int64)) for one in predicted]
+    if not each or any(one.shape != (len(each[0]), len(truth)) for one in each):
+        shapes = ", ".join(str(one.shape) for one in each) or "none"
+        raise ValueError(f"predicted: expected arrays of one shape (S, {len(truth)}), got {shapes}")
+    outcome = np.stack([classes * truth + one for one in each])  # (C, S, N): the cell of the confusion matrix
+    configurations, seeds, n = outcome.shape
+    cells = (outcome[..., None] == np.arange(classes**2)).astype(np.float32)  # (C, S, N, classes ** 2)
+    flat = np.ascontiguousarray(np.moveaxis(cells, 2, 0)).reshape(n, -1)
+    rng = np.random.default_rng(seed)
+    figures: dict[str, list[NDArray[np.float64]]] = {"accuracy": [], "weighted_f1": []}
+    for size in _chunks(resamples, max(1, CHUNK // n)):
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float32)  # how often each pair is drawn
+        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds  # (size, S)
+        confusion = (weights @ flat).astype(np.float64).reshape(size, configurations, seeds, classes, classes)
+        for name, value in (("accuracy", accuracy_of(confusion)), ("weighted_f1", weighted_f1_of(confusion))):
+            figures[name].append(np.einsum("bcs,bs->cb", value, drawn))
+    return {name: np.concatenate(parts, axis=1) for name, parts in figures.items()}
+
+
+def interval(resampled: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+    """Return the percentile interval of a figure's resamples (B,)."""
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def difference(value: float, resampled_a: NDArray[np.float64], resampled_b: NDArray[np.float64]) -> Difference:
+    """Return the paired difference of two configurations.
+
+    Args:
+        value: the difference that was found.
+        resampled_a: (B,) resamples of the first, of one call of `bootstrap`.
+        resampled_b: (B,) those of the second, of the same call.
+    """
+    apart = resampled_a - resampled_b
+    below, above = int((apart <= 0).sum()), int((apart >= 0).sum())
+    p = min(1.0, 2 * (1 + min(below, above)) / (1 + len(apart)))
+    return Difference(value, *interval(apart), p)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Return p-values adjusted by Holm's step-down method for so many comparisons: (N,), in the same order."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, steps)
+    return adjusted
+
+
+def accuracy_of(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the accuracy of confusion matrices (..., classes, classes), rows the true class."""
+    right: NDArray[np.float64] = np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum((-2, -1))
+    return right
+
+
+def weighted_f1_of(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the F1 weighted by class of confusion matrices (..., classes, classes), as scikit-learn computes it."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    true, said = confusion.sum(-1), confusion.sum(-2)
+    f1 = 2 * right / np.maximum(true + said, 1)
+    weighted: NDArray[np.float64] = (f1 * true).sum(-1) / true.sum(-1)
+    return weighted
+
+
+def calibration(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> tuple[float, pd.DataFrame]:
+    """Return the expected calibration error and the reliability diagram's bins.
+
+    Args:
+        labels: (N,) true classes.
+        probabilities: (N, classes); the greatest is the prediction and its confidence.
+        bins: of equal width from 0 to 1; a confidence on an edge belongs to the lower bin.
+
+    Returns:
+        The mean over the samples of |accuracy - confidence| of their bin (Guo et al., ICML 2017); and one row a bin:
+        `low`, `high`, `n`, `confidence` and `accuracy` (nan where n is 0).
+    """
+    truth, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    confidence, right = p.max(1), p.argmax(1) == truth
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    n = np.bincount(place, minlength=bins)
+    mean_confidence, accuracy = (
+        np.divide(np.bincount(place, one, bins), n, out=np.full(bins, np.nan), where=n > 0)
+        for one in (confidence, right.astype(np.float64))
+    )
+    error = float((n * np.nan_to_num(np.abs(accuracy - mean_confidence))).sum() / n.sum())
+    table = {"low": edges[:-1], "high": edges[1:], "n": n, "confidence": mean_confidence, "accuracy": accuracy}
+    return error, pd.DataFrame(table)
+
+
+def _pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    first, second = (np.atleast_2d(np.asarray(one, dtype=np.bool_)) for one in (a, b))
+    if first.shape != second.shape:
+        raise ValueError(f"expected two arrays of one shape, got {first.shape} and {second.shape}")
+    return first, second
+
+
+def _one_dimension(name: str, values: NDArray[np.generic]) -> None:
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"{name}: expected one dimension and at least one value, got the shape {values.shape}")
+
+
+def _chunks(total: int, size: int) -> Iterator[int]:
+    while total > 0:
+        yield min(size, total)
+        total -= size
