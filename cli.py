@@ -25,6 +25,7 @@ COMMANDS = {
     "runs": "runs",
     "evaluate": "evaluate",
     "predict": "predict",
+    "report": "report",
 }
 """Command -> module in `itin.commands`, in the order in which a newcomer meets them."""
 

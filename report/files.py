@@ -60,7 +60,10 @@ def to_latex(section: Section) -> str:
     if section.table is None:
         raise ValueError(f"section {section.name!r} has no table")
     cells = [[cell_text(cell) for cell in row] for row in section.table.itertuples(index=False, name=None)]
-    rows = [" & ".join(str(cell).translate(_LATEX) for cell in row) + r" \\" for row in (section.table.columns, *cells)]
+    rows = [
+        " & ".join(str(cell).translate(_LATEX) for cell in row) + r" \\"
+        for row in [list(section.table.columns), *cells]
+    ]
     return "\n".join(
         [
             r"\begin{table}",

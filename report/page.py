@@ -84,7 +84,7 @@ def page_html(
     """The page as a text; see `write_page`."""
     check_names(sections)
     data = data or {}
-    style, script = _file("page.css"), _file("page.js")
+    style, script = _file("page.css"), "\n".join(_file(f"{name}.js") for name in ("page", "pairs", "compare"))
     return (
         _templates()
         .get_template("page.html")

@@ -11,7 +11,7 @@ from .figures import Figure, Line, LineChart, Matrix, Reliability, extent, ticks
 COLORS = 6
 """Colours of lines that the style sheet has, `c0` to `c5`."""
 
-WIDTH, HEIGHT = 560, 330
+WIDTH, HEIGHT = 540, 320
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
 LETTER = 6.4
 """About the width of a letter, for placing the legend."""

@@ -1,0 +1,174 @@
+"""Any two runs on the same pairs: where they differ, and whether that is more than chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from ..labels import LABELS
+from ..train.runs import Run
+from ..train.statistics import holm, mcnemar
+from .pairs import shown_part
+from .run_sections import Runs, share
+from .section import Section
+
+LISTED = 10
+"""Comparisons that the table lists."""
+
+
+@dataclass
+class _Group:
+    """Pairs of one data set and part that runs were evaluated on."""
+
+    labels: dict[str, int] = field(default_factory=dict)
+    """By id."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two runs on the pairs that both have predicted."""
+
+    a: str
+    b: str
+    n: int
+    accuracy_a: float
+    accuracy_b: float
+    only_a: int
+    """How often only the first is right."""
+    only_b: int
+    p: float
+    """McNemar's exact test, two-sided."""
+
+
+def compare(a: Run, b: Run, names: tuple[str, str]) -> Compared | None:
+    """Compare two runs, or None where they have no pair in common."""
+    if _key(a) != _key(b):
+        return None
+    both = _predicted(a).join(_predicted(b)["predicted"].rename("predicted_b"), how="inner")
+    if both.empty:
+        return None
+    right_a, right_b = ((both[name] == both["label"]).to_numpy() for name in ("predicted", "predicted_b"))
+    only_a, only_b, p = mcnemar(right_a, right_b)
+    return Compared(*names, len(both), float(right_a.mean()), float(right_b.mean()), only_a, only_b, p)
+
+
+def compare_all(runs: Runs) -> dict[tuple[int, int], Compared]:
+    """Compare every two runs, by their places."""
+    found = {}
+    for (i, (name_a, a)), (j, (name_b, b)) in combinations(enumerate(runs.items()), 2):
+        compared = compare(a, b, (name_a, name_b))
+        if compared is not None:
+            found[i, j] = compared
+    return found
+
+
+def comparison(compared: Sequence[Compared], *, asks: bool = True) -> Section:
+    """The section on comparisons.
+
+    Args:
+        compared: of `compare_all`.
+        asks: whether the page lets the reader choose two runs.
+    """
+    adjusted = holm([one.p for one in compared])
+    rows = [
+        {
+            "A": one.a,
+            "B": one.b,
+            "pairs": one.n,
+            "accuracy of A": share(one.accuracy_a),
+            "of B": share(one.accuracy_b),
+            "A − B": f"{100 * (one.accuracy_a - one.accuracy_b):+.1f}",
+            "only A right": one.only_a,
+            "only B right": one.only_b,
+            "p": show_p(one.p),
+            "p (Holm)": show_p(value),
+        }
+        for one, value in zip(compared, adjusted, strict=True)
+    ]
+    text = [
+        "p is McNemar's exact test on the pairs that just one of the two gets right: how often chance alone would make"
+        " a difference as large. p (Holm) is adjusted for the number of comparisons. Each run counts as it is: what"
+        " other seeds would give is not in these figures."
+    ]
+    notes = [f"The first {LISTED} of {len(rows)} comparisons are listed."] if len(rows) > LISTED else []
+    return Section(
+        "comparison",
+        "Comparison",
+        text,
+        pd.DataFrame(rows[:LISTED]),
+        "Every two runs on the same pairs.",
+        notes=notes,
+        widget="compare" if asks else "",
+    )
+
+
+def compare_data(
+    runs: Runs,
+    compared: Mapping[tuple[int, int], Compared],
+    texts: Mapping[str, Mapping[str, str]],
+    shown: Sequence[str],
+) -> dict[str, Any]:
+    """What the widget `compare` works on.
+
+    Args:
+        runs: by name.
+        compared: of `compare_all`, on the same runs.
+        texts: of each run, by id, as far as they are known.
+        shown: the names of the runs in the browser of pairs, in order.
+    """
+    keys = list(dict.fromkeys(_key(run) for run in runs.values()))
+    groups = {key: _Group() for key in keys}
+    words: dict[str, dict[str, str]] = {key: {} for key in keys}
+    for name, run in runs.items():
+        table = _predicted(run)
+        groups[_key(run)].labels.update({str(one): LABELS.index(label) for one, label in table["label"].items()})
+        words[_key(run)].update(texts.get(name, {}))
+    return {
+        "labels": list(LABELS),
+        "groups": [
+            {
+                "ids": list(groups[key].labels),
+                "labels": list(groups[key].labels.values()),
+                "texts": [words[key].get(one, "") for one in groups[key].labels],
+            }
+            for key in keys
+        ],
+        "runs": [
+            {
+                "name": name,
+                "group": keys.index(_key(run)),
+                "predicted": _places(run, list(groups[_key(run)].labels)),
+                "shown": list(shown).index(name) if name in shown else None,
+            }
+            for name, run in runs.items()
+        ],
+        "tests": {
+            f"{i}-{j}": f"McNemar's exact test: p {show_p(one.p, sign=True)}." for (i, j), one in compared.items()
+        },
+    }
+
+
+def show_p(p: float, sign: bool = False) -> str:
+    """A p-value as it is read, with "=" before it where it stands in a sentence."""
+    return "< 0.001" if p < 0.001 else f"{'= ' * sign}{p:.3f}"
+
+
+def _predicted(run: Run) -> pd.DataFrame:
+    table: pd.DataFrame = run.predictions[run.predictions["part"] == shown_part(run)].set_index("id")
+    return table
+
+
+def _places(run: Run, ids: Sequence[str]) -> list[int | None]:
+    said = {str(one): LABELS.index(label) for one, label in _predicted(run)["predicted"].items()}
+    return [said.get(one) for one in ids]
+
+
+def _key(run: Run) -> str:
+    """What two runs must have in common to be compared: the data set as it was extracted, and the part."""
+    data = run.record["dataset"]
+    return json.dumps([data.get("name"), data.get("sha256", data.get("source")), shown_part(run)], sort_keys=True)

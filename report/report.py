@@ -1,0 +1,202 @@
+"""Runs and sweeps -> a report: which sections it has, what its page works on, and the files that it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import CacheError, RunError
+from ..train.runs import Run, load_run
+from ..train.sweep import Sweep
+from ..train.table import find_runs
+from .browser import Shown, pairs_data
+from .comparison import compare_all, compare_data, comparison
+from .files import write_figures, write_tables
+from .names import names_of
+from .page import page_html, write_page
+from .pairs import Pair, pairs_of, shown_part
+from .run_sections import Runs, classes, confusion, learning, provenance, reliability, summary
+from .section import Section
+from .sweep_sections import sweep_sections
+from .thumbnails import Images, Thumbnail, thumbnails
+
+DETAILED = 12
+"""Runs of which every section speaks: those that were named, then the best by validation."""
+
+BROWSED = 4
+"""Runs whose pairs can be looked through."""
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that can be written, or shown in a notebook."""
+
+    title: str
+    sections: list[Section]
+    intro: list[str] = field(default_factory=list)
+    banner: str | None = None
+    """What must be seen wherever the page is scrolled to."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """What the page's widgets work on, by their names."""
+    missing: list[str] = field(default_factory=list)
+    """What could not be shown, and why; one line each."""
+
+    def write(self, folder: str | Path, figures: str | None = "pdf") -> Path:
+        """Write `report.html`, `tables/*.csv` and `.tex`, and `figures/*`; files of those names are replaced.
+
+        Args:
+            folder: where to; it is made.
+            figures: the kind of file, `pdf`, `png` or `svg`, or None for no files of figures.
+
+        Returns:
+            The page.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        folder = Path(folder)
+        page = write_page(
+            self.sections, folder / PAGE, title=self.title, intro=self.intro, banner=self.banner, data=self.data
+        )
+        write_tables(self.sections, folder / "tables")
+        if figures is not None:
+            write_figures(self.sections, folder / "figures", figures)
+        return page
+
+    def html(self) -> str:
+        """The page as a text."""
+        return page_html(self.sections, title=self.title, intro=self.intro, banner=self.banner, data=self.data)
+
+
+def report(
+    paths: Sequence[str | Path], *, images: Path | None = None, cache: Path | None = None, title: str | None = None
+) -> Report:
+    """Make a report.
+
+    Args:
+        paths: run folders, sweep folders, or folders with runs below them.
+        images: where the images are now; None for where the cache says they were.
+        cache: where the cache is now; None for where it was.
+        title: of the page; None makes one of the data sets' names.
+
+    Raises:
+        RunError: a path holds no run, or one that cannot be read.
+    """
+    runs, sweeps = opened(paths)
+    named: Runs = dict(zip(names_of(runs), runs, strict=True))
+    detailed: Runs = dict(list(named.items())[:DETAILED])
+    missing: list[str] = []
+    pairs = _pairs(detailed, cache, missing)
+    pictures = _pictures(pairs, detailed, images)
+    gone = sum(not one.url for one in pictures.values())
+    if gone:
+        reasons = sorted({one.reason for one in pictures.values() if not one.url})
+        missing.append(f"{gone} of {len(pictures)} images cannot be shown: {'; '.join(reasons[:3])}")
+    shown = [Shown(name, shown_part(detailed[name]), each) for name, each in pairs.items()]
+    compared = compare_all(detailed)
+    data: dict[str, Any] = {}
+    if shown:
+        data["pairs"] = pairs_data(shown, pictures)
+    if compared:
+        texts = {name: {pair.id: pair.text for pair in each} for name, each in pairs.items()}
+        data["compare"] = compare_data(detailed, compared, texts, [one.name for one in shown])
+    notes = sorted({run.note for run in runs if run.note})
+    names = sorted({str(run.record["dataset"].get("name")) for run in runs})
+    left = len(named) - len(detailed)
+    intro = [_intro(len(paths), len(runs), len(sweeps), left)]
+    return Report(
+        title or f"Report on {', '.join(names)}",
+        _sections(detailed, sweeps, list(compared.values()), bool(shown), missing),
+        intro,
+        " ".join(notes) or None,
+        data,
+        missing,
+    )
+
+
+def opened(paths: Sequence[str | Path]) -> tuple[list[Run], list[Sweep]]:
+    """Open the runs and sweeps of some paths: named runs first, then those of each sweep's best configuration.
+
+    Raises:
+        RunError: a path holds no run, or one that cannot be read.
+    """
+    runs: dict[Path, Run] = {}
+    sweeps = []
+    chosen: list[Run] = []
+    for path in map(Path, paths):
+        if (path / "sweep.json").is_file():
+            sweep = Sweep(path)
+            sweeps.append(sweep)
+            chosen += _best(sweep)
+            continue
+        below = list(find_runs([path])) if path.is_dir() and not (path / "config.json").is_file() else [path]
+        for run in map(load_run, below or [path]):
+            runs.setdefault(run.path.resolve(), run)
+    for run in chosen:
+        runs.setdefault(run.path.resolve(), run)
+    if not runs:
+        raise RunError(
+            "there is nothing to report on",
+            expected="runs, or sweeps with finished runs",
+            found=f"no finished run in {', '.join(map(str, paths)) or 'no path'}",
+            next_step="train with `itin train`, or go on with `itin sweep --resume`",
+        )
+    return list(runs.values()), sweeps
+
+
+def _best(sweep: Sweep) -> list[Run]:
+    """The runs of a sweep's best configuration, by validation."""
+    configurations = sweep.configurations()
+    done = configurations[configurations["seeds"] > 0]
+    return sweep.runs_of(done.iloc[0]) if len(done) else []
+
+
+def _pairs(runs: Runs, cache: Path | None, missing: list[str]) -> dict[str, list[Pair]]:
+    """The pairs of the first runs that can be looked through."""
+    found = {}
+    for name, run in list(runs.items())[:BROWSED]:
+        try:
+            found[name] = pairs_of(run, cache=cache)
+        except (CacheError, RunError) as error:
+            missing.append(f"the pairs of {name} cannot be shown: {error.what}")
+    return found
+
+
+def _pictures(pairs: dict[str, list[Pair]], runs: Runs, images: Path | None) -> dict[str, Thumbnail]:
+    pictures: dict[str, Thumbnail] = {}
+    for name, each in pairs.items():
+        root = runs[name].record["dataset"].get("source", {}).get("root")
+        where = Images(Path(root) if root else None, images)
+        pictures |= thumbnails([pair for pair in each if pair.image_sha256 not in pictures], where)
+    return pictures
+
+
+def _sections(
+    runs: Runs, sweeps: Sequence[Sweep], compared: Sequence[Any], browsed: bool, missing: Sequence[str]
+) -> list[Section]:
+    sections = [summary(runs)]
+    for number, sweep in enumerate(sweeps, 1):
+        sections += sweep_sections(sweep, number)
+    sections += [classes(runs), confusion(runs), reliability(runs), learning(runs)]
+    if compared:
+        sections.append(comparison(compared))
+    if browsed:
+        sections.append(Section("pairs", "Pairs", widget="pairs", notes=_told(missing)))
+    elif missing:
+        sections.append(Section("pairs", "Pairs", _told(missing)))
+    return [*sections, provenance(runs)]
+
+
+def _told(missing: Sequence[str]) -> list[str]:
+    return [f"{line[:1].upper()}{line[1:]}." for line in missing]
+
+
+def _intro(paths: int, runs: int, sweeps: int, left: int) -> str:
+    told = f"{runs} run{'s' * (runs != 1)}"
+    if sweeps:
+        told += f", those of the best configuration of {sweeps} sweep{'s' * (sweeps != 1)} among them"
+    return told + (f"; the last {left} are left out below" if left else "") + "."

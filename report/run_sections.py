@@ -1,0 +1,210 @@
+"""Sections about single runs: summary, classes, confusion, calibration, learning curves, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..labels import LABELS
+from ..train.protocols import describe
+from ..train.runs import Run
+from ..train.statistics import bootstrap, calibration, interval, wilson
+from .figures import Line, LineChart, Matrix, Reliability
+from .pairs import PART_NAMES, shown_part
+from .section import Section
+
+Runs = Mapping[str, Run]
+"""The runs of a report by the names that it calls them."""
+
+BINS = 10
+"""Of a reliability diagram."""
+
+BOTH = 3
+"""Up to so many runs, training is drawn beside validation."""
+
+
+def share(value: float) -> str:
+    """A share of 1 as it is read."""
+    return f"{100 * value:.1f}%"
+
+
+def between(low: float, high: float) -> str:
+    """The ends of an interval as they are read."""
+    return f"({100 * low:.1f} – {100 * high:.1f})"
+
+
+def summary(runs: Runs) -> Section:
+    """Accuracy and F1 of each run and part with 95% intervals; always predicting the majority class beside them."""
+    rows = []
+    for name, run in runs.items():
+        for part in parts_of(run):
+            scores, majority = run.metrics[part], run.metrics[part]["majority"]
+            right = round(scores["accuracy"] * scores["n"])
+            predictions = run.predictions[run.predictions["part"] == part]
+            labels, predicted = (_numbers(predictions[column]) for column in ("label", "predicted"))
+            f1 = interval(bootstrap(labels, [predicted], len(LABELS))["weighted_f1"][0])
+            rows.append(
+                {
+                    "run": name,
+                    "protocol": describe(run.record["split"]),
+                    "part": PART_NAMES[part],
+                    "pairs": scores["n"],
+                    "accuracy": f"{share(scores['accuracy'])} {between(*wilson(right, scores['n']))}",
+                    "weighted F1": f"{share(scores['weighted_f1'])} {between(*f1)}",
+                    "macro F1": share(scores["macro_f1"]),
+                    "loss": f"{scores['loss']:.3f}",
+                    f"always {majority['class']}": share(majority["accuracy"]),
+                    "epoch kept": str(run.metrics["best_epoch"]),
+                }
+            )
+    table = pd.DataFrame(rows)
+    text = [
+        "In brackets the 95% interval over the pairs: Wilson's for accuracy, the bootstrap's for F1, weighted by class."
+    ]
+    notes = []
+    if len(runs) > 1 and any("test" in parts_of(run) for run in runs.values()):
+        notes.append(
+            "Choose between runs by their validation figures: who chooses by the test part has no test part any more."
+        )
+    return Section("summary", "Summary", text, table, "Scores of each run.", notes=notes)
+
+
+def classes(runs: Runs) -> Section:
+    """Precision, recall and F1 of each class, in the part that is shown of each run."""
+    rows = []
+    for name, run in runs.items():
+        part = shown_part(run)
+        counts = np.array(run.metrics[part]["confusion"])
+        for place, label in enumerate(LABELS):
+            right, said, true = counts[place, place], counts[:, place].sum(), counts[place].sum()
+            rows.append(
+                {
+                    "run": name,
+                    "part": PART_NAMES[part],
+                    "class": label,
+                    "pairs": int(true),
+                    "precision": share(right / said) if said else "–",
+                    "recall": share(right / true) if true else "–",
+                    "F1": share(run.metrics[part]["f1"][label]),
+                }
+            )
+    return Section("classes", "Classes", table=pd.DataFrame(rows), caption="Scores of each class.")
+
+
+def confusion(runs: Runs) -> Section:
+    """A confusion matrix of each run."""
+    figures = [
+        Matrix(
+            f"confusion-{number}",
+            f"{name}, {PART_NAMES[shown_part(run)]}",
+            LABELS,
+            tuple(tuple(map(int, row)) for row in run.metrics[shown_part(run)]["confusion"]),
+        )
+        for number, (name, run) in enumerate(runs.items(), 1)
+    ]
+    text = ["Rows are the true classes; the shade and the percentage are shares of the row."]
+    return Section("confusion", "Confusion", text, figures=[*figures])
+
+
+def reliability(runs: Runs) -> Section:
+    """A reliability diagram of each run, with its expected calibration error."""
+    figures = []
+    for number, (name, run) in enumerate(runs.items(), 1):
+        part = shown_part(run)
+        table = run.predictions[run.predictions["part"] == part]
+        error, bins = calibration(_numbers(table["label"]), table[[f"p_{label}" for label in LABELS]].to_numpy(), BINS)
+        figures.append(
+            Reliability(
+                f"calibration-{number}",
+                f"{name}, {PART_NAMES[part]}",
+                (*map(float, bins["low"]), float(bins["high"].iloc[-1])),
+                tuple(map(int, bins["n"])),
+                tuple(map(float, bins["confidence"])),
+                tuple(map(float, bins["accuracy"])),
+                error,
+            )
+        )
+    text = [
+        "Of the predictions made with so much confidence, how many were right: on the dashed line confidence can be"
+        " believed, below it the head is too sure. The darker a bar, the more predictions. ECE is the expected"
+        f" calibration error over {BINS} bins of equal width."
+    ]
+    return Section("calibration", "Calibration", text, figures=[*figures])
+
+
+def learning(runs: Runs) -> Section:
+    """Loss and accuracy against the epoch."""
+    figures = [
+        LineChart(f"learning-{what}", title, "epoch", title, _history(runs, what), percent=percent, points=False)
+        for what, title, percent in (("loss", "Loss", False), ("accuracy", "Accuracy", True))
+    ]
+    return Section(
+        "learning",
+        "Learning curves",
+        figures=[*figures],
+        notes=["The epoch that is best on the validation part is kept."],
+    )
+
+
+def provenance(runs: Runs) -> Section:
+    """What each run was made of and with: data, protocol, encoders, seeds, versions."""
+    columns = {name: _provenance(run) for name, run in runs.items()}
+    keys = list(dict.fromkeys(key for column in columns.values() for key in column))
+    rows = [{"": key, **{name: column.get(key, "–") for name, column in columns.items()}} for key in keys]
+    return Section("provenance", "Provenance", table=pd.DataFrame(rows), caption="What each run was made of.")
+
+
+def parts_of(run: Run) -> list[str]:
+    """The parts whose scores the run folder holds, validation first."""
+    return [part for part in ("val", "test") if part in run.metrics]
+
+
+def _numbers(column: pd.Series[Any]) -> np.ndarray:
+    return np.array([LABELS.index(label) for label in column], dtype=np.int64)
+
+
+def _history(runs: Runs, what: str) -> tuple[Line, ...]:
+    lines = []
+    for color, (name, run) in enumerate(runs.items()):
+        epochs = tuple(map(float, run.history["epoch"]))
+        named = f"{name}: " if len(runs) > 1 else ""
+        lines.append(Line(f"{named}validation", epochs, tuple(run.history[f"val_{what}"]), color=color))
+        if len(runs) <= BOTH:
+            trained = tuple(run.history[f"train_{what}"])
+            lines.append(Line(f"{named}training", epochs, trained, dashed=True, color=color))
+    return tuple(lines)
+
+
+def _provenance(run: Run) -> dict[str, str]:
+    record, environment = run.record, run.environment
+    data, samples = record["dataset"], record["samples"]
+    facts = {
+        "run folder": str(run.path),
+        "data set": f"{data.get('name')}, {samples['used']} of {samples['labelled']} labelled pairs",
+        "read from": str(data.get("source", {}).get("root", "–")),
+        "protocol": protocol(record["split"]),
+        "seed": str(run.config.seed),
+    }
+    for kind, entry in record["stores"].items():
+        identity = entry["identity"]
+        facts[f"{kind}: encoder"] = str(identity["name"])
+        facts[f"{kind}: weights"] = ", ".join(f"{key} {value}" for key, value in identity["weights"].items())
+        facts[f"{kind}: fingerprint"] = str(entry["fingerprint"])
+    facts["recipe"] = ", ".join(f"{key}={value}" for key, value in run.config.to_dict().items() if key != "seed")
+    facts["epoch chosen by"] = str(run.metrics.get("selected_by", "–"))
+    facts["key"] = str(record.get("key", "–"))
+    for key in ("itin", "python", "torch", "numpy"):
+        facts[key] = str(environment.get(key, "–"))
+    device = [environment.get(key) for key in ("device", "device_name", "platform")]
+    facts["machine"] = ", ".join(str(value) for value in device if value)
+    facts["trained"] = f"{environment.get('written', '–')}, {environment.get('training_seconds', '–')} s"
+    return facts
+
+
+def protocol(split: Mapping[str, Any]) -> str:
+    """A split's protocol and the sizes of its parts, as one line."""
+    sizes = [f"{count} {PART_NAMES.get(part, part)}" for part, count in split.get("sizes", {}).items()]
+    return f"{describe(split)} ({' / '.join(sizes)})" if sizes else describe(split)

@@ -1,0 +1,126 @@
+"""Sections about sweeps: the configurations over their seeds, and curves over the paper's axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..train.reveal import revealed
+from ..train.statistics import over_seeds
+from ..train.sweep import FIELDS, Sweep
+from .names import SIGNS
+from .run_sections import between, share
+from .section import Curve, Section
+
+SCORES = ("val_accuracy", "val_weighted_f1")
+
+PAPER = {"m": (2.0, "Fig. 5"), "lam": (0.2, "Fig. 6")}
+"""The axes that the paper draws, with its optimum and its figure."""
+
+AXIS_LABELS = {"m": "m, regions of an image", "lam": "λ, from text alone to the image's context alone"}
+
+ROWS = 60
+"""Configurations that a table shows, the best by validation."""
+
+
+def sweep_sections(sweep: Sweep, number: int) -> list[Section]:
+    """The sections of one sweep.
+
+    Args:
+        sweep: which.
+        number: its place among the sweeps of the report, from 1: a part of the sections' names.
+    """
+    results = sweep.results()
+    name = sweep.path.resolve().name
+    sections = [_configurations(sweep, results, name, number)]
+    for axis in _axes(results):
+        curve = curve_of(results, axis)
+        if curve is not None:
+            figure = f", after the paper's {PAPER[axis][1]}" if axis in PAPER else ""
+            sections.append(
+                Section(
+                    f"sweep-{number}-{axis.replace('_', '-')}",
+                    f"{name}: {SIGNS.get(axis, axis)}{figure}",
+                    ["Means over the seeds on the validation part; the bands are their 95% intervals (Student's t)."],
+                    curve=curve,
+                    notes=["m = 0 is only-context: no region is left."] if axis == "m" else [],
+                )
+            )
+    return sections
+
+
+def curve_of(results: pd.DataFrame, axis: str) -> Curve | None:
+    """The curve of a sweep's results over one field, or None where fewer than two of its values have finished runs.
+
+    Args:
+        results: of `Sweep.results`.
+        axis: a field with numbers; of the paper's sweep the rows on this axis count, else all.
+    """
+    rows = results[(results["axis"] == axis) & (results["status"] == "done")]
+    if rows.empty:
+        rows = results[results["status"] == "done"]
+    points = []
+    for value, group in rows.groupby(axis):
+        point: dict[str, Any] = {axis: value}
+        for score in SCORES:
+            estimate = over_seeds(group[score].to_numpy(dtype=np.float64))
+            point |= {score: estimate.value, f"{score}_low": estimate.low, f"{score}_high": estimate.high}
+        points.append(point)
+    if len(points) < 2:
+        return None
+    mark, figure = PAPER.get(axis, (None, ""))
+    return Curve(
+        pd.DataFrame(points), axis, AXIS_LABELS.get(axis, axis), SCORES, mark, "the paper's optimum" if figure else ""
+    )
+
+
+def _axes(results: pd.DataFrame) -> list[str]:
+    """The fields to draw: the paper's axes, or the only field of numbers that the sweep varies."""
+    on_axes = [axis for axis in PAPER if (results["axis"] == axis).any()]
+    if on_axes:
+        return on_axes
+    varied = [n for n in FIELDS if n not in ("seed", "split_seed") and results[n].nunique(dropna=False) > 1]
+    numeric = [n for n in varied if pd.api.types.is_numeric_dtype(results[n]) and results[n].dtype != bool]
+    return numeric if len(varied) == 1 else []
+
+
+def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int) -> Section:
+    frame = sweep.configurations()
+    fields = [n for n in FIELDS if n in frame and frame[n].astype(str).nunique() > 1]
+    done = results[results["status"] == "done"].drop_duplicates("key")
+    own = [n for n in FIELDS if n not in ("seed", "split_seed")]
+    rows = []
+    for _, group in done.groupby(own, dropna=False, sort=False):
+        row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] for n in fields}
+        row["seeds"] = len(group)
+        for score, title in zip(SCORES, ("accuracy", "weighted F1"), strict=True):
+            estimate = over_seeds(group[score].to_numpy(dtype=np.float64))
+            sure = f" ± {100 * estimate.std:.1f} {between(estimate.low, estimate.high)}" if len(group) > 1 else ""
+            row[f"validation {title}"] = share(estimate.value) + sure
+        row["by"] = (-float(group["val_accuracy"].mean()), float(group["val_loss"].mean()))
+        rows.append(row)
+    rows.sort(key=lambda row: row["by"])
+    table = pd.DataFrame(rows[:ROWS]).drop(columns="by", errors="ignore")
+    counts = results.drop_duplicates("key")["status"].value_counts()
+    told = ", ".join(f"{counts[status]} {status}" for status in ("done", "failed", "open") if status in counts)
+    text = [
+        f"{len(frame)} configurations over the seeds {', '.join(map(str, sweep.definition.seeds))}; runs: {told}."
+        " Each row is the mean over the seeds ± their standard deviation, in brackets the mean's 95% interval."
+    ]
+    notes = [f"The best {ROWS} of {len(rows)} are shown; results.csv has all."] if len(rows) > ROWS else []
+    if (record := revealed(sweep)) is not None:
+        mean = record["mean"]
+        notes.append(
+            f"The configuration chosen by {record['chosen_by']} was evaluated once on the test part: accuracy"
+            f" {share(mean['accuracy'])}, weighted F1 {share(mean['weighted_f1'])}, means of {len(record['runs'])}."
+        )
+    return Section(
+        f"sweep-{number}",
+        f"Sweep {name}",
+        text,
+        table,
+        "Configurations, the best by validation accuracy first.",
+        notes=notes,
+    )

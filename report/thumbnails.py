@@ -1,0 +1,101 @@
+"""Pictures of pairs, small, as addresses that hold the picture itself; an image that is gone says why."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..errors import TransientError
+from ..extract.build import default_workers
+from ..extract.files import BadFile
+from ..extract.images import image_bytes, read_image
+from .pairs import Pair
+
+SIDE = 256
+"""The longer side of a small picture, in pixels."""
+
+QUALITY = 60
+"""Of the WebP encoder; with it a photograph of this size takes about six kilobytes."""
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture, or the reason why there is none."""
+
+    url: str
+    """`data:image/webp;base64,...`, empty where there is no picture."""
+    size: tuple[int, int]
+    """Width and height of the image itself in pixels, which the boxes of its regions count; (0, 0) where unknown."""
+    reason: str = ""
+
+
+class Images:
+    """Where the images of a data set are now.
+
+    Args:
+        root: the data set's folder when it was extracted, as the cache records it; None where unknown.
+        folder: the user's folder to look in instead: at the same place below it as below `root`, then by name alone.
+    """
+
+    def __init__(self, root: Path | None = None, folder: Path | None = None) -> None:
+        self.root, self.folder = root, folder
+
+    def places(self, image: Path) -> Iterator[Path]:
+        """Where an image may be, the likeliest first."""
+        if self.folder is None:
+            yield image
+            return
+        if self.root is not None and image.is_relative_to(self.root):
+            yield self.folder / image.relative_to(self.root)
+        yield self.folder / image.name
+
+    def read(self, pair: Pair) -> bytes | str:
+        """The bytes of the very image that the pair's features were made from, or the reason why there are none."""
+        reason = ""
+        for path in self.places(pair.image):
+            try:
+                data = image_bytes(path)
+            except (BadFile, TransientError) as error:
+                reason = reason or ("image not found" if not path.exists() else str(error).splitlines()[0])
+                continue
+            if hashlib.sha256(data).hexdigest() == pair.image_sha256:
+                return data
+            reason = "another image than the one whose features were made"
+        return reason
+
+
+def thumbnail(pair: Pair, images: Images, side: int = SIDE) -> Thumbnail:
+    """Make a small picture of a pair's image.
+
+    Args:
+        pair: the pair.
+        images: where its image is.
+        side: the longer side in pixels; smaller images keep their size.
+    """
+    data = images.read(pair)
+    if isinstance(data, str):
+        return Thumbnail("", pair.size, data)
+    try:
+        whole = Image.fromarray(read_image(data))  # as the encoders saw it: the boxes count its pixels
+    except BadFile as error:
+        return Thumbnail("", pair.size, error.reason)
+    size = whole.size
+    whole.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    out = io.BytesIO()
+    whole.save(out, "WEBP", quality=QUALITY, method=2)
+    return Thumbnail("data:image/webp;base64," + base64.b64encode(out.getvalue()).decode(), size)
+
+
+def thumbnails(pairs: Iterable[Pair], images: Images, side: int = SIDE) -> dict[str, Thumbnail]:
+    """Make small pictures of many pairs at once, by the digests of their images."""
+    wanted = list({pair.image_sha256: pair for pair in pairs}.values())
+    with ThreadPoolExecutor(default_workers()) as pool:
+        made = pool.map(lambda pair: thumbnail(pair, images, side), wanted)
+        return {pair.image_sha256: one for pair, one in zip(wanted, made, strict=True)}
