@@ -8,8 +8,8 @@ import click
 
 from .options import usage_errors
 
-SHOWN = ("m", "lam", "gate", "ablation", "d", "k", "seed")
-"""Fields that are shown where the runs differ in them; so are all others that differ."""
+SHOWN = ("head", "preset", "m", "lam", "ablation", "seed")
+"""Columns that are shown of a single run; of several, those in which they differ."""
 
 WIDTH = 1000
 """Characters a line, so that no path is cut short."""
@@ -31,6 +31,7 @@ def command(
     from ..train import table as tables
     from ..train.sweep import FIELDS
     from .console import console, grid
+    from .sweep_display import TEXTS, with_differences
     from .train import short, show_note
 
     table, bad = tables.runs_table(paths or (Path("runs"),))
@@ -51,15 +52,14 @@ def command(
     if table.empty:
         console.print("No runs.")
         return
-    differing = [name for name in FIELDS if table[name].nunique(dropna=False) > 1]
-    shown = [name for name in FIELDS if name in differing or (name in SHOWN[:4] and len(table) == 1)]
+    table, shown = with_differences(table, FIELDS)
+    shown = shown if len(table) > 1 else list(SHOWN)
     figures = ["val_accuracy", "val_weighted_f1", "val_loss"] + (list(tables.TEST_COLUMNS) if test else [])
     where_from = [name for name in ("dataset", "protocol") if table[name].nunique(dropna=False) > 1]
     columns: list[str] = ["run", *where_from, *shown, "best_epoch", *figures]
     table["run"] = [short(Path(run)) for run in table["run"]]
     rows = [[_cell(value) for value in row] for row in table[columns].itertuples(index=False)]
-    left = ("run", "dataset", "protocol", "ablation", "gate")
-    listing = grid(columns, rows, right=[name for name in columns if name not in left])
+    listing = grid(columns, rows, right=[name for name in columns if name not in TEXTS])
     Console(highlight=False, soft_wrap=True, width=WIDTH).print(listing)
     if "protocol" not in where_from:
         console.print(f"protocol {table['protocol'].iloc[0]}", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,14 @@ from rich.text import Text
 from .console import LOG_SECONDS, console, grid
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..train.pool import Event
     from ..train.sweep import Result, Sweep
     from ..train.sweep_run import Source
+
+TEXTS = ("run", "dataset", "head", "preset", "ablation", "gate", "schedule", "class_weights", "protocol")
+"""Columns that are aligned to the left."""
 
 BEST = 5
 """How many of the best configurations are shown."""
@@ -121,7 +127,8 @@ def show_best(sweep: Sweep) -> None:
         console.print(f"{len(table) - len(done)} configurations have no result: see the column error of results.csv")
     if done.empty:
         return
-    varying = [name for name in _fields() if table[name].nunique(dropna=False) > 1]
+    table, varying = with_differences(table, _fields())
+    done = table[table["seeds"] > 0]
     several = bool((done["seeds"] > 1).any())
     rows = []
     for _, row in done.head(BEST).iterrows():
@@ -133,12 +140,30 @@ def show_best(sweep: Sweep) -> None:
     figures = ["validation accuracy", "weighted F1"]
     columns = [*varying, *(["seeds"] if several else []), *figures]
     console.print(f"Best of {len(done)} by validation accuracy:")
-    console.print(grid(columns, rows, right=[name for name in columns if name not in ("ablation", "gate")]))
+    console.print(grid(columns, rows, right=[name for name in columns if name not in TEXTS]))
+
+
+def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The columns in which the rows differ. A column `preset` is added, and stands for all that it says.
+
+    Args:
+        table: configurations or runs.
+        fields: those of its columns that are fields of the configuration.
+    """
+    from ..train.presets import READINGS, preset_of_values
+
+    names = [preset_of_values(row) or "own" for row in table[list(READINGS)].to_dict("records")]
+    table = table.assign(preset=names)
+    said = READINGS if "own" not in names else ()
+    columns = dict.fromkeys(("head", "preset", *fields))
+    return table, [name for name in columns if name not in said and table[name].nunique(dropna=False) > 1]
 
 
 def show_test(record: dict[str, Any]) -> None:
     """Prints the chosen configuration's figures on the test part."""
-    config = {name: value for name, value in record["config"].items() if name in ("m", "lam", "gate", "ablation")}
+    config = {
+        name: value for name, value in record["config"].items() if name in ("head", "m", "lam", "gate", "ablation")
+    }
     console.print(
         f"Chosen of {record['configurations']} by {record['chosen_by']}: "
         + ", ".join(f"{name}={_cell(value)}" for name, value in config.items()),

@@ -123,6 +123,11 @@ class HeadConfig:
         return frozenset(HEADS[self.head].inputs) - without
 
     @property
+    def reads(self) -> frozenset[str]:
+        """The kinds of feature whose values make a difference to it."""
+        return self.inputs if HEADS[self.head].settings else frozenset()
+
+    @property
     def settings(self) -> frozenset[str]:
         """The fields that make a difference to it; the others may have any value."""
         read = set(HEADS[self.head].settings)

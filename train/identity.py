@@ -34,9 +34,9 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
         config = replace(config, m=0, ablation="only-context")
     head = config.head_config({})
     unused = {field.name for field in fields(HeadConfig)} - head.settings - {"head"}
-    if "tokens" not in head.inputs:
+    if "tokens" not in head.reads:
         unused |= {"keep_special"}
-    if "context" not in head.inputs or config.head == "majority":
+    if "context" not in head.reads:
         unused |= {"center_crop"}
     if "regions" not in head.inputs and config.m:
         unused |= {"m"}
@@ -82,7 +82,7 @@ class Identity:
     def of(self, config: TrainConfig, parts: str) -> str:
         """Return the key of a run on these parts, for many runs on the same ones."""
         config = canonical(config, self._features.dataset)
-        inputs = config.inputs
+        inputs = config.head_config({}).reads
         identity = {
             "revision": REVISION,
             # Fields at their default stay out, so that a new field leaves the keys of old runs as they are; the parts
