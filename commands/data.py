@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS = {"fetch": "data_fetch"}
+COMMANDS = {"check": "data_check", "fetch": "data_fetch"}
 """Command -> module in `itin.commands`."""
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError, TransientError
 from .files import BadFile, read_bytes, stat_file
-from .images import MAX_BYTES, MAX_PIXELS, image_bytes, image_size
+from .images import MAX_BYTES, MAX_PIXELS, image_bytes, image_size, read_image
 from .samples import DataSet, Entry, Rejected, Sample
 
 MAX_TEXT_BYTES = 2**20
@@ -137,3 +137,30 @@ def _text(source: Path | str, encoding: str) -> str:
     if not text:
         raise BadFile("text is empty")
     return text
+
+
+def undecodable(
+    samples: Sequence[Sample], workers: int = 8, advance: Callable[[], None] | None = None
+) -> list[Rejected]:
+    """Decode every image and return the samples whose image cannot be, which a scan of the headers does not tell.
+
+    Args:
+        samples: those of a scan.
+        workers: threads.
+        advance: called in the calling thread after each.
+    """
+
+    def look(sample: Sample) -> Rejected | None:
+        try:
+            read_image(Path(sample.image))
+        except (BadFile, TransientError) as error:
+            return Rejected(sample.id, error.reason if isinstance(error, BadFile) else error.what)
+        return None
+
+    found = []
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="decode") as pool:
+        for one in pool.map(look, samples):
+            found += [one] if one is not None else []
+            if advance is not None:
+                advance()
+    return found

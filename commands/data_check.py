@@ -1,0 +1,162 @@
+"""`itin data check`: duplicates, conflicting labels, class balance and the paper's Table I."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..train.config import TrainConfig
+from .options import field_option, protocol_of, protocol_options, usage_errors
+
+if TYPE_CHECKING:
+    from ..cache import Table
+    from ..train.census import Census
+
+SHOWN = 10
+"""Pairs that cannot be used and are named one by one."""
+
+
+@click.command("check", short_help="Duplicates, conflicting labels, class balance, Table I.")
+@click.option("--dataset", help="The data set's name in the cache, or with --root mvsa-single or mvsa-multiple.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Cache folder with its table; by default $ITIN_CACHE, else ~/.cache/itin/features.",
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Read the data set's own folder; decodes every image.")
+@protocol_options
+@field_option(TrainConfig, "split_seed", "Fixes what is random in the protocol.")
+@field_option(TrainConfig, "fold", "Which fold is the test part; of --protocol folds:K.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write every pair that has an equal one to a file.")
+def command(**options: Any) -> None:
+    """Count what a data set holds, by part of a protocol.
+
+    Prints classes and the accuracy of always predicting the most frequent one, groups of equal texts and images, how
+    many of them have differing labels, how many pairs of one part also stand in another, and the paper's Table I
+    beside the same counts here.
+    """
+    import numpy as np
+
+    from ..labels import LABELS
+    from ..train import disk
+    from ..train.census import census
+    from ..train.protocols import Splitter, kind_of
+
+    protocol = protocol_of(options)
+    table, unusable = _from_root(options) if options["root"] is not None else _from_cache(options)
+    labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
+    ids = [str(one) for one in labelled["id"]]
+    labels = np.array([LABELS.index(label) for label in labelled["label"]])
+    splitter = Splitter.of(protocol, ids, labels, table)
+    with usage_errors():
+        split = splitter.split(options["split_seed"], options["fold"])
+    found = census(labelled, dict(split.pairs(ids)))
+    _show(table, unusable, found, split.description, kind_of(table))
+    if options["csv"] is not None:
+        data = found.members.to_csv(index=False, lineterminator="\n")
+        disk.replace(options["csv"], data.encode())
+        click.echo(f"Pairs with an equal one: {options['csv']}")
+
+
+def _from_cache(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
+    """The table that the last extraction wrote, and what its stores hold in quarantine."""
+    from ..cache import find_stores
+    from ..cache.info import info
+    from ..paths import cache_root
+    from ..train.find import find_table
+
+    table = find_table(cache_root(options["cache"]), options["dataset"])
+    unusable = {str(row["id"]): str(row["reason"]) for row in table.rejected.to_dict("records")}
+    for store in find_stores(table.folder):
+        one = info(store)
+        unusable |= {str(row["id"]): f"{one.kind}: {row['reason']}" for row in one.quarantined}
+    return table, unusable
+
+
+def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
+    """The table of a data set's own folder, and what in it cannot be read."""
+    from dataclasses import asdict
+
+    import pandas as pd
+
+    from ..cache import Table
+    from ..extract.build import default_workers
+    from ..extract.samples import open_dataset
+    from ..extract.scan import scan, undecodable
+    from .console import Bars
+
+    with usage_errors():
+        dataset = open_dataset(options["dataset"] or "mvsa-single", options["root"])
+    workers, total = default_workers(), len(dataset.entries)
+    with Bars() as bars:
+        bars.start("scan", total, 0)
+        seen = scan(dataset, workers=workers, progress=lambda _: bars.advance("scan", 1))
+        bars.start("decode", len(seen.samples), 0)
+        bad = undecodable(seen.samples, workers, lambda: bars.advance("decode", 1))
+    unusable = {row.id: row.reason for row in (*dataset.rejected, *seen.rejected, *seen.unread, *bad)}
+    record = {"name": dataset.name, "source": dataset.source, "dropped": dataset.dropped}
+    return Table(dataset.root, record, pd.DataFrame(map(asdict, seen.samples)), pd.DataFrame()), unusable
+
+
+def _show(table: Table, unusable: dict[str, str], found: Census, split: dict[str, Any], kind: str) -> None:
+    from ..report.published import DATASETS, TABLE_1
+    from ..train.census import WHOLE
+    from ..train.protocols import describe
+    from .console import console, grid
+
+    dropped = table.dataset.get("dropped") or {}
+    whole = found.classes[found.classes["part"] == WHOLE].iloc[0]
+    console.print(f"{table.dataset['name']}: {whole['n']} labelled pairs that can be used", markup=False)
+    for reason, count in dropped.items():
+        console.print(f"  {count} left out by the label rule: {reason}", markup=False)
+    if unusable:
+        console.print(f"  {len(unusable)} that cannot be used:")
+        for id, reason in list(unusable.items())[:SHOWN]:
+            console.print(f"    {id}: {reason}", markup=False)
+        if len(unusable) > SHOWN:
+            console.print(f"    and {len(unusable) - SHOWN} more")
+    if kind in TABLE_1:
+        _show_table_1(DATASETS[kind], TABLE_1[kind], whole)
+
+    console.print(f"\nClasses, protocol {describe(split)}:", markup=False)
+    columns = [str(name) for name in found.classes if not str(name).startswith("majority")]
+    rows = [
+        [*(row[name] for name in columns), f"{row['majority_accuracy']:.1%}" if row["n"] else ""]
+        for _, row in found.classes.iterrows()
+    ]
+    columns.append(f"always {whole['majority']}")
+    console.print(grid(columns, rows, right=columns[1:]))
+
+    console.print("\nDuplicates:")
+    heads = {
+        "kind": "",
+        "groups": "groups",
+        "pairs": "pairs",
+        "conflicting": "labels differ",
+        "across": "in several parts",
+        "test_in_train": "test pairs in train",
+        "test_in_val": "test pairs in val",
+        "val_in_train": "val pairs in train",
+    }
+    rows = [[row[name] for name in heads] for _, row in found.duplicates.iterrows()]
+    console.print(grid(list(heads.values()), rows, right=list(heads.values())[1:]))
+    if found.duplicates["across"].any() and "duplicates" not in split:
+        console.print("--group-duplicates keeps them in one part.")
+
+
+def _show_table_1(name: str, paper: dict[str, int], whole: Any) -> None:
+    """The paper's counts beside those here."""
+    from .console import console, grid
+
+    same = all(whole[label] == count for label, count in paper.items())
+    rows = [
+        ["paper", *paper.values(), sum(paper.values())],
+        ["here", *(whole[label] for label in paper), whole["n"]],
+    ]
+    console.print(
+        f"\nTable I, {name}: {'the same' if same else 'not the whole data set, or another one'}", markup=False
+    )
+    columns = ["", *paper, "pairs"]
+    console.print(grid(columns, rows, right=columns[1:]))
