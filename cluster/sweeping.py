@@ -14,7 +14,7 @@ from ..parts import Part
 from .contract import Missing, Prepared
 from .submission import Submission
 
-KEPT = ("cache", "device", "workers", "threads", "stack", "gru")
+KEPT = ("cache", "device", "workers", "threads", "stack", "cuda_graphs", "gru")
 """Options that say how to train, not what; they are passed on to every part."""
 
 REFUSED = ("plan", "part", "consolidate", "retry_failed", "reveal_test")
@@ -43,7 +43,8 @@ class Sweeping:
             sweep_command.command.main([*words, *more, "--device", "cpu", "--plan"], "sweep", standalone_mode=False)
         check_parts(Sweep(path))
         home = path.expanduser().absolute()
-        passed = [word for name, value in given.items() for word in (f"--{name}", value)]
+        flags = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+        passed = [word for flag, value in flags.items() for word in ((flag,) if value == str(True) else (flag, value))]
         return Prepared(folder=home, stores=(), words=("--resume", str(home), *passed), limit=None)
 
     def part(self, submission: Submission) -> list[str]:

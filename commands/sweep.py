@@ -45,6 +45,7 @@ _MODES = ("grid", "paper", "random", "optuna")
 @click.option(
     "--stack", type=click.IntRange(1), help="Train so many side by side; by default what memory allows on a GPU."
 )
+@click.option("--cuda-graphs", is_flag=True, help="Side by side on a GPU: take each step as one CUDA graph.")
 @click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
 @protocol_options
 @click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
@@ -122,6 +123,7 @@ def command(**options: Any) -> None:
                 run(
                     sweep, place, source, workers=workers, threads=options["threads"], device=str(device), gru=gru,
                     retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=display.listen,
+                    graphs=options["cuda_graphs"],
                 )  # fmt: skip
         except KeyboardInterrupt:
             click.echo(f"Stopped. Finished runs are kept; go on with: itin sweep --resume {sweep.path}", err=True)
@@ -159,6 +161,7 @@ def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: 
         left = run_part(
             sweep, place, options["part"], stop, workers=workers, stack=options["stack"], begin=display.begin,
             listen=display.listen, threads=options["threads"], device=device, gru=gru,
+            graphs=options["cuda_graphs"],
         )  # fmt: skip
     if left:
         click.echo(f"Told to stop: {left} runs are left. Run the same command to go on.", err=True)
@@ -277,7 +280,18 @@ def _prepare(gru: str, device: Any, definition: Definition, place: Workplace, sa
 def _refuse_with_resume(options: dict[str, Any]) -> None:
     """A sweep that goes on keeps what it was begun with."""
     context = click.get_current_context()
-    allowed = {"resume", "retry_failed", "reveal_test", "workers", "threads", "stack", "gru", "cache", "device"}
+    allowed = {
+        "resume",
+        "retry_failed",
+        "reveal_test",
+        "workers",
+        "threads",
+        "stack",
+        "cuda_graphs",
+        "gru",
+        "cache",
+        "device",
+    }
     allowed |= {"part", "consolidate"}
     for name in options:
         source = context.get_parameter_source(name)

@@ -49,6 +49,8 @@ def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, comp
         h = _states(x, packing, *layer, compiled).flatten(0, 1)
         both = torch.cat([h.index_select(0, packing.forward), h.index_select(0, packing.backward)], -1)  # (T, 2d)
         both = nn.functional.dropout(both, dropout, training=dropout > 0)
+        if packing.words is not None:
+            both = both * packing.words
         # Each direction of the next layer reads a word's both states in its own order.
         x = both.new_zeros(len(h), both.shape[1])
         x = x.index_copy(0, packing.forward, both).index_copy(0, packing.backward, both)
@@ -194,6 +196,8 @@ class _Mean(torch.autograd.Function):
         ctx.packing, ctx.shape = packing, h.shape
         rows = h.flatten(0, 1)
         w = rows.index_select(0, packing.forward).add_(rows.index_select(0, packing.backward)).mul_(0.5)
+        if packing.words is not None:
+            w.mul_(packing.words)
         *J, B = packing.batch
         W = h.new_zeros(*J, B, packing.n, h.shape[2])
         W.view(-1, h.shape[2]).index_copy_(0, packing.padded, w)
@@ -204,6 +208,8 @@ class _Mean(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         packing: Packing = ctx.packing
         half = grad.flatten(0, -2).index_select(0, packing.padded).mul_(0.5)
+        if packing.words is not None:
+            half.mul_(packing.words)
         grad_h = grad.new_zeros(ctx.shape)  # places that no word stands at stay zero
         rows = grad_h.flatten(0, 1)
         rows.index_copy_(0, packing.forward, half)

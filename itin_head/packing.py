@@ -33,6 +33,8 @@ class Packing:
     """(T,) int64: its place in the reversed packed array, which follows the forward one."""
     padded: Tensor
     """(T,) int64: its place among the rows of the padded array, (B * n,) or (J * B * n,)."""
+    words: Tensor | None = None
+    """(T, 1) float: 1 at a word and 0 at a place that holds none, where all places are listed; None: all are words."""
 
     @property
     def rows(self) -> int:
@@ -67,6 +69,34 @@ def pack(lengths: Tensor, n: int | None = None) -> Packing:
         forward=first + starts[step],
         backward=first + P + starts[last - step],
         padded=(j * B + order[j, place]) * n + step,
+    )
+
+
+def pack_static(lengths: Tensor, n: int) -> Packing:
+    """Return a packing whose shape depends on B and n alone, for CUDA graphs: every step holds every text.
+
+    What is computed at places beyond a text's end takes part in nothing. In the reversed array they stand after its
+    words, too.
+
+    Args:
+        lengths: (J, B) int64 on any device, each from 0 to n.
+        n: the padded length.
+    """
+    J, B = lengths.shape
+    device = lengths.device
+    P = n * B
+    step = torch.arange(n, device=device)
+    there = step < lengths[..., None]  # (J, B, n)
+    first = 2 * P * torch.arange(J, device=device)[:, None, None] + torch.arange(B, device=device)[:, None]
+    back = torch.where(there, lengths[..., None] - 1 - step, step)
+    return Packing(
+        sizes=[B] * n,
+        batch=(J, B),
+        n=n,
+        forward=(first + B * step).flatten(),
+        backward=(first + P + B * back).flatten(),
+        padded=torch.arange(J * B * n, device=device),
+        words=there.flatten()[:, None].float(),
     )
 
 

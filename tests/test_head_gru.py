@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from itin.itin_head import HeadConfig, ITINHead, compiled
-from itin.itin_head.gru import bigru, plain_bigru, weights
-from itin.itin_head.packing import Packing, Words, gather_words, pack, pack_words
+from itin.itin_head.gru import bigru, deep_bigru, plain_bigru, weights
+from itin.itin_head.packing import Packing, Words, gather_words, pack, pack_static, pack_words
 from itin.train.config import TrainConfig
 from itin.train.data import Features
 from itin.train.loop import fit
@@ -342,3 +342,40 @@ def test_packing_is_frozen() -> None:
     packing: Packing = pack(torch.tensor([1, 2]))
     with pytest.raises(AttributeError):
         packing.n = 3  # type: ignore[misc]
+
+
+# Static shapes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_static_packing_is_the_ragged_one(layers: int) -> None:
+    """The same states and gradients; beyond a text's end there is zero, and rubbish in the words there is not read."""
+    torch.manual_seed(0)
+    grus = [nn.GRU(5, 4, layers, batch_first=True, bidirectional=True).double() for _ in range(2)]
+    lengths = torch.tensor([[4, 0, 7], [2, 5, 1]])
+    x = torch.randn(2, 3, 7, 5, dtype=torch.float64)
+    mask = torch.arange(7) < lengths[..., None]
+    ragged = pack_words(x, mask)
+    packing = pack_static(lengths, 9)
+    assert sorted([*packing.forward.tolist(), *packing.backward.tolist()]) == list(range(2 * 2 * 27))
+    filled = torch.full((2, 3, 9, 5), 7.0, dtype=torch.float64)
+    filled[:, :, :7] = torch.where(mask[..., None], x, 7.0)
+    rows = filled.new_zeros(108, 5)
+    rows[packing.forward] = rows[packing.backward] = filled.view(-1, 5)
+    static = Words(rows.view(4, 27, 5), packing, torch.arange(9) < lengths[..., None])
+    results = []
+    for words in (ragged, static):
+        for gru in grus:
+            gru.zero_grad()
+        stacked = [
+            tuple(torch.cat(one) for one in zip(*(weights(gru, layer) for gru in grus), strict=True))
+            for layer in range(layers)
+        ]
+        W = deep_bigru(words, stacked)
+        W[:, :, :7].square().sum().backward()
+        results.append((W, [p.grad.clone() for gru in grus for p in gru.parameters()]))
+    (W, gradients), (W_static, gradients_static) = results
+    torch.testing.assert_close(W_static[:, :, :7], W, rtol=1e-12, atol=1e-12)
+    assert not W_static[:, :, 7:].any()
+    for one, other in zip(gradients_static, gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

@@ -20,6 +20,7 @@ from itin.itin_head.stacked import StackedHead
 from itin.train import stacks
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
+from itin.train.graphs import GraphSteps, bucket_of
 from itin.train.loop import Fit, fit
 from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
 from itin.train.protocols import Protocol, Splitter
@@ -362,3 +363,43 @@ def test_shared_features_are_the_same(features: Features, tmp_path: Path) -> Non
         before = (tmp_path / str(number) / "tokens.npy").read_bytes()
         Resident(again, torch.device("cpu"), 0).tokens[0] = 7  # what somebody writes is theirs alone
         assert (tmp_path / str(number) / "tokens.npy").read_bytes() == before
+
+
+# CUDA graphs ---------------------------------------------------------------------------------------------------------
+
+
+def test_buckets() -> None:
+    assert [bucket_of(n) for n in (0, 8, 9, 33, 104, 105, 128, 129)] == [8, 8, 16, 48, 104, 128, 128, 160]
+
+
+@pytest.mark.parametrize("changes", [{}, {"head": "global-local", "clip": 0.5}, {"max_words": 3}, {"m": 0}])
+def test_static_shapes_are_the_ragged_ones(changes: dict[str, Any], features: Features, split: Split) -> None:
+    """What is captured on a GPU, taken on a CPU: the same losses as with ragged batches."""
+    base = replace(BASE, **changes)
+    configs = [base, replace(base, seed=1, lam=0.7), replace(base, seed=2, m=min(1, base.m))]
+    ragged, static = (fit_stacked(configs, features, split, graphs=graphs) for graphs in (False, True))
+    for one, other in zip(ragged, static, strict=True):
+        assert isinstance(one, Fit)
+        assert isinstance(other, Fit)
+        for row, own in zip(one.history, other.history, strict=True):
+            for name in ("train_loss", "val_loss", "train_accuracy"):
+                assert own[name] == pytest.approx(row[name], rel=1e-4)
+
+
+def test_streamed_features_take_no_static_steps(features: Features) -> None:
+    resident = Resident(features, torch.device("cpu"), 2)
+    resident.tokens = None  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="resident: expected features in memory, got streamed ones"):
+        GraphSteps(resident, torch.nn.Identity(), torch.ones(1, 1, 2).bool(), lambda logits, labels: None)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_graphs_are_the_steps_without(features: Features, split: Split) -> None:
+    configs = [BASE, replace(BASE, seed=1, lam=0.7), replace(BASE, seed=2, ablation="no-gate")]
+    plain, graphed = (fit_stacked(configs, features, split, "cuda", graphs=graphs) for graphs in (False, True))
+    for one, other in zip(plain, graphed, strict=True):
+        assert isinstance(one, Fit)
+        assert isinstance(other, Fit)
+        for row, own in zip(one.history, other.history, strict=True):
+            assert own["train_loss"] == pytest.approx(row["train_loss"], rel=1e-3)

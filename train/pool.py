@@ -92,6 +92,8 @@ class Setup:
     device: str = "cpu"
     threads: int = 1
     gru: str = "auto"
+    graphs: bool = False
+    """Whether configurations side by side take their steps as CUDA graphs."""
 
     def stores_for(self, config: TrainConfig) -> dict[str, StoreFacts]:
         """The stores that a configuration's features come from, by kind."""

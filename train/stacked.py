@@ -17,6 +17,7 @@ from ..itin_head.side_by_side import SideBySide
 from ..itin_head.stacked import StackedHead, by_flags
 from .config import TrainConfig
 from .data import Features, Resident
+from .graphs import GraphSteps
 from .loop import Fit, adam, check_finite, chunks, predict, seeded, set_rate
 from .metrics import majority_class, score
 from .objective import Objective, Selection, clip_side_by_side
@@ -48,6 +49,7 @@ def fit_stacked(
     device: str | torch.device = "cpu",
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
     evaluate: Sequence[str] = ("val", "test"),
+    graphs: bool = False,
 ) -> list[Fit | RunError]:
     """Train J heads at once and keep the best epoch of each.
 
@@ -61,6 +63,7 @@ def fit_stacked(
         device: where to train.
         on_epoch: called with the number of the configuration and its history's newest row.
         evaluate: the parts to score at the end.
+        graphs: take the steps of the training as CUDA graphs (`graphs.GraphSteps`); on a CPU, in their shapes.
 
     Returns:
         What came out of each, or why it broke down; the others are not touched by that.
@@ -68,7 +71,7 @@ def fit_stacked(
     Raises:
         ValueError: configurations that cannot be trained side by side.
     """
-    training = train_stacked(configs, features, split, device, evaluate)
+    training = train_stacked(configs, features, split, device, evaluate, graphs)
     while True:
         try:
             j, row = next(training)
@@ -85,6 +88,7 @@ def train_stacked(
     split: Split,
     device: str | torch.device,
     evaluate: Sequence[str],
+    graphs: bool = False,
 ) -> Generator[tuple[int, dict[str, float]], None, list[Fit | RunError]]:
     """`fit_stacked` epoch by epoch: yields a configuration's number and its history's newest row."""
     device = torch.device(device)
@@ -106,7 +110,7 @@ def train_stacked(
             heads.append(make(config.head_config(features.dims)).to(device))
             heads[-1].begin(torch.from_numpy(features.labels[split.train]))
     stack = StackedHead(heads) if by_flags(heads[0].config) else SideBySide(heads)
-    optimizer = adam(list(stack.parameters()), configs[0], device)
+    optimizer = adam(list(stack.parameters()), configs[0], device, capturable=graphs)
     objective = Objective(configs[0], features.labels[split.train], device)
     shuffles = [torch.Generator().manual_seed(config.seed) for config in configs]
     histories: list[list[dict[str, float]]] = [[] for _ in configs]
@@ -121,23 +125,33 @@ def train_stacked(
         mask = batch.region_mask & looked_at if batch.region_mask is not None else None
         return stack(batch.regions, batch.tokens, batch.context, mask), batch.labels
 
+    sums = torch.zeros(2, J, device=device)
+
+    def step(logits: Tensor, labels: Tensor) -> None:
+        """Learn from a batch of each, and add up its loss and hits."""
+        losses = objective.side_by_side(logits, labels)
+        if optimizer is not None:
+            optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward()  # type: ignore[no-untyped-call]  # no shared weight: each has its own gradient
+            if configs[0].clip is not None:
+                clip_side_by_side(list(stack.parameters()), configs[0].clip)
+            optimizer.step()
+        right = (logits.argmax(-1) == labels).sum(1)
+        sums.add_(torch.stack([losses.detach() * labels.shape[1], right.to(losses.dtype)]))
+
+    static = GraphSteps(resident, stack, looked_at, step) if graphs else None
     batches = math.ceil(len(train) / batch_size)
     for epoch in range(1, configs[0].epochs + 1):
         epoch_begun = time.perf_counter()
         order = torch.stack([train[torch.randperm(len(train), generator=shuffle)] for shuffle in shuffles])
-        sums = torch.zeros(2, J, device=device)
+        sums.zero_()
         for number, rows in enumerate(chunks(order.T, batch_size)):
-            logits, labels = logits_of(rows.T)
-            losses = objective.side_by_side(logits, labels)
             if optimizer is not None:
                 set_rate(optimizer, configs[0].lr_at(epoch, number, batches))
-                optimizer.zero_grad(set_to_none=True)
-                losses.sum().backward()  # type: ignore[no-untyped-call]  # no shared weight: each has its own gradient
-                if configs[0].clip is not None:
-                    clip_side_by_side(list(stack.parameters()), configs[0].clip)
-                optimizer.step()
-            right = (logits.argmax(-1) == labels).sum(1)
-            sums += torch.stack([losses.detach() * len(rows), right.to(losses.dtype)])
+            if static is not None:
+                static(rows.T)
+            else:
+                step(*logits_of(rows.T))
         loss, accuracy = (sums.cpu().double() / len(train)).tolist()
 
         with torch.inference_mode():

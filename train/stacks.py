@@ -76,7 +76,7 @@ class Stacks:
             if not stackable(configs[0]):
                 results = [fit(configs[0], features, split, self.device, evaluate=("val",))]
             else:
-                training = train_stacked(configs, features, split, self.device, ("val",))
+                training = train_stacked(configs, features, split, self.device, ("val",), self.setup.graphs)
                 while True:
                     try:
                         j, row = next(training)

@@ -275,6 +275,7 @@ def run(
     gru: str = "auto",
     retry: bool = False,
     stack: int | None = None,
+    graphs: bool = False,
     begin: Callable[[Source, dict[str, Result]], None] | None = None,
     listen: Callable[[Event], None] | None = None,
 ) -> dict[str, Result]:
@@ -293,6 +294,7 @@ def run(
         retry: also train what has failed before.
         stack: how many configurations to train side by side in this process instead of one a worker; by default what
             memory allows on a CUDA device, and none elsewhere.
+        graphs: whether these take their steps as CUDA graphs.
         begin: told of the source and the results that are there.
         listen: told of every event.
     """
@@ -308,7 +310,7 @@ def run(
     written = time.monotonic()
     folder = sweep.path / f".features-{time.time_ns()}"
     try:
-        setup = place.setup(folder, sweep.path / "runs", device=device, threads=threads, gru=gru)
+        setup = place.setup(folder, sweep.path / "runs", device=device, threads=threads, gru=gru, graphs=graphs)
         engine: Pool | Stacks
         if stack is None and not device.startswith("cuda"):
             engine = Pool(setup, workers)

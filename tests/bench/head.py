@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,12 @@ from itin.itin_head import HeadConfig, ITINHead, compiled
 from itin.train import loop
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
+from itin.train.loop import Fit
 from itin.train.pool import DONE, FAILED, Job, Pool, Setup, StoreFacts, TableFacts
 from itin.train.protocols import Protocol, Splitter
 from itin.train.shared import save_features
 from itin.train.splits import random_split
+from itin.train.stacked import fit_stacked
 
 BATCH = 64
 PLAIN = View(keep_special=False, center_crop=False)
@@ -392,9 +395,30 @@ def busy_seconds(pool: Pool) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def job(base: TrainConfig, name: str, seed: int) -> Job:
-    from dataclasses import replace
+def bench_stacks(options: argparse.Namespace, features: Features, heights: list[int], device: str) -> None:
+    """Configurations side by side, with and without CUDA graphs: time for each of J as multiples of that of J = 1."""
+    base = TrainConfig(d=options.d, k=options.k, m=options.m, batch_size=BATCH, epochs=4, lr_step=4)
+    split = random_split(features.ids, 0)
+    seconds: dict[tuple[int, bool], float] = {}
+    for J in heights:
+        for graphs in (False, True):
+            configs = [replace(base, seed=j, lam=j / max(heights)) for j in range(J)]
+            results = fit_stacked(configs, features, split, device, evaluate=("val",), graphs=graphs)
+            rows = [result.history for result in results if isinstance(result, Fit)]
+            if len(rows) < J:
+                sys.exit("a configuration broke down")
+            seconds[J, graphs] = statistics.median(row["seconds"] * J for row in rows[0][2:])  # once all is captured
+    print(f"\nJ configurations side by side on {device}, an epoch of {len(split.train)} samples\n")
+    first, way = f"x of J = {heights[0]}", "with CUDA graphs" if device == "cuda" else "in static shapes"
+    print(f"| J | seconds | {first} | {way} | {first} |")
+    print("|---|---|---|---|---|")
+    for J in heights:
+        plain, graphed = seconds[J, False], seconds[J, True]
+        ratios = plain / seconds[heights[0], False], graphed / seconds[heights[0], True]
+        print(f"| {J} | {plain:.3g} | {ratios[0]:.2f} | {graphed:.3g} | {ratios[1]:.2f} |")
 
+
+def job(base: TrainConfig, name: str, seed: int) -> Job:
     return Job(name, name, replace(base, seed=seed))
 
 
@@ -417,6 +441,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--cpu-time", action="store_true", help="with --threads 1: the clock is processor time")
     parser.add_argument("--sweep-epochs", type=int, default=1)
+    parser.add_argument("--stacks", help="heights J of stacks; by default 1,4,16,64 on a CUDA device, else none")
     parser.add_argument("--no-one", action="store_true")
     parser.add_argument("--no-sweep", action="store_true")
     parser.add_argument("--no-growth", action="store_true")
@@ -429,7 +454,8 @@ def main() -> None:
         print(f"without the C++ recurrence: {error}")
     threads, cores = torch.get_num_threads(), os.cpu_count()
     print(f"torch {torch.__version__}, {threads} threads of {cores} cores, load {os.getloadavg()}")
-    print("CUDA: none here" if not torch.cuda.is_available() else "CUDA: not measured by this bench")
+    cuda = torch.cuda.is_available()
+    print(f"CUDA: {torch.cuda.get_device_name() if cuda else 'none here'}")
     features = make_features(options.samples, options.words)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
@@ -440,6 +466,8 @@ def main() -> None:
             bench_growth(options, features)
         if not options.no_sweep:
             bench_sweep(options, features, path, Path(folder))
+        if stacks := options.stacks or ("1,4,16,64" if cuda else ""):
+            bench_stacks(options, features, [int(J) for J in stacks.split(",")], "cuda" if cuda else "cpu")
 
 
 if __name__ == "__main__":
