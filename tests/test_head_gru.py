@@ -286,6 +286,7 @@ def test_choice(needs_compiler: None) -> None:
     assert choose("auto", CPU, WORTH_BUILDING / 2) == "packed"
     assert choose("auto", CPU, WORTH_BUILDING) == "compiled"
     assert choose("auto", torch.device("meta"), WORTH_BUILDING) == "packed"
+    assert choose("auto", torch.device("cuda"), WORTH_BUILDING) == "torch"
     assert [choose(gru, CPU, 0) for gru in ("packed", "torch", "compiled")] == ["packed", "torch", "compiled"]
     with pytest.raises(ValueError, match="gru: expected one of auto, compiled, packed, torch, got 'quick'"):
         choose("quick", CPU, 0)

@@ -35,7 +35,8 @@ def choose(
     """Return one of `itin_head.gru.RECURRENCES`.
 
     `auto` depends on the run and the machine alone, not on what was built before, so that the same run gives the same
-    numbers: C++ on a CPU where the run is long enough to make up for building it.
+    numbers: C++ on a CPU where the run is long enough to make up for building it; on a CUDA device `torch.nn.GRU`, which
+    is cuDNN's there, one call where ours would start hundreds of small kernels.
 
     Args:
         gru: one of `GRUS`.
@@ -51,7 +52,8 @@ def choose(
     if gru == "compiled" and device.type != "cpu":
         raise ValueError(f"gru: compiled runs on a CPU, expected another one for device {device}")
     if gru == "auto":
-        gru = "compiled" if device.type == "cpu" and work >= WORTH_BUILDING else "packed"
+        quickest = {"cuda": "torch", "cpu": "compiled" if work >= WORTH_BUILDING else "packed"}
+        gru = quickest.get(device.type, "packed")
     if gru == "compiled":
         try:
             compiled.load()

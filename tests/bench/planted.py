@@ -29,7 +29,7 @@ from itin.train.splits import random_split
 
 KINDS = 8
 MOODS = 4
-REGIONS = 3
+REGIONS = 2
 REGION_DIM, TOKEN_DIM, CONTEXT_DIM = 64, 48, 32
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2400)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--noise", type=float, default=0.5)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=30)
     options = parser.parse_args()
     base = TrainConfig(
         m=REGIONS, d=128, k=128, batch_size=32, epochs=options.epochs, lr_step=max(1, options.epochs * 4 // 5)
