@@ -63,7 +63,7 @@
   [a, b].forEach((select) => fill(select, data.runs.map((run) => run.name)));
   b.value = Math.min(1, data.runs.length - 1);
   fill(which, WHICH.map((one) => one[0]));
-  [a, b, which].forEach((select) => select.addEventListener("input", renew));
+  [a, b, which].forEach((select) => select.addEventListener("change", renew));
   more.addEventListener("click", grow);
   show.addEventListener("click", () => {
     const [one, other] = [a, b].map((select) => data.runs[Number(select.value)]);

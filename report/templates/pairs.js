@@ -200,10 +200,12 @@
   fill(controls.order, ORDERS.map((order) => order[0]));
   if (data.runs.length < 2) controls.run.closest("label").hidden = true;
   let waiting = 0;
-  form.addEventListener("input", () => {
-    cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(renew);
-  });
+  for (const event of ["input", "change"]) {
+    form.addEventListener(event, () => {
+      cancelAnimationFrame(waiting);
+      waiting = requestAnimationFrame(renew);
+    });
+  }
   form.addEventListener("reset", () => { only = null; setTimeout(renew); });
   form.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", grow);
