@@ -15,6 +15,7 @@ from .options import part, protocol_of, protocol_options, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
+    from ..train.pool import Event
     from ..train.sweep import Definition, Sweep
     from ..train.sweep_run import Workplace
 
@@ -58,6 +59,7 @@ _MODES = ("grid", "paper", "random", "optuna")
     help="Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; by default a new one in ./runs.")
+@click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Also write event files there.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--plan", is_flag=True, help="Only make the sweep folder: what parts start from.")
 @click.option(
@@ -81,7 +83,7 @@ def command(**options: Any) -> None:
     from ..train.sweep_run import check_same, locked, run
     from .console import console
     from .sweep_display import Display, show_best, show_test
-    from .train import short, show_data, show_note
+    from .train import event_files, short, show_data, show_note
 
     _check_stages(options)
     if options["consolidate"]:
@@ -119,10 +121,16 @@ def command(**options: Any) -> None:
         return
     with locked(sweep.path):
         try:
-            with Display() as display:
+            with event_files(options["tensorboard"]) as files, Display() as display:
+
+                def listen(event: Event) -> None:
+                    display.listen(event)
+                    if files is not None:
+                        files.listen(event)
+
                 run(
                     sweep, place, source, workers=workers, threads=options["threads"], device=str(device), gru=gru,
-                    retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=display.listen,
+                    retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=listen,
                     graphs=options["cuda_graphs"],
                 )  # fmt: skip
         except KeyboardInterrupt:
@@ -292,7 +300,7 @@ def _refuse_with_resume(options: dict[str, Any]) -> None:
         "cache",
         "device",
     }
-    allowed |= {"part", "consolidate"}
+    allowed |= {"part", "consolidate", "tensorboard"}
     for name in options:
         source = context.get_parameter_source(name)
         if name not in allowed and source is click.core.ParameterSource.COMMANDLINE:

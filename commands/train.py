@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from ..itin_head.heads import HEADS
 from ..train.config import CLASS_WEIGHTS, GRUS, SCHEDULES, TrainConfig
 from ..train.presets import PRESETS, with_preset
 from .options import field_option, protocol_of, protocol_options, usage_errors
+
+if TYPE_CHECKING:
+    from ..train.tensorboard import EventFiles
 
 _PRESET = "Readings of the paper: its equations, or the authors' demo."
 
@@ -94,7 +97,6 @@ def command(**options: Any) -> None:
     from ..train.loop import fit, work_of
     from ..train.protocols import Splitter
     from ..train.recurrence import choose
-    from ..train.tensorboard import EventFiles
     from ..train.write_run import check_free, write_run
     from .console import console, epochs_bar
 
@@ -122,7 +124,7 @@ def command(**options: Any) -> None:
         gru = choose(gru, device, work_of(config, features, split), say=console.print)
     folders = _folders(out, configs, features.dataset)
     results = []
-    with nullcontext() if events is None else EventFiles(events) as files:
+    with event_files(events) as files:
         for one, folder in zip(configs, folders, strict=True):
             with epochs_bar(one.epochs) as advance:
 
@@ -145,6 +147,15 @@ def command(**options: Any) -> None:
         show_mean([result.metrics for result in results], split.description)
     show_note([store.name for store in stores.values() if store.untrained])
     console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}", markup=False)
+
+
+def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None]:
+    """TensorBoard's event files, where they are wanted."""
+    if folder is None:
+        return nullcontext()
+    from ..train.tensorboard import EventFiles
+
+    return EventFiles(folder)
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

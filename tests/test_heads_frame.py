@@ -282,6 +282,16 @@ def test_event_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.value for one in events.Scalars("loss/train")] == pytest.approx(list(history["train_loss"]))
     assert [one.value for one in events.Scalars("accuracy/validation")] == pytest.approx(list(history["val_accuracy"]))
     assert [one.step for one in events.Scalars("learning rate")] == [1]
+    cli(
+        *("sweep", "--cache", cache, "--set", "d=8", "--set", "k=8", "--set", "epochs=2", "--workers", "1"),
+        *("--out", tmp_path / "sweep", "--tensorboard", tmp_path / "swept"),
+    )
+    (run,) = (tmp_path / "sweep" / "runs").iterdir()
+    swept = event_accumulator.EventAccumulator(str(tmp_path / "swept" / run.name))
+    swept.Reload()
+    assert [one.value for one in swept.Scalars("loss/train")] == pytest.approx(
+        list(load_run(run).history["train_loss"])
+    )
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     said = cli("train", "--cache", cache, *SMALL, "--tensorboard", tmp_path / "more", code=1)
     assert "event files need TensorBoard, which is not installed" in said

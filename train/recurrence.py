@@ -35,8 +35,8 @@ def choose(
     """Return one of `itin_head.gru.RECURRENCES`.
 
     `auto` depends on the run and the machine alone, not on what was built before, so that the same run gives the same
-    numbers: C++ on a CPU where the run is long enough to make up for building it; on a CUDA device `torch.nn.GRU`, which
-    is cuDNN's there, one call where ours would start hundreds of small kernels.
+    numbers: C++ on a CPU where the run is long enough to make up for building it; on a CUDA device `torch.nn.GRU`,
+    which is cuDNN's there, one call where ours would start hundreds of small kernels.
 
     Args:
         gru: one of `GRUS`.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from .pool import EPOCH, Event
 
 TAGS = {
     "train_loss": "loss/train",
@@ -58,6 +59,13 @@ class EventFiles:
             self._writers[run] = self._make(str(self.folder / run))
         for column, tag in TAGS.items():
             self._writers[run].add_scalar(tag, row[column], int(row["epoch"]))
+
+    def listen(self, event: Event) -> None:
+        """Write what a sweep tells of its runs."""
+        if event.kind == EPOCH:
+            self.add(event.job.name, event.values)
+        else:
+            self.end(event.job.name)
 
     def end(self, run: str) -> None:
         """Nothing more comes of this run."""
