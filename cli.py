@@ -22,6 +22,7 @@ COMMANDS = {
     "cluster": "cluster",
     "train": "train",
     "sweep": "sweep",
+    "reproduce": "reproduce",
     "runs": "runs",
     "evaluate": "evaluate",
     "predict": "predict",

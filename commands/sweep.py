@@ -113,9 +113,9 @@ def command(**options: Any) -> None:
         check_installed()
         source = Guided
     _show_plan(sweep.definition)
-    workers = options["workers"] or (max(1, _cores() // options["threads"]) if device.type == "cpu" else 1)
+    workers = options["workers"] or (max(1, cores() // options["threads"]) if device.type == "cpu" else 1)
     with usage_errors():
-        gru = _prepare(options["gru"], device, sweep.definition, place, console.print)
+        gru = prepare(options["gru"], device, sweep.definition, place, console.print)
     if options["part"] is not None:
         _run_part(sweep, place, options, workers, str(device), gru)
         return
@@ -273,7 +273,7 @@ def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
     )
 
 
-def _prepare(gru: str, device: Any, definition: Definition, place: Workplace, say: Any) -> str:
+def prepare(gru: str, device: Any, definition: Definition, place: Workplace, say: Any) -> str:
     """Build the C++ recurrence before the workers start, if any run is going to use it."""
     from ..train.recurrence import choose
 
@@ -328,7 +328,7 @@ def _show_plan(definition: Definition) -> None:
             console.print(f"  {reason}", style="yellow", markup=False)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))

@@ -28,7 +28,9 @@ from .config import TrainConfig
 from .splits import PARTS, Split, split_from_parts
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from ..itin_head import Head
     from .data import Features
@@ -208,11 +210,24 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
     Raises:
         RunError: the features do not fit the run: sizes, samples or labels.
     """
+    from .metrics import majority_class, score
+
+    split, probabilities = predict_part(run, features, device, part)
+    rows = split.rows(part)
+    return score(features.labels[rows], probabilities, majority_class(features.labels[split.train]))
+
+
+def predict_part(
+    run: Run, features: Features, device: str | torch.device = "cpu", part: str = "test"
+) -> tuple[Split, NDArray[np.float64]]:
+    """Return the run's parts as rows of the features, and the class probabilities (rows of the part, classes).
+
+    The arguments and errors are those of `evaluate`.
+    """
     import torch
 
     from .data import Resident
     from .loop import predict
-    from .metrics import majority_class, score
 
     head = run.head(device)
     for name, size in features.dims.items():
@@ -238,8 +253,7 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
             next_step="train again on the new labels",
         )
     resident = Resident(features, torch.device(device), run.config.regions, run.config.max_words)
-    probabilities = predict(head, resident, rows, run.config.batch_for(features.dataset))
-    return score(features.labels[rows], probabilities, majority_class(features.labels[split.train]))
+    return split, predict(head, resident, rows, run.config.batch_for(features.dataset))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

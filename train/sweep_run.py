@@ -211,6 +211,22 @@ def create(path: Path, plan: Plan, place: Workplace, **definition: Any) -> Sweep
     return Sweep(path)
 
 
+def extend(sweep: Sweep, plan: Plan, place: Workplace) -> None:
+    """Add the places of a plan that a sweep does not have yet; what it has stays as it is.
+
+    Args:
+        sweep: a sweep on the same features, which must be `locked`.
+        plan: what is to be there.
+        place: the features.
+    """
+    definition = sweep.definition
+    there = {(one.axis, key) for one, key in definition.places}
+    more = [(one, place.key(one.config)) for one in plan.places]
+    definition.places += [(one, key) for one, key in more if (one.axis, key) not in there]
+    definition.seeds = sorted({*definition.seeds, *(one.config.seed for one in plan.places)})
+    disk.replace(sweep.path / "sweep.json", definition.to_json())
+
+
 def check_same(sweep: Sweep, place: Workplace) -> None:
     """Raise RunError unless these are the features that a sweep was begun on."""
     definition = sweep.definition

@@ -1,0 +1,370 @@
+"""A folder of `itin reproduce`, read: what its runs came to on the test part, as frames.
+
+REPRODUCTION/reproduce.json  what was asked for
+REPRODUCTION/sweep/          the runs, an ordinary sweep; the test part stays closed in it
+REPRODUCTION/test/KEY.csv    the test predictions of each run, made once
+REPRODUCTION/numbers/*.csv   `Reproduction.tables`
+REPRODUCTION/report.html, tables/, figures/  the report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import RunError
+from ..labels import LABELS
+from ..train import disk
+from ..train.axes import Place
+from ..train.config import TrainConfig
+from ..train.protocols import describe
+from ..train.runs import Run
+from ..train.statistics import (
+    Difference,
+    Estimate,
+    accuracy_of,
+    bootstrap,
+    difference,
+    holm,
+    interval,
+    mcnemar,
+    over_seeds,
+    weighted_f1_of,
+)
+from ..train.sweep import Result, Sweep
+from . import published, testing
+from .request import Request, read_request, recipe
+
+if TYPE_CHECKING:
+    from .report import Report
+
+SCORES = ("accuracy", "weighted_f1")
+LEVEL = 0.05
+"""Adjusted p-values below it are called larger than chance."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration on the test part, over its seeds."""
+
+    config: TrainConfig
+    """Its recipe; seed and fold mean nothing."""
+    scores: dict[str, Estimate]
+    """By `SCORES`: the mean over the seeds, their deviation, and the interval over pairs and seeds."""
+    by_seed: dict[str, NDArray[np.float64]]
+    """By `SCORES`: (S,), all folds of a seed together."""
+    resampled: dict[str, NDArray[np.float64]]
+    """By `SCORES`: (resamples,), those of all rows on the same pairs and seeds."""
+    right: NDArray[np.bool_]
+    """(S, N), whether each pair is predicted as labelled."""
+
+
+class Reproduction:
+    """What came out, for the report, for a notebook, for further work.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        RunError: it is none, or a file in it cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.request: Request = read_request(self.path)
+        self.sweep = Sweep(self.path / "sweep")
+
+    @cached_property
+    def results(self) -> dict[str, Result]:
+        """The results of all runs, by key."""
+        return {**self.sweep.failed(), **self.sweep.finished()}
+
+    @cached_property
+    def keys(self) -> dict[Place, str]:
+        """The places that were asked for, with their runs' keys."""
+        asked = set(self.request.plan().places)
+        return {place: key for place, key in self.sweep.definition.places if place in asked}
+
+    @cached_property
+    def groups(self) -> dict[tuple[str, ...], list[Place]]:
+        """The configurations, by the keys of their runs: the same runs may stand at several places of the paper."""
+        by_recipe: dict[Any, list[Place]] = {}
+        for place in self.keys:
+            by_recipe.setdefault(recipe(place), []).append(place)
+        found: dict[tuple[str, ...], list[Place]] = {}
+        for places in by_recipe.values():
+            places.sort(key=lambda place: (place.config.seed, place.config.fold))
+            found.setdefault(tuple(self.keys[place] for place in places), []).append(places[0])
+        return found
+
+    @cached_property
+    def missing(self) -> dict[str, str]:
+        """The runs without test predictions, by key: why."""
+        lacking = testing.missing(self.path, list(dict.fromkeys(self.keys.values())))
+        told = {key: one.error.splitlines()[0] if one.error else "not evaluated" for key, one in self.results.items()}
+        return {key: told.get(key, "not trained") for key in lacking}
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) the true classes of the test pairs, of all folds one after the other."""
+        return self._outcomes[1]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The N test pairs, in the order of `labels`."""
+        return self._outcomes[0]
+
+    @cached_property
+    def rows(self) -> list[tuple[list[Place], Row]]:
+        """Every configuration whose runs are all there, with the places of the paper where it stands."""
+        _, labels, predicted = self._outcomes
+        if not predicted:
+            return []
+        resampled = bootstrap(labels, list(predicted.values()), len(LABELS))
+        found = []
+        for number, (keys, classes) in enumerate(predicted.items()):
+            by_seed = _scores(labels, classes)
+            own = {name: values[number] for name, values in resampled.items()}
+            scores = {
+                name: replace(over_seeds(by_seed[name]), low=low, high=high)
+                for name, (low, high) in ((name, interval(own[name])) for name in SCORES)
+            }
+            places = self.groups[keys]
+            found.append((places, Row(places[0].config, scores, by_seed, own, classes == labels)))
+        return found
+
+    def row(self, axis: str, **fields: Any) -> Row | None:
+        """The configuration on an axis with these values, or None where its runs are not all there."""
+        for places, row in self.rows:
+            for place in places:
+                if place.axis == axis and all(getattr(place.config, name) == one for name, one in fields.items()):
+                    return row
+        return None
+
+    @property
+    def full(self) -> Row | None:
+        """The full model with the paper's m and λ."""
+        return self.row("ablation", ablation="none")
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All figures as numbers: `table-2`, `table-3`, `figure-5`, `figure-6` (as asked for) and `runs`.
+
+        Scores are fractions of 1. NAME, NAME_std, NAME_low and NAME_high are the mean over the seeds, their standard
+        deviation and the 95% interval over pairs and seeds.
+        """
+        made: dict[str, pd.DataFrame] = {}
+        if 2 in self.request.tables:
+            made["table-2"] = self._table_2()
+        if 3 in self.request.tables:
+            made["table-3"] = self._table_3()
+        for figure, axis in ((5, "m"), (6, "lam")):
+            if figure in self.request.figures:
+                made[f"figure-{figure}"] = self._curve(axis)
+        return {**made, "runs": self._runs()}
+
+    @property
+    def dataset(self) -> str:
+        """Which data set of the paper this is, or the name of another."""
+        run = self.first
+        source = run.record["dataset"].get("source") or {} if run is not None else {}
+        return str(source.get("kind") or self.sweep.definition.dataset)
+
+    @property
+    def first(self) -> Run | None:
+        """The full model's first finished run, for what all runs have in common."""
+        from ..train.runs import load_run
+
+        for key in self.keys.values():
+            if (result := self.results.get(key)) is not None and result.run is not None:
+                return load_run(result.run)
+        return None
+
+    @property
+    def protocol(self) -> str:
+        """The protocol in words."""
+        if (run := self.first) is None:
+            return str(self.sweep.definition.protocol_used)
+        split = {name: value for name, value in run.record["split"].items() if name != "fold"}
+        return describe(split)
+
+    def report(self) -> Report:
+        """The report: sections, banner, and `write(folder)`."""
+        from .paper_sections import report_of
+
+        return report_of(self)
+
+    def write(self, figures: str | None = "pdf") -> Path:
+        """Write `numbers/`, and the report with its tables and figures, into the folder; return the page.
+
+        Args:
+            figures: the kind of the figures' files, or None for none.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        folder = self.path / "numbers"
+        folder.mkdir(exist_ok=True)
+        for name, table in self.tables.items():
+            disk.replace(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        return self.report().write(self.path, figures)
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<h3>{name}</h3>{table.to_html(index=False)}" for name, table in self.tables.items())
+
+    @cached_property
+    def _outcomes(self) -> tuple[list[str], NDArray[np.int64], dict[tuple[str, ...], NDArray[np.int64]]]:
+        """Ids (N), labels (N,), and predicted classes (S, N) of each configuration whose runs are all there."""
+        ids: list[str] = []
+        labels: NDArray[np.int64] | None = None
+        predicted = {}
+        seeds = len(self.request.seeds)
+        for keys in self.groups:
+            if any(key in self.missing for key in keys):
+                continue
+            tables = [testing.read(self.path, key) for key in keys]  # by seed, then by fold
+            folds = len(tables) // seeds
+            by_seed = [pd.concat(tables[s * folds : (s + 1) * folds], ignore_index=True) for s in range(seeds)]
+            if labels is None:
+                ids, labels = by_seed[0]["id"].tolist(), _classes(by_seed[0]["label"])
+            for table in by_seed:
+                if table["id"].tolist() != ids or not np.array_equal(_classes(table["label"]), labels):
+                    raise RunError(
+                        f"the test predictions in {self.path / 'test'} are not of the same pairs",
+                        expected="the same ids and labels in all of them",
+                        found=f"others in those of {keys[0]}",
+                        next_step="reproduce into another folder with --out",
+                    )
+            predicted[keys] = np.stack([_classes(table["predicted"]) for table in by_seed])
+        return ids, labels if labels is not None else np.array([], np.int64), predicted
+
+    def _table_2(self) -> pd.DataFrame:
+        rows: list[dict[str, Any]] = [
+            {"method": name, "source": "published", "accuracy": score.accuracy, "weighted_f1": score.f1}
+            for name, score in published.TABLE_2.get(self.dataset, {}).items()
+        ]
+        if (full := self.full) is not None and (run := self.first) is not None:
+            rows.append({"method": "ITIN", "source": "here", **_flat(full.scores)})
+            always = str(run.metrics["val"]["majority"]["class"])  # the most frequent one of the training part
+            fixed = _scores(self.labels, np.full((1, len(self.labels)), LABELS.index(always)))
+            scores = {name: float(values[0]) for name, values in fixed.items()}
+            rows.append({"method": f"always {always}", "source": "here", **scores})
+        return _frame(rows, "method", "source", *_flat_names())
+
+    def _table_3(self) -> pd.DataFrame:
+        paper = published.TABLE_3.get(self.dataset, {})
+        rows: list[dict[str, Any]] = []
+        full = self.full
+        for ablation, name in published.NAMES.items():
+            row: dict[str, Any] = {"ablation": ablation, "name": name}
+            if ablation in paper:
+                row |= {"paper_accuracy": paper[ablation].accuracy, "paper_f1": paper[ablation].f1}
+            if (own := self.row("ablation", ablation=ablation)) is not None:
+                row |= _flat(own.scores)
+                if full is not None and own is not full:
+                    row |= _against(own, full)
+            rows.append(row)
+        told = [
+            f"{score}_{end}" for score in SCORES for end in ("difference", "difference_low", "difference_high", "p")
+        ]
+        table = _frame(
+            rows,
+            "ablation",
+            "name",
+            "paper_accuracy",
+            "paper_f1",
+            *_flat_names(),
+            *told,
+            "only_here",
+            "only_full",
+            "mcnemar_p",
+        )
+        for score in SCORES:
+            there = table[f"{score}_p"].notna()
+            table[f"{score}_p_holm"] = np.nan
+            table.loc[there, f"{score}_p_holm"] = holm(table.loc[there, f"{score}_p"].to_numpy(dtype=np.float64))
+        table["larger_than_chance"] = [None if p != p else bool(p < LEVEL) for p in table["accuracy_p_holm"]]
+        return table
+
+    def _curve(self, axis: str) -> pd.DataFrame:
+        rows = []
+        for value in getattr(self.request, axis):
+            if (row := self.row(axis, **{axis: value})) is not None:
+                rows.append({axis: value, **_flat(row.scores)})
+        return _frame(rows, axis, *_flat_names())
+
+    def _runs(self) -> pd.DataFrame:
+        rows = []
+        for key, places in _by_key(self.keys).items():
+            result = self.results.get(key)
+            row: dict[str, Any] = {"key": key, "axes": ",".join(dict.fromkeys(place.axis for place in places))}
+            row |= places[0].config.to_dict()
+            row |= {"val_accuracy": result.figures.get("val_accuracy") if result is not None else None}
+            if key not in self.missing:
+                table = testing.read(self.path, key)
+                scores = _scores(_classes(table["label"]), _classes(table["predicted"])[None])
+                row |= {"n": len(table), **{f"test_{name}": float(values[0]) for name, values in scores.items()}}
+            rows.append({**row, "error": self.missing.get(key, "")})
+        found: pd.DataFrame = pd.DataFrame(rows)
+        return found
+
+
+def _against(row: Row, full: Row) -> dict[str, Any]:
+    """The columns that compare a configuration with the full model."""
+    columns: dict[str, Any] = {}
+    for name in SCORES:
+        apart: Difference = difference(
+            row.scores[name].value - full.scores[name].value, row.resampled[name], full.resampled[name]
+        )
+        columns |= {
+            f"{name}_difference": apart.value,
+            f"{name}_difference_low": apart.low,
+            f"{name}_difference_high": apart.high,
+            f"{name}_p": apart.p,
+        }
+    only_here, only_full, p = mcnemar(row.right, full.right)
+    return {**columns, "only_here": only_here, "only_full": only_full, "mcnemar_p": p}
+
+
+def _scores(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """`SCORES` of predictions (S, N), each (S,)."""
+    size = len(LABELS)
+    confusion = np.stack([np.bincount(size * labels + one, minlength=size**2) for one in predicted])
+    matrices = confusion.reshape(-1, size, size).astype(np.float64)
+    return {"accuracy": accuracy_of(matrices), "weighted_f1": weighted_f1_of(matrices)}
+
+
+def _classes(column: pd.Series[Any]) -> NDArray[np.int64]:
+    return np.array([LABELS.index(label) for label in column], dtype=np.int64)
+
+
+def _flat(scores: dict[str, Estimate]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for name, one in scores.items():
+        values |= {name: one.value, f"{name}_std": one.std, f"{name}_low": one.low, f"{name}_high": one.high}
+    return values
+
+
+def _flat_names() -> list[str]:
+    return [f"{name}{end}" for name in SCORES for end in ("", "_std", "_low", "_high")]
+
+
+def _frame(rows: Sequence[dict[str, Any]], *columns: str) -> pd.DataFrame:
+    texts = {"method", "source", "ablation", "name"}
+    table = pd.DataFrame(rows, columns=list(columns))
+    typed: pd.DataFrame = table.astype({name: "float64" for name in columns if name not in texts})
+    return typed
+
+
+def _by_key(keys: dict[Place, str]) -> dict[str, list[Place]]:
+    found: dict[str, list[Place]] = {}
+    for place, key in keys.items():
+        found.setdefault(key, []).append(place)
+    return found

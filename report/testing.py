@@ -1,0 +1,92 @@
+"""Rows that were fixed beforehand, on the test part: each run once, its predictions kept.
+
+REPRODUCTION/test/KEY.csv  id, part, label, predicted, and the probability of each class, as in a run's predictions.csv
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import RunError
+from ..labels import LABELS
+from ..train import disk
+from ..train.runs import load_run, predict_part
+from ..train.sweep import Result
+from ..train.sweep_run import Workplace
+
+COLUMNS = ("id", "part", "label", "predicted", *(f"p_{label}" for label in LABELS))
+
+
+def path_of(folder: Path, key: str) -> Path:
+    """Where the test predictions of a run are."""
+    return folder / "test" / f"{key}.csv"
+
+
+def missing(folder: Path, keys: Sequence[str]) -> list[str]:
+    """Return the runs that have not been evaluated yet."""
+    return [key for key in keys if not path_of(folder, key).exists()]
+
+
+def evaluate(
+    folder: Path,
+    results: Sequence[Result],
+    place: Workplace,
+    device: str = "cpu",
+    advance: Callable[[], None] | None = None,
+) -> None:
+    """Predict the test part by each run that has not done so before.
+
+    Args:
+        folder: of the reproduction.
+        results: the finished runs.
+        place: the features that they were trained on.
+        device: where to compute.
+        advance: called after each.
+
+    Raises:
+        RunError: the features do not fit a run, or a file cannot be written.
+    """
+    (folder / "test").mkdir(parents=True, exist_ok=True)
+    for result in results:
+        path = path_of(folder, result.key)
+        if result.run is None or path.exists():
+            continue
+        run = load_run(result.run)
+        features = place.features[run.config.view]
+        split, probabilities = predict_part(run, features, device)
+        table = pd.DataFrame(
+            {
+                "id": [features.ids[row] for row in split.test],
+                "part": "test",
+                "label": [LABELS[number] for number in features.labels[split.test]],
+                "predicted": [LABELS[number] for number in probabilities.argmax(1)],
+                **{f"p_{label}": probabilities[:, place] for place, label in enumerate(LABELS)},
+            }
+        )
+        disk.replace(path, table.to_csv(index=False, lineterminator="\n").encode())
+        if advance is not None:
+            advance()
+
+
+def read(folder: Path, key: str) -> pd.DataFrame:
+    """Return the test predictions of a run, sorted by id; `COLUMNS`, numbers as they were written.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    path = path_of(folder, key)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if list(table) != list(COLUMNS):
+            raise ValueError(f"expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, table))}")
+        for label in LABELS:
+            table[f"p_{label}"] = [float(value) for value in table[f"p_{label}"]]
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"cannot read {path}: {error}", next_step="remove the file and run `itin reproduce` again"
+        ) from error
+    sorted_table: pd.DataFrame = table.sort_values("id", ignore_index=True)
+    return sorted_table
