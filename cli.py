@@ -26,6 +26,7 @@ COMMANDS = {
     "runs": "runs",
     "evaluate": "evaluate",
     "predict": "predict",
+    "explain": "explain",
     "report": "report",
 }
 """Command -> module in `itin.commands`, in the order in which a newcomer meets them."""

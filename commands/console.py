@@ -96,5 +96,5 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Seq
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", no_wrap=True, overflow="ignore")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return table

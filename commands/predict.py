@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +12,15 @@ import click
 from .options import usage_errors
 
 if TYPE_CHECKING:
-    from ..predict import Prediction, Predictor
+    from rich.text import Text
+
+    from ..predict import Prediction, Predictor, Region
 
 SHOWN_WORDS = 5
 """Words that are shown for each region."""
+
+FAINT = 0.25
+"""Words that would be shaded less strongly than this are not."""
 
 
 @click.command("predict", short_help="Predict for an image with its text, by a run's own encoders.")
@@ -51,39 +58,63 @@ def command(
 
 
 def _one(predictor: Predictor, image: Path, text: str) -> None:
-    from ..cache.shard import FeatureError
-    from ..errors import DataError
-    from ..extract.files import BadFile
     from .train import show_note
 
-    try:
+    with bad_pairs(image):
         prediction = predictor(image, text)
-    except BadFile as error:
-        raise DataError(f"{image}: {error.reason}", next_step="give a JPEG, PNG, WebP, GIF, BMP or TIFF") from error
-    except FeatureError as error:
-        raise DataError(f"no features of this pair: {error}", next_step="give another image or text") from error
     show(prediction)
     show_note(predictor.run.record["untrained_encoders"])
 
 
+@contextmanager
+def bad_pairs(image: Path) -> Iterator[None]:
+    """A pair that cannot be encoded is an error of the data."""
+    from ..cache.shard import FeatureError
+    from ..errors import DataError
+    from ..extract.files import BadFile
+
+    try:
+        yield
+    except BadFile as error:
+        raise DataError(f"{image}: {error.reason}", next_step="give a JPEG, PNG, WebP, GIF, BMP or TIFF") from error
+    except FeatureError as error:
+        raise DataError(f"no features of this pair: {error}", next_step="give another image or text") from error
+
+
 def show(prediction: Prediction) -> None:
-    """Prints a prediction and what each region was aligned with."""
+    """Prints a prediction and what each region was aligned with; words are shaded where the terminal has colours."""
     from .console import console, grid
 
     others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())
     console.print(f"{prediction.label}  ({others})", markup=False)
-    rows = []
+    rows: list[tuple[object, ...]] = []
     named = any(region.object >= 0 for region in prediction.regions)
     for number, region in enumerate(prediction.regions, 1):
         box = " ".join(f"{value:.0f}" for value in region.box)
-        words = sorted(region.words.items(), key=lambda item: -item[1])[:SHOWN_WORDS]
-        aligned = "  ".join(f"{prediction.word(word)} {weight:.2f}" for word, weight in words)
+        aligned = shaded(prediction, region, number - 1)
         names = (region.object_name, region.attribute_name) if named else ()
         rows.append((number, box, *names, f"{region.attention:.3f}", f"{region.gate:.3f}", aligned))
     if rows:
         names = ("object", "attribute") if named else ()
         columns = ("region", "box (x1 y1 x2 y2)", *names, "attention", "gate", "aligned words")
         console.print(grid(columns, rows, right=("region", "attention", "gate")))
+
+
+def shaded(prediction: Prediction, region: Region, number: int) -> Text:
+    """The words that a region is aligned with most, with their weights, each on a shade of the region's colour."""
+    from rich.text import Text
+
+    from ..report.colors import over, region_color, strength
+
+    words = sorted(region.words.items(), key=lambda item: -item[1])[:SHOWN_WORDS]
+    line = Text()
+    for word, weight in words:
+        strong = strength(weight)
+        paper = over(region_color(number), "#000000", 0.2 + 0.5 * strong)
+        line.append("  " if line else "")
+        line.append(prediction.word(word), style=f"#ffffff on {paper}" if strong >= FAINT else "")
+        line.append(f" {weight:.2f}")
+    return line
 
 
 def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: bool) -> None:

@@ -56,7 +56,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
     return {
         "id": pair.id,
         "text": segments(pair.text, prediction.words),
-        "label": LABELS.index(pair.label),
+        "label": LABELS.index(pair.label) if pair.label else -1,
         "predicted": LABELS.index(prediction.label),
         "p": [_round(prediction.probabilities[label]) for label in LABELS],
         "picture": pair.image_sha256[:KEY],

@@ -38,7 +38,7 @@ class Pair:
     id: str
     text: str
     label: str
-    """The true one."""
+    """The true one; empty where nobody knows it."""
     prediction: Prediction
     """Label and probabilities as the run folder has them; regions and words from its head."""
     image: Path

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import TransientError
@@ -83,9 +85,14 @@ def thumbnail(pair: Pair, images: Images, side: int = SIDE) -> Thumbnail:
     if isinstance(data, str):
         return Thumbnail("", pair.size, data)
     try:
-        whole = Image.fromarray(read_image(data))  # as the encoders saw it: the boxes count its pixels
+        return picture(read_image(data), side)  # as the encoders saw it: the boxes count its pixels
     except BadFile as error:
         return Thumbnail("", pair.size, error.reason)
+
+
+def picture(image: NDArray[np.uint8], side: int) -> Thumbnail:
+    """Make a picture of a decoded image (H, W, 3) whose longer side has at most so many pixels."""
+    whole = Image.fromarray(image)
     size = whole.size
     whole.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()

@@ -1,0 +1,47 @@
+"""`itin explain`: Fig. 7 of the paper for any pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import usage_errors
+
+
+@click.command("explain", short_help="Fig. 7 for any pair: regions, gates, shaded words.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--image", type=click.Path(path_type=Path), required=True, help="An image file.")
+@click.option("--text", required=True, help="The text that belongs to it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write: .png, .pdf, .svg or .html.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
+    """Run RUN's own encoders and head on one pair and draw what it looked at.
+
+    The image with its regions outlined and numbered, and for each region the gate, the attention, and the words shaded
+    by their weight.
+    """
+    from ..device import pick_device
+    from ..predict import Predictor
+    from ..report.explain import ENDINGS, explain
+    from ..train.runs import load_run
+    from .console import console
+    from .predict import bad_pairs, show
+    from .train import short, show_note
+
+    if out.suffix.lower() not in ENDINGS:
+        raise click.UsageError(f"--out {out}: expected a name that ends in {', '.join(ENDINGS)}")
+    opened = load_run(run)
+    with usage_errors():
+        where = pick_device(device)
+    with bad_pairs(image):
+        made = explain(Predictor(opened, where), image, text)
+    made.save(out)
+    show(made.prediction)
+    show_note(opened.record["untrained_encoders"])
+    console.print(short(out), markup=False)

@@ -1,0 +1,264 @@
+"""Fig. 7 for any pair: the image with its regions outlined, and for each the gate and the words shaded by weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import RunError
+from .browser import Shown, pairs_data
+from .colors import SHADE, over, region_color, strength
+from .page import make_folder, page_html, write_page
+from .pairs import Pair, pairs_frame
+from .plot import missing_glyphs, save
+from .prediction import SPECIAL, Prediction, Region
+from .section import Section
+from .thumbnails import Images, picture
+from .words import segments
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+    from ..predict import Predictor
+
+ENDINGS = (".png", ".pdf", ".svg", ".html")
+
+WIDTH = 7.2
+"""Of the figure in inches: a page's two columns."""
+
+IMAGE = 2.9
+"""Width of the image in the figure, in inches."""
+
+LARGE = 900
+"""The longer side of the image on a page, in pixels."""
+
+_GAP, _MARGIN, _LINE, _SIZE = 0.25, 0.12, 0.235, 9.0
+
+_FINE = 1440
+"""Dots an inch for measuring text; with few of them each letter is rounded to whole dots."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One pair, and what a head made of it."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    pair: Pair
+    note: str | None = None
+    """What must stand beside every figure of the run, or None."""
+
+    @classmethod
+    def of(cls, pair: Pair, images: Images, note: str | None = None) -> Explanation:
+        """Explain a pair of a report, for example of `pairs_of`.
+
+        Raises:
+            RunError: its image is gone, or is another one.
+        """
+        from ..extract.images import read_image
+
+        data = images.read(pair)
+        if isinstance(data, str):
+            raise RunError(
+                f"the image of pair {pair.id} cannot be shown: {data}",
+                expected=f"{pair.image}, as it was when its features were made",
+                next_step="name the folder of the images with --images",
+            )
+        return cls(read_image(data), pair, note)
+
+    @property
+    def prediction(self) -> Prediction:
+        """Label, probabilities and regions."""
+        return self.pair.prediction
+
+    def frame(self) -> pd.DataFrame:
+        """One row a region and word, as `pairs_frame`."""
+        return pairs_frame([self.pair])
+
+    def figure(self) -> Canvas:
+        """The figure as matplotlib's: the image at the left, gates and shaded words at the right."""
+        from matplotlib.figure import Figure as Canvas
+
+        height = self.image.shape[0] / self.image.shape[1] * IMAGE
+        height, width = min(height, 2 * IMAGE), IMAGE * min(1.0, 2 * IMAGE / height)
+        left = _MARGIN + IMAGE + _GAP
+        with missing_glyphs():
+            lines = _Writer(None, left, WIDTH - _MARGIN)
+            self._write(lines)
+            whole = max(height + 2 * _MARGIN, lines.y + _MARGIN)
+            canvas = Canvas(figsize=(WIDTH, whole), facecolor="white")
+            axes = canvas.add_axes((0, 0, 1, 1))
+            axes.set(xlim=(0, WIDTH), ylim=(whole, 0))
+            axes.set_axis_off()
+            extent = (_MARGIN, _MARGIN + width, _MARGIN + height, _MARGIN)
+            axes.imshow(self.image, extent=extent, aspect="auto", interpolation="lanczos")
+            axes.set(xlim=(0, WIDTH), ylim=(whole, 0))
+            for number, region in reversed(list(enumerate(self.prediction.regions))):
+                _outline(axes, region, number, width / self.image.shape[1], height / self.image.shape[0])
+            self._write(_Writer(axes, left, WIDTH - _MARGIN))
+        return canvas
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figure (`.png`, `.pdf`, `.svg`) or a page of its own (`.html`).
+
+        Raises:
+            ValueError: another ending.
+            RunError: the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in ENDINGS:
+            raise ValueError(f"{path.name}: expected a name that ends in {', '.join(ENDINGS)}")
+        make_folder(path.parent)
+        if path.suffix.lower() == ".html":
+            return write_page(path=path, **self._page())
+        save(self.figure(), path)
+        return path
+
+    def html(self) -> str:
+        """The page as a text."""
+        return page_html(**self._page())
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        framed = escape(self.html(), quote=True)
+        return f'<iframe srcdoc="{framed}" style="width: 100%; height: 34rem; border: 0"></iframe>'
+
+    def _page(self) -> dict[str, Any]:
+        shown = picture(self.image, LARGE)
+        data = pairs_data([Shown("", "test", [self.pair])], {self.pair.image_sha256: shown})
+        chances = ", ".join(f"{label} {100 * p:.1f}%" for label, p in self.prediction.probabilities.items())
+        return {
+            "sections": [Section("pairs", f"Predicted {self.prediction.label}", [chances], widget="pairs")],
+            "title": "What the head looked at",
+            "banner": self.note,
+            "data": {"pairs": {**data, "large": True}},
+        }
+
+    def _write(self, write: _Writer) -> None:
+        """The words beside the image; the first time without axes, to see how much room they take."""
+        prediction = self.prediction
+        write.words(f"{prediction.label} {prediction.probabilities[prediction.label]:.3f}", weight="bold")
+        if self.pair.label and self.pair.label != prediction.label:
+            write.words(f"  (label {self.pair.label})", color="0.35")
+        write.next()
+        if not prediction.regions:
+            write.words(self.pair.text)
+            write.next()
+            write.words("This head aligns no regions with words.", color="0.35")
+            write.next()
+        for number, region in enumerate(prediction.regions):
+            write.next(0.35)
+            name = f"  {region.name}" if region.name else ""
+            write.words(f" {number + 1} ", color="white", weight="bold", paper=region_color(number))
+            write.words(f"{name}  gate {region.gate:.4f}   attention {region.attention:.3f}", color="0.25")
+            write.next()
+            for piece, word in segments(self.pair.text, prediction.words):
+                weight = 0.0 if word is None else region.words.get(word, 0.0)
+                paper = over(region_color(number), "#ffffff", SHADE * strength(weight)) if word is not None else None
+                write.words(piece, paper=paper)
+            if SPECIAL in region.words:
+                paper = over(region_color(number), "#ffffff", SHADE * strength(region.words[SPECIAL]))
+                write.words(" ")
+                write.words(prediction.word(SPECIAL), color="0.35", paper=paper)
+            write.next()
+        if self.note:
+            write.next(0.35)
+            for told in self.note.split():
+                write.words(told + " ", color="#8a5a00")
+            write.next()
+
+
+def explain(predictor: Predictor, image: str | Path, text: str) -> Explanation:
+    """Predict for one pair and keep what the head looked at.
+
+    Args:
+        predictor: of a run: `Predictor(load_run(path), device)`.
+        image: the image file.
+        text: the text that belongs to it.
+
+    Raises:
+        BadFile: the image cannot be used.
+        FeatureError: the features cannot be stored, or the text has no words.
+    """
+    from ..extract.images import read_image
+
+    pixels = read_image(Path(image))
+    (prediction,) = predictor.predict([(pixels, text)])
+    size = (pixels.shape[1], pixels.shape[0])
+    pair = Pair(Path(image).name, text, "", prediction, Path(image), size, "")
+    return Explanation(pixels, pair, predictor.run.note)
+
+
+class _Writer:
+    """Writes pieces of text one after the other, with line breaks, in inches from the top left.
+
+    Args:
+        axes: where to draw; None to measure alone.
+        left: where lines begin.
+        right: where they end.
+    """
+
+    def __init__(self, axes: Axes | None, left: float, right: float) -> None:
+        self.axes, self.left, self.right = axes, left, right
+        self.x, self.y = left, _MARGIN + 0.7 * _LINE
+        self._measure = _measurer()
+
+    def next(self, lines: float = 1.0) -> None:
+        """Begin a new line, so many lines below."""
+        self.x, self.y = self.left, self.y + lines * _LINE
+
+    def words(self, text: str, color: str = "black", weight: str = "normal", paper: str | None = None) -> None:
+        """Write a text; it goes to the next line where it does not fit."""
+        text = " ".join(text.split("\n"))
+        width = self._measure(text, weight)
+        if self.x > self.left and self.x + self._measure(text.rstrip(), weight) > self.right:
+            self.next()
+            text = text.lstrip()
+            width = self._measure(text, weight)
+        if self.axes is not None and text.strip():
+            if paper is not None:
+                from matplotlib.patches import Rectangle
+
+                low, high = 0.62 * _LINE, 0.26 * _LINE
+                self.axes.add_patch(Rectangle((self.x, self.y - low), width, low + high, color=paper, linewidth=0))
+            options: dict[str, Any] = {"color": color, "weight": weight, "fontsize": _SIZE, "va": "baseline"}
+            self.axes.text(self.x, self.y, text, parse_math=False, **options)
+        self.x += width
+
+
+def _measurer() -> Callable[[str, str], float]:
+    """The function from a text and its weight to its width in inches."""
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.font_manager import FontProperties
+
+    renderer: Any = RendererAgg(1, 1, _FINE)  # type: ignore[no-untyped-call]
+    fonts = {weight: FontProperties(size=_SIZE, weight=weight) for weight in ("normal", "bold")}
+
+    def measure(text: str, weight: str) -> float:
+        # A blank alone has no ink, but the width of what it adds.
+        whole = renderer.get_text_width_height_descent(f".{text}.", fonts[weight], False)[0]
+        dots = renderer.get_text_width_height_descent("..", fonts[weight], False)[0]
+        return float(whole - dots) / _FINE
+
+    return measure
+
+
+def _outline(axes: Axes, region: Region, number: int, x: float, y: float) -> None:
+    """A region's box on the image, with its number."""
+    from matplotlib.patches import Rectangle
+
+    x1, y1, x2, y2 = region.box
+    corner, size = (_MARGIN + x1 * x, _MARGIN + y1 * y), ((x2 - x1) * x, (y2 - y1) * y)
+    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=3.2))
+    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=region_color(number), linewidth=1.8))
+    tag = {"facecolor": region_color(number), "edgecolor": "white", "linewidth": 0.6, "pad": 1.2}
+    place: dict[str, Any] = {"color": "white", "weight": "bold", "fontsize": 6.5, "ha": "center", "va": "center"}
+    axes.text(*corner, str(number + 1), bbox=tag, **place)
