@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import RunError
 from .browser import Shown, pairs_data
 from .colors import SHADE, over, region_color, strength
-from .page import make_folder, page_html, write_page
+from .page import framed, make_folder, page_html, write_page
 from .pairs import Pair, pairs_frame
 from .plot import missing_glyphs, save
 from .prediction import SPECIAL, Prediction, Region
@@ -126,10 +126,7 @@ class Explanation:
         return page_html(**self._page())
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        framed = escape(self.html(), quote=True)
-        return f'<iframe srcdoc="{framed}" style="width: 100%; height: 34rem; border: 0"></iframe>'
+        return framed(self.html())
 
     def _page(self) -> dict[str, Any]:
         shown = picture(self.image, LARGE)

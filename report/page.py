@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..train import disk
 from .figures import Figure, figures_of
@@ -101,6 +101,11 @@ def page_html(
             version=_version(),
         )
     )
+
+
+def framed(html: str) -> str:
+    """A page as an element that a notebook can show, apart from the notebook's own page."""
+    return f'<iframe srcdoc="{escape(html)}" style="width: 100%; height: 34rem; border: 0"></iframe>'
 
 
 def check_names(sections: Sequence[Section]) -> None:

@@ -15,7 +15,7 @@ from .browser import Shown, pairs_data
 from .comparison import compare_all, compare_data, comparison
 from .files import write_figures, write_tables
 from .names import names_of
-from .page import page_html, write_page
+from .page import framed, page_html, write_page
 from .pairs import Pair, pairs_of, shown_part
 from .run_sections import Runs, classes, confusion, learning, provenance, reliability, summary
 from .section import Section
@@ -70,6 +70,9 @@ class Report:
     def html(self) -> str:
         """The page as a text."""
         return page_html(self.sections, title=self.title, intro=self.intro, banner=self.banner, data=self.data)
+
+    def _repr_html_(self) -> str:
+        return framed(self.html())
 
 
 def report(

@@ -265,6 +265,10 @@ def test_sweeps_have_configurations_and_a_curve(sweep: Path, tmp_path: Path) -> 
     assert [run.config.m for run in best] == [frame["m"][0]] * 2
     assert curve_of(Sweep(sweep).results().head(1), "m") is None
     made.write(tmp_path)
+    shown = Sweep(sweep)._repr_html_()
+    assert f"{len(frame)} configurations on the validation part" in shown
+    assert UNTRAINED_NOTE in shown
+    assert f"<td>{frame['val_accuracy'][0]:.4g}</td>" in shown
 
 
 def test_nothing_to_report_on_is_an_error(tmp_path: Path) -> None:

@@ -1,1 +1,34 @@
-"""Stage two: cached features -> batches -> head -> metrics -> run folders."""
+"""Stage two: cached features -> batches -> head -> metrics -> run folders.
+
+The names load their modules when they are first asked for, so that a command line can read the recipe at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .config import TrainConfig
+    from .runs import Run
+    from .runs import load_run as load
+    from .sweep import Sweep
+    from .table import runs_table
+
+__all__ = ["Run", "Sweep", "TrainConfig", "load", "runs_table"]
+
+_WHERE = {
+    "Run": ("runs", "Run"),
+    "Sweep": ("sweep", "Sweep"),
+    "TrainConfig": ("config", "TrainConfig"),
+    "load": ("runs", "load_run"),
+    "runs_table": ("table", "runs_table"),
+}
+"""Public name -> module, and its name there."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, there = _WHERE[name]
+    return getattr(import_module(f".{module}", __name__), there)

@@ -98,6 +98,25 @@ class Run:
             )
         return dict(zip(table["id"], table["part"], strict=True))
 
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row a part: part, n, accuracy, weighted_f1, macro_f1, loss, f1_positive and so on, majority_accuracy."""
+        rows = []
+        for part in PARTS:
+            if part in self.metrics:
+                scores = self.metrics[part]
+                row = {name: scores[name] for name in ("n", "accuracy", "weighted_f1", "macro_f1", "loss")}
+                row |= {f"f1_{label}": scores["f1"][label] for label in LABELS}
+                rows.append({"part": part, **row, "majority_accuracy": scores["majority"]["accuracy"]})
+        return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        from .notebook import block
+        from .protocols import describe
+
+        lines = [describe(self.record["split"]), f"epoch {self.metrics['best_epoch']} of {self.config.epochs} kept"]
+        return block(f"Run {self.path}", lines, self.scores, self.note)
+
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, machine, device and times."""

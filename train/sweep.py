@@ -32,6 +32,9 @@ FORMAT = 1
 FIGURES = ("val_accuracy", "val_weighted_f1", "val_macro_f1", "val_loss")
 """The columns that runs are compared by. The test part has none: who chooses by it has no test part any more."""
 
+SHOWN = 20
+"""Configurations that a notebook shows."""
+
 FIELDS = tuple(field.name for field in fields(TrainConfig))
 
 
@@ -112,6 +115,15 @@ class Sweep:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.definition = read_definition(self.path / "sweep.json")
+
+    def _repr_html_(self) -> str:
+        from .notebook import block
+
+        table = self.configurations()
+        shown = [name for name in table if name not in FIELDS or table[name].nunique(dropna=False) > 1]
+        note = UNTRAINED_NOTE if self.definition.untrained else None
+        lines = [f"{len(table)} configurations on the validation part, the best first"]
+        return block(f"Sweep {self.path}", lines, table[shown].head(SHOWN), note)
 
     def finished(self) -> dict[str, Result]:
         """The results of all finished runs, by key, from their run folders."""
