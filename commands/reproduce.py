@@ -90,8 +90,12 @@ def command(**options: Any) -> None:
         _train(options, sweep, place, out)
         _evaluate(options, out, place)
     made = Reproduction(out)
-    page = made.write(options["kind"])
+    with usage_errors():
+        report = made.report(options["images"])
+    page = made.write(report, options["kind"])
     _show(made)
+    for line in report.missing:
+        console.print(line, style="yellow", markup=False)
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Report: {short(page)}", markup=False)
 
@@ -225,8 +229,7 @@ def _show(made: Any) -> None:
     for key, why in list(made.missing.items())[:5]:
         console.print(f"missing: {key}: {why}", style="red", markup=False)
     if "table-3" in made.tables:
-        section = table_3(made.tables["table-3"], made)
-        columns = ["", "paper: accuracy", "accuracy", "difference to ITIN", "p", "larger than chance"]
-        rows = section.table[columns].to_numpy().tolist() if section.table is not None else []
-        console.print(section.caption, markup=False)
-        console.print(grid(columns, rows))
+        section = table_3(made.tables["table-3"], made)[0]
+        if section.table is not None:
+            console.print(section.caption, markup=False)
+            console.print(grid([str(name) for name in section.table], section.table.to_numpy().tolist()))

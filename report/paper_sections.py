@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from ..train.objective import SELECTED_BY
 from ..train.runs import UNTRAINED_NOTE
 from ..train.statistics import RESAMPLES
 from . import published
+from .figure_7 import figure_7
 from .report import Report
 from .run_sections import between, provenance
 from .section import Curve, Section
@@ -20,26 +22,41 @@ if TYPE_CHECKING:
 
 NONE = "–"
 
+LEVEL = 0.05
+"""Adjusted p-values below it are called larger than chance."""
 
-def report_of(made: Reproduction) -> Report:
-    """The report of a reproduction."""
+
+def report_of(made: Reproduction, images: Path | None = None, cache: Path | None = None) -> Report:
+    """The report of a reproduction.
+
+    Args:
+        made: which.
+        images: where the images are now; None for where the cache says they were.
+        cache: where the cache is now; None for where it was.
+    """
     name = published.DATASETS.get(made.dataset, made.dataset)
+    found = sections(made)
+    seven = figure_7(made, images, cache) if 7 in made.request.figures else None
+    if seven is not None:
+        found.insert(-1 if found[-1].name == "provenance" else len(found), seven.section)
     return Report(
         f"{name}: ITIN reproduced",
-        sections(made),
+        found,
         [f"{published.PAPER}, on {name}. {_what(made)}"],
         UNTRAINED_NOTE if made.sweep.definition.untrained else None,
+        seven.data if seven is not None else {},
+        seven.missing if seven is not None else [],
     )
 
 
 def sections(made: Reproduction) -> list[Section]:
-    """All sections, in the paper's order; how it was made last."""
+    """All sections but Fig. 7's, which needs images: how it was made, then in the paper's order."""
     tables = made.tables
     found = [method(made)]
     if "table-2" in tables:
         found.append(table_2(tables["table-2"], made))
     if "table-3" in tables:
-        found.append(table_3(tables["table-3"], made))
+        found += table_3(tables["table-3"], made)
     if "figure-5" in tables:
         found.append(figure_5(tables["figure-5"]))
     if "figure-6" in tables:
@@ -79,7 +96,7 @@ def table_2(table: pd.DataFrame, made: Reproduction) -> Section:
     """Table II's methods with the ITIN of this reproduction beside them."""
     rows = [
         {
-            "method": f"{row['method']} (this reproduction)" if row["source"] == "here" else row["method"],
+            "method": f"{row['method']} ({'here' if row['source'] == 'here' else 'paper'})",
             "accuracy": _score(row, "accuracy"),
             "weighted F1": _score(row, "weighted_f1"),
         }
@@ -88,56 +105,53 @@ def table_2(table: pd.DataFrame, made: Reproduction) -> Section:
     return Section(
         "table-2",
         "Table II: beside what others published",
-        [f"Published figures as they stand in the paper; those of this reproduction are on {_what(made)}"],
+        [f"Published figures as they stand in the paper; those from here are on {_what(made)}"],
         pd.DataFrame(rows),
         f"Accuracy and weighted F1, {_name(made)}.",
     )
 
 
-def table_3(table: pd.DataFrame, made: Reproduction) -> Section:
-    """Every ablation beside the paper's figures, and its difference to the full model."""
-    rows = []
-    for row in table.to_dict("records"):
-        verdict = row["larger_than_chance"]
-        rows.append(
-            {
-                "": row["name"],
-                "paper: accuracy": _percent(row["paper_accuracy"]),
-                "accuracy": _score(row, "accuracy"),
-                "difference to ITIN": _apart(row, "accuracy"),
-                "p": _p(row["accuracy_p_holm"]),
-                "paper: F1": _percent(row["paper_f1"]),
-                "weighted F1": _score(row, "weighted_f1"),
-                "difference in F1": _apart(row, "weighted_f1"),
-                "p of F1": _p(row["weighted_f1_p_holm"]),
-                "larger than chance": NONE if verdict is None else "yes" if verdict else "no",
-            }
-        )
+def table_3(table: pd.DataFrame, made: Reproduction) -> list[Section]:
+    """Every ablation beside the paper's figures, and its difference to the full model: accuracy, then F1."""
+    records = table.to_dict("records")
     checked = [
         f"{row['name']}: only ITIN right {row['only_full']:.0f} times, only this {row['only_here']:.0f}, "
         f"p {_p(row['mcnemar_p'])}"
-        for row in table.to_dict("records")
+        for row in records
         if row["mcnemar_p"] == row["mcnemar_p"]
     ]
     notes = [
-        "A difference is called larger than chance where the adjusted p of its accuracy is below 0.05.",
+        "A difference is called larger than chance where its adjusted p is below 0.05.",
+        "Our readings: w/o Align: each region takes the plain mean of the words; w/o Gating: g = 1; w/o Context: the"
+        " fused representation is MLP(C) alone; only Context: visual and textual context alone, mixed by λ.",
     ]
     if checked:
         notes.append(
             "McNemar's test on the same predictions, unadjusted, with the seeds of a pair taken together, which leaves"
             f" out what other seeds would give: {'; '.join(checked)}."
         )
-    notes.append(
-        "Our readings: w/o Align: each region takes the plain mean of the words; w/o Gating: g = 1; w/o Context: the"
-        " fused representation is MLP(C) alone; only Context: visual and textual context alone, mixed by λ."
+    accuracy, f1 = (
+        pd.DataFrame([_ablation(row, score, paper) for row in records])
+        for score, paper in (("accuracy", "paper_accuracy"), ("weighted_f1", "paper_f1"))
     )
-    return Section(
-        "table-3",
-        "Table III: what each part is worth",
-        table=pd.DataFrame(rows),
-        caption=f"Ablations, {_name(made)}: the paper's figures, ours, and the difference to the full model.",
-        notes=notes,
-    )
+    told = f"{_name(made)}: the paper's figures, ours, and the difference to the full model in points."
+    return [
+        Section("table-3", "Table III: what each part is worth", [], accuracy, f"Accuracy, {told}", notes=notes),
+        Section("table-3-f1", "Table III in F1", [], f1, f"Weighted F1, {told}"),
+    ]
+
+
+def _ablation(row: Mapping[Any, Any], score: str, paper: str) -> dict[str, str]:
+    """A row of Table III as it is read."""
+    p = row[f"{score}_p_holm"]
+    return {
+        "": row["name"],
+        "paper": _percent(row[paper]),
+        "here": _score(row, score),
+        "difference to ITIN": _apart(row, score),
+        "p": _p(p),
+        "larger than chance": NONE if p != p else "yes" if p < LEVEL else "no",
+    }
 
 
 def figure_5(table: pd.DataFrame) -> Section:

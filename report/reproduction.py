@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from .report import Report
 
 SCORES = ("accuracy", "weighted_f1")
-LEVEL = 0.05
-"""Adjusted p-values below it are called larger than chance."""
 
 
 @dataclass(frozen=True)
@@ -195,16 +193,17 @@ class Reproduction:
         split = {name: value for name, value in run.record["split"].items() if name != "fold"}
         return describe(split)
 
-    def report(self) -> Report:
-        """The report: sections, banner, and `write(folder)`."""
+    def report(self, images: Path | None = None, cache: Path | None = None) -> Report:
+        """The report: sections, banner, and `write(folder)`; arguments as of `paper_sections.report_of`."""
         from .paper_sections import report_of
 
-        return report_of(self)
+        return report_of(self, images, cache)
 
-    def write(self, figures: str | None = "pdf") -> Path:
+    def write(self, report: Report | None = None, figures: str | None = "pdf") -> Path:
         """Write `numbers/`, and the report with its tables and figures, into the folder; return the page.
 
         Args:
+            report: of `report`, where it is made already.
             figures: the kind of the figures' files, or None for none.
 
         Raises:
@@ -214,7 +213,7 @@ class Reproduction:
         folder.mkdir(exist_ok=True)
         for name, table in self.tables.items():
             disk.replace(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-        return self.report().write(self.path, figures)
+        return (report or self.report()).write(self.path, figures)
 
     def _repr_html_(self) -> str:
         return "".join(f"<h3>{name}</h3>{table.to_html(index=False)}" for name, table in self.tables.items())
@@ -290,7 +289,6 @@ class Reproduction:
             there = table[f"{score}_p"].notna()
             table[f"{score}_p_holm"] = np.nan
             table.loc[there, f"{score}_p_holm"] = holm(table.loc[there, f"{score}_p"].to_numpy(dtype=np.float64))
-        table["larger_than_chance"] = [None if p != p else bool(p < LEVEL) for p in table["accuracy_p_holm"]]
         return table
 
     def _curve(self, axis: str) -> pd.DataFrame:

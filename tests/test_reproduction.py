@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from itin.cli import main
 from itin.errors import RunError
 from itin.labels import LABELS
 from itin.report import published, testing
+from itin.report.figure_7 import typical
 from itin.report.paper_sections import sections
 from itin.report.reproduction import Reproduction
 from itin.report.request import Request, read_request, single
@@ -317,7 +319,7 @@ def test_verdicts(copy: Path) -> None:
     planted(copy, "only-context", [5])
     table = Reproduction(copy).tables["table-3"].set_index("ablation")
     assert table.loc["no-align", "accuracy_difference"] == pytest.approx(-9 / 12)
-    assert table["larger_than_chance"].tolist() == [True, False, False, False, None]
+    assert (table["accuracy_p_holm"] < 0.05).tolist() == [True, False, False, False, False]
     assert table.loc["no-context", "accuracy_p"] == 1
     assert (table.loc["no-align", "only_here"], table.loc["no-align", "only_full"]) == (0, 27)
     assert table.loc["no-align", "mcnemar_p"] == pytest.approx(0.0027, abs=2e-4)  # chi2 = 27^2 / (9 * 9) = 9
@@ -351,7 +353,7 @@ def test_folds_test_every_pair(cache: Path, tmp_path: Path) -> None:
 
 def test_sections(made: Reproduction) -> None:
     found = {section.name: section for section in sections(made)}
-    assert list(found) == ["method", "table-2", "table-3", "figure-5", "figure-6", "provenance"]
+    assert list(found) == ["method", "table-2", "table-3", "table-3-f1", "figure-5", "figure-6", "provenance"]
     told = " ".join(found["method"].text)
     assert "fixed before any run was trained, 8 configurations of 3 seeds each" in told
     assert "Selection uses the validation part only" in told
@@ -365,8 +367,13 @@ def test_sections(made: Reproduction) -> None:
     table = found["table-3"].table
     assert table is not None
     assert table[""].tolist() == ["w/o Align", "w/o Gating", "w/o Context", "only Context", "ITIN"]
-    assert table["paper: accuracy"].tolist() == ["71.32%", "73.09%", "73.31%", "71.54%", "75.19%"]
-    assert all("protocol itin-811, split seed 0" in found[name].caption for name in ("table-2", "table-3"))
+    assert table["paper"].tolist() == ["71.32%", "73.09%", "73.31%", "71.54%", "75.19%"]
+    f1 = found["table-3-f1"].table
+    assert f1 is not None
+    assert f1["paper"].tolist() == ["70.48%", "72.99%", "73.20%", "71.61%", "74.97%"]
+    assert all(
+        "protocol itin-811, split seed 0" in found[name].caption for name in ("table-2", "table-3", "table-3-f1")
+    )
 
 
 def test_files(made: Reproduction) -> None:
@@ -380,6 +387,52 @@ def test_files(made: Reproduction) -> None:
         assert numbers["accuracy"].tolist() == pytest.approx(made.tables[name]["accuracy"].tolist(), nan_ok=True)
     assert (folder / "figures" / "figure-5.pdf").read_bytes().startswith(b"%PDF")
     assert "<table" in made._repr_html_()
+
+
+def test_typical_pairs() -> None:
+    """Of each class the right one of the lower median probability, ties by id; no class without a right one."""
+    rows = [("a", 0, 0, 0.9), ("b", 0, 0, 0.5), ("d", 0, 0, 0.7), ("c", 0, 0, 0.7), ("e", 0, 1, 0.8), ("f", 1, 1, 0.6)]
+    table = pd.DataFrame(
+        [
+            {"id": id, "label": LABELS[label], "predicted": LABELS[said], **{f"p_{name}": p for name in LABELS}}
+            for id, label, said, p in rows
+        ]
+    )
+    assert typical(table) == ["c", "f"]
+
+
+def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
+    report = made.report()
+    names = [section.name for section in report.sections]
+    assert names[-2:] == ["figure-7", "provenance"]
+    (shown,) = report.data["pairs"]["runs"]
+    assert shown["part"] == "test"
+    key = made.keys[next(iter(made.keys))]
+    table = testing.read(made.path, key).set_index("id")
+    assert [pair["id"] for pair in shown["pairs"]] == typical(table.reset_index())
+    for pair in shown["pairs"]:
+        assert LABELS[pair["predicted"]] == table.loc[pair["id"], "predicted"]
+        assert pair["p"] == pytest.approx([table.loc[pair["id"], f"p_{label}"] for label in LABELS], abs=1e-3)
+    assert len(report.missing) == len(shown["pairs"])  # this data set has no images
+    assert all("cannot be shown" in line for line in report.missing)
+
+    other = sorted(made.ids)[:2]
+    asked = replace(made.request, pairs=tuple(other))
+    asked.write(copy)
+    chosen = Reproduction(copy).report()
+    assert [pair["id"] for pair in chosen.data["pairs"]["runs"][0]["pairs"]] == other
+    assert "These pairs were asked for." in chosen.sections[-2].text[0]
+    replace(made.request, pairs=("nobody",)).write(copy)
+    with pytest.raises(ValueError, match="pairs: expected ids of the test part, got nobody"):
+        Reproduction(copy).report()
+    replace(made.request, figures=(5,)).write(copy)
+    assert "figure-7" not in {section.name for section in Reproduction(copy).report().sections}
+
+
+def test_figure_7_without_features(copy: Path, cache: Path, tmp_path: Path) -> None:
+    report = Reproduction(copy).report(cache=tmp_path / "elsewhere")
+    assert "The pairs cannot be shown: " in report.sections[-2].text[0]
+    assert len(report.missing) == 1
 
 
 def test_untrained_encoders_carry_their_banner(copy: Path) -> None:

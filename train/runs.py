@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +121,12 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Versions, machine, device and times."""
         return _read_json(self.path / "environment.json")
+
+    def with_predictions(self, table: pd.DataFrame) -> Run:
+        """The same run with other predictions than those of its folder, such as of the test part; same columns."""
+        run = replace(self)
+        vars(run)["predictions"] = table  # where the cached property looks first
+        return run
 
     def check_stores(self, stores: Mapping[str, Any]) -> None:
         """Raise RunError unless these `itin.cache.Store` by kind hold the features that the run was trained on."""
