@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
+from ..itin_head.config import HeadConfig
+from ..train.identity import canonical
+from ..train.presets import READINGS, preset_of
 from ..train.runs import Run
 
 SIGNS = {"lam": "λ"}
@@ -18,12 +22,12 @@ def names_of(runs: Sequence[Run]) -> list[str]:
         runs: all of the report; equal recipes are told apart by the names of their folders.
     """
     recipes = [_recipe(run) for run in runs]
-    fields = dict.fromkeys(name for recipe in recipes for name in recipe)
-    values = {name: {str(recipe[name]) for recipe in recipes if name in recipe} for name in fields}
-    differing = [name for name in fields if len(values[name]) > 1]
+    every = dict.fromkeys(name for recipe in recipes for name in recipe)
+    values = {name: {str(recipe[name]) for recipe in recipes if name in recipe} for name in every}
+    differing = [name for name in every if len(values[name]) > 1 and name not in ("head", "ablation")]
     names = []
     for run, recipe in zip(runs, recipes, strict=True):
-        told = [f"{SIGNS.get(name, name)}={_show(recipe[name])}" for name in differing if name in recipe]
+        told = [_told(name, recipe[name]) for name in differing if recipe.get(name) is not None]
         names.append(", ".join([head_name(run), *told]))
     return [
         name if names.count(name) == 1 else f"{name} ({run.path.name or run.path.resolve().name})"
@@ -40,13 +44,18 @@ def head_name(run: Run) -> str:
 
 def _recipe(run: Run) -> dict[str, Any]:
     """The fields that may tell a run apart: those that its head uses, and its data set."""
-    fields = run.config.to_dict()
-    del fields["head"], fields["ablation"]
+    recipe = canonical(run.config, "").to_dict()
+    unread = {field.name for field in fields(HeadConfig)} - run.head_config.settings
+    told = {"reading": preset_of(run.config)}
+    if told["reading"] is not None:
+        unread |= set(READINGS)
     if run.config.regions == 0:
-        del fields["m"]
+        unread |= {"m"}
     dataset = run.record["dataset"].get("name")
-    return {"data": dataset, **fields}
+    return {"data": dataset, **told, **{name: value for name, value in recipe.items() if name not in unread}}
 
 
-def _show(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _told(name: str, value: Any) -> str:
+    if name == "reading":
+        return str(value)
+    return f"{SIGNS.get(name, name)}={value:g}" if isinstance(value, float) else f"{SIGNS.get(name, name)}={value}"

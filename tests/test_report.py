@@ -73,7 +73,7 @@ def test_names_say_what_differs(runs: Path, made: Made, tmp_path: Path) -> None:
     assert names_of([a, b]) == ["ITIN", "only-context"]  # m of the one that has regions tells nothing apart
     assert names_of([a, a]) == ["ITIN (a)", "ITIN (a)"]
     other = load_run(make_run(made, tmp_path / "d", head="concat", lam=0.5, m=2))
-    assert names_of([a, other]) == ["ITIN, m=3, λ=0.2", "concat, m=2, λ=0.5"]
+    assert names_of([a, other]) == ["ITIN, m=3", "concat, m=2"]
 
 
 def test_summary_has_the_scores_of_the_run_folders(runs: Path) -> None:
