@@ -108,7 +108,8 @@ class Run:
                 row = {name: scores[name] for name in ("n", "accuracy", "weighted_f1", "macro_f1", "loss")}
                 row |= {f"f1_{label}": scores["f1"][label] for label in LABELS}
                 rows.append({"part": part, **row, "majority_accuracy": scores["majority"]["accuracy"]})
-        return pd.DataFrame(rows)
+        frame: pd.DataFrame = pd.DataFrame(rows)
+        return frame
 
     def _repr_html_(self) -> str:
         from .notebook import block
