@@ -18,6 +18,7 @@ PASSED_ON = ("ITIN_CACHE", "ITIN_DATA", "ITIN_WEIGHTS", "ITIN_SITE", "XDG_CACHE_
 """Variables that are written into the scripts: some sites export nothing to jobs."""
 
 _RUN = """\
+echo "itin: {what} begins on ${{SLURMD_NODENAME:-$(hostname)}}, job $job"
 # bash runs a trap only between commands, so Python runs in the background; what was told is passed on to it.
 told=0 code=1
 {command} &
@@ -56,7 +57,6 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
         [
             "part=$((${1:-0} + SLURM_ARRAY_TASK_ID))",
             "job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
-            f'echo "itin: part $part/{count} begins on $(hostname), job $job"',
         ],
         f'{shlex.join(work.part(submission))} "$part/{count}"',
         f"part $part/{count}",
@@ -70,7 +70,7 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
             "Runs after the array, however that ended: submits the parts again that lack something.",
             "Arguments: retries left that may bring nothing new, and how many pieces were missing before.",
         ],
-        [],
+        ["job=$SLURM_JOB_ID"],
         f'cluster sweep {folder} --left "${{1:-{submission.retries}}}" --before "${{2:--1}}"',
         "the sweep",
     )
@@ -79,7 +79,7 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
         site,
         CONSOLIDATE,
         ["Runs when nothing is missing: verifies what was made, and writes what is written once."],
-        [],
+        ["job=$SLURM_JOB_ID"],
         shlex.join(work.consolidate(submission)),
         "the consolidation",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,12 @@ from .submission import ClusterError
 
 SECONDS = 120
 """How long a busy controller may take to answer."""
+
+PAUSES = (2.0, 10.0, 30.0)
+"""Seconds between attempts while the controller is too busy or restarts. Whatever is asked of it may be asked twice: a
+reply that was lost means jobs that do the same again, and find it done."""
+
+_BUSY = re.compile(r"timed out|unable to contact|temporarily un|connection (refused|reset)|zero bytes|standby", re.I)
 
 ENDED = frozenset({"COMPLETED", "COMPLETING", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"})
 """States of jobs that squeue may still show though they do nothing any more."""
@@ -31,12 +38,29 @@ class Task:
     """Its nodes, or why it waits."""
 
 
-def run(command: Sequence[str]) -> str:
+class BusyError(ClusterError):
+    """Slurm's controller does not answer now."""
+
+
+def run(command: Sequence[str], pauses: Sequence[float] = PAUSES) -> str:
     """Runs one of Slurm's commands and returns what it printed.
 
+    Args:
+        command: the command with its arguments.
+        pauses: seconds to wait before each further attempt while the controller does not answer.
+
     Raises:
-        ClusterError: there is no such command here, it failed, or it did not answer.
+        ClusterError: there is no such command here, it failed, or the controller did not answer.
     """
+    for pause in pauses:
+        try:
+            return _once(command)
+        except BusyError:
+            time.sleep(pause)
+    return _once(command)
+
+
+def _once(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except FileNotFoundError as error:
@@ -45,11 +69,13 @@ def run(command: Sequence[str]) -> str:
             next_step="run this where Slurm's commands are, use --dry-run to write the scripts, or --engine dask",
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(f"{command[0]} did not answer within {SECONDS} s", next_step="try again later") from error
-    if done.returncode:
-        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
-        raise ClusterError(f"{command[0]} refused: {said}", next_step="mend the options, or ask the cluster's people")
-    return done.stdout
+        raise BusyError(f"{command[0]} did not answer within {SECONDS} s", next_step="try again later") from error
+    if done.returncode == 0:
+        return done.stdout
+    said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+    if _BUSY.search(said):
+        raise BusyError(f"{command[0]} failed: {said}", next_step="try again later")
+    raise ClusterError(f"{command[0]} refused: {said}", next_step="mend the options, or ask the cluster's people")
 
 
 def sbatch(script: Path, *options: str, arguments: Iterable[object] = ()) -> str:
@@ -63,9 +89,16 @@ def update(job: str, **settings: str) -> None:
     run(["scontrol", "update", f"JobId={job}", *(f"{name}={value}" for name, value in settings.items())])
 
 
-def queue(name: str) -> list[Task]:
-    """The jobs of that name, tasks of arrays one by one, without those that have ended."""
-    printed = run(["squeue", "-h", "-r", "--me", f"--name={name}", "-o", "%i|%T|%R|%o"])
+def queue(name: str, user: str | None = None, pauses: Sequence[float] = PAUSES) -> list[Task]:
+    """The jobs of that name, tasks of arrays one by one, without those that have ended.
+
+    Args:
+        name: of the jobs.
+        user: whose, by name or number; None: one's own.
+        pauses: as in `run`.
+    """
+    whose = "--me" if user is None else f"--user={user}"
+    printed = run(["squeue", "-h", "-r", whose, f"--name={name}", "-o", "%i|%T|%R|%o"], pauses)
     tasks = []
     for line in printed.splitlines():
         found = re.fullmatch(r"([^|]*)\|([^|]*)\|(.*)\|.*?(\w+)\.sbatch\b.*", line)

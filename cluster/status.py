@@ -11,26 +11,29 @@ from pathlib import Path
 from ..cli import COME_AGAIN
 from . import slurm
 from .contract import Missing, work_of
-from .scripts import PARTS
+from .scripts import CONSOLIDATE, PARTS, SWEEP
 from .slurm import Task
-from .submission import ClusterError, Submission
+from .submission import RECORD, ClusterError, Submission
 
 WINDOW_SECONDS = 600
 """The rate is that of the last so many seconds."""
 
-_BEGIN = re.compile(r"^itin: part (\d+)/\d+ begins on (\S+), job (\S+)$", re.MULTILINE)
-_END = re.compile(r"^itin: part \d+/\d+ ended with exit code (\d+)$", re.MULTILINE)
+_BEGIN = re.compile(r"^itin: (part \d+|the \w+)(?:/\d+)? begins on (\S+), job (\S+)$", re.MULTILINE)
+_END = re.compile(r"^itin: (?:part \d+/\d+|the \w+) ended with exit code (\d+)$", re.MULTILINE)
 _TROUBLE = re.compile(r"error|killed|cancelled|exception|no space|quota", re.IGNORECASE)
+_BASH = re.compile(r": line \d+: +\d+ \w+")
+"""What bash says of a process that a signal ended, with all of its command line."""
 
 TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that ended otherwise than well."""
+    """A task, sweep or consolidation that ended otherwise than well."""
 
     job: str
-    part: int
+    what: str
+    """`part 3`, `the sweep` or `the consolidation`."""
     node: str
     error: str
     log: Path
@@ -51,8 +54,8 @@ class Status:
     """Whether squeue could be asked."""
     rate: float
     """Pieces a second, over the last minutes."""
-    failure: Failure | None
-    """The latest."""
+    failures: tuple[Failure, ...]
+    """The latest of a part, of the sweep and of the consolidation, as far as there are any."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -75,9 +78,12 @@ def status_of(submission: Submission) -> Status:
     reachable = submission.engine == "slurm"
     if reachable:
         try:
-            tasks = slurm.queue(submission.name)
+            owner = (submission.folder / RECORD).stat().st_uid  # another one of the lab may be asking
+            tasks = slurm.queue(submission.name, str(owner), pauses=())
         except ClusterError:
             reachable = False
+    running = {task.job for task in tasks if task.state == "RUNNING"}
+    failures = [_last_failure(submission.logs, f"{kind}-*.log", running) for kind in ("part", SWEEP, CONSOLIDATE)]
     return Status(
         submission=submission,
         missing=work.missing(submission),
@@ -86,13 +92,13 @@ def status_of(submission: Submission) -> Status:
         tasks=tasks,
         reachable=reachable,
         rate=work.made_since(submission, begin) / max(time.time() - begin, 1.0),
-        failure=_last_failure(submission.logs, {task.job for task in tasks if task.state == "RUNNING"}),
+        failures=tuple(failure for failure in failures if failure is not None),
     )
 
 
-def _last_failure(logs: Path, running: set[str]) -> Failure | None:
-    """The newest log of a task that is through and did not end well."""
-    for path in sorted(logs.glob("part-*.log"), key=lambda path: path.stat().st_mtime, reverse=True):
+def _last_failure(logs: Path, names: str, running: set[str]) -> Failure | None:
+    """The newest of these logs whose job is through and did not end well."""
+    for path in sorted(logs.glob(names), key=lambda path: path.stat().st_mtime, reverse=True):
         failure = read_log(path, running)
         if failure is not None:
             return failure
@@ -110,7 +116,7 @@ def read_log(path: Path, running: set[str]) -> Failure | None:
     begins = list(_BEGIN.finditer(text))
     if not begins:
         return None
-    part, node, job = begins[-1].groups()
+    what, node, job = begins[-1].groups()
     said = text[begins[-1].end() :]
     end = _END.search(said)
     if end is None and job in running:
@@ -123,7 +129,7 @@ def read_log(path: Path, running: set[str]) -> Failure | None:
         error = error or "it ended without a word: killed, or its node was lost"
     elif code > 128:
         error = f"killed by signal {code - 128}" + (f" ({error})" if error else "")
-    return Failure(job, int(part), node, error or f"exit code {code}", path)
+    return Failure(job, what, node, error or f"exit code {code}", path)
 
 
 def _tail(path: Path) -> str:
@@ -136,4 +142,4 @@ def _tail(path: Path) -> str:
 def _error(text: str) -> str:
     """The last line that speaks of trouble."""
     lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if _TROUBLE.search(line)), "")
+    return next((line for line in reversed(lines) if _TROUBLE.search(line) and not _BASH.search(line)), "")

@@ -242,12 +242,11 @@ def show(status: Status) -> None:
         for task in status.tasks:
             if task.role != PARTS:
                 click.echo(f"  {task.role:<12}job {task.job}: {task.state} {task.where}")
-    if status.failure is not None:
-        failure = status.failure
-        click.echo(f"  last error  part {failure.part}, job {failure.job} on {failure.node}: {failure.error}")
+    for failure in status.failures:
+        click.echo(f"  last error  {failure.what}, job {failure.job} on {failure.node}: {failure.error}")
         click.echo(f"              {failure.log}")
     click.echo(f"  consolidated: {'yes' if status.consolidated else 'not yet'}")
-    if missing.pieces and status.reachable and not status.tasks:
+    if not status.consolidated and status.reachable and not status.tasks:
         click.echo("Nothing of it is in the queue: submit the same again to go on.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +24,7 @@ class Slurm:
         self.array_size = 1001
         self.fail_at = 0
 
-    def __call__(self, command: Sequence[str]) -> str:
+    def __call__(self, command: Sequence[str], pauses: Sequence[float] = ()) -> str:
         self.calls.append(list(command))
         if command[0] == "sbatch":
             if self.fail_at and sum(call[0] == "sbatch" for call in self.calls) >= self.fail_at:
@@ -203,7 +204,24 @@ def test_slurms_own_words_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     monkeypatch.setattr(subprocess, "run", slow)
     with pytest.raises(ClusterError, match="squeue did not answer within 120 s"):
-        slurm.run(["squeue"])
+        slurm.run(["squeue"], pauses=())
+
+
+def test_a_busy_controller_is_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(slurm, "time", SimpleNamespace(sleep=pauses.append))
+    tool, counter = tmp_path / "squeue", tmp_path / "n"
+    tool.write_text(
+        f"#!/bin/sh\necho x >>{counter}\n[ $(wc -l <{counter}) -gt 2 ] && echo done && exit\n"
+        "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2\nexit 1\n"
+    )
+    tool.chmod(0o755)
+    assert slurm.run([str(tool)]) == "done\n"
+    assert pauses == [2.0, 10.0]
+    counter.unlink()
+    with pytest.raises(ClusterError, match=r"failed: slurm_load_jobs error: Unable to contact(.|\n)*try again later"):
+        slurm.run([str(tool)], pauses=(1.0,))
+    assert pauses == [2.0, 10.0, 1.0]
 
 
 def test_the_queue(cluster: Slurm) -> None:
@@ -216,6 +234,6 @@ def test_the_queue(cluster: Slurm) -> None:
 
 
 def test_a_cluster_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm, "run", lambda command: "")
+    monkeypatch.setattr(slurm, "run", lambda command, pauses=(): "")
     assert slurm.max_array_size() == 1001
     assert slurm.queue("x") == []

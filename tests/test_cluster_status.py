@@ -80,13 +80,15 @@ def test_tasks_and_the_last_error(one: Submission, monkeypatch: pytest.MonkeyPat
         Task("17_2", "parts", "PENDING", "(Priority)"),
         Task("15", "sweep", "PENDING", "(Dependency)"),
     ]
-    monkeypatch.setattr(slurm, "queue", lambda name: tasks)
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(slurm, "queue", lambda name, user, pauses: asked.append((name, user)) or tasks)
     path = log(one.logs, "RuntimeError: CUDA error: out of memory", "itin: part 2/3 ended with exit code 1", job="16_2")
     lines = shown(one)
     assert "tasks 1 run, 1 wait: 17_1 on n1" in lines
     assert "sweep job 15: PENDING (Dependency)" in lines
     assert "last error part 2, job 16_2 on n1: RuntimeError: CUDA error: out of memory" in lines
     assert str(path) in lines
+    assert asked == [(one.name, str(os.getuid()))]  # its owner's jobs, whoever looks
     tasks.clear()
     assert shown(one)[-1] == "Nothing of it is in the queue: submit the same again to go on."
 
@@ -100,6 +102,10 @@ def test_tasks_and_the_last_error(one: Submission, monkeypatch: pytest.MonkeyPat
          "OSError: [Errno 122] Disk quota exceeded"),
         (["well so far", "itin: part 2/3 ended with exit code 3"], "exit code 3"),
         (["x", "itin: part 2/3 ended with exit code 137"], "killed by signal 9"),
+        (["/spool/slurm_script: line 29: 31721 Killed    python -m itin", "itin: part 2/3 ended with exit code 137"],
+         "killed by signal 9"),
+        (["slurmstepd: error: Detected 1 oom-kill event(s)", "itin: part 2/3 ended with exit code 137"],
+         "killed by signal 9 (slurmstepd: error: Detected 1 oom-kill event(s))"),
         (["slurmstepd: error: *** JOB 17 ON n1 CANCELLED AT 2026-01-01 DUE TO TIME LIMIT ***"],
          "slurmstepd: error: *** JOB 17 ON n1 CANCELLED AT 2026-01-01 DUE TO TIME LIMIT ***"),
         (["well so far"], "it ended without a word: killed, or its node was lost"),
@@ -111,7 +117,7 @@ def test_what_a_log_tells(lines: list[str], error: str | None, tmp_path: Path) -
     failure = read_log(log(tmp_path, *lines), set())
     assert (failure and failure.error) == error
     if failure:
-        assert (failure.part, failure.node, failure.job) == (2, "n1", "17_2")
+        assert (failure.what, failure.node, failure.job) == ("part 2", "n1", "17_2")
 
 
 def test_a_task_that_runs_has_not_failed(tmp_path: Path) -> None:
@@ -121,7 +127,7 @@ def test_a_task_that_runs_has_not_failed(tmp_path: Path) -> None:
 
 
 def test_the_newest_error_is_shown(one: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(name: str) -> list[Task]:
+    def nothing(name: str, user: str, pauses: object) -> list[Task]:
         raise ClusterError("no squeue")
 
     monkeypatch.setattr(slurm, "queue", nothing)
@@ -131,5 +137,20 @@ def test_the_newest_error_is_shown(one: Submission, monkeypatch: pytest.MonkeyPa
     path = log(one.logs, "itin: part 2/3 ended with exit code 0", job="18_2")
     found = status_of(one)
     assert not found.reachable
-    assert found.failure is not None
-    assert found.failure.error == "Error: 14_2"
+    assert [failure.error for failure in found.failures] == ["Error: 14_2"]
+
+
+def test_a_sweep_that_gives_up_and_a_consolidation_that_fails_are_shown(
+    one: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "queue", lambda name, user, pauses: [])
+    log(one.logs, "OSError: broken", "itin: part 2/3 ended with exit code 1")
+    for role, job in (("sweep", "18"), ("consolidate", "19")):
+        what = "the sweep" if role == "sweep" else "the consolidation"
+        begin, end = f"itin: {what} begins on n2, job {job}", f"itin: {what} ended with exit code 1"
+        (one.logs / f"{role}-{job}.log").write_text(f"{begin}\nError: {role} was not well\n{end}\n")
+    lines = shown(one)
+    assert "last error part 2, job 17_2 on n1: OSError: broken" in lines
+    assert "last error the sweep, job 18 on n2: Error: sweep was not well" in lines
+    assert "last error the consolidation, job 19 on n2: Error: consolidate was not well" in lines
+    assert lines[-1] == "Nothing of it is in the queue: submit the same again to go on."
