@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,18 @@ from itin.cluster.submission import Submission
 
 COUNTED = Path(__file__).parent / "slurm" / "counted.py"
 KINDS = ("regions", "tokens", "context")
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of a submission."""
+
+    wanted: int
+    """Features, over all kinds."""
+    lost: int
+    """Features that are neither committed nor in quarantine."""
+    again: int
+    """Features that were handed to an encoder, more than once."""
 
 
 @dataclass
@@ -118,18 +130,21 @@ class Job:
         paths = sorted(self.dataset.glob("cluster/*/logs/*"))
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-2000:]}" for path in paths)
 
-    def check(self, quarantined: int = 0) -> int:
-        """Every sample is committed exactly once, or in quarantine; returns how many were handed over again."""
+    def check(self, quarantined: int = 0) -> Account:
+        """Every sample is committed exactly once, or in quarantine."""
         table = read_table(self.dataset).samples
         wanted = set(table["id"][: self.limit])
+        lost = 0
         for kind in KINDS:
             (path,) = self.dataset.glob(f"{kind}-*")
             store = open_store(path)
-            assert len(store.ids) == len(set(store.ids)) == len(wanted) - quarantined
+            assert len(store.ids) == len(set(store.ids))
             assert set(store.ids) <= wanted
-            assert len(store.manifest["quarantined"]) == quarantined
+            refused = {row["id"] for row in store.manifest["quarantined"]} & wanted
+            assert len(refused) == quarantined
+            lost += len(wanted - refused - set(store.ids))
         counted = self.handed_over()
-        return sum(counted.values()) - len(counted)
+        return Account(len(wanted) * len(KINDS), lost, sum(counted.values()) - len(counted))
 
     def wall(self, started: float) -> float:
         """Seconds from `started` to the last manifest."""
@@ -157,9 +172,9 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     os.kill(pid, number)
 
 
-def note(name: str, **figures: object) -> None:
+def note(name: str, kills: int, account: Account, wall: float) -> None:
     """Prints a line of the table in docs/clusters.md, and keeps it in $ITIN_FIGURES if that is set."""
-    line = json.dumps({"run": name, **figures})
+    line = json.dumps({"run": name, "kills": kills, **asdict(account), "wall": round(wall, 1)})
     print(line)
     if os.environ.get("ITIN_FIGURES"):
         with Path(os.environ["ITIN_FIGURES"]).open("a") as file:
