@@ -74,6 +74,7 @@ def command(**options: Any) -> None:
 
     Writes report.html, tables/ (CSV and LaTeX), figures/ and numbers/ (the same, unrounded).
     """
+    from ..report.report import PAGE
     from ..report.reproduction import Reproduction
     from ..train.sweep_run import locked
     from .console import console
@@ -91,13 +92,12 @@ def command(**options: Any) -> None:
         _evaluate(options, out, place)
     made = Reproduction(out)
     with usage_errors():
-        report = made.report(options["images"])
-    page = made.write(report, options["kind"])
+        report = made.write(options["kind"], options["images"])
     _show(made)
     for line in report.missing:
         console.print(line, style="yellow", markup=False)
     show_note(["untrained"] if sweep.definition.untrained else [])
-    console.print(f"Report: {short(page)}", markup=False)
+    console.print(f"Report: {short(out / PAGE)}", markup=False)
 
 
 def _request(options: dict[str, Any], protocol: Protocol) -> Request:

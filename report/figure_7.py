@@ -13,9 +13,10 @@ from ..labels import LABELS
 from ..train.runs import Run, load_run
 from . import testing
 from .browser import Shown, pairs_data
+from .explain import Explanation
 from .pairs import Pair, pairs_of
 from .section import Section
-from .thumbnails import Images, thumbnail
+from .thumbnails import Images, Thumbnail, thumbnail
 
 if TYPE_CHECKING:
     from .reproduction import Reproduction
@@ -38,11 +39,30 @@ class Figure7:
     section: Section
     pairs: list[Pair] = field(default_factory=list)
     images: Images = field(default_factory=Images)
+    pictures: dict[str, Thumbnail] = field(default_factory=dict)
+    """By the digest of the image."""
     note: str | None = None
     """What must stand beside every picture, or None."""
     data: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     """What could not be shown, and why."""
+
+    def write(self, folder: Path, kind: str = "pdf") -> list[Path]:
+        """Draw each pair whose image is there into `figure-7-1.pdf` and so on, in the order of the table.
+
+        Args:
+            folder: where to; it is made.
+            kind: `pdf`, `png` or `svg`.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        gone = {digest for digest, one in self.pictures.items() if not one.url}
+        return [
+            Explanation.of(pair, self.images, self.note).save(folder / f"figure-7-{number}.{kind}")
+            for number, pair in enumerate(self.pairs, 1)
+            if pair.image_sha256 not in gone
+        ]
 
 
 def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None = None) -> Figure7:
@@ -91,7 +111,7 @@ def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None 
     data = {**pairs_data([Shown("", "test", pairs)], pictures), "large": True}
     missing = [f"the image of pair {pair.id} cannot be shown: {pictures[pair.image_sha256].reason}"
                for pair in pairs if not pictures[pair.image_sha256].url]  # fmt: skip
-    return Figure7(section, pairs, where, run.note, {"pairs": data}, missing)
+    return Figure7(section, pairs, where, pictures, run.note, {"pairs": data}, missing)
 
 
 def typical(table: pd.DataFrame) -> list[str]:

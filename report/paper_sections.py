@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ from ..train.objective import SELECTED_BY
 from ..train.runs import UNTRAINED_NOTE
 from ..train.statistics import RESAMPLES
 from . import published
-from .figure_7 import figure_7
+from .figure_7 import Figure7
 from .report import Report
 from .run_sections import between, provenance
 from .section import Curve, Section
@@ -26,17 +25,15 @@ LEVEL = 0.05
 """Adjusted p-values below it are called larger than chance."""
 
 
-def report_of(made: Reproduction, images: Path | None = None, cache: Path | None = None) -> Report:
+def report_of(made: Reproduction, seven: Figure7 | None) -> Report:
     """The report of a reproduction.
 
     Args:
         made: which.
-        images: where the images are now; None for where the cache says they were.
-        cache: where the cache is now; None for where it was.
+        seven: its Fig. 7, where it was asked for.
     """
     name = published.DATASETS.get(made.dataset, made.dataset)
     found = sections(made)
-    seven = figure_7(made, images, cache) if 7 in made.request.figures else None
     if seven is not None:
         found.insert(-1 if found[-1].name == "provenance" else len(found), seven.section)
     return Report(

@@ -43,6 +43,7 @@ from . import published, testing
 from .request import Request, read_request, recipe
 
 if TYPE_CHECKING:
+    from .figure_7 import Figure7
     from .report import Report
 
 SCORES = ("accuracy", "weighted_f1")
@@ -193,27 +194,41 @@ class Reproduction:
         split = {name: value for name, value in run.record["split"].items() if name != "fold"}
         return describe(split)
 
+    def explained(self, images: Path | None = None, cache: Path | None = None) -> Figure7 | None:
+        """Fig. 7, or None where it was not asked for; arguments and errors as of `figure_7.figure_7`."""
+        from .figure_7 import figure_7
+
+        return figure_7(self, images, cache) if 7 in self.request.figures else None
+
     def report(self, images: Path | None = None, cache: Path | None = None) -> Report:
-        """The report: sections, banner, and `write(folder)`; arguments as of `paper_sections.report_of`."""
+        """The report with its sections and its banner; arguments and errors as of `figure_7.figure_7`."""
         from .paper_sections import report_of
 
-        return report_of(self, images, cache)
+        return report_of(self, self.explained(images, cache))
 
-    def write(self, report: Report | None = None, figures: str | None = "pdf") -> Path:
-        """Write `numbers/`, and the report with its tables and figures, into the folder; return the page.
+    def write(self, figures: str | None = "pdf", images: Path | None = None, cache: Path | None = None) -> Report:
+        """Write `numbers/`, and the report with its tables and figures, into the folder.
 
         Args:
-            report: of `report`, where it is made already.
             figures: the kind of the figures' files, or None for none.
+            images: where the images are now; None for where the cache says they were.
+            cache: where the cache is now; None for where it was.
 
         Raises:
             RunError: a file cannot be written.
         """
+        from .paper_sections import report_of
+
+        seven = self.explained(images, cache)
+        report = report_of(self, seven)
         folder = self.path / "numbers"
         folder.mkdir(exist_ok=True)
         for name, table in self.tables.items():
             disk.replace(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-        return (report or self.report()).write(self.path, figures)
+        report.write(self.path, figures)
+        if seven is not None and figures is not None:
+            seven.write(self.path / "figures", figures)
+        return report
 
     def _repr_html_(self) -> str:
         return "".join(f"<h3>{name}</h3>{table.to_html(index=False)}" for name, table in self.tables.items())

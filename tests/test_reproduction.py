@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
 from itin.cache import open_store, read_table
@@ -30,6 +32,7 @@ from itin.report.figure_7 import typical
 from itin.report.paper_sections import sections
 from itin.report.reproduction import Reproduction
 from itin.report.request import Request, read_request, single
+from itin.report.thumbnails import Images
 from itin.train.data import load_features
 from itin.train.runs import evaluate, load_run
 from itin.train.statistics import bootstrap, holm, interval
@@ -416,6 +419,8 @@ def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
     assert len(report.missing) == len(shown["pairs"])  # this data set has no images
     assert all("cannot be shown" in line for line in report.missing)
 
+    assert not list((made.path / "figures").glob("figure-7*"))
+
     other = sorted(made.ids)[:2]
     asked = replace(made.request, pairs=tuple(other))
     asked.write(copy)
@@ -427,6 +432,21 @@ def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
         Reproduction(copy).report()
     replace(made.request, figures=(5,)).write(copy)
     assert "figure-7" not in {section.name for section in Reproduction(copy).report().sections}
+
+
+def test_figure_7_is_drawn(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30), (200, 120, 40)).save(data, "JPEG")
+    monkeypatch.setattr(Images, "read", lambda *_: data.getvalue())
+    report = Reproduction(copy).write("png")
+    assert not report.missing
+    pairs = len(report.data["pairs"]["runs"][0]["pairs"])
+    assert sorted(path.name for path in (copy / "figures").glob("figure-7*")) == [
+        f"figure-7-{number}.png" for number in range(1, pairs + 1)
+    ]
+    for path in (copy / "figures").glob("figure-7*"):
+        with Image.open(path) as picture:
+            assert picture.width > 1000
 
 
 def test_figure_7_without_features(copy: Path, cache: Path, tmp_path: Path) -> None:
