@@ -56,6 +56,6 @@ def show_comparison(trained: list[Trained]) -> None:
         rows.append((one.name, f"{test['accuracy']:.3f}", f"{test['weighted_f1']:.3f}", f"{one.fit.seconds:.0f} s"))
     majority = trained[0].fit.metrics["test"]["majority"]
     rows.append((f"always {majority['class']}", f"{majority['accuracy']:.3f}", f"{majority['weighted_f1']:.3f}", ""))
-    console.print(f"Test part, {trained[0].fit.metrics['test']['n']} pairs:")
+    console.print(f"Test part, {trained[0].fit.metrics['test']['n']} pairs, protocol itin-811:")
     columns = ("", "accuracy", "weighted F1", "training")
     console.print(grid(columns, rows, right=columns[1:]))

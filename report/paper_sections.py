@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -33,14 +34,17 @@ def report_of(made: Reproduction, seven: Figure7 | None) -> Report:
         seven: its Fig. 7, where it was asked for.
     """
     name = published.DATASETS.get(made.dataset, made.dataset)
+    banner = UNTRAINED_NOTE if made.sweep.definition.untrained else None
     found = sections(made)
     if seven is not None:
         found.insert(-1 if found[-1].name == "provenance" else len(found), seven.section)
+    if banner is not None:  # for the files of the tables, which have no page around them
+        found = [replace(one, caption=f"{one.caption} {banner}" if one.caption else "") for one in found]
     return Report(
         f"{name}: ITIN reproduced",
         found,
         [f"{published.PAPER}, on {name}. {_what(made)}"],
-        UNTRAINED_NOTE if made.sweep.definition.untrained else None,
+        banner,
         seven.data if seven is not None else {},
         seven.missing if seven is not None else [],
     )

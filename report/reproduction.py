@@ -224,6 +224,7 @@ class Reproduction:
         folder = self.path / "numbers"
         folder.mkdir(exist_ok=True)
         for name, table in self.tables.items():
+            table = table.assign(protocol=self.protocol, note=report.banner or "")
             disk.replace(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
         report.write(self.path, figures)
         if seven is not None and figures is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..train.config import REPEATS
 from ..train.reveal import revealed
 from ..train.statistics import over_seeds
 from ..train.sweep import FIELDS, Sweep
@@ -81,7 +82,7 @@ def _axes(results: pd.DataFrame) -> list[str]:
     on_axes = [axis for axis in PAPER if (results["axis"] == axis).any()]
     if on_axes:
         return on_axes
-    varied = [n for n in FIELDS if n not in ("seed", "split_seed") and results[n].nunique(dropna=False) > 1]
+    varied = [n for n in FIELDS if n not in REPEATS and results[n].nunique(dropna=False) > 1]
     numeric = [n for n in varied if pd.api.types.is_numeric_dtype(results[n]) and results[n].dtype != bool]
     return numeric if len(varied) == 1 else []
 
@@ -90,7 +91,7 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
     frame = sweep.configurations()
     fields = [n for n in FIELDS if n in frame and frame[n].astype(str).nunique() > 1]
     done = results[results["status"] == "done"].drop_duplicates("key")
-    own = [n for n in FIELDS if n not in ("seed", "split_seed")]
+    own = [n for n in FIELDS if n not in REPEATS]
     rows = []
     for _, group in done.groupby(own, dropna=False, sort=False):
         row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] for n in fields}

@@ -459,7 +459,13 @@ def test_untrained_encoders_carry_their_banner(copy: Path) -> None:
     assert Reproduction(copy).report().banner is None
     record = json.loads((copy / "sweep" / "sweep.json").read_text())
     (copy / "sweep" / "sweep.json").write_text(json.dumps({**record, "untrained": True}))
-    assert "say nothing about sentiment" in str(Reproduction(copy).report().banner)
+    report = Reproduction(copy).write(None)
+    assert "say nothing about sentiment" in str(report.banner)
+    for name in ("table-2", "table-3", "figure-5", "figure-6"):
+        assert "say nothing about sentiment" in (copy / "tables" / f"{name}.tex").read_text()
+        numbers = pd.read_csv(copy / "numbers" / f"{name}.csv")
+        assert set(numbers["note"]) == {report.banner}
+        assert set(numbers["protocol"]) == {"itin-811, split seed 0"}
 
 
 def test_runs_that_broke_down(cache: Path, tmp_path: Path) -> None:

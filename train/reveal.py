@@ -78,6 +78,7 @@ def reveal(sweep: Sweep, place: Workplace, device: str = "cpu") -> dict[str, Any
     config = {name: value for name, value in run.config.to_dict().items() if name not in REPEATS}
     record = {
         "format": FORMAT,
+        "protocol": str(sweep.definition.protocol_used),
         "chosen_by": CHOSEN_BY,
         "config": {name: config[name] for name in FIELDS if name in config},
         "configurations": len(configurations),

@@ -147,14 +147,15 @@ class Sweep:
         """One row a place, duplicates in each of theirs.
 
         Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, `best_epoch`,
-        `FIGURES`, `seconds`, `run` (relative to the sweep), `error`, and `note`, which every table made from the rows
-        must carry where it is not empty.
+        `FIGURES`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every table made
+        from the rows must carry where it is not empty.
         """
         return self.frame({**self.failed(), **self.finished()})
 
     def frame(self, results: dict[str, Result]) -> pd.DataFrame:
         """`results`, from results that are known already."""
         note = UNTRAINED_NOTE if self.definition.untrained else ""
+        more = {"protocol": str(self.definition.protocol_used), "note": note}
         rows = []
         for place, key in self.definition.places:
             result = results.get(key)
@@ -163,8 +164,20 @@ class Sweep:
             row = {"axis": place.axis, "key": key, "status": status, **place.config.to_dict()}
             figures = result.figures if result is not None else {}
             row |= {name: figures.get(name) for name in ("best_epoch", *FIGURES, "seconds")}
-            rows.append({**row, "run": run, "error": result.error if result is not None else "", "note": note})
-        columns = ["axis", "key", "status", *FIELDS, "best_epoch", *FIGURES, "seconds", "run", "error", "note"]
+            rows.append({**row, "run": run, "error": result.error if result is not None else "", **more})
+        columns = [
+            "axis",
+            "key",
+            "status",
+            *FIELDS,
+            "best_epoch",
+            *FIGURES,
+            "seconds",
+            "run",
+            "error",
+            "protocol",
+            "note",
+        ]
         table = pd.DataFrame(rows, columns=columns)
         whole, real = ("best_epoch", "batch_size"), (*FIGURES, "seconds")
         typed: pd.DataFrame = table.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
@@ -261,7 +274,7 @@ def read_results(path: Path) -> pd.DataFrame:
     """Read a `results.csv` with its keys as text."""
     return pd.read_csv(
         path,
-        dtype={"key": str, "run": str, "error": str, "note": str},
+        dtype={"key": str, "run": str, "error": str, "protocol": str, "note": str},
         keep_default_na=True,
         engine="python",
     )
