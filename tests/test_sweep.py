@@ -384,7 +384,7 @@ def test_runs_command(made: Made, tmp_path: Path) -> None:
         return result.output
 
     lines = itin_runs("--sort", "-val_loss").splitlines()
-    assert lines[0].split()[:2] == ["run", "m"]
+    assert lines[0].split()[:3] == ["run", "preset", "m"]
     assert "test_accuracy" not in lines[0]
     assert lines.pop() == "protocol itin-811"
     assert len(lines) == 1 + len(CONFIGS) - len(SAME) - len(BROKEN)
