@@ -100,6 +100,7 @@ def report(
         reasons = sorted({one.reason for one in pictures.values() if not one.url})
         missing.append(f"{gone} of {len(pictures)} images cannot be shown: {'; '.join(reasons[:3])}")
     shown = [Shown(name, shown_part(detailed[name]), each) for name, each in pairs.items()]
+    shown.sort(key=lambda one: not any(pair.prediction.regions for pair in one.pairs))  # there is most to see
     compared = compare_all(detailed)
     data: dict[str, Any] = {}
     if shown:

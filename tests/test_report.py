@@ -190,7 +190,7 @@ def test_a_report_of_runs_says_all_of_it(whole: Report, tmp_path: Path) -> None:
     html = page.read_text(encoding="utf-8")
     assert UNTRAINED_NOTE in html
     pairs = data_of(html, "pairs")
-    assert [run["name"] for run in pairs["runs"]] == ["ITIN, seed=0", "only-context, seed=0", "ITIN, seed=1"]
+    assert [run["name"] for run in pairs["runs"]] == ["ITIN, seed=0", "ITIN, seed=1", "only-context, seed=0"]
     assert all(one["url"].startswith("data:image/webp;base64,") for one in pairs["pictures"].values())
     assert {path.name for path in (page.parent / "tables").iterdir()} == {
         f"{name}.{kind}" for name in ("summary", "classes", "comparison", "provenance") for kind in ("csv", "tex")

@@ -14,10 +14,10 @@
     controls[name] = byId(name);
   }
   const ORDERS = [
-    ["as in the data set", null],
+    ["as recorded", null],
     ["surest first", (pair) => -Math.max(...pair.p)],
     ["least sure first", (pair) => Math.max(...pair.p)],
-    ["worst first (probability of its label)", (pair) => pair.p[pair.label]],
+    ["most wrong first", (pair) => pair.p[pair.label]],
     ["highest gate first", (pair) => -Math.max(-1, ...pair.regions.map((region) => region.gate))],
     ["lowest gate first", (pair) => Math.min(2, ...pair.regions.map((region) => region.gate))],
   ];
@@ -98,7 +98,8 @@
     const body = make("div", {}, text);
     const [view, outlines] = picture(pair);
     item.append(head, shares, view, body);
-    if (pair.regions.length) body.append(regions(pair, item, text, words, outlines, `region-${shown + place}`));
+    if (!pair.regions.length) body.append(make("p", { class: "hint" }, "No regions aligned with words."));
+    else body.append(regions(pair, item, text, words, outlines, `region-${shown + place}`));
     return item;
   }
 
