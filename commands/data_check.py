@@ -129,6 +129,10 @@ def _show(table: Table, unusable: dict[str, str], found: Census, split: dict[str
     columns.append(f"always {whole['majority']}")
     console.print(grid(columns, rows, right=columns[1:]))
 
+    outside = int(whole["n"]) - sum(split["sizes"].values())
+    if outside:
+        console.print(f"{outside} in no part: {_why_outside(split)}")
+
     console.print("\nDuplicates:")
     heads = {
         "kind": "",
@@ -144,6 +148,16 @@ def _show(table: Table, unusable: dict[str, str], found: Census, split: dict[str
     console.print(grid(list(heads.values()), rows, right=list(heads.values())[1:]))
     if found.duplicates["across"].any() and "duplicates" not in split:
         console.print("--group-duplicates keeps them in one part.")
+
+
+def _why_outside(split: dict[str, Any]) -> str:
+    """Why pairs are in no part."""
+    found = {
+        "the text and image labels differ": split.get("labels_differ", 0),
+        "an equal pair is in a later part": sum(split.get("duplicates_left_out", {}).values()),
+        "the split does not name them": split.get("not_in_split", 0),
+    }
+    return ", ".join(f"{count} since {why}" for why, count in found.items() if count)
 
 
 def _show_table_1(name: str, paper: dict[str, int], whole: Any) -> None:

@@ -138,7 +138,8 @@ def show_best(sweep: Sweep) -> None:
             figures.append(f"{row[name]:.4f}{spread}")
         rows.append([*(_cell(row[name]) for name in varying), *([row["seeds"]] if several else []), *figures])
     figures = ["validation accuracy", "weighted F1"]
-    columns = [*varying, *(["seeds"] if several else []), *figures]
+    folds = len({place.config.fold for place, _ in sweep.definition.places}) > 1
+    columns = [*varying, *(["runs" if folds else "seeds"] if several else []), *figures]
     console.print(f"Best of {len(done)} by validation accuracy:")
     console.print(grid(columns, rows, right=[name for name in columns if name not in TEXTS]))
 
