@@ -141,7 +141,9 @@ def chart_of(section: Section, curve: Curve) -> LineChart:
                 _floats(data[f"{name}_high"]) if banded else None,
             )
         )
-    label = " and ".join(SCORE_NAMES.get(name, name) for name in curve.scores)
+    names = [SCORE_NAMES.get(name, name) for name in curve.scores]
+    validation = all(name.startswith("validation ") for name in names)
+    label = names[0] if len(names) == 1 else "score on the validation part" if validation else "score"
     return LineChart(
         section.name,
         section.title,

@@ -15,20 +15,28 @@ SIGNS = {"lam": "λ"}
 """Fields that people know by a sign."""
 
 
+FIRST = ("reading", "data", "m", "lam", "gate", "seed", "fold", "split_seed")
+"""Fields that are named before others, where they tell runs apart."""
+
+
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """A name for each run: its head, the fields of the recipe in which the runs differ, and its folder where it must.
+    """A name for each run: its head and, where several have the same, as many fields as it takes to tell them apart.
 
     Args:
         runs: all of the report; equal recipes are told apart by the names of their folders.
     """
     recipes = [_recipe(run) for run in runs]
-    every = dict.fromkeys(name for recipe in recipes for name in recipe)
-    values = {name: {str(recipe[name]) for recipe in recipes if name in recipe} for name in every}
-    differing = [name for name in every if len(values[name]) > 1 and name not in ("head", "ablation")]
-    names = []
-    for run, recipe in zip(runs, recipes, strict=True):
-        told = [_told(name, recipe[name]) for name in differing if recipe.get(name) is not None]
-        names.append(", ".join([head_name(run), *told]))
+    names = [head_name(run) for run in runs]
+    every = dict.fromkeys((*FIRST, *(name for recipe in recipes for name in recipe)))
+    for what in (name for name in every if name not in ("head", "ablation")):
+        if len(set(names)) == len(names):
+            break
+        said = [
+            name if recipe.get(what) is None else f"{name}, {_told(what, recipe[what])}"
+            for name, recipe in zip(names, recipes, strict=True)
+        ]
+        apart = {name for name in names if len({new for new, old in zip(said, names, strict=True) if old == name}) > 1}
+        names = [new if old in apart else old for new, old in zip(said, names, strict=True)]
     return [
         name if names.count(name) == 1 else f"{name} ({run.path.name or run.path.resolve().name})"
         for name, run in zip(names, runs, strict=True)
@@ -43,7 +51,7 @@ def head_name(run: Run) -> str:
 
 
 def _recipe(run: Run) -> dict[str, Any]:
-    """The fields that may tell a run apart: those that its head uses, and its data set."""
+    """The fields that may tell a run apart from another one of the same head."""
     recipe = canonical(run.config, "").to_dict()
     unread = {field.name for field in fields(HeadConfig)} - run.head_config.settings
     told = {"reading": preset_of(run.config)}

@@ -98,7 +98,10 @@ def report(
     gone = sum(not one.url for one in pictures.values())
     if gone:
         reasons = sorted({one.reason for one in pictures.values() if not one.url})
-        missing.append(f"{gone} of {len(pictures)} images cannot be shown: {'; '.join(reasons[:3])}")
+        hint = "" if images else " (--images says where they are now)"
+        missing.append(f"{gone} of {len(pictures)} images cannot be shown: {'; '.join(reasons[:3])}{hint}")
+    if len(detailed) > BROWSED:
+        missing.append(f"the pairs of the first {BROWSED} of {len(detailed)} runs can be looked through")
     shown = [Shown(name, shown_part(detailed[name]), each) for name, each in pairs.items()]
     shown.sort(key=lambda one: not any(pair.prediction.regions for pair in one.pairs))  # there is most to see
     compared = compare_all(detailed)
@@ -111,7 +114,7 @@ def report(
     notes = sorted({run.note for run in runs if run.note})
     names = sorted({str(run.record["dataset"].get("name")) for run in runs})
     left = len(named) - len(detailed)
-    intro = [_intro(len(paths), len(runs), len(sweeps), left)]
+    intro = [_intro(len(runs), len(sweeps), left)]
     return Report(
         title or f"Report on {', '.join(names)}",
         _sections(detailed, sweeps, list(compared.values()), bool(shown), missing),
@@ -188,19 +191,20 @@ def _sections(
     sections += [classes(runs), confusion(runs), reliability(runs), learning(runs)]
     if compared:
         sections.append(comparison(compared))
-    if browsed:
+    sections.append(provenance(runs))
+    if browsed:  # last, since it grows as one scrolls
         sections.append(Section("pairs", "Pairs", widget="pairs", notes=_told(missing)))
     elif missing:
         sections.append(Section("pairs", "Pairs", _told(missing)))
-    return [*sections, provenance(runs)]
+    return sections
 
 
 def _told(missing: Sequence[str]) -> list[str]:
     return [f"{line[:1].upper()}{line[1:]}." for line in missing]
 
 
-def _intro(paths: int, runs: int, sweeps: int, left: int) -> str:
+def _intro(runs: int, sweeps: int, left: int) -> str:
     told = f"{runs} run{'s' * (runs != 1)}"
     if sweeps:
-        told += f", those of the best configuration of {sweeps} sweep{'s' * (sweeps != 1)} among them"
+        told += "; of a sweep those of the configuration that is best by validation"
     return told + (f"; the last {left} are left out below" if left else "") + "."

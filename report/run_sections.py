@@ -32,8 +32,8 @@ def share(value: float) -> str:
 
 
 def between(low: float, high: float) -> str:
-    """The ends of an interval as they are read."""
-    return f"({100 * low:.1f} – {100 * high:.1f})"
+    """The ends of an interval as they are read; shares of 1 end at 0 and 1."""
+    return f"({100 * max(0.0, low):.1f} – {100 * min(1.0, high):.1f})"
 
 
 def summary(runs: Runs) -> Section:

@@ -79,7 +79,9 @@ def _line(root: ET.Element, chart: LineChart, line: Line, color: int, x: Scale, 
     if line.low is not None and line.high is not None:
         low, high = line.low, line.high
         band = [i for i in there if math.isfinite(low[i]) and math.isfinite(high[i])]
-        around = [(x(line.x[i]), y(high[i])) for i in band] + [(x(line.x[i]), y(low[i])) for i in reversed(band)]
+        least, most = extent(chart)[1]
+        around = [(x(line.x[i]), y(min(high[i], most))) for i in band]
+        around += [(x(line.x[i]), y(max(low[i], least))) for i in reversed(band)]
         _add(group, "polygon", "band", points=_points(around))
     path = _add(group, "polyline", "line dashed" if line.dashed else "line")
     path.set("points", _points([(x(line.x[i]), y(line.y[i])) for i in there]))

@@ -69,11 +69,13 @@ def data_of(html: str, name: str) -> Any:
 
 def test_names_say_what_differs(runs: Path, made: Made, tmp_path: Path) -> None:
     a, b, c = (load_run(runs / name) for name in "abc")
-    assert names_of([a, b, c]) == ["ITIN, seed=0", "only-context, seed=0", "ITIN, seed=1"]
-    assert names_of([a, b]) == ["ITIN", "only-context"]  # m of the one that has regions tells nothing apart
+    assert names_of([a, b, c]) == ["ITIN, seed=0", "only-context", "ITIN, seed=1"]
+    assert names_of([a, b]) == ["ITIN", "only-context"]
     assert names_of([a, a]) == ["ITIN (a)", "ITIN (a)"]
-    other = load_run(make_run(made, tmp_path / "d", head="concat", lam=0.5, m=2))
-    assert names_of([a, other]) == ["ITIN, m=3", "concat, m=2"]
+    other = load_run(make_run(made, tmp_path / "d", lam=0.5, epochs=1))
+    assert names_of([a, other, c]) == ["ITIN, λ=0.2, seed=0", "ITIN, λ=0.5", "ITIN, λ=0.2, seed=1"]
+    concat = load_run(make_run(made, tmp_path / "e", head="concat", lam=0.5, m=2))
+    assert names_of([a, concat]) == ["ITIN", "concat"]
 
 
 def test_summary_has_the_scores_of_the_run_folders(runs: Path) -> None:
@@ -182,7 +184,7 @@ def test_other_parts_are_not_compared(made: Made, runs: Path, tmp_path: Path) ->
 
 def test_a_report_of_runs_says_all_of_it(whole: Report, tmp_path: Path) -> None:
     assert [section.name for section in whole.sections] == [
-        "summary", "classes", "confusion", "calibration", "learning", "comparison", "pairs", "provenance",
+        "summary", "classes", "confusion", "calibration", "learning", "comparison", "provenance", "pairs",
     ]  # fmt: skip
     assert whole.banner == UNTRAINED_NOTE
     assert not whole.missing
@@ -190,7 +192,7 @@ def test_a_report_of_runs_says_all_of_it(whole: Report, tmp_path: Path) -> None:
     html = page.read_text(encoding="utf-8")
     assert UNTRAINED_NOTE in html
     pairs = data_of(html, "pairs")
-    assert [run["name"] for run in pairs["runs"]] == ["ITIN, seed=0", "ITIN, seed=1", "only-context, seed=0"]
+    assert [run["name"] for run in pairs["runs"]] == ["ITIN, seed=0", "ITIN, seed=1", "only-context"]
     assert all(one["url"].startswith("data:image/webp;base64,") for one in pairs["pictures"].values())
     assert {path.name for path in (page.parent / "tables").iterdir()} == {
         f"{name}.{kind}" for name in ("summary", "classes", "comparison", "provenance") for kind in ("csv", "tex")
@@ -238,11 +240,11 @@ def test_images_are_found_where_they_have_moved_and_are_the_right_ones(made: Mad
 def test_what_is_gone_is_told_and_the_rest_is_shown(runs: Path, made: Made, tmp_path: Path) -> None:
     without = report([runs / "a"], images=tmp_path)
     assert without.missing == ["6 of 6 images cannot be shown: image not found"]
-    assert without.sections[-2].notes == ["6 of 6 images cannot be shown: image not found."]
+    assert without.sections[-1].notes == ["6 of 6 images cannot be shown: image not found."]
     closed = report([runs / "a"], cache=tmp_path)
     assert closed.missing[0].startswith("the pairs of ITIN cannot be shown: the regions features that the run")
     assert "pairs" not in closed.data
-    assert closed.sections[-2].text[0].startswith("The pairs of ITIN cannot be shown")
+    assert closed.sections[-1].text[0].startswith("The pairs of ITIN cannot be shown")
 
 
 def test_sweeps_have_configurations_and_a_curve(sweep: Path, tmp_path: Path) -> None:
