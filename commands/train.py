@@ -205,21 +205,24 @@ def show_data(stores: Mapping[str, Any], dataset: str, used: int, labelled: int,
 
 
 def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> None:
-    """Prints the protocol, accuracy and F1 of each part, and of always predicting the majority class."""
+    """Prints the protocol, accuracy (with Wilson's 95% interval over the pairs) and F1 of each part, and of always
+    predicting the majority class."""
     from ..labels import LABELS
     from ..train.protocols import describe
+    from ..train.statistics import wilson
     from .console import console, grid
 
     names = {"val": "validation", "test": "test", "train": "training"}
-    columns = ["", "n", "accuracy", "weighted F1", "macro F1", *(f"F1 {label}" for label in LABELS)]
+    columns = ["", "n", "accuracy", "95% interval", "weighted F1", "macro F1", *(f"F1 {label}" for label in LABELS)]
     rows = []
     for part, scores in metrics.items():
         f1 = [f"{scores['f1'][label]:.4f}" for label in LABELS]
-        means = [f"{scores[name]:.4f}" for name in ("accuracy", "weighted_f1", "macro_f1")]
-        rows.append([names[part], str(scores["n"]), *means, *f1])
+        accuracy, *means = (f"{scores[name]:.4f}" for name in ("accuracy", "weighted_f1", "macro_f1"))
+        low, high = wilson(round(scores["accuracy"] * scores["n"]), scores["n"])
+        rows.append([names[part], str(scores["n"]), accuracy, f"{low:.3f}–{high:.3f}", *means, *f1])
         majority = scores["majority"]
         rows.append(
-            [f"  always {majority['class']}", "", f"{majority['accuracy']:.4f}", f"{majority['weighted_f1']:.4f}"]
+            [f"  always {majority['class']}", "", f"{majority['accuracy']:.4f}", "", f"{majority['weighted_f1']:.4f}"]
             + [""] * (1 + len(LABELS))
         )
     console.print(f"protocol {describe(split)}", markup=False)

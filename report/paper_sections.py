@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 NONE = "–"
 
+FEW = 5
+"""Seeds below which the report warns that they are few."""
+
 LEVEL = 0.05
 """Adjusted p-values below it are called larger than chance."""
 
@@ -71,6 +74,11 @@ def method(made: Reproduction) -> Section:
     """What was fixed beforehand, what was chosen by what, and how sure figures are told."""
     seeds = len(made.request.seeds)
     notes = []
+    if seeds < FEW:
+        notes.append(
+            f"{seeds} seed{'s are' if seeds > 1 else ' is'} few: the bootstrap tells {seeds - 1}/{seeds} of the"
+            f" variance that seeds bring. {FEW} or more are better."
+        )
     if made.missing:
         rows = "; ".join(f"{key}: {why}" for key, why in list(made.missing.items())[:5])
         notes.append(f"{len(made.missing)} runs are not there, and rows that need them are left out: {rows}.")

@@ -23,6 +23,7 @@ from itin.train import clmlf
 from itin.train.protocols import Protocol, Splitter, describe, stratified_folds, without_leaks
 from itin.train.runs import load_run
 from itin.train.splits import PARTS, Split, part_sizes, random_split, read_parts
+from itin.train.statistics import wilson
 from itin.train.sweep import Sweep
 
 from .sweep_data import make_cache
@@ -346,6 +347,10 @@ def test_train_names_its_protocol(cache: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "\nprotocol folds:3, duplicates together (exact), fold 2, split seed 0\n" in result.output
     run = load_run(out)
+    for part in ("validation", "test"):  # Wilson's interval stands beside the accuracy
+        (line,) = [line.split() for line in result.output.splitlines() if line.startswith(part)]
+        low, high = wilson(round(float(line[2]) * int(line[1])), int(line[1]))
+        assert line[3] == f"{low:.3f}–{high:.3f}"
     assert run.config.fold == 2
     assert {run.record["split"][name] for name in ("protocol", "duplicates", "fold")} == {"folds:3", "exact", 2}
     listed = itin("runs", tmp_path)

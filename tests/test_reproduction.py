@@ -493,7 +493,9 @@ def test_runs_that_broke_down(cache: Path, tmp_path: Path) -> None:
     assert made.rows == []
     assert made.full is None
     assert made.tables["table-3"]["accuracy"].isna().all()
-    assert "rows that need them are left out" in sections(made)[0].notes[0]
+    few, lacking = sections(made)[0].notes
+    assert few == "1 seed is few: the bootstrap tells 0/1 of the variance that seeds bring. 5 or more are better."
+    assert "rows that need them are left out" in lacking
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
