@@ -18,7 +18,7 @@ import pytest
 
 from itin.cluster.status import status_of
 
-from .cluster_faults import COUNTED, Account, Job, kill, note, same_features
+from .cluster_faults import COUNTED, Account, Job, kill, note, same_features, with_a_bad_image
 
 pytestmark = pytest.mark.dask
 
@@ -116,8 +116,8 @@ def submit(job: Job, cluster: Cluster, *more: str) -> subprocess.Popen[bytes]:
         )
 
 
-def report(name: str, job: Job, started: float, kills: int) -> None:
-    account = job.check()
+def report(name: str, job: Job, started: float, kills: int, quarantined: int = 0) -> None:
+    account = job.check(quarantined)
     note(f"Dask: {name}", kills, account, job.wall(started))
     assert account.lost == 0
     assert account.again <= kills * ONE_KILL
@@ -145,15 +145,16 @@ def test_plain(job: Job, start: Callable[..., Cluster], tmp_path: Path) -> None:
     same_features(job.cache, whole.cache)
 
 
-def test_a_worker_is_killed(job: Job, start: Callable[..., Cluster]) -> None:
-    """Its nanny starts another one; what it had begun is begun again, there or elsewhere."""
+def test_a_worker_is_killed(job: Job, start: Callable[..., Cluster], tmp_path: Path) -> None:
+    """Its nanny starts another one; what it had begun is begun again, there or elsewhere. And an image is bad."""
+    job.words[job.words.index("--root") + 1] = str(with_a_bad_image(job.root, tmp_path / "bad"))
     cluster = start()
     cluster.worker("--nworkers", "2")
     process = submit(job, cluster)
     job.wait(lambda: job.committed() > 4 and len(job.workers()) == 2)
     kill(job.workers()[0])
     assert process.wait(400) == 0, (job.folder / "submit.log").read_text() + cluster.log()
-    report("a worker SIGKILLed", job, first_work(job), kills=1)
+    report("a worker SIGKILLed", job, first_work(job), kills=1, quarantined=1)
 
 
 def test_a_worker_is_told_to_go(job: Job, start: Callable[..., Cluster]) -> None:

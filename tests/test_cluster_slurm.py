@@ -24,7 +24,7 @@ from itin.cluster import slurm
 from itin.cluster.status import status_of
 from itin.train.sweep import read_results
 
-from .cluster_faults import Account, Job, counted_itin, kill, note, same_features
+from .cluster_faults import Account, Job, counted_itin, kill, note, same_features, with_a_bad_image
 from .sweep_data import make_cache
 
 pytestmark = pytest.mark.slurm
@@ -87,9 +87,9 @@ def at_work(job: Job) -> bool:
     return job.committed() > 4 and len(job.workers()) == 4
 
 
-def report(name: str, job: Job, started: float, kills: int) -> None:
+def report(name: str, job: Job, started: float, kills: int, quarantined: int = 0) -> None:
     """Checks what must hold in every case, and notes the figures."""
-    account = job.check()
+    account = job.check(quarantined)
     note(name, kills, account, job.wall(started))
     assert account.lost == 0
     assert account.again <= kills * ONE_KILL
@@ -117,13 +117,15 @@ def test_plain(job: Job, tmp_path: Path) -> None:
     assert "consolidated: yes" in shown
 
 
-def test_a_task_is_killed(job: Job) -> None:
+def test_a_task_is_killed(job: Job, tmp_path: Path) -> None:
+    """And an image is bad: it goes into quarantine, and nobody waits for it."""
+    job.words[job.words.index("--root") + 1] = str(with_a_bad_image(job.root, tmp_path / "bad"))
     job.submit(*options(), delay=DELAY)
     started = time.time()
     job.wait(lambda: at_work(job))
     kill(job.workers()[0])
     finish(job)
-    report("a task SIGKILLed", job, started, kills=1)
+    report("a task SIGKILLed", job, started, kills=1, quarantined=1)
     assert "ended with exit code 137" in job.logs()
     assert "submitted again as" in job.logs()
     (failure,) = status_of(job.submissions()[0]).failures

@@ -3,7 +3,7 @@
 set -u
 folder=$(cd "${1:?the folder that up.sh was given}" && pwd) || exit 0
 export SLURM_CONF=$folder/slurm.conf
-scancel --user="$(id -un)" 2>/dev/null
+squeue -h -o %A 2>/dev/null | sort -u | xargs -r scancel 2>/dev/null # whoever's they are
 for _ in $(seq 1 100); do
     [ -z "$(squeue -h -t running,completing 2>/dev/null)" ] && break
     sleep 0.1
