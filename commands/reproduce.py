@@ -92,7 +92,7 @@ def command(**options: Any) -> None:
         _evaluate(options, out, place)
     made = Reproduction(out)
     with usage_errors():
-        report = made.write(options["kind"], options["images"])
+        report = made.write(options["kind"], options["images"], options["cache"])
     _show(made)
     for line in report.missing:
         console.print(line, style="yellow", markup=False)

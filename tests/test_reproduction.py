@@ -33,6 +33,7 @@ from itin.report.paper_sections import sections
 from itin.report.reproduction import Reproduction
 from itin.report.request import Request, read_request, single
 from itin.report.thumbnails import Images
+from itin.train import sweep_run
 from itin.train.data import load_features
 from itin.train.runs import evaluate, load_run
 from itin.train.statistics import bootstrap, holm, interval
@@ -470,21 +471,8 @@ def test_untrained_encoders_carry_their_banner(copy: Path) -> None:
 
 def test_runs_that_broke_down(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = [
-        "--cache",
-        cache,
-        "--seeds",
-        1,
-        "--tables",
-        "3",
-        "--figures",
-        "5",
-        "--out",
-        out,
-        *WORDS,
-        "--set",
-        "lr=1e30",
-    ]
+    words = ["--cache", cache, "--seeds", 1, "--tables", 3, "--figures", "5,7", "--out", out]
+    words += [*WORDS, "--set", "lr=1e30"]
     result = reproduce(*words)
     assert result.exit_code == 0, result.output
     assert "missing: " in result.output
@@ -496,6 +484,17 @@ def test_runs_that_broke_down(cache: Path, tmp_path: Path) -> None:
     few, lacking = sections(made)[0].notes
     assert few == "1 seed is few: the bootstrap tells 0/1 of the variance that seeds bring. 5 or more are better."
     assert "rows that need them are left out" in lacking
+    assert made.report().sections[-1].text == ["The run of the full model is not there."]
+
+
+def test_control_c(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_run, "run", stop)
+    result = reproduce("--cache", cache, "--seeds", 1, "--out", tmp_path / "out", *WORDS)
+    assert result.exit_code == 130
+    assert "Stopped. Finished runs are kept; the same command goes on." in result.output
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
