@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from itin.labels import LABELS
 from itin.report.browser import Shown, pairs_data
@@ -335,13 +337,14 @@ def test_markup_of_others_does_not_run(driver: Any, made: Made, tmp_path: Path) 
 
 
 def test_many_pairs_take_no_longer_than_a_plain_page_would(driver: Any, tmp_path: Path) -> None:
-    made = make_data(tmp_path, 60, size=(256, 192))
+    made = make_data(tmp_path, 60)
+    rng = np.random.default_rng(0)
     rows = []
     for i in range(PAIRS):
         place = i % 60
         image = tmp_path / "many" / f"{i}.jpg"
         image.parent.mkdir(exist_ok=True)
-        image.write_bytes((made.images / f"{place}.jpg").read_bytes() + i.to_bytes(2, "big"))
+        Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).resize((256, 192)).save(image)
         words = made.texts[place].split() * 3
         weights = {word: 1 / len(words) for word in range(len(words))}
         box = (10.0 + place, 20.0, 120.0, 140.0)
@@ -368,18 +371,14 @@ def test_many_pairs_take_no_longer_than_a_plain_page_would(driver: Any, tmp_path
 
     until_drawn(plain)  # once for warmth
     slow, quick = until_drawn(ours), until_drawn(plain)
-    print(f"{PAIRS} pairs: {slow:.0f} ms, a plain page of the same images and texts {quick:.0f} ms")
+    size = sum(len(one.url) for one in pictures.values()) / PAIRS / 1024
+    print(f"{PAIRS} pairs, pictures of {size:.1f} kB: {slow:.0f} ms, a plain page of these {quick:.0f} ms")
     assert slow <= TIMES * quick
-    begun = time.perf_counter()
-    find(driver, "body")
     view(driver, ours)
-    driver.execute_script(
-        "const s = document.getElementById('pairs-search'); s.value = 'cat';"
-        "s.dispatchEvent(new Event('input', { bubbles: true }))"
-    )
-    frames(driver)
+    taken = driver.execute_async_script(SEARCH, "cat")
     assert find(driver, "#pairs-status")[0].text.startswith(f"{sum('cat' in p.text for p in rows)} of {PAIRS} pairs")
-    print(f"open and search: {1000 * (time.perf_counter() - begun):.0f} ms")
+    print(f"search: {taken:.0f} ms")
+    assert taken < 1000
     choose(driver, "pairs-order", "highest gate first")
     assert len(find(driver, "li.pair")) < 200  # cards are made as they are needed
 
@@ -393,6 +392,15 @@ def test_everything_can_be_read_in_light_and_dark(driver: Any, page: Path, schem
     dark = driver.execute_script("return getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert dark == (scheme == "dark")
 
+
+SEARCH = """
+const [text, done] = arguments;
+const search = document.getElementById('pairs-search');
+const begun = performance.now();
+search.value = text;
+search.dispatchEvent(new Event('input', { bubbles: true }));
+requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - begun)));
+"""
 
 CONTRAST = """
 const probe = document.body.appendChild(document.createElement('div'));

@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from itin.errors import RunError
+from itin.extract.tokens import tokenizer_sha256
+from itin.extract.wordpiece import build_tokenizer, train_wordpiece
 from itin.itin_head.batch import mask_of, pad
-from itin.report.pairs import pairs_frame, pairs_of, shown_part
-from itin.report.words import segments, words_or_numbers
+from itin.report.pairs import pairs_frame, pairs_of, shown_part, vocabulary_of
+from itin.report.words import segments, splitter_of, words_or_numbers
 from itin.train.find import stores_of_run
-from itin.train.runs import load_run
+from itin.train.runs import Run, load_run
 
 from .report_data import Made, make_data, make_run, word_ids
 
@@ -129,6 +131,51 @@ def test_words_are_numbers_where_nobody_can_say_which_they_were() -> None:
     assert words_or_numbers("a b c", [0, 1], str.split) == ["a", "b"]  # cut short, as long texts are
     assert words_or_numbers("a", [0, 1], str.split) == ["#1", "#2"]
     assert words_or_numbers("", [-1, -1], None) == []
+
+
+def test_names_come_from_the_files_that_the_encoder_read(path: Path, tmp_path: Path) -> None:
+    run = load_run(path)
+    assert vocabulary_of(run).object(3) == "object 3"  # features that no encoder here has made
+    for name, count in (("objects", 1600), ("attributes", 400)):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{name} name {i}\n" for i in range(count)))
+    options = {
+        "random_init": 0,
+        "detector_weights": None,
+        "object_names": str(tmp_path / "objects.txt"),
+        "attribute_names": str(tmp_path / "attributes.txt"),
+    }
+    entry = run.record["stores"]["regions"]
+    entry = {**entry, "identity": {**entry["identity"], "name": "vg-frcnn"}, "options": options}
+    known = replace(run, record={**run.record, "stores": {"regions": entry}})
+    assert vocabulary_of(known).object(3) == "objects name 3"
+    assert vocabulary_of(known).attribute(7) == "attributes name 7"
+    (tmp_path / "objects.txt").unlink()
+    assert vocabulary_of(known).object(3) == "object 3"
+    assert vocabulary_of(replace(run, record={**run.record, "stores": {}})).object(3) == "object 3"
+
+
+def test_other_tokenizers_are_not_believed(path: Path, tmp_path: Path) -> None:
+    run = load_run(path)
+    assert splitter_of(run) is None  # imported features have no options
+    (tmp_path / "tokenizer.json").write_bytes(train_wordpiece(["so good, so bad"] * 3))
+    tokenizer = build_tokenizer(tmp_path / "tokenizer.json")
+    entry = run.record["stores"]["tokens"]
+
+    def other(digest: str) -> Run:
+        reading = {"tokenizer_sha256": digest, "max_tokens": 3}
+        tokens = {
+            **entry,
+            "identity": {**entry["identity"], "preprocessing": reading},
+            "options": {"text_encoder": "x"},
+        }
+        return replace(run, path=tmp_path, record={**run.record, "stores": {"tokens": tokens}})
+
+    split = splitter_of(other(tokenizer_sha256(tokenizer)))
+    assert split is not None
+    assert split("so good, so bad") == ["so", "good", ","]  # as far as it is read
+    assert splitter_of(other("ab" * 32)) is None
+    (tmp_path / "tokenizer.json").unlink()
+    assert splitter_of(other(tokenizer_sha256(tokenizer))) is None
 
 
 def test_segments_are_the_text_again() -> None:
