@@ -203,7 +203,7 @@ def test_what_is_missing_is_made(made: Reproduction, cache: Path, copy: Path) ->
 def test_a_kill_costs_no_finished_run(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["--cache", str(cache), "--seeds", "2", "--tables", "3", "--figures", "none", "--out", str(out), *WORDS]
-    slow = [*words, "--set", "epochs=40"]
+    slow = [*words, "--set", "epochs=20"]
     process = subprocess.Popen([sys.executable, "-m", "itin", "reproduce", *slow], env=dict(os.environ))
     for _ in range(600):
         if len(list(out.glob("sweep/runs/m*"))) >= 2:
