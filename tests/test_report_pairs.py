@@ -14,6 +14,7 @@ from itin.errors import RunError
 from itin.extract.tokens import tokenizer_sha256
 from itin.extract.wordpiece import build_tokenizer, train_wordpiece
 from itin.itin_head.batch import mask_of, pad
+from itin.itin_head.heads import HEADS
 from itin.report.pairs import pairs_frame, pairs_of, shown_part, vocabulary_of
 from itin.report.words import segments, splitter_of, words_or_numbers
 from itin.train.find import stores_of_run
@@ -82,6 +83,26 @@ def test_heads_that_align_nothing_have_no_regions(made: Made, tmp_path: Path) ->
     assert [pair.prediction.regions for pair in pairs] == [[]] * len(pairs)
     assert all(pair.prediction.words for pair in pairs)
     assert pairs_frame(pairs).empty
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_can_be_reported_on(made: Made, tmp_path: Path, head: str) -> None:
+    run = load_run(make_run(made, tmp_path / "run", head=head, epochs=1))
+    pairs = pairs_of(run)
+    aligned = head in ("itin", "global-local")
+    assert any(pair.prediction.regions for pair in pairs) == aligned
+    for pair in pairs:
+        row = run.predictions.set_index("id").loc[pair.id]
+        assert pair.prediction.label == row["predicted"]
+        assert pair.prediction.words == pair.text.replace("!", " !").split()
+
+
+def test_weights_of_padding_belong_to_no_word(made: Made, tmp_path: Path) -> None:
+    run = load_run(make_run(made, tmp_path / "run", mask=False, max_words=40, epochs=1))
+    for pair in pairs_of(run):
+        for region in pair.prediction.regions:
+            assert set(region.words) == set(range(len(pair.prediction.words)))
+            assert 0 < sum(region.words.values()) < 1
 
 
 def test_validation_is_shown_where_the_test_part_is_closed(made: Made, path: Path, tmp_path: Path) -> None:
