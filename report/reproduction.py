@@ -9,7 +9,6 @@ REPRODUCTION/report.html, tables/, figures/  the report
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,27 +25,15 @@ from ..train.axes import Place
 from ..train.config import TrainConfig
 from ..train.protocols import describe
 from ..train.runs import Run
-from ..train.statistics import (
-    Difference,
-    Estimate,
-    accuracy_of,
-    bootstrap,
-    difference,
-    holm,
-    interval,
-    mcnemar,
-    over_seeds,
-    weighted_f1_of,
-)
+from ..train.statistics import Estimate, bootstrap, interval, over_seeds
 from ..train.sweep import Result, Sweep
-from . import published, testing
+from . import testing
 from .request import Request, read_request, recipe
+from .tables import SCORES, classes_of, curve, runs, scores_of, table_2, table_3
 
 if TYPE_CHECKING:
     from .figure_7 import Figure7
     from .report import Report
-
-SCORES = ("accuracy", "weighted_f1")
 
 
 @dataclass(frozen=True)
@@ -129,7 +116,7 @@ class Reproduction:
         resampled = bootstrap(labels, list(predicted.values()), len(LABELS))
         found = []
         for number, (keys, classes) in enumerate(predicted.items()):
-            by_seed = _scores(labels, classes)
+            by_seed = scores_of(labels, classes)
             own = {name: values[number] for name, values in resampled.items()}
             scores = {
                 name: replace(over_seeds(by_seed[name]), low=low, high=high)
@@ -161,13 +148,13 @@ class Reproduction:
         """
         made: dict[str, pd.DataFrame] = {}
         if 2 in self.request.tables:
-            made["table-2"] = self._table_2()
+            made["table-2"] = table_2(self)
         if 3 in self.request.tables:
-            made["table-3"] = self._table_3()
+            made["table-3"] = table_3(self)
         for figure, axis in ((5, "m"), (6, "lam")):
             if figure in self.request.figures:
-                made[f"figure-{figure}"] = self._curve(axis)
-        return {**made, "runs": self._runs()}
+                made[f"figure-{figure}"] = curve(self, axis)
+        return {**made, "runs": runs(self)}
 
     @property
     def dataset(self) -> str:
@@ -248,137 +235,14 @@ class Reproduction:
             folds = len(tables) // seeds
             by_seed = [pd.concat(tables[s * folds : (s + 1) * folds], ignore_index=True) for s in range(seeds)]
             if labels is None:
-                ids, labels = by_seed[0]["id"].tolist(), _classes(by_seed[0]["label"])
+                ids, labels = by_seed[0]["id"].tolist(), classes_of(by_seed[0]["label"])
             for table in by_seed:
-                if table["id"].tolist() != ids or not np.array_equal(_classes(table["label"]), labels):
+                if table["id"].tolist() != ids or not np.array_equal(classes_of(table["label"]), labels):
                     raise RunError(
                         f"the test predictions in {self.path / 'test'} are not of the same pairs",
                         expected="the same ids and labels in all of them",
                         found=f"others in those of {keys[0]}",
                         next_step="reproduce into another folder with --out",
                     )
-            predicted[keys] = np.stack([_classes(table["predicted"]) for table in by_seed])
+            predicted[keys] = np.stack([classes_of(table["predicted"]) for table in by_seed])
         return ids, labels if labels is not None else np.array([], np.int64), predicted
-
-    def _table_2(self) -> pd.DataFrame:
-        rows: list[dict[str, Any]] = [
-            {"method": name, "source": "published", "accuracy": score.accuracy, "weighted_f1": score.f1}
-            for name, score in published.TABLE_2.get(self.dataset, {}).items()
-        ]
-        if (full := self.full) is not None and (run := self.first) is not None:
-            rows.append({"method": "ITIN", "source": "here", **_flat(full.scores)})
-            always = str(run.metrics["val"]["majority"]["class"])  # the most frequent one of the training part
-            fixed = _scores(self.labels, np.full((1, len(self.labels)), LABELS.index(always)))
-            scores = {name: float(values[0]) for name, values in fixed.items()}
-            rows.append({"method": f"always {always}", "source": "here", **scores})
-        return _frame(rows, "method", "source", *_flat_names())
-
-    def _table_3(self) -> pd.DataFrame:
-        paper = published.TABLE_3.get(self.dataset, {})
-        rows: list[dict[str, Any]] = []
-        full = self.full
-        for ablation, name in published.NAMES.items():
-            row: dict[str, Any] = {"ablation": ablation, "name": name}
-            if ablation in paper:
-                row |= {"paper_accuracy": paper[ablation].accuracy, "paper_f1": paper[ablation].f1}
-            if (own := self.row("ablation", ablation=ablation)) is not None:
-                row |= _flat(own.scores)
-                if full is not None and own is not full:
-                    row |= _against(own, full)
-            rows.append(row)
-        told = [
-            f"{score}_{end}" for score in SCORES for end in ("difference", "difference_low", "difference_high", "p")
-        ]
-        table = _frame(
-            rows,
-            "ablation",
-            "name",
-            "paper_accuracy",
-            "paper_f1",
-            *_flat_names(),
-            *told,
-            "only_here",
-            "only_full",
-            "mcnemar_p",
-        )
-        for score in SCORES:
-            there = table[f"{score}_p"].notna()
-            table[f"{score}_p_holm"] = np.nan
-            table.loc[there, f"{score}_p_holm"] = holm(table.loc[there, f"{score}_p"].to_numpy(dtype=np.float64))
-        return table
-
-    def _curve(self, axis: str) -> pd.DataFrame:
-        rows = []
-        for value in getattr(self.request, axis):
-            if (row := self.row(axis, **{axis: value})) is not None:
-                rows.append({axis: value, **_flat(row.scores)})
-        return _frame(rows, axis, *_flat_names())
-
-    def _runs(self) -> pd.DataFrame:
-        rows = []
-        for key, places in _by_key(self.keys).items():
-            result = self.results.get(key)
-            row: dict[str, Any] = {"key": key, "axes": ",".join(dict.fromkeys(place.axis for place in places))}
-            row |= places[0].config.to_dict()
-            row |= {"val_accuracy": result.figures.get("val_accuracy") if result is not None else None}
-            if key not in self.missing:
-                table = testing.read(self.path, key)
-                scores = _scores(_classes(table["label"]), _classes(table["predicted"])[None])
-                row |= {"n": len(table), **{f"test_{name}": float(values[0]) for name, values in scores.items()}}
-            rows.append({**row, "error": self.missing.get(key, "")})
-        found: pd.DataFrame = pd.DataFrame(rows)
-        return found
-
-
-def _against(row: Row, full: Row) -> dict[str, Any]:
-    """The columns that compare a configuration with the full model."""
-    columns: dict[str, Any] = {}
-    for name in SCORES:
-        apart: Difference = difference(
-            row.scores[name].value - full.scores[name].value, row.resampled[name], full.resampled[name]
-        )
-        columns |= {
-            f"{name}_difference": apart.value,
-            f"{name}_difference_low": apart.low,
-            f"{name}_difference_high": apart.high,
-            f"{name}_p": apart.p,
-        }
-    only_here, only_full, p = mcnemar(row.right, full.right)
-    return {**columns, "only_here": only_here, "only_full": only_full, "mcnemar_p": p}
-
-
-def _scores(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """`SCORES` of predictions (S, N), each (S,)."""
-    size = len(LABELS)
-    confusion = np.stack([np.bincount(size * labels + one, minlength=size**2) for one in predicted])
-    matrices = confusion.reshape(-1, size, size).astype(np.float64)
-    return {"accuracy": accuracy_of(matrices), "weighted_f1": weighted_f1_of(matrices)}
-
-
-def _classes(column: pd.Series[Any]) -> NDArray[np.int64]:
-    return np.array([LABELS.index(label) for label in column], dtype=np.int64)
-
-
-def _flat(scores: dict[str, Estimate]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for name, one in scores.items():
-        values |= {name: one.value, f"{name}_std": one.std, f"{name}_low": one.low, f"{name}_high": one.high}
-    return values
-
-
-def _flat_names() -> list[str]:
-    return [f"{name}{end}" for name in SCORES for end in ("", "_std", "_low", "_high")]
-
-
-def _frame(rows: Sequence[dict[str, Any]], *columns: str) -> pd.DataFrame:
-    texts = {"method", "source", "ablation", "name"}
-    table = pd.DataFrame(rows, columns=list(columns))
-    typed: pd.DataFrame = table.astype({name: "float64" for name in columns if name not in texts})
-    return typed
-
-
-def _by_key(keys: dict[Place, str]) -> dict[str, list[Place]]:
-    found: dict[str, list[Place]] = {}
-    for place, key in keys.items():
-        found.setdefault(key, []).append(place)
-    return found

@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from itin.cli import main
 from itin.errors import DataError
 from itin.train import clmlf
-from itin.train.protocols import Protocol, Splitter, describe, stratified_folds, without_leaks
+from itin.train.groups import stratified_folds, without_leaks
+from itin.train.protocols import Protocol, Splitter, describe
 from itin.train.runs import load_run
 from itin.train.splits import PARTS, Split, part_sizes, random_split, read_parts
 from itin.train.statistics import wilson
