@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from typing import Any
 
 import click
 
+from .commands.group import LazyGroup
 from .errors import ItinError, TransientError
 
 # Threads of torch that wait for each other by spinning slow a busy machine down many times over. Read when torch loads.
@@ -35,20 +35,8 @@ COME_AGAIN = 75
 """Exit code for work that is left over and will go on when the same command is run again (EX_TEMPFAIL)."""
 
 
-class Commands(click.Group):
-    """A group whose commands live in modules of their own; importing them must not import torch."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, loaded now."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f".commands.{COMMANDS[cmd_name]}", __package__)
-        command: click.Command = module.command
-        return command
+class Main(LazyGroup):
+    """The command line as a whole."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command; an error that a user can mend is shown without a traceback."""
@@ -61,7 +49,9 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Main, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="itin")
 def main() -> None:
     """Image-text sentiment analysis: extract features once, then train in seconds.

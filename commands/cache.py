@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import click
+
+from .group import LazyGroup
 
 COMMANDS = {
     "info": "cache_info",
@@ -19,22 +20,9 @@ COMMANDS = {
 """Command -> module in `itin.commands`."""
 
 
-class Commands(click.Group):
-    """A group whose commands live in modules of their own, loaded when they are asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, loaded now."""
-        if cmd_name not in COMMANDS:
-            return None
-        found: click.Command = import_module(f".{COMMANDS[cmd_name]}", __package__).command
-        return found
-
-
-@click.command("cache", cls=Commands, short_help="Look at, check, merge, export and remove stores of features.")
+@click.command(
+    "cache", cls=LazyGroup, modules=COMMANDS, short_help="Look at, check, merge, export and remove stores of features."
+)
 def command() -> None:
     """Look at, check, merge, export and remove stores of features.
 

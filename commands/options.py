@@ -47,6 +47,26 @@ def field_option(config: type, name: str, help: str, flag: str | None = None, **
     return click.option(*declaration, default=default, help=help, **more)
 
 
+STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
+"""The kinds of feature, and the parameter of `feature_options` that names a store of each."""
+
+
+def feature_options(command: F) -> F:
+    """`--regions`, `--text-encoder`, `--context-encoder` and `--cache`: which features a run is made of."""
+    for option in (
+        click.option(
+            "--cache",
+            type=click.Path(path_type=Path),
+            help="Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
+        ),
+        click.option("--context-encoder", help="Which context features, where there are several."),
+        click.option("--text-encoder", help="Which token features, where there are several."),
+        click.option("--regions", help="Which region features, where there are several: encoder or store name."),
+    ):
+        command = option(command)
+    return command
+
+
 def protocol_options(command: F) -> F:
     """`--protocol`, `--split` and `--group-duplicates`, for `protocol_of`."""
     for option in (

@@ -10,15 +10,13 @@ import click
 
 from ..train.config import GRUS
 from ..train.presets import PRESETS
-from .options import protocol_of, protocol_options, usage_errors
+from .options import STORES, feature_options, protocol_of, protocol_options, usage_errors
 
 if TYPE_CHECKING:
     from ..report.request import Request
     from ..train.protocols import Protocol
     from ..train.sweep import Sweep
     from ..train.sweep_run import Workplace
-
-_STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
 
 
 @click.command("reproduce", short_help="The paper's tables and figures, trained, tested, compared.")
@@ -36,14 +34,7 @@ _STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_e
 )
 @click.option("--pairs", default="", metavar="ID,ID", help="Pairs of Fig. 7; by default typical ones.")
 @protocol_options
-@click.option("--regions", help="Which region features, where there are several: encoder or store name.")
-@click.option("--text-encoder", help="Which token features, where there are several.")
-@click.option("--context-encoder", help="Which context features, where there are several.")
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    help="Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
-)
+@feature_options
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, if they have moved.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder; by default one in ./runs by data set and protocol."
@@ -146,7 +137,7 @@ def _prepared(options: dict[str, Any], request: Request, protocol: Protocol) -> 
     if out is not None and (out / "sweep" / "sweep.json").exists():
         sweep = Sweep(out / "sweep")
         configs += [one.config for one, _ in sweep.definition.places]
-    named = {kind: options[option] for kind, option in _STORES.items()}
+    named = {kind: options[option] for kind, option in STORES.items()}
     views = views_of(configs, {})
     found = find_features(cache_root(options["cache"]), options["dataset"], named, views=views)
     if out is None:

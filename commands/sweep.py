@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..train.config import GRUS, REPEATS, TrainConfig
-from .options import part, protocol_of, protocol_options, usage_errors
+from .options import STORES, feature_options, part, protocol_of, protocol_options, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..train.sweep import Definition, Sweep
     from ..train.sweep_run import Workplace
 
-_STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
 _MODES = ("grid", "paper", "random", "optuna")
 
 
@@ -50,14 +49,7 @@ _MODES = ("grid", "paper", "random", "optuna")
 @click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
 @protocol_options
 @click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
-@click.option("--regions", help="Which region features, where there are several: encoder or store name.")
-@click.option("--text-encoder", help="Which token features, where there are several.")
-@click.option("--context-encoder", help="Which context features, where there are several.")
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    help="Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
-)
+@feature_options
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; by default a new one in ./runs.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Also write event files there.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
@@ -226,7 +218,7 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
     configs = [place.config for place in plan.places]
     regions = max([config.regions for config in configs] or axes.get("m", (TrainConfig.m,)))
     views = views_of(configs, axes)
-    named = {kind: options[option] for kind, option in _STORES.items()}
+    named = {kind: options[option] for kind, option in STORES.items()}
     found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0, views=views)
     place = Workplace(found.table, found.stores, regions, views, protocol)
     show(found, place)

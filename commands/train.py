@@ -15,7 +15,7 @@ from ..itin_head.config import ABLATIONS, GATES
 from ..itin_head.heads import HEADS
 from ..train.config import CLASS_WEIGHTS, GRUS, SCHEDULES, TrainConfig
 from ..train.presets import PRESETS, with_preset
-from .options import field_option, protocol_of, protocol_options, usage_errors
+from .options import STORES, feature_options, field_option, protocol_of, protocol_options, usage_errors
 
 if TYPE_CHECKING:
     from ..train.tensorboard import EventFiles
@@ -71,14 +71,7 @@ _PRESET = "Readings of the paper: its equations, or the authors' demo."
 @field_option(TrainConfig, "fold", "Which fold is the test part, from 0; of --protocol folds:K.")
 @protocol_options
 @click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
-@click.option("--regions", help="Which region features, where there are several: encoder or store name.")
-@click.option("--text-encoder", help="Which token features, where there are several.")
-@click.option("--context-encoder", help="Which context features, where there are several.")
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    help="Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
-)
+@feature_options
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; by default a new one in ./runs.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Also write event files there.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
@@ -100,7 +93,7 @@ def command(**options: Any) -> None:
     from ..train.write_run import check_free, write_run
     from .console import console, epochs_bar
 
-    named = {kind: options.pop(option) for kind, option in _STORES.items()}
+    named = {kind: options.pop(option) for kind, option in STORES.items()}
     out, device_name = options.pop("out"), options.pop("device")
     protocol = protocol_of(options)
     gru, events, seeds = options.pop("gru"), options.pop("tensorboard"), options.pop("seeds")
@@ -182,9 +175,6 @@ def free(path: Path) -> Path:
     while (place := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
         number += 1
     return place
-
-
-_STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
 
 
 def show_data(stores: Mapping[str, Any], dataset: str, used: int, labelled: int, streamed: bool) -> None:

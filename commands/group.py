@@ -1,0 +1,32 @@
+"""A group whose commands live in modules of their own, loaded when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """A group that imports the module of a command only for that command, so that help does not wait for torch.
+
+    Args:
+        modules: command -> module in `itin.commands`, in the order in which they are listed; each holds `command`.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in their order."""
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded now."""
+        if cmd_name not in self._modules:
+            return None
+        found: click.Command = import_module(f".{self._modules[cmd_name]}", __package__).command
+        return found
