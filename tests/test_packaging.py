@@ -91,8 +91,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["wheel", "editable", "strict"])
-def test_every_kind_of_install_works(how: str, wheel: Path, tmp_path: Path) -> None:
+def test_every_kind_of_install_works(how: str, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into an environment that borrows this one's dependencies; run from an empty folder."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     venv.create(tmp_path / "env", with_pip=False, system_site_packages=False)
     python = tmp_path / "env" / "bin" / "python"
     site = tmp_path / "env" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
