@@ -56,6 +56,26 @@ def resnet18(seed: int) -> torch.nn.Module:
         return torchvision.models.resnet18(weights=None).eval()
 
 
+@pytest.mark.parametrize("size", [(90, 50), (50, 90), (48, 48), (600, 130)])
+def test_context_of_the_centre_is_that_of_torchvisions_transforms(size: tuple[int, int]) -> None:
+    """As the authors' demo prepares an image: the shorter side to 256, the middle 224 x 224."""
+    encoder = ResNetContext("resnet18-center", random_init=3, device=CPU)
+    demo = torchvision.transforms.Compose(
+        [
+            torchvision.transforms.Resize(256),
+            torchvision.transforms.CenterCrop(224),
+            torchvision.transforms.ToTensor(),
+            torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    image = picture(*size)
+    torch.testing.assert_close(encoder.prepare(image), demo(Image.fromarray(image)), rtol=1e-6, atol=1e-6)
+    whole = ResNetContext("resnet18", random_init=3, device=CPU)
+    assert encoder.spec.weights["sha256"] == whole.spec.weights["sha256"]
+    assert (encoder.spec.name, encoder.spec.preprocessing["center_crop"]) == ("resnet18-center", 224)
+    assert "center_crop" not in whole.spec.preprocessing
+
+
 def test_context_is_resnet18_without_its_top() -> None:
     encoder = ResNetContext("resnet18", random_init=3, device=CPU)
     images = [picture(90, 50, 1), picture(40, 60, 2)]
