@@ -14,7 +14,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-import itin
 from itin.cache import StoreWriter, find_stores, open_store, read_table
 from itin.cli import main
 from itin.errors import CacheError, RunError
@@ -33,7 +32,7 @@ from itin.train.stacked import fit_stacked, shape_of, stackable
 
 from .sweep_data import DIMS, make_cache
 
-DOCS = Path(itin.__file__).parent / "docs" / "heads.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "heads.md"
 BASE = TrainConfig(m=2, d=8, k=8, hidden=8, batch_size=16, epochs=2, lr=5e-3)
 OTHERS = [name for name in HEADS if name != "itin"]
 
