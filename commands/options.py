@@ -42,6 +42,7 @@ def field_option(config: type, name: str, help: str, flag: str | None = None, **
     declaration = [flag or "--" + name.replace("_", "-"), name]
     if isinstance(default, bool):
         more.setdefault("is_flag", True)
+        more.setdefault("show_default", "/" in declaration[0])
     else:
         more.setdefault("show_default", default is not None)
     return click.option(*declaration, default=default, help=help, **more)
