@@ -162,7 +162,7 @@ def test_available_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 # Under a limit -------------------------------------------------------------------------------------------------------
 
-BYTES = 48 << 20
+BYTES = 96 << 20
 """Of the words in the stores below, more than the limit leaves."""
 
 CHILD = """
@@ -183,7 +183,7 @@ config = TrainConfig(m=1, d=4, k=4, hidden=4, epochs=1, batch_size=16)
 few = load_features(type("T", (), {"dataset": table.dataset, "samples": table.samples[:40]}), stores, 1, stream=True)
 fit(config, few, random_split(few.ids, 0))  # what is imported and built once is there now
 data = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
-limit = data * 1024 + (40 << 20)
+limit = data * 1024 + (72 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 try:
     load_features(table, stores, 1, stream=False)
@@ -200,7 +200,7 @@ print(refused, features.streamed, len(features), result.history[0]["train_loss"]
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set whose words alone are larger than what the child below may allocate."""
     folder = tmp_path_factory.mktemp("large") / "large"
-    n, E, words = 400, 768, 80
+    n, E, words = 800, 768, 80
     samples = [
         {"id": f"s{i}", "label": LABELS[i % 3], "image_sha256": f"{i:064x}", "text_sha256": f"{i:064x}"}
         for i in range(n)
@@ -248,7 +248,7 @@ def test_more_than_memory_can_be_trained_on(large: Path) -> None:
     assert child.returncode == 0, child.stderr
     refused, streamed, samples, loss = child.stdout.split()
     assert refused in ("MemoryError", "RuntimeError")
-    assert (streamed, samples) == ("True", "400")
+    assert (streamed, samples) == ("True", "800")
     features = load_features(read_table(large), open_stores(large), 1)
     assert not features.streamed
     config = TrainConfig(m=1, d=4, k=4, hidden=4, epochs=1, batch_size=16)
