@@ -14,8 +14,11 @@ from pathlib import Path
 import torch
 
 SOURCE = Path(__file__).with_name("gru.cpp")
-FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
-"""None of them speaks of this machine's processor, so that the library runs on every machine that shares the folder."""
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", *(["-fopenmp"] if sys.platform == "linux" else [])]
+"""None of them speaks of this machine's processor, so that the library runs on every machine that shares the folder.
+
+Without OpenMP, `at::parallel_for` runs on the calling thread alone.
+"""
 
 _failure: str | None = None
 

@@ -161,11 +161,11 @@ class _Recurrence(torch.autograd.Function):
 
 
 class _CompiledRecurrence(torch.autograd.Function):
-    """The same in C++: one thread a direction where there are several, and each cell in one pass."""
+    """The same in C++: texts shared out among threads, and each cell in one pass."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: list[int]) -> Tensor:
-        h, gates, q = torch.ops.itin.gru_forward(inputs, W_hh.mT.contiguous(), b_hn, sizes)
+        h, gates, q = torch.ops.itin.gru_forward(inputs, W_hh, b_hn, sizes)
         ctx.save_for_backward(gates, q, h, W_hh)
         ctx.sizes = sizes
         return cast(Tensor, h)

@@ -206,6 +206,39 @@ def test_side_by_side_equals_alone(way: str) -> None:
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-12, atol=1e-12)
 
 
+def test_every_thread_does_its_share_alike(needs_compiler: None) -> None:
+    """Texts shared out among 1 to 5 threads: the same states, to the bit."""
+    lengths = np.random.default_rng(2).integers(0, 12, 23).tolist()
+    gru = random_gru(5, 6).float()
+    words = pack_words(padded(lengths, 5)[0].float(), padded(lengths, 5)[1])
+    results = []
+    for threads in (1, 2, 3, 5):
+        torch.set_num_threads(threads)
+        W = bigru(words.x, words.packing, *weights(gru), compiled=True)
+        results.append([W.detach(), *gradients(gru, words.x, W)[:-1]])
+    torch.set_num_threads(1)
+    for result in results[1:]:
+        assert torch.equal(result[0], results[0][0])
+        for one, other in zip(result[1:], results[0][1:], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bytes_", [16, 32, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_of_every_kind_of_processor(needs_compiler: None, bytes_: int, dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(0)
+    tolerance = 1e-13 if dtype == torch.float64 else 1e-5
+    for rows, inner, cols in [(1, 1, 1), (3, 5, 31), (4, 7, 32), (12, 8, 33), (31, 40, 100), (0, 3, 4), (64, 9, 16)]:
+        A, B, C = (torch.from_numpy(rng.normal(size=size)) for size in ((rows, inner), (inner, cols), (rows, cols)))
+        A, B, C = A.to(dtype), B.to(dtype), C.to(dtype)
+        try:
+            got = torch.ops.itin.add_product(C, A, B, bytes_)
+        except RuntimeError as error:
+            assert "on this processor" in str(error)
+            pytest.skip(str(error))
+        torch.testing.assert_close(got, C + A @ B, rtol=tolerance, atol=tolerance)
+
+
 def test_head_takes_padded_and_packed_words_alike() -> None:
     head = ITINHead(HeadConfig(region_dim=3, token_dim=5, context_dim=4, d=6, k=4, hidden=4)).double()
     x, mask = padded([3, 0, 2], 5)

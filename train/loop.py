@@ -100,7 +100,7 @@ def fit(
             epoch_begun = time.perf_counter()
             batches = math.ceil(len(train) / batch_size)
             order = train[torch.randperm(len(train), generator=shuffle)]
-            loss, accuracy = _train_epoch(head, optimizer, objective, resident, order, config, batch_size, epoch)
+            loss, accuracy = train_epoch(head, optimizer, objective, resident, order, config, batch_size, epoch)
             val = score(features.labels[split.val], predict(head, resident, split.val, batch_size), majority)
             row = {
                 "epoch": epoch,
@@ -167,7 +167,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
-def _train_epoch(
+def train_epoch(
     head: Head,
     optimizer: torch.optim.Optimizer | None,
     objective: Objective,

@@ -36,10 +36,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from itin.itin_head import HeadConfig, ITINHead, compiled
-from itin.train import loop
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
-from itin.train.loop import Fit
+from itin.train.loop import Fit, adam, train_epoch
+from itin.train.objective import Objective
 from itin.train.pool import DONE, FAILED, Job, Pool, Setup, StoreFacts, TableFacts
 from itin.train.protocols import Protocol, Splitter
 from itin.train.shared import save_features
@@ -147,13 +147,15 @@ class Ours:
     def __init__(self, features: Features, config: HeadConfig, m: int, gru: str, state: dict[str, Tensor]) -> None:
         self.head = ITINHead(config, gru)
         self.head.load_state_dict(state)
-        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-3, weight_decay=1e-5, fused=True)
+        self.recipe = TrainConfig(m=m, d=config.d, k=config.k)
         self.resident = Resident(features, torch.device("cpu"), m)
+        self.optimizer = adam(list(self.head.parameters()), self.recipe, self.resident.device)
+        self.objective = Objective(self.recipe, features.labels, self.resident.device)
         self.rows = torch.arange(len(features))
 
     def epoch(self) -> None:
         order = self.rows[torch.randperm(len(self.rows))]
-        loop._train_epoch(self.head, self.optimizer, self.resident, order, BATCH)
+        train_epoch(self.head, self.optimizer, self.objective, self.resident, order, self.recipe, BATCH, 1)
 
     def gather(self) -> None:
         """What an epoch spends on its batches alone."""
