@@ -1,9 +1,9 @@
-"""Data for tests: the real data beside the repository, where it is, and small data drawn on the spot."""
+"""What tests ask for: the real data beside the repository, small data drawn on the spot, a single thread."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +42,14 @@ def draw(root: Path, pairs: int, annotators: int = 1) -> Path:
 def draw_mvsa() -> Callable[..., Path]:
     """The function `draw_mvsa(root, pairs, annotators=1)`, which returns the root."""
     return draw
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Work this small is quickest, and least disturbed by neighbours, on one thread."""
+    import torch  # here, for many tests need none of it
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
 import pandas as pd
 import pytest
-import torch
 from click.testing import CliRunner
 
 from itin.cli import main
@@ -26,16 +24,10 @@ from itin.train.sweep_run import locked
 from .sweep_data import make_cache
 from .test_sweep import workplace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2", "--set", "batch_size=16"]
 GRID = ["--m", "0,1,2", "--seeds", "2"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +23,10 @@ from itin.train.loop import fit
 from itin.train.recurrence import WORTH_BUILDING, choose, operations
 from itin.train.splits import random_split
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENGTHS = [[4, 1, 7, 0, 3], [1], [0], [0, 0], [5, 5, 5], [0, 1, 0, 2], [9, 8, 7, 6, 5, 4, 3, 2, 1], []]
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Work this small is quickest, and least disturbed by neighbours, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

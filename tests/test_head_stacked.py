@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,19 +31,12 @@ from itin.train.stacks import Stacks, bytes_of, fitting, is_memory
 
 from .test_runs import TABLE, make_stores
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EVERY = list(itertools.product(GATES, ABLATIONS))
 DIMS = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5}
 PLAIN = View(keep_special=False, center_crop=False)
 BASE = TrainConfig(m=2, d=16, k=8, hidden=8, batch_size=16, epochs=3, lr=5e-3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Work this small is quickest, and least disturbed by neighbours, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def heads_of(kinds: list[tuple[str, str]]) -> list[ITINHead]:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
@@ -40,16 +38,10 @@ from itin.train.statistics import bootstrap, holm, interval
 
 from .sweep_data import make_cache
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2", "--set", "batch_size=16"]
 WORDS = ["--m", "0:2", "--lam", "0,0.2,1", "--device", "cpu", "--workers", "1", *SMALL]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,6 +26,8 @@ from itin.train.loop import Fit, fit
 from itin.train.runs import Run, evaluate, load_run
 from itin.train.splits import Split, random_split
 from itin.train.write_run import check_free, run_name, write_run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NOW = datetime(2024, 1, 31, 14, 25, 30, tzinfo=timezone.utc)
 CONFIG = TrainConfig(d=6, k=5, hidden=4, epochs=2, batch_size=16)
@@ -81,15 +82,6 @@ class Made:
     def write(self, stores: dict[str, Any] | None = None, **options: Any) -> Path:
         stores = stores if stores is not None else make_stores()
         return write_run(self.fit, self.features, self.split, TABLE, stores, **{"now": NOW, **options})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Work this small is quickest, and least disturbed by neighbours, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,8 @@ from itin.train.table import best, find_runs, runs_table, sort, where
 
 from .sweep_data import make_cache
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VIEWS = [View(False, False), View(True, False)]
 BASE = TrainConfig(d=6, k=4, hidden=4, epochs=2, batch_size=16)
 VICTIM = replace(BASE, seed=7, epochs=400)
@@ -54,14 +55,6 @@ CONFIGS = {
 }
 SAME = {"again": "plain", "the same": "blind"}
 BROKEN = {"not a number", "memory", "killed"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,8 @@ from itin.train.data import Features, Resident
 from itin.train.loop import Fit, fit, predict
 from itin.train.metrics import score
 from itin.train.splits import Split, random_split
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = TrainConfig(m=2, d=24, k=16, hidden=12, batch_size=32, epochs=10, lr=8e-3)
 OBJECTS, MOODS = 4, 3
@@ -44,15 +45,6 @@ def planted(n: int = 260) -> Features:
         dataset="planted",
         labelled=n,
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Work this small is quickest, and least disturbed by neighbours, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
