@@ -8,66 +8,38 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from itin.itin_head import ABLATIONS, GATES, HeadConfig, HeadOutput, ITINHead
 
-Array = NDArray[np.float64]
-Weights = dict[str, Array]
+from .head_reference import (
+    DIMS,
+    Array,
+    Weights,
+    batch_of,
+    close,
+    linear,
+    mlp,
+    recurrence,
+    redraw,
+    relu,
+    samples_of,
+    sigmoid,
+    softmax,
+)
 
 EVERY = list(itertools.product(GATES, ABLATIONS))
-DIMS = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5}
 
 
 # The equations -------------------------------------------------------------------------------------------------------
-
-
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
-
-
-def relu(x: Array) -> Array:
-    return np.maximum(x, 0)
-
-
-def softmax(x: Array) -> Array:
-    if x.size == 0:
-        return x
-    e = np.exp(x - x.max())
-    return np.asarray(e / e.sum())
-
-
-def linear(p: Weights, name: str, x: Array) -> Array:
-    return p[f"{name}.weight"] @ x + p[f"{name}.bias"]
-
-
-def mlp(p: Weights, name: str, x: Array) -> Array:
-    return relu(linear(p, f"{name}.0", x))
-
-
-def recurrence(p: Weights, x: list[Array], suffix: str, d: int) -> list[Array]:
-    """One direction of a GRU (Cho et al. 2014, with PyTorch's place for the second bias)."""
-    W_i, W_h = p[f"gru.weight_ih_l0{suffix}"], p[f"gru.weight_hh_l0{suffix}"]
-    b_i, b_h = p[f"gru.bias_ih_l0{suffix}"], p[f"gru.bias_hh_l0{suffix}"]
-    h = np.zeros(d)
-    states = []
-    for one in x:
-        i, s = W_i @ one + b_i, W_h @ h + b_h
-        reset = sigmoid(i[:d] + s[:d])
-        update = sigmoid(i[d : 2 * d] + s[d : 2 * d])
-        new = np.tanh(i[2 * d :] + reset * s[2 * d :])
-        h = (1 - update) * new + update * h
-        states.append(h)
-    return states
 
 
 def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> dict[str, Array]:
     """Eqs. 1-19 for one sample: f (m, region_dim), x (n, token_dim), V (context_dim)."""
     d, k, lam = config.d, config.k, config.lam
     m, n = len(f), len(x)
-    forward = recurrence(p, list(x), "", d)  # 2
-    backward = recurrence(p, list(x[::-1]), "_reverse", d)[::-1]  # 3
+    forward = recurrence(p, "gru", "l0", list(x), d)  # 2
+    backward = recurrence(p, "gru", "l0_reverse", list(x[::-1]), d)[::-1]  # 3
     w = [(forward[j] + backward[j]) / 2 for j in range(n)]  # 4
     S = sum(w, np.zeros(d)) / max(n, 1)  # 15
     out = {}
@@ -114,51 +86,20 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
 def head_of(
     gate: str = "scalar", ablation: str = "none", lam: float = 0.3, gru: str = "packed", **sizes: int
 ) -> ITINHead:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        head = ITINHead(HeadConfig(gate=gate, ablation=ablation, lam=lam, **{**DIMS, **sizes}), gru).double()
-        with torch.no_grad():
-            for parameter in head.parameters():  # larger than by default, so that no softmax or gate is nearly flat
-                parameter.copy_(torch.randn(parameter.shape, dtype=torch.float64) * 0.7)
+    head = ITINHead(HeadConfig(gate=gate, ablation=ablation, lam=lam, **{**DIMS, **sizes}), gru).double()
+    redraw(head)
     return head
 
 
-class Batch:
-    """A padded batch of ragged samples, with rubbish at padding."""
-
-    def __init__(
-        self, lengths: list[int], regions: list[int], n: int | None = None, m: int | None = None, rubbish: float = 9.0
-    ) -> None:
-        rng = np.random.default_rng(2)
-        n, m = n if n is not None else max(lengths), m if m is not None else max(regions)
-        B = len(lengths)
-        self.f = [rng.normal(size=(count, DIMS["region_dim"])) for count in regions]
-        self.x = [rng.normal(size=(length, DIMS["token_dim"])) for length in lengths]
-        self.V = rng.normal(size=(B, DIMS["context_dim"]))
-        self.regions = torch.full((B, m, DIMS["region_dim"]), rubbish, dtype=torch.float64)
-        self.tokens = torch.full((B, n, DIMS["token_dim"]), rubbish, dtype=torch.float64)
-        self.region_mask = torch.zeros(B, m, dtype=torch.bool)
-        self.token_mask = torch.zeros(B, n, dtype=torch.bool)
-        for b in range(B):
-            self.regions[b, : regions[b]] = torch.from_numpy(self.f[b])
-            self.tokens[b, : lengths[b]] = torch.from_numpy(self.x[b])
-            self.region_mask[b, : regions[b]] = True
-            self.token_mask[b, : lengths[b]] = True
-
-    def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        return self.regions, self.tokens, self.token_mask, torch.from_numpy(self.V), self.region_mask
+def ragged(lengths: list[int], counts: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The arguments of a head for random samples of so many words and so many regions each."""
+    return batch_of(samples_of(lengths, counts))
 
 
 def parts(out: HeadOutput) -> Iterator[tuple[str, Tensor]]:
     for name, value in out._asdict().items():
         if value is not None:
             yield name, value
-
-
-def close(got: Tensor, want: Array | Tensor, tolerance: float = 1e-10) -> None:
-    want = torch.as_tensor(want)
-    assert got.shape == want.shape
-    assert torch.allclose(got, want, rtol=tolerance, atol=tolerance), (got - want).abs().max()
 
 
 # Values --------------------------------------------------------------------------------------------------------------
@@ -169,11 +110,11 @@ def close(got: Tensor, want: Array | Tensor, tolerance: float = 1e-10) -> None:
 def test_equations(gate: str, ablation: str, gru: str) -> None:
     head = head_of(gate, ablation, gru=gru)
     weights = {name: value.numpy() for name, value in head.state_dict().items()}
-    batch = Batch([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
-    out = head(*batch.arguments())
-    for b in range(5):
-        want = equations(head.config, weights, batch.f[b], batch.x[b], batch.V[b])
-        m, n = len(batch.f[b]), len(batch.x[b])
+    samples = samples_of([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
+    out = head(*batch_of(samples))
+    for b, (f, x, V) in enumerate(samples):
+        want = equations(head.config, weights, f, x, V)
+        m, n = len(f), len(x)
         close(out.logits[b], want["logits"])
         close(out.fused[b], want["fused"])
         if ablation == "only-context":
@@ -192,21 +133,19 @@ def test_equations(gate: str, ablation: str, gru: str) -> None:
 
 
 def test_reading_of_the_ablations() -> None:
-    batch = Batch([4, 2], [3, 3])
+    arguments = ragged([4, 2], [3, 3])
+    _, _, token_mask, *_ = arguments
     assert torch.equal(
-        head_of(ablation="no-align")(*batch.arguments()).alignment,
-        batch.token_mask[:, None].expand(2, 3, 4) / batch.token_mask.sum(1)[:, None, None].double(),
+        head_of(ablation="no-align")(*arguments).alignment,
+        token_mask[:, None].expand(2, 3, 4) / token_mask.sum(1)[:, None, None].double(),
     )
-    assert torch.equal(head_of(ablation="no-gate")(*batch.arguments()).gate, torch.ones(2, 3, dtype=torch.float64))
-    assert torch.equal(
-        head_of("vector", "no-gate")(*batch.arguments()).gate, torch.ones(2, 3, DIMS["d"], dtype=torch.float64)
-    )
+    assert torch.equal(head_of(ablation="no-gate")(*arguments).gate, torch.ones(2, 3, dtype=torch.float64))
+    assert torch.equal(head_of("vector", "no-gate")(*arguments).gate, torch.ones(2, 3, DIMS["d"], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("ablation", ["none", "no-align", "no-gate"])
 def test_weights_sum_to_one(ablation: str) -> None:
-    batch = Batch([4, 1, 7], [2, 3, 1])
-    out = head_of(ablation=ablation)(*batch.arguments())
+    out = head_of(ablation=ablation)(*ragged([4, 1, 7], [2, 3, 1]))
     ones = torch.ones(1, dtype=torch.float64)
     for b, m in enumerate([2, 3, 1]):
         close(out.alignment[b, :m].sum(-1), ones.expand(m))
@@ -215,11 +154,10 @@ def test_weights_sum_to_one(ablation: str) -> None:
 
 
 def test_lam_is_the_share_of_the_visual_context() -> None:
-    batch = Batch([4, 2], [3, 3])
-    other = batch.V + 1
     only_text, only_image = head_of(lam=0), head_of(lam=1)
-    regions, tokens, mask, context, region_mask = batch.arguments()
-    moved = torch.from_numpy(other)
+    arguments = ragged([4, 2], [3, 3])
+    regions, tokens, mask, context, region_mask = arguments
+    moved = context + 1
     assert torch.equal(
         only_text(regions, tokens, mask, context, region_mask).fused,
         only_text(regions, tokens, mask, moved, region_mask).fused,
@@ -230,14 +168,14 @@ def test_lam_is_the_share_of_the_visual_context() -> None:
             only_image(regions, tokens, mask, context, region_mask).fused,
             head_of(lam=1)(regions, tokens, mask, context, region_mask).fused,
         )
-    text, image = (head(*batch.arguments()).fused for head in (only_text, head_of(lam=1)))
-    close(head_of(lam=0.25)(*batch.arguments()).fused, 0.25 * image + 0.75 * text)
+    text, image = (head(*arguments).fused for head in (only_text, head_of(lam=1)))
+    close(head_of(lam=0.25)(*arguments).fused, 0.25 * image + 0.75 * text)
 
 
 def test_no_region_mask_means_that_all_are_regions() -> None:
-    batch = Batch([4, 2], [3, 3])
+    arguments = ragged([4, 2], [3, 3])
     head = head_of()
-    with_mask, without = head(*batch.arguments()), head(*batch.arguments()[:4])
+    with_mask, without = head(*arguments), head(*arguments[:4])
     for (_, one), (_, other) in zip(parts(with_mask), parts(without), strict=True):
         assert torch.equal(one, other)
 
@@ -248,12 +186,12 @@ def test_no_region_mask_means_that_all_are_regions() -> None:
 @pytest.mark.parametrize(("gate", "ablation"), EVERY)
 def test_padding_changes_nothing(gate: str, ablation: str) -> None:
     """More padding, other numbers in it, even NaN: the same results, the same gradients."""
-    lengths, counts = [4, 1, 7, 0], [2, 3, 0, 1]
+    samples = samples_of([4, 1, 7, 0], [2, 3, 0, 1])
     head = head_of(gate, ablation)
     results = []
-    for batch in (Batch(lengths, counts), Batch(lengths, counts, n=12, m=6, rubbish=float("nan"))):
+    for arguments in (batch_of(samples), batch_of(samples, n=12, m=6, rubbish=float("nan"))):
         head.zero_grad()
-        out = head(*batch.arguments())
+        out = head(*arguments)
         out.logits.square().sum().backward()
         results.append((out, {name: p.grad.clone() for name, p in head.named_parameters() if p.grad is not None}))
     (out, gradients), (padded, padded_gradients) = results
@@ -273,7 +211,7 @@ def test_padding_changes_nothing(gate: str, ablation: str) -> None:
 @pytest.mark.parametrize(("gate", "ablation"), EVERY)
 def test_order_and_company_change_nothing(gate: str, ablation: str) -> None:
     head = head_of(gate, ablation)
-    arguments = Batch([4, 1, 7, 0, 3], [2, 3, 0, 1, 3]).arguments()
+    arguments = ragged([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
     together = head(*arguments)
     order = torch.tensor([3, 0, 4, 2, 1])
     for (name, one), (_, other) in zip(parts(together), parts(head(*(a[order] for a in arguments))), strict=True):
@@ -293,11 +231,11 @@ def test_nothing_to_see_or_read(
     gate: str, ablation: str, lengths: list[int], counts: list[int], n: int, m: int
 ) -> None:
     head = head_of(gate, ablation)
-    batch = Batch(lengths, counts, n, m, rubbish=float("nan"))
-    out = head(*batch.arguments())
+    samples = samples_of(lengths, counts)
+    out = head(*batch_of(samples, n, m, rubbish=float("nan")))
     weights = {name: value.numpy() for name, value in head.state_dict().items()}
-    for b in range(len(lengths)):
-        close(out.logits[b], equations(head.config, weights, batch.f[b], batch.x[b], batch.V[b])["logits"])
+    for b, sample in enumerate(samples):
+        close(out.logits[b], equations(head.config, weights, *sample)["logits"])
     sum(value.sum() for _, value in parts(out)).backward()
     for name, value in parts(out):
         assert torch.isfinite(value).all(), name
@@ -306,7 +244,7 @@ def test_nothing_to_see_or_read(
 
 
 def test_empty_batch() -> None:
-    out = head_of()(*(a[:0] for a in Batch([4, 2], [3, 3]).arguments()))
+    out = head_of()(*(a[:0] for a in ragged([4, 2], [3, 3])))
     assert out.logits.shape == (0, 3)
     assert out.alignment.shape == (0, 3, 4)
 
@@ -316,7 +254,7 @@ def test_large_scores_stay_finite() -> None:
     with torch.no_grad():
         head.W_hat_r.weight.mul_(1e6)
         head.W_hat_t.weight.mul_(1e6)
-    regions, tokens, mask, context, region_mask = Batch([4, 1, 0], [2, 3, 1]).arguments()
+    regions, tokens, mask, context, region_mask = ragged([4, 1, 0], [2, 3, 1])
     out = head(regions.float(), tokens.float(), mask, context.float(), region_mask)
     out.logits.sum().backward()
     assert torch.isfinite(out.logits).all()
@@ -325,7 +263,7 @@ def test_large_scores_stay_finite() -> None:
 
 
 def test_head_leaves_its_input_alone() -> None:
-    arguments = Batch([4, 1], [2, 1]).arguments()
+    arguments = ragged([4, 1], [2, 1])
     before = [a.clone() for a in arguments]
     head_of()(*arguments)
     assert all(torch.equal(a, b) for a, b in zip(arguments, before, strict=True))
@@ -403,14 +341,14 @@ def test_shapes_of_the_default_head() -> None:
     ],
 )
 def test_wrong_input_is_refused(which: int, wrong: Tensor | None, message: str) -> None:
-    arguments: list[Tensor | None] = list(Batch([4, 2], [3, 3]).arguments())
+    arguments: list[Tensor | None] = list(ragged([4, 2], [3, 3]))
     arguments[which] = wrong
     with pytest.raises(ValueError, match=message):
         head_of()(*arguments)
 
 
 def test_what_an_ablation_does_not_use_may_be_left_out() -> None:
-    regions, tokens, mask, context, region_mask = Batch([4, 2], [3, 2]).arguments()
+    regions, tokens, mask, context, region_mask = ragged([4, 2], [3, 2])
     head = head_of(ablation="only-context")
     assert torch.equal(head(None, tokens, mask, context).logits, head(regions, tokens, mask, context).logits)
     head = head_of(ablation="no-context")

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from itin.itin_head import HEADS, Head, HeadConfig, HeadOutput, make
+from itin.itin_head import HEADS, Head, HeadConfig, make
 from itin.itin_head.base import mean_of
 from itin.itin_head.gru import deep_bigru, plain_bigru, weights
 from itin.itin_head.packing import Words, fill_up, pack_words
 from itin.itin_head.side_by_side import SideBySide
 from itin.train.presets import PRESETS
 
-Array = NDArray[np.float64]
-Weights = dict[str, Array]
+from .head_reference import (
+    DIMS,
+    Array,
+    Weights,
+    batch_of,
+    close,
+    linear,
+    mlp,
+    recurrence,
+    redraw,
+    relu,
+    samples_of,
+    sigmoid,
+    softmax,
+)
 
-DIMS = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5, "max_words": 9}
+SIZES = {**DIMS, "max_words": 9}
 OFFICIAL = {name: value for name, value in PRESETS["official"].items() if name in HeadConfig.__dataclass_fields__}
 READINGS: dict[str, dict[str, object]] = {
     "paper": {},
@@ -47,47 +58,15 @@ CASES = [
 # The equations -------------------------------------------------------------------------------------------------------
 
 
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
-
-
-def relu(x: Array) -> Array:
-    return np.maximum(x, 0)
-
-
-def softmax(x: Array) -> Array:
-    return np.exp(x - x.max()) / np.exp(x - x.max()).sum() if x.size else x
-
-
 def l2norm(x: Array) -> Array:
     return x / max(float(np.sqrt((x**2).sum())), 1e-8)
-
-
-def linear(p: Weights, name: str, x: Array) -> Array:
-    out = p[f"{name}.weight"] @ x
-    return out + p[f"{name}.bias"] if f"{name}.bias" in p else out
-
-
-def mlp(p: Weights, name: str, x: Array) -> Array:
-    return relu(linear(p, f"{name}.0", x))
-
-
-def one_way(p: Weights, gru: str, layer: int, x: list[Array], way: str, d: int) -> list[Array]:
-    W_i, W_h, b_i, b_h = (p[f"{gru}.{n}_l{layer}{way}"] for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    h, states = np.zeros(d), []
-    for one in x:
-        i, s = W_i @ one + b_i, W_h @ h + b_h
-        reset, update = sigmoid(i[:d] + s[:d]), sigmoid(i[d : 2 * d] + s[d : 2 * d])
-        h = (1 - update) * np.tanh(i[2 * d :] + reset * s[2 * d :]) + update * h
-        states.append(h)
-    return states
 
 
 def read(p: Weights, gru: str, layers: int, x: list[Array], d: int) -> list[Array]:
     """Layers 2 and up read the two states of the layer below; at the end they are averaged."""
     for layer in range(layers):
-        forward = one_way(p, gru, layer, x, "", d)
-        backward = one_way(p, gru, layer, x[::-1], "_reverse", d)[::-1]
+        forward = recurrence(p, gru, f"l{layer}", x, d)
+        backward = recurrence(p, gru, f"l{layer}_reverse", x[::-1], d)[::-1]
         x = [np.concatenate(both) for both in zip(forward, backward, strict=True)]
     return [(state[:d] + state[d:]) / 2 for state in x]
 
@@ -163,49 +142,12 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
 
 
 def head_of(head: str, reading: str = "paper", lam: float = 0.3, seed: int = 1) -> Head:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = make(HeadConfig(head=head, lam=lam, **{**DIMS, **READINGS[reading]})).double()  # type: ignore[arg-type]
-        with torch.no_grad():
-            for parameter in made.parameters():  # larger than by default, so that no softmax or gate is nearly flat
-                parameter.copy_(torch.randn(parameter.shape, dtype=torch.float64) * 0.7)
+    made = make(HeadConfig(head=head, lam=lam, **{**SIZES, **READINGS[reading]})).double()  # type: ignore[arg-type]
+    redraw(made, seed)
     return made.eval()
 
 
-def samples(lengths: list[int], counts: list[int]) -> list[tuple[Array, Array, Array]]:
-    rng = np.random.default_rng(2)
-    return [
-        (rng.normal(size=(m, 7)), rng.normal(size=(n, 5)), rng.normal(size=6))
-        for n, m in zip(lengths, counts, strict=True)
-    ]
-
-
-def batch_of(
-    pairs: list[tuple[Array, Array, Array]], n: int, m: int, rubbish: float = 9.0
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    B = len(pairs)
-    regions = torch.full((B, m, 7), rubbish, dtype=torch.float64)
-    tokens = torch.full((B, n, 5), rubbish, dtype=torch.float64)
-    for b, (f, x, _) in enumerate(pairs):
-        regions[b, : len(f)], tokens[b, : len(x)] = torch.from_numpy(f), torch.from_numpy(x)
-    token_mask = torch.arange(n) < torch.tensor([[len(x)] for _, x, _ in pairs])
-    region_mask = torch.arange(m) < torch.tensor([[len(f)] for f, _, _ in pairs])
-    return regions, tokens, token_mask, torch.from_numpy(np.stack([V for *_, V in pairs])), region_mask
-
-
-PAIRS = samples([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
-
-
-def parts(out: HeadOutput) -> Iterator[tuple[str, Tensor]]:
-    for name, value in out._asdict().items():
-        if value is not None:
-            yield name, value
-
-
-def close(got: Tensor, want: Array | Tensor, tolerance: float = 1e-10) -> None:
-    want = torch.as_tensor(want)
-    assert got.shape == want.shape
-    assert torch.allclose(got, want, rtol=tolerance, atol=tolerance), (got - want).abs().max()
+SAMPLES = samples_of([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
 
 
 # Values --------------------------------------------------------------------------------------------------------------
@@ -215,8 +157,8 @@ def close(got: Tensor, want: Array | Tensor, tolerance: float = 1e-10) -> None:
 def test_equations(head: str, reading: str) -> None:
     made = head_of(head, reading)
     p = {name: value.numpy() for name, value in made.state_dict().items()}
-    out = made(*batch_of(PAIRS, 7, 3))
-    for b, (f, x, V) in enumerate(PAIRS):
+    out = made(*batch_of(SAMPLES, 7, 3))
+    for b, (f, x, V) in enumerate(SAMPLES):
         want = equations(made.config, p, f, x, V)
         m, n = len(f), made.config.max_words if not made.config.mask else len(x)
         close(out.logits[b], want["logits"])
@@ -244,26 +186,26 @@ def test_official_is_the_demos_architecture() -> None:
     assert shapes["Tran_z.2.weight"] == (4, 4)
     assert PRESETS["official"]["keep_special"]
     assert PRESETS["official"]["center_crop"]
-    out = head_of("itin", "official")(*batch_of(PAIRS, 7, 3))
+    out = head_of("itin", "official")(*batch_of(SAMPLES, 7, 3))
     assert out.alignment.shape == (5, 3, 9)
     assert ((out.gate == 0) | (out.gate > 0.268)).all()  # r and u have norm 1, so |r . u| <= 1
     assert (out.gate < 0.732).all()
 
 
 def test_majority_knows_the_frequencies() -> None:
-    head = make(HeadConfig(head="majority", **DIMS))
+    head = make(HeadConfig(head="majority", **SIZES))
     head.begin(torch.tensor([2, 2, 0, 2, 2]))
-    out = head(*(a.float() if a.is_floating_point() else a for a in batch_of(PAIRS, 7, 3)))
+    out = head(*(a.float() if a.is_floating_point() else a for a in batch_of(SAMPLES, 7, 3)))
     close(out.logits.softmax(1), torch.tensor([[1.5, 0.5, 4.5]]).expand(5, 3) / 6.5, 1e-6)
     assert not list(head.parameters())
     again = make(head.config)
     again.load_state_dict(head.state_dict())
-    assert torch.equal(again(*batch_of(PAIRS, 7, 3)).logits, out.logits)
+    assert torch.equal(again(*batch_of(SAMPLES, 7, 3)).logits, out.logits)
 
 
 def test_global_interaction_is_there_without_regions_that_say_anything() -> None:
     """ITIN sees V and the words only through what it pools; here V meets the words itself."""
-    regions, *rest = batch_of(samples([4, 3], [2, 2]), 4, 2)
+    regions, *rest = batch_of(samples_of([4, 3], [2, 2]), 4, 2)
     made = head_of("global-local")
     out = made(torch.zeros_like(regions), *rest).logits
     words = rest[0].clone()
@@ -281,7 +223,7 @@ def test_padding_and_company_change_nothing(head: str, reading: str) -> None:
     results = []
     for n, m, rubbish in ((7, 3, 9.0), (9, 6, float("nan"))):
         made.zero_grad()
-        out = made(*batch_of(PAIRS, n, m, rubbish))
+        out = made(*batch_of(SAMPLES, n, m, rubbish))
         if out.logits.requires_grad:
             out.logits.square().sum().backward()
         results.append((out, {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}))
@@ -291,14 +233,14 @@ def test_padding_and_company_change_nothing(head: str, reading: str) -> None:
     for name, gradient in gradients.items():
         close(padded_gradients[name], gradient)
         assert gradient.isfinite().all(), name
-    for b, pair in enumerate(PAIRS):
-        close(made(*batch_of([pair], len(pair[1]), len(pair[0]))).logits, out.logits[b : b + 1])
+    for b, sample in enumerate(SAMPLES):
+        close(made(*batch_of([sample])).logits, out.logits[b : b + 1])
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_what_a_head_does_not_look_at_may_be_left_out(head: str) -> None:
     made = head_of(head)
-    regions, tokens, mask, context, region_mask = batch_of(PAIRS, 7, 3)
+    regions, tokens, mask, context, region_mask = batch_of(SAMPLES, 7, 3)
     inputs = HEADS[head].inputs
     given = (
         regions if "regions" in inputs else None,
@@ -327,7 +269,7 @@ def test_nothing_at_all_is_refused() -> None:
 def test_layers_are_those_of_torch(layers: int) -> None:
     torch.manual_seed(0)
     gru = nn.GRU(5, 4, layers, batch_first=True, bidirectional=True).double()
-    _, tokens, mask, *_ = batch_of(PAIRS, 7, 3)
+    _, tokens, mask, *_ = batch_of(SAMPLES, 7, 3)
     words = pack_words(tokens, mask)
     own = deep_bigru(words, [weights(gru, layer) for layer in range(layers)])
     plain = plain_bigru(gru, words)
@@ -344,7 +286,7 @@ def test_layers_are_those_of_torch(layers: int) -> None:
 
 def test_dropout_stands_between_layers_in_training_alone() -> None:
     made = head_of("itin", "official")
-    batch = batch_of(PAIRS, 7, 3)
+    batch = batch_of(SAMPLES, 7, 3)
     still = made(*batch).logits
     made.train()
     assert torch.equal(made.eval()(*batch).logits, still)
@@ -359,7 +301,7 @@ def test_dropout_stands_between_layers_in_training_alone() -> None:
 
 
 def test_filling_up() -> None:
-    _, tokens, mask, *_ = batch_of(PAIRS, 7, 3, rubbish=float("nan"))
+    _, tokens, mask, *_ = batch_of(SAMPLES, 7, 3, rubbish=float("nan"))
     words = fill_up(pack_words(tokens, mask), 9)
     assert isinstance(words, Words)
     assert words.mask.shape == (5, 9)
@@ -393,7 +335,7 @@ def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
         heads = [_without_dropout(one) for one in heads]
     for one in heads:
         one.begin(torch.tensor([0, 0, 1, 2]))
-    batches = [batch_of(samples(lengths, [2, 3, 1]), 7, 3) for lengths in ([4, 1, 7], [0, 2, 5], [3, 3, 6])]
+    batches = [batch_of(samples_of(lengths, [2, 3, 1]), 7, 3) for lengths in ([4, 1, 7], [0, 2, 5], [3, 3, 6])]
     regions, tokens, mask, context, region_mask = (torch.stack(each) for each in zip(*batches, strict=True))
     stack = SideBySide(heads)
     logits = stack(regions, pack_words(tokens, mask), context, region_mask)
@@ -452,7 +394,7 @@ def test_wrong_values(values: dict[str, object], message: str) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_settings_are_fields_and_the_others_make_no_difference(head: str) -> None:
     """What a head does not read does not change its layers."""
-    config = HeadConfig(head=head, **DIMS)
+    config = HeadConfig(head=head, **SIZES)
     assert set(HEADS[head].settings) <= set(HeadConfig.__dataclass_fields__)
     other = {"d": 8, "k": 5, "hidden": 7, "lam": 0.9, "gate": "vector", **OFFICIAL}
     unread = {name: value for name, value in other.items() if name not in config.settings}
@@ -461,5 +403,5 @@ def test_settings_are_fields_and_the_others_make_no_difference(head: str) -> Non
         one = make(config)
         torch.manual_seed(0)
         two = make(replace(config, **unread))
-    arguments = tuple(a.float() if a.is_floating_point() else a for a in batch_of(PAIRS, 7, 3))
+    arguments = tuple(a.float() if a.is_floating_point() else a for a in batch_of(SAMPLES, 7, 3))
     assert torch.equal(one(*arguments).logits, two(*arguments).logits)

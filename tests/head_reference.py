@@ -1,0 +1,101 @@
+"""What the tests of the heads write their equations with, in NumPy loops over one sample, and ragged batches.
+
+The NumPy below knows nothing of the code under test but the names of its weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Array = NDArray[np.float64]
+Weights = dict[str, Array]
+Sample = tuple[Array, Array, Array]
+"""f (m, region_dim), x (n, token_dim), V (context_dim)."""
+
+DIMS = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5}
+
+
+# Equations -----------------------------------------------------------------------------------------------------------
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def relu(x: Array) -> Array:
+    return np.maximum(x, 0)
+
+
+def softmax(x: Array) -> Array:
+    if x.size == 0:
+        return x
+    e = np.exp(x - x.max())
+    return np.asarray(e / e.sum())
+
+
+def linear(p: Weights, name: str, x: Array) -> Array:
+    out = p[f"{name}.weight"] @ x
+    return out + p[f"{name}.bias"] if f"{name}.bias" in p else out
+
+
+def mlp(p: Weights, name: str, x: Array) -> Array:
+    return relu(linear(p, f"{name}.0", x))
+
+
+def recurrence(p: Weights, gru: str, layer: str, x: list[Array], d: int) -> list[Array]:
+    """One direction of a GRU (Cho et al. 2014, with PyTorch's place for the second bias): l0, l0_reverse, l1, ..."""
+    W_i, W_h, b_i, b_h = (p[f"{gru}.{name}_{layer}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    h, states = np.zeros(d), []
+    for one in x:
+        i, s = W_i @ one + b_i, W_h @ h + b_h
+        reset = sigmoid(i[:d] + s[:d])
+        update = sigmoid(i[d : 2 * d] + s[d : 2 * d])
+        new = np.tanh(i[2 * d :] + reset * s[2 * d :])
+        h = (1 - update) * new + update * h
+        states.append(h)
+    return states
+
+
+# Heads and batches ---------------------------------------------------------------------------------------------------
+
+
+def redraw(head: nn.Module, seed: int = 1) -> None:
+    """Draws all weights anew, larger than by default, so that no softmax or gate is nearly flat."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.7)
+
+
+def samples_of(lengths: list[int], counts: list[int]) -> list[Sample]:
+    """Random samples of so many words and so many regions each."""
+    rng = np.random.default_rng(2)
+    sizes = DIMS["region_dim"], DIMS["token_dim"], DIMS["context_dim"]
+    return [
+        (rng.normal(size=(m, sizes[0])), rng.normal(size=(n, sizes[1])), rng.normal(size=sizes[2]))
+        for n, m in zip(lengths, counts, strict=True)
+    ]
+
+
+def batch_of(
+    samples: list[Sample], n: int | None = None, m: int | None = None, rubbish: float = 9.0
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A head's arguments: the samples padded to n words and m regions (by default the most), with rubbish there."""
+    lengths, counts = [len(x) for _, x, _ in samples], [len(f) for f, _, _ in samples]
+    n, m = max(lengths) if n is None else n, max(counts) if m is None else m
+    regions = torch.full((len(samples), m, DIMS["region_dim"]), rubbish, dtype=torch.float64)
+    tokens = torch.full((len(samples), n, DIMS["token_dim"]), rubbish, dtype=torch.float64)
+    for b, (f, x, _) in enumerate(samples):
+        regions[b, : len(f)], tokens[b, : len(x)] = torch.from_numpy(f), torch.from_numpy(x)
+    token_mask = torch.arange(n) < torch.tensor(lengths)[:, None]
+    region_mask = torch.arange(m) < torch.tensor(counts)[:, None]
+    return regions, tokens, token_mask, torch.from_numpy(np.stack([V for *_, V in samples])), region_mask
+
+
+def close(got: Tensor, want: Array | Tensor, tolerance: float = 1e-10) -> None:
+    want = torch.as_tensor(want)
+    assert got.shape == want.shape
+    assert torch.allclose(got, want, rtol=tolerance, atol=tolerance), (got - want).abs().max()
