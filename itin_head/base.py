@@ -136,9 +136,9 @@ class Head(nn.Module):
         """Eqs. 2-4: packed words -> (B, n, d), zero at padding."""
         if self.recurrence == "torch":
             return plain_bigru(gru, words)
-        compiled = self.recurrence == "compiled" and torch.is_grad_enabled()  # figures never depend on a compiler
+        recurrence = self.recurrence if torch.is_grad_enabled() else "packed"  # figures never depend on a compiler
         layers: list[Layer] = [weights(gru, layer) for layer in range(gru.num_layers)]
-        return deep_bigru(words, layers, gru.dropout if self.training else 0.0, compiled)
+        return deep_bigru(words, layers, gru.dropout if self.training else 0.0, recurrence)
 
     def _check(
         self,

@@ -352,6 +352,7 @@ TORCH_LIBRARY(itin, library) {
       "gru_backward(Tensor grad, Tensor gates, Tensor q, Tensor h, Tensor W_hh, int[] sizes) -> (Tensor, Tensor, "
       "Tensor)");
   library.def("add_product(Tensor C, Tensor A, Tensor B, int bytes) -> Tensor");
+  library.def("widest() -> int", widest);
 }
 
 TORCH_LIBRARY_IMPL(itin, CPU, library) {

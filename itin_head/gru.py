@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .packing import Packing, Words
 
-RECURRENCES = ("packed", "compiled", "torch")
-"""Ways to compute the recurrence: here, here with the steps in C++, or by `torch.nn.GRU`."""
+RECURRENCES = ("packed", "compiled", "fused", "torch")
+"""Ways to compute the recurrence: here, here with the steps in C++ or with cells in Triton, or by `torch.nn.GRU`."""
 
 
 PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -35,18 +35,18 @@ def weights(gru: nn.GRU, layer: int = 0) -> Layer:
     return W_ih, W_hh, b_ih, b_hh
 
 
-def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, compiled: bool = False) -> Tensor:
+def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, recurrence: str = "packed") -> Tensor:
     """Eqs. 2-4 with one layer or more: packed words -> W (B, n, d) or (J, B, n, d), zero at padding.
 
     Args:
         words: of a batch, or of J batches side by side.
         layers: the weights of each; from the second on, E = 2d, the forward state before the backward one.
         dropout: between layers, on both states of a word.
-        compiled: as for `bigru`.
+        recurrence: as for `bigru`.
     """
     x, packing = words.x, words.packing
     for layer in layers[:-1]:
-        h = _states(x, packing, *layer, compiled).flatten(0, 1)
+        h = _states(x, packing, *layer, recurrence).flatten(0, 1)
         both = torch.cat([h.index_select(0, packing.forward), h.index_select(0, packing.backward)], -1)  # (T, 2d)
         both = nn.functional.dropout(both, dropout, training=dropout > 0)
         if packing.words is not None:
@@ -55,11 +55,11 @@ def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, comp
         x = both.new_zeros(len(h), both.shape[1])
         x = x.index_copy(0, packing.forward, both).index_copy(0, packing.backward, both)
         x = x.view(len(layer[0]), packing.rows, both.shape[1])
-    return bigru(x, packing, *layers[-1], compiled=compiled)
+    return bigru(x, packing, *layers[-1], recurrence=recurrence)
 
 
 def bigru(
-    x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, compiled: bool = False
+    x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, recurrence: str = "packed"
 ) -> Tensor:
     """Eqs. 2-4: words -> W, zero at padding.
 
@@ -70,25 +70,32 @@ def bigru(
         W_hh: (G, 3d, d).
         b_ih: (G, 3d).
         b_hh: (G, 3d).
-        compiled: take the steps in C++, which `compiled.load` must have built.
+        recurrence: one of `RECURRENCES` but `torch`; `compiled` needs what `compiled.load` builds, `fused` Triton.
 
     Returns:
         (B, n, d), or (J, B, n, d).
     """
-    W: Tensor = _Mean.apply(_states(x, packing, W_ih, W_hh, b_ih, b_hh, compiled), packing)  # eq. 4
+    W: Tensor = _Mean.apply(_states(x, packing, W_ih, W_hh, b_ih, b_hh, recurrence), packing)  # eq. 4
     return W
 
 
 def _states(
-    x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, compiled: bool
+    x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, recurrence: str
 ) -> Tensor:
     """Eqs. 2-3: words -> the states (G, P, d) of both directions."""
     d = W_hh.shape[2]
     # Both biases of the gates are added at once; that of the new state stays apart, for it is multiplied by the gate.
     bias = b_ih + nn.functional.pad(b_hh[:, : 2 * d], (0, d))
     inputs = torch.baddbmm(bias[:, None], x, W_ih.mT)  # (G, P, 3d)
-    recurrence = _CompiledRecurrence if compiled else _Recurrence
-    h: Tensor = recurrence.apply(inputs, W_hh, b_hh[:, 2 * d :], packing.sizes)
+    h: Tensor
+    if recurrence == "fused":
+        from .fused import FusedRecurrence
+
+        h = FusedRecurrence.apply(inputs, W_hh, b_hh[:, 2 * d :], packing.sizes)
+    else:
+        steps = _CompiledRecurrence if recurrence == "compiled" else _Recurrence
+        # Under autocast the products come in bfloat16; the steps are taken in the dtype of the weights.
+        h = steps.apply(inputs.to(W_hh.dtype), W_hh, b_hh[:, 2 * d :], packing.sizes)
     return h
 
 

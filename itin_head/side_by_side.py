@@ -19,6 +19,7 @@ class SideBySide(nn.Module):
 
     Args:
         heads: J heads of one kind on one device, without dropout. Their weights are copied.
+        recurrence: how eqs. 2-3 are computed, as for `gru.bigru`.
 
     Raises:
         ValueError: no head, heads of different configurations, or with dropout.
@@ -26,8 +27,9 @@ class SideBySide(nn.Module):
 
     lam: Tensor
 
-    def __init__(self, heads: Sequence[Head]) -> None:
+    def __init__(self, heads: Sequence[Head], recurrence: str = "packed") -> None:
         super().__init__()
+        self.recurrence = recurrence
         if not heads:
             raise ValueError("heads: expected at least one, got none")
         first = heads[0].config
@@ -104,9 +106,12 @@ class SideBySide(nn.Module):
         """Eqs. 2-4 and 15, as `Head.read`."""
         if not self.config.mask:
             words = fill_up(words, self.config.max_words)
-        W = deep_bigru(words, self._layers("gru"))
-        W_s = deep_bigru(words, self._layers("gru_s")) if "gru_s.weight_ih_l0" in self._names.values() else W
-        return Text(W, mean_of(W_s, words.mask), words.mask)
+        W, *W_s = [
+            deep_bigru(words, self._layers(gru), recurrence=self.recurrence)
+            for gru in ("gru", "gru_s")
+            if f"{gru}.weight_ih_l0" in self._names.values()
+        ]
+        return Text(W, mean_of(W_s[0] if W_s else W, words.mask), words.mask)
 
     def _layers(self, gru: str) -> list[Layer]:
         """The weights of each layer, both directions of the J heads together, G = 2J."""

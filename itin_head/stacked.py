@@ -40,13 +40,15 @@ class StackedHead(nn.Module):
     Args:
         heads: J heads on one device, whose configurations differ in `lam`, `gate` and `ablation` alone. Their weights
             are copied.
+        recurrence: how eqs. 2-3 are computed, as for `gru.bigru`.
 
     Raises:
         ValueError: no head, or heads of different sizes.
     """
 
-    def __init__(self, heads: Sequence[Head]) -> None:
+    def __init__(self, heads: Sequence[Head], recurrence: str = "packed") -> None:
         super().__init__()
+        self.recurrence = recurrence
         if not heads:
             raise ValueError("heads: expected at least one, got none")
         self.configs: list[HeadConfig] = [head.config for head in heads]
@@ -83,7 +85,7 @@ class StackedHead(nn.Module):
         """
         weights = [torch.stack([self._of(f"gru.{name}"), self._of(f"gru.{name}_reverse")], 1) for name in _GRU]
         W_ih, W_hh, b_ih, b_hh = (both.flatten(0, 1) for both in weights)  # (2J, ...)
-        W = bigru(words.x, words.packing, W_ih, W_hh, b_ih, b_hh)  # eqs. 2-4, (J, B, n, d)
+        W = bigru(words.x, words.packing, W_ih, W_hh, b_ih, b_hh, self.recurrence)  # eqs. 2-4, (J, B, n, d)
         S = W.sum(2) / words.mask.sum(2, keepdim=True).clamp(min=1)  # eq. 15, (J, B, d)
         local: list[Tensor] = []
         if set(self._ablation) != {"only-context"}:

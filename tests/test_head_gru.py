@@ -127,7 +127,7 @@ def test_equals_torch(lengths: list[int], way: str) -> None:
     want = one_by_one(gru, x, mask)
     want_gradients = gradients(gru, x, want) if want.requires_grad else [torch.zeros_like(p) for p in gru.parameters()]
     words = pack_words(x, mask)
-    got = bigru(words.x, words.packing, *weights(gru), compiled=way == "compiled")
+    got = bigru(words.x, words.packing, *weights(gru), recurrence=way)
     torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
     for one, other in zip(gradients(gru, x, got), want_gradients, strict=False):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
@@ -142,7 +142,7 @@ def test_equals_torch_at_some_size(way: str) -> None:
     words = pack_words(x, mask)
     results = []
     for W in (
-        bigru(words.x, words.packing, *weights(gru), compiled=way == "compiled"),
+        bigru(words.x, words.packing, *weights(gru), recurrence=way),
         plain_bigru(gru, words),
     ):
         results.append([W.detach(), *gradients(gru, x, W)])
@@ -155,7 +155,7 @@ def test_extreme_sums_saturate(way: str) -> None:
     gru = random_gru(5, 6).float()
     x, mask = padded([3, 2], 5)
     words = pack_words(x.float() * 1e4, mask)
-    W = bigru(words.x, words.packing, *weights(gru), compiled=way == "compiled")
+    W = bigru(words.x, words.packing, *weights(gru), recurrence=way)
     torch.testing.assert_close(W, plain_bigru(gru, words), rtol=1e-6, atol=1e-6)
     W.sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in gru.parameters())
@@ -166,7 +166,7 @@ def test_not_a_number_stays_one(way: str) -> None:
     x, mask = padded([3, 2], 5)
     x[0, 1, 2] = float("nan")
     words = pack_words(x.float(), mask)
-    W = bigru(words.x, words.packing, *weights(gru), compiled=way == "compiled")
+    W = bigru(words.x, words.packing, *weights(gru), recurrence=way)
     assert W[0].isnan().all()
     assert not W[1].isnan().any()
 
@@ -182,7 +182,7 @@ def test_side_by_side_equals_alone(way: str) -> None:
     words = gather_words(values, offsets, rows)
     assert words.packing.sizes == [3, 2, 2, 2, 1, 1, 1]
     stacked = [torch.cat(one) for one in zip(*(weights(gru) for gru in grus), strict=True)]
-    W = bigru(words.x, words.packing, *stacked, compiled=way == "compiled")
+    W = bigru(words.x, words.packing, *stacked, recurrence=way)
     mark = torch.arange(1.0, W.numel() + 1, dtype=W.dtype).cos().view_as(W)
     (W * mark).sum().backward()
     got = [[parameter.grad for parameter in gru.parameters()] for gru in grus]
@@ -206,7 +206,7 @@ def test_every_thread_does_its_share_alike(needs_compiler: None) -> None:
     results = []
     for threads in (1, 2, 3, 5):
         torch.set_num_threads(threads)
-        W = bigru(words.x, words.packing, *weights(gru), compiled=True)
+        W = bigru(words.x, words.packing, *weights(gru), recurrence="compiled")
         results.append([W.detach(), *gradients(gru, words.x, W)[:-1]])
     torch.set_num_threads(1)
     for result in results[1:]:
@@ -218,16 +218,16 @@ def test_every_thread_does_its_share_alike(needs_compiler: None) -> None:
 @pytest.mark.parametrize("bytes_", [16, 32, 64])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_products_of_every_kind_of_processor(needs_compiler: None, bytes_: int, dtype: torch.dtype) -> None:
+    if bytes_ > torch.ops.itin.widest():
+        with pytest.raises(RuntimeError, match=r"bytes: expected at most .* on this processor, got"):
+            torch.ops.itin.add_product(*torch.ones(3, 1, 1, dtype=dtype), bytes_)
+        return
     rng = np.random.default_rng(0)
     tolerance = 1e-13 if dtype == torch.float64 else 1e-5
     for rows, inner, cols in [(1, 1, 1), (3, 5, 31), (4, 7, 32), (12, 8, 33), (31, 40, 100), (0, 3, 4), (64, 9, 16)]:
         A, B, C = (torch.from_numpy(rng.normal(size=size)) for size in ((rows, inner), (inner, cols), (rows, cols)))
         A, B, C = A.to(dtype), B.to(dtype), C.to(dtype)
-        try:
-            got = torch.ops.itin.add_product(C, A, B, bytes_)
-        except RuntimeError as error:
-            assert "on this processor" in str(error)
-            pytest.skip(str(error))
+        got = torch.ops.itin.add_product(C, A, B, bytes_)
         torch.testing.assert_close(got, C + A @ B, rtol=tolerance, atol=tolerance)
 
 
@@ -242,7 +242,7 @@ def test_head_takes_padded_and_packed_words_alike() -> None:
         head(regions, words, mask, context)
     with pytest.raises(ValueError, match=r"tokens.x: expected \(2, 5, 5\), got \(2, 5, 4\)"):
         head(regions, Words(words.x[..., :4], words.packing, mask), None, context)
-    with pytest.raises(ValueError, match="gru: expected one of packed, compiled, torch, got 'quick'"):
+    with pytest.raises(ValueError, match="gru: expected one of packed, compiled, fused, torch, got 'quick'"):
         ITINHead(head.config, gru="quick")
 
 
@@ -313,10 +313,21 @@ def test_choice(needs_compiler: None) -> None:
     assert choose("auto", torch.device("meta"), WORTH_BUILDING) == "packed"
     assert choose("auto", torch.device("cuda"), WORTH_BUILDING) == "torch"
     assert [choose(gru, CPU, 0) for gru in ("packed", "torch", "compiled")] == ["packed", "torch", "compiled"]
-    with pytest.raises(ValueError, match="gru: expected one of auto, compiled, packed, torch, got 'quick'"):
+    with pytest.raises(ValueError, match="gru: expected one of auto, compiled, fused, packed, torch, got 'quick'"):
         choose("quick", CPU, 0)
     with pytest.raises(ValueError, match="gru: compiled runs on a CPU, expected another one for device meta"):
         choose("compiled", torch.device("meta"), 0)
+    with pytest.raises(ValueError, match="gru: fused runs on a CUDA device, expected another one for device cpu"):
+        choose("fused", CPU, 0)
+
+
+def test_fused_needs_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "triton" else object())
+    with pytest.raises(ValueError, match="gru: fused needs Triton, which comes with torch for CUDA on Linux; none is"):
+        choose("fused", torch.device("cuda"), 0)
+    monkeypatch.undo()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert choose("fused", torch.device("cuda"), 0) == "fused"
 
 
 def python(code: str, **environment: str) -> subprocess.Popen[str]:

@@ -17,8 +17,13 @@ BATCH_SIZE = 64
 BATCH_SIZES = {"mvsa-multiple": 128}
 """The data sets for which the paper takes another one."""
 
-GRUS = ("auto", "compiled", "packed", "torch")
-"""How the GRU may be computed: the quickest way, steps in C++, steps in PyTorch, or `torch.nn.GRU`."""
+GRUS = ("auto", "compiled", "fused", "packed", "torch")
+"""How the GRU may be computed: the quickest way, steps in C++ (on a CPU), in PyTorch with cells in Triton (on CUDA), in
+PyTorch alone, or by `torch.nn.GRU`."""
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Of matrix products: float32; float32 rounded to 10 bits for tensor cores; or to 7. Sums, states, weights and Adam
+stay in float32."""
 
 SCHEDULES = ("step", "cosine", "constant")
 """How the learning rate goes on: the paper's steps, half a cosine down to 0, or not at all."""

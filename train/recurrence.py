@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 
@@ -45,12 +46,16 @@ def choose(
         say: is told, in one line, why C++ was wanted and could not be had.
 
     Raises:
-        ValueError: `gru` is none of them, or asks for C++ on another device than a CPU.
+        ValueError: `gru` is none of them, or asks for what the device or the installation does not have.
     """
     if gru not in GRUS:
         raise ValueError(f"gru: expected one of {', '.join(GRUS)}, got {gru!r}")
     if gru == "compiled" and device.type != "cpu":
         raise ValueError(f"gru: compiled runs on a CPU, expected another one for device {device}")
+    if gru == "fused" and device.type != "cuda":
+        raise ValueError(f"gru: fused runs on a CUDA device, expected another one for device {device}")
+    if gru == "fused" and importlib.util.find_spec("triton") is None:
+        raise ValueError("gru: fused needs Triton, which comes with torch for CUDA on Linux; none is installed")
     if gru == "auto":
         quickest = {"cuda": "torch", "cpu": "compiled" if work >= WORTH_BUILDING else "packed"}
         gru = quickest.get(device.type, "packed")

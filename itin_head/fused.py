@@ -1,0 +1,156 @@
+"""The recurrence of a GRU with each step's cell as one Triton kernel: on CUDA, two launches a step in either direction.
+
+The formulas are those of `_Recurrence` in gru.py. Matrix products run in the dtype of the inputs: under autocast to
+bfloat16 the cell reads and writes what belongs to a product in bfloat16, but computes, and carries the states on, in
+float32. Without a GPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1), as their tests do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+@triton.jit
+def _sigmoid(x):  # type: ignore[no-untyped-def]
+    return 1 / (1 + tl.exp(-x))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _cell(  # type: ignore[no-untyped-def]
+    inputs, sums, bias, gates, q, h, h_product,
+    P, begin, last, b, d,
+    FIRST: tl.constexpr, LOW: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One step of `b` texts from row `begin` on; the step before it stands from row `last` on."""
+    i, g = tl.program_id(0), tl.program_id(1)
+    place = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    there = place < d
+    row = (g * P + begin + i).to(tl.int64)
+    kind = h.dtype.element_ty
+    r = tl.load(inputs + row * 3 * d + place, there, 0).to(kind)
+    z = tl.load(inputs + row * 3 * d + d + place, there, 0).to(kind)
+    n = tl.load(inputs + row * 3 * d + 2 * d + place, there, 0).to(kind)
+    own = tl.load(bias + g * d + place, there, 0).to(kind)
+    before = tl.zeros_like(r)
+    if not FIRST:
+        at = (g * b + i).to(tl.int64) * 3 * d + place
+        r += tl.load(sums + at, there, 0).to(kind)
+        z += tl.load(sums + at + d, there, 0).to(kind)
+        own += tl.load(sums + at + 2 * d, there, 0).to(kind)
+        before = tl.load(h + (g * P + last + i).to(tl.int64) * d + place, there, 0)
+    r = _sigmoid(r)
+    z = _sigmoid(z)
+    n = 2 * _sigmoid(2 * (n + r * own)) - 1  # tanh
+    new = n + z * (before - n)
+    low = gates.dtype.element_ty
+    tl.store(gates + row * 3 * d + place, r.to(low), there)
+    tl.store(gates + row * 3 * d + d + place, z.to(low), there)
+    tl.store(gates + row * 3 * d + 2 * d + place, n.to(low), there)
+    tl.store(q + row * d + place, own.to(low), there)
+    tl.store(h + row * d + place, new, there)
+    if LOW:
+        tl.store(h_product + row * d + place, new.to(low), there)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _cell_back(  # type: ignore[no-untyped-def]
+    grad, gates, q, h, delta, grad_inputs, before_product, carry, flow,
+    P, begin, last, most, later, d,
+    FIRST: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The way back: `carry` (G, most, d) and `flow` (G, later, d) are what `later` texts bring from the next step."""
+    i, g = tl.program_id(0), tl.program_id(1)
+    place = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    there = place < d
+    row = (g * P + begin + i).to(tl.int64)
+    kind = h.dtype.element_ty
+    own = tl.load(grad + row * d + place, there, 0)
+    brought = place < tl.where(i < later, d, 0)
+    carried = carry + (g * most + i).to(tl.int64) * d + place
+    own += tl.load(carried, brought, 0)
+    own += tl.load(flow + (g * later + i).to(tl.int64) * d + place, brought, 0).to(kind)
+    r = tl.load(gates + row * 3 * d + place, there, 0).to(kind)
+    z = tl.load(gates + row * 3 * d + d + place, there, 0).to(kind)
+    n = tl.load(gates + row * 3 * d + 2 * d + place, there, 0).to(kind)
+    before = tl.zeros_like(own)
+    if not FIRST:
+        before = tl.load(h + (g * P + last + i).to(tl.int64) * d + place, there, 0)
+    of_n = own * (1 - z) * (1 - n * n)
+    of_r = of_n * tl.load(q + row * d + place, there, 0).to(kind) * r * (1 - r)
+    of_z = own * (before - n) * z * (1 - z)
+    low = delta.dtype.element_ty
+    tl.store(delta + row * 3 * d + place, of_r.to(low), there)
+    tl.store(delta + row * 3 * d + d + place, of_z.to(low), there)
+    tl.store(delta + row * 3 * d + 2 * d + place, (of_n * r).to(low), there)
+    tl.store(grad_inputs + row * 3 * d + place, of_r.to(low), there)
+    tl.store(grad_inputs + row * 3 * d + d + place, of_z.to(low), there)
+    tl.store(grad_inputs + row * 3 * d + 2 * d + place, of_n.to(low), there)
+    tl.store(before_product + row * d + place, before.to(low), there)
+    tl.store(carried, own * z, there)
+
+
+class FusedRecurrence(torch.autograd.Function):
+    """The recurrence of a GRU over packed steps, G of them side by side; arguments as of `gru._Recurrence`."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: list[int]) -> Tensor:
+        """The states (G, P, d), in the dtype of `W_hh`."""
+        G, P, _ = inputs.shape
+        d = W_hh.shape[2]
+        low = inputs.dtype != W_hh.dtype
+        inputs, b_hn = inputs.contiguous(), b_hn.contiguous()
+        W = W_hh.mT.to(inputs.dtype).contiguous()  # (G, d, 3d)
+        gates, q = torch.empty_like(inputs), inputs.new_empty(G, P, d)
+        h = W_hh.new_empty(G, P, d)
+        h_product = inputs.new_empty(G, P, d) if low else h
+        begin = last = 0
+        for t, b in enumerate(sizes):
+            sums = torch.bmm(h_product[:, last : last + b], W) if t else inputs  # in the first step it is not read
+            _cell[_grid(b, G, d)](
+                inputs, sums, b_hn, gates, q, h, h_product, P, begin, last, b, d, FIRST=t == 0, LOW=low, BLOCK=_block(d)
+            )
+            begin, last = begin + b, begin
+        ctx.save_for_backward(gates, q, h, W_hh)
+        ctx.sizes = sizes
+        return h
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Gradients of the inputs, `W_hh` and `b_hn`."""
+        gates, q, h, W_hh = ctx.saved_tensors
+        sizes: list[int] = ctx.sizes
+        G, P, d = h.shape
+        grad, W = grad.contiguous(), W_hh.to(gates.dtype)
+        delta, grad_inputs = torch.empty_like(gates), torch.empty_like(gates)
+        before = gates.new_empty(G, P, d)
+        most = max(sizes, default=0)
+        carry = h.new_empty(G, most, d)
+        flow, later, begin = gates, 0, P  # in the last step nothing is brought
+        for t in range(len(sizes) - 1, -1, -1):
+            b = sizes[t]
+            begin -= b
+            last = begin - sizes[t - 1] if t else 0
+            _cell_back[_grid(b, G, d)](
+                grad, gates, q, h, delta, grad_inputs, before, carry, flow,
+                P, begin, last, most, later, d, FIRST=t == 0, BLOCK=_block(d),
+            )  # fmt: skip
+            if t:
+                flow, later = torch.bmm(delta[:, begin : begin + b], W), b
+        grad_W = torch.bmm(delta.mT, before).to(W_hh.dtype)  # (G, 3d, d)
+        grad_b = delta[..., 2 * d :].sum(1, dtype=W_hh.dtype)
+        return grad_inputs, grad_W, grad_b, None
+
+
+def _block(d: int) -> int:
+    return int(min(1024, max(16, triton.next_power_of_2(d))))
+
+
+def _grid(b: int, G: int, d: int) -> tuple[int, int, int]:
+    return b, G, int(triton.cdiv(d, _block(d)))

@@ -1,0 +1,145 @@
+"""The recurrence with cells in Triton: in its interpreter, and its kernels compiled for two kinds of GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="needs Triton, which comes with torch on Linux")
+
+COMPARE = """
+import itertools, json, sys
+import torch
+from itin.itin_head import HeadConfig, ITINHead
+from itin.itin_head.gru import bigru, weights
+from itin.itin_head.packing import gather_words, pack_words
+from itin.itin_head.stacked import StackedHead
+
+torch.manual_seed(0)
+worst = {}
+
+
+def compare(name, ways):
+    '''The largest difference, as a share of the largest value, of two lists of tensors.'''
+    one, other = ways
+    shares = [(a - b).abs().max().item() / max(a.abs().max().item(), 1e-3) for a, b in zip(one, other, strict=True)]
+    worst[name] = max(worst.get(name, 0.0), *shares)
+
+
+def results(W, parameters):
+    for parameter in parameters:
+        parameter.grad = None
+    (W * torch.arange(1.0, W.numel() + 1).cos().view_as(W)).sum().backward()
+    return [W.detach(), *(parameter.grad.clone() for parameter in parameters)]
+
+
+for lengths, d in itertools.product(([4, 1, 7, 0, 3], [1], [5, 5, 5], [0, 1, 0, 2], [0, 0]), (3, 20)):
+    n = max(*lengths, 1)
+    mask = torch.arange(n) < torch.tensor(lengths)[:, None]
+    for dtype in (torch.float64, torch.float32):
+        gru = torch.nn.GRU(5, d, batch_first=True, bidirectional=True, dtype=dtype)
+        words = pack_words(torch.randn(len(lengths), n, 5, dtype=dtype), mask)
+        parameters = list(gru.parameters())
+        ways = [results(bigru(words.x, words.packing, *weights(gru), recurrence=way), parameters)
+                for way in ("packed", "fused")]
+        compare(str(dtype), ways)
+        if dtype == torch.float32:
+            with torch.autocast("cpu", torch.bfloat16):
+                W = bigru(words.x, words.packing, *weights(gru), recurrence="fused")
+            compare("bfloat16", (ways[0], results(W, parameters)))
+
+dims = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5}
+heads = [ITINHead(HeadConfig(lam=j / 3, **dims)) for j in range(3)]
+lengths = torch.tensor([[4, 6, 0], [1, 2, 3], [5, 5, 1]])
+values = torch.randn(int(lengths.sum()), 5)
+offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.flatten().cumsum(0)])
+words = gather_words(values, offsets, torch.arange(9).view(3, 3))
+regions, context = torch.randn(3, 3, 2, 7), torch.randn(3, 3, 6)
+ways = []
+for way in ("packed", "fused"):
+    stack = StackedHead(heads, way)
+    ways.append(results(stack(regions, words, context, torch.ones(3, 3, 2).bool()), list(stack.parameters())))
+compare("side by side", ways)
+json.dump(worst, sys.stdout)
+"""
+
+COMPILE = """
+import json, sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from itin.itin_head import fused
+
+NUMBERS = {"P", "begin", "last", "b", "d", "most", "later"}
+LOW = {"inputs", "sums", "gates", "q", "h_product", "delta", "grad_inputs", "before_product", "flow"}
+sizes = {}
+for capability in (80, 90):
+    for low in ("fp32", "bf16"):
+        for first in (True, False):
+            for kernel, more in ((fused._cell, {"LOW": low != "fp32"}), (fused._cell_back, {})):
+                constants = {"FIRST": first, "BLOCK": fused._block(1024), **more}
+                types = {
+                    name: "constexpr" if name in constants else "i32" if name in NUMBERS else
+                    "*" + (low if name in LOW else "fp32") for name in kernel.arg_names
+                }
+                source = ASTSource(kernel, signature=types, constexprs=constants)
+                made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+                sizes[f"{capability} {low} {first} {kernel.__name__}"] = len(made.asm["cubin"])
+json.dump(sizes, sys.stdout)
+"""
+
+
+def run(script: str, folder: Path, **environment: str) -> dict[str, float]:
+    """What a script of its own process prints: Triton reads its environment when it is imported."""
+    variables = {**os.environ, "TRITON_CACHE_DIR": str(folder), "OMP_NUM_THREADS": "1", **environment}
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_equals_packed(tmp_path: Path) -> None:
+    """Values and gradients, which of `packed` are held equal to `torch.nn.GRU`."""
+    worst = run(COMPARE, tmp_path, TRITON_INTERPRET="1")
+    assert worst.pop("torch.float64") < 1e-12
+    assert worst.pop("torch.float32") < 1e-5
+    assert worst.pop("side by side") < 1e-5
+    assert 1e-4 < worst.pop("bfloat16") < 5e-2  # 8 bits; and they are used at all
+    assert not worst
+
+
+def test_kernels_compile(tmp_path: Path) -> None:
+    """For the A100's kind and the H100's, which Triton's own assembler does without a GPU."""
+    sizes = run(COMPILE, tmp_path, TRITON_INTERPRET="0")
+    assert len(sizes) == 16
+    assert min(sizes.values()) > 1000
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_equals_packed_on_a_device(dtype: torch.dtype) -> None:
+    from itin.itin_head.gru import bigru, weights
+    from itin.itin_head.packing import pack_words
+
+    torch.manual_seed(0)
+    lengths = torch.randint(0, 40, (64,))
+    mask = torch.arange(40) < lengths[:, None]
+    gru = torch.nn.GRU(48, 200, batch_first=True, bidirectional=True, dtype=dtype, device="cuda")
+    words = pack_words(torch.randn(64, 40, 48, dtype=dtype).cuda(), mask.cuda())
+    results = []
+    for way in ("packed", "fused"):
+        gru.zero_grad(set_to_none=True)
+        W = bigru(words.x, words.packing, *weights(gru), recurrence=way)
+        (W * torch.arange(1.0, W.numel() + 1, dtype=dtype, device="cuda").cos().view_as(W)).sum().backward()
+        results.append([W.detach(), *(parameter.grad for parameter in gru.parameters())])
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    for one, other in zip(*results, strict=True):
+        assert one is not None
+        assert other is not None
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(one.abs().max()))
