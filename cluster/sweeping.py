@@ -14,7 +14,7 @@ from ..parts import Part
 from .contract import Missing, Prepared
 from .submission import Submission
 
-KEPT = ("cache", "device", "workers", "threads", "stack", "cuda_graphs", "gru")
+KEPT = ("cache", "device", "workers", "threads", "stack", "cuda_graphs", "precision", "gru")
 """Options that say how to train, not what; they are passed on to every part."""
 
 REFUSED = ("plan", "part", "consolidate", "retry_failed", "reveal_test")

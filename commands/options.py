@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..parts import Part
-from ..train.config import DUPLICATES
+from ..train.config import DUPLICATES, GRUS, PRECISIONS
 
 if TYPE_CHECKING:
     from ..train.protocols import Protocol
@@ -63,6 +63,25 @@ def feature_options(command: F) -> F:
         click.option("--context-encoder", help="Which context features, where there are several."),
         click.option("--text-encoder", help="Which token features, where there are several."),
         click.option("--regions", help="Which region features, where there are several: encoder or store name."),
+    ):
+        command = option(command)
+    return command
+
+
+def speed_options(command: F) -> F:
+    """`--gru`, `--cuda-graphs` and `--precision`: how a run is computed, whatever it is."""
+    for option in (
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="float32",
+            show_default=True,
+            help="Of matrix products in training; evaluation stays in float32.",
+        ),
+        click.option("--cuda-graphs", is_flag=True, help="On a GPU: take each step of the training as one CUDA graph."),
+        click.option(
+            "--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU."
+        ),
     ):
         command = option(command)
     return command

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..train.config import GRUS, REPEATS, TrainConfig
-from .options import STORES, feature_options, part, protocol_of, protocol_options, usage_errors
+from ..train.config import REPEATS, TrainConfig
+from .options import STORES, feature_options, part, protocol_of, protocol_options, speed_options, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ _MODES = ("grid", "paper", "random", "optuna")
 @click.option(
     "--stack", type=click.IntRange(1), help="Train so many side by side; by default what memory allows on a GPU."
 )
-@click.option("--cuda-graphs", is_flag=True, help="Side by side on a GPU: take each step as one CUDA graph.")
-@click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
+@speed_options
 @protocol_options
 @click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
 @feature_options
@@ -83,6 +82,8 @@ def command(**options: Any) -> None:
         return
     with usage_errors():
         device = pick_device(options["device"])
+    if options["stack"] is None and device.type != "cuda" and not options["plan"]:
+        _refuse_one_by_one(options)
     if options["resume"] is not None:
         _refuse_with_resume(options)
         sweep = Sweep(options["resume"])
@@ -123,7 +124,7 @@ def command(**options: Any) -> None:
                 run(
                     sweep, place, source, workers=workers, threads=options["threads"], device=str(device), gru=gru,
                     retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=listen,
-                    graphs=options["cuda_graphs"],
+                    graphs=options["cuda_graphs"], precision=options["precision"],
                 )  # fmt: skip
         except KeyboardInterrupt:
             click.echo(f"Stopped. Finished runs are kept; go on with: itin sweep --resume {sweep.path}", err=True)
@@ -161,7 +162,7 @@ def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: 
         left = run_part(
             sweep, place, options["part"], stop, workers=workers, stack=options["stack"], begin=display.begin,
             listen=display.listen, threads=options["threads"], device=device, gru=gru,
-            graphs=options["cuda_graphs"],
+            graphs=options["cuda_graphs"], precision=options["precision"],
         )  # fmt: skip
     if left:
         click.echo(f"Told to stop: {left} runs are left. Run the same command to go on.", err=True)
@@ -277,6 +278,14 @@ def prepare(gru: str, device: Any, definition: Definition, place: Workplace, say
     return "packed" if chosen == "packed" else gru  # each run chooses again by its own work, as it would alone
 
 
+def _refuse_one_by_one(options: dict[str, Any]) -> None:
+    """Worker processes, which train one run after another, know nothing of these."""
+    given = {"--cuda-graphs": options["cuda_graphs"], "--precision": options["precision"] != "float32"}
+    for flag, is_given in given.items():
+        if is_given:
+            raise click.UsageError(f"{flag} is for runs side by side: expected a GPU, or --stack J")
+
+
 def _refuse_with_resume(options: dict[str, Any]) -> None:
     """A sweep that goes on keeps what it was begun with."""
     context = click.get_current_context()
@@ -288,6 +297,7 @@ def _refuse_with_resume(options: dict[str, Any]) -> None:
         "threads",
         "stack",
         "cuda_graphs",
+        "precision",
         "gru",
         "cache",
         "device",

@@ -13,9 +13,9 @@ import click
 
 from ..itin_head.config import ABLATIONS, GATES
 from ..itin_head.heads import HEADS
-from ..train.config import CLASS_WEIGHTS, GRUS, SCHEDULES, TrainConfig
+from ..train.config import CLASS_WEIGHTS, SCHEDULES, TrainConfig
 from ..train.presets import PRESETS, with_preset
-from .options import STORES, feature_options, field_option, protocol_of, protocol_options, usage_errors
+from .options import STORES, feature_options, field_option, protocol_of, protocol_options, speed_options, usage_errors
 
 if TYPE_CHECKING:
     from ..train.tensorboard import EventFiles
@@ -75,7 +75,7 @@ _PRESET = "Readings of the paper: its equations, or the authors' demo."
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; by default a new one in ./runs.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Also write event files there.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
+@speed_options
 def command(**options: Any) -> None:
     """Train the head on cached features by the paper's recipe, and evaluate it once on the test part.
 
@@ -90,6 +90,7 @@ def command(**options: Any) -> None:
     from ..train.loop import fit, work_of
     from ..train.protocols import Splitter
     from ..train.recurrence import choose
+    from ..train.stacked import How, check_stackable, fit_one
     from ..train.write_run import check_free, write_run
     from .console import console, epochs_bar
 
@@ -97,12 +98,15 @@ def command(**options: Any) -> None:
     out, device_name = options.pop("out"), options.pop("device")
     protocol = protocol_of(options)
     gru, events, seeds = options.pop("gru"), options.pop("tensorboard"), options.pop("seeds")
+    graphs, precision = options.pop("cuda_graphs"), options.pop("precision")
     cache, dataset = options.pop("cache"), options.pop("dataset")
     with usage_errors():
         config = TrainConfig(**with_preset(given(options)))
         if seeds is not None and "seed" in given(options):
             raise ValueError("--seed and --seeds exclude each other")
         configs = [config] if seeds is None else [replace(config, seed=seed) for seed in parse_seeds(seeds)]
+        if graphs or precision != "float32":
+            check_stackable(config)
         device = pick_device(device_name)
     if out is not None:
         check_free(out)
@@ -126,7 +130,10 @@ def command(**options: Any) -> None:
                     if files is not None:
                         files.add(name, row)
 
-                result = fit(one, features, split, device, on_epoch, gru=gru)
+                if graphs or precision != "float32":
+                    result = fit_one(one, features, split, device, on_epoch, How.of(gru, graphs, precision))
+                else:
+                    result = fit(one, features, split, device, on_epoch, gru=gru)
             run = write_run(result, features, split, found.table, stores, device=str(device), out=folder)
             results.append(result)
             seed = f"seed {one.seed}: " if seeds is not None else ""

@@ -10,7 +10,7 @@ BENCH = Path(__file__).parent / "bench" / "head.py"
 
 
 def test_head_bench_runs() -> None:
-    sizes = "--samples 64 --words 4 --d 8 --k 4 --rounds 1 --threads 1 --stacks 1,2"
+    sizes = "--samples 64 --words 4 --d 8 --k 4 --rounds 1 --threads 1 --stacks 1,2 --paper 40 --epochs 1 --seeds 1"
     done = subprocess.run(
         [sys.executable, str(BENCH), *sizes.split(), "--no-growth", "--no-sweep"],
         capture_output=True,
@@ -20,4 +20,5 @@ def test_head_bench_runs() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert {"| A |", "| torch |", "| packed |"} <= {line[: line.find("|", 2) + 1] for line in lines}
-    assert any(line.startswith("| 2 |") for line in lines)  # J = 2 side by side
+    assert any(line.startswith("| static shapes | 2 |") for line in lines)  # J = 2 side by side
+    assert any(line.startswith("| ragged | 20 |") for line in lines)  # the paper's grid has 20 configurations

@@ -104,6 +104,15 @@ def test_defaults_are_those_of_the_dataclass(command: click.Command, configs: tu
         (["train", "--m", "0", "--ablation", "no-context"], "m = 0 leaves no region"),
         (["train", "--lam", "1.5"], "lam: expected a number from 0 to 1, got 1.5"),
         (["train", "--device", "cuda:99"], "device 'cuda:99' is not available here"),
+        (
+            ["train", "--preset", "official", "--precision", "tf32"],
+            "gru_dropout: CUDA graphs and other precisions",
+        ),
+        (
+            ["sweep", "--device", "cpu", "--precision", "bfloat16"],
+            "--precision is for runs side by side",
+        ),
+        (["sweep", "--device", "cpu", "--cuda-graphs"], "--cuda-graphs is for runs side by side"),
         (["predict", "somewhere", "--image", "x.jpg"], "give --image FILE and --text TEXT, or --table FILE"),
     ],
 )

@@ -20,13 +20,14 @@ from itin.train import stacks
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
 from itin.train.graphs import GraphSteps, bucket_of
-from itin.train.loop import Fit, fit
+from itin.train.loop import Fit, fit, predict
 from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
+from itin.train.precision import products
 from itin.train.protocols import Protocol, Splitter
 from itin.train.runs import load_run
 from itin.train.shared import open_features, save_features
 from itin.train.splits import Split, random_split
-from itin.train.stacked import fit_stacked, shape_of
+from itin.train.stacked import How, check_stackable, fit_one, fit_stacked, shape_of
 from itin.train.stacks import Stacks, bytes_of, fitting, is_memory
 
 from .test_runs import TABLE, make_stores
@@ -357,6 +358,68 @@ def test_shared_features_are_the_same(features: Features, tmp_path: Path) -> Non
         assert (tmp_path / str(number) / "tokens.npy").read_bytes() == before
 
 
+# Precision -----------------------------------------------------------------------------------------------------------
+
+
+def test_precision_of_training_alone(features: Features, split: Split) -> None:
+    """Products in bfloat16 change losses by 1% at most; what is kept is scored in float32, whatever trained it."""
+    alone = fit(BASE, features, split, gru="packed")
+    rows: list[dict[str, float]] = []
+    plain, low = (
+        fit_one(BASE, features, split, "cpu", rows.append, How(precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    assert rows == plain.history + low.history
+    assert [one.precision for one in (alone, plain, low)] == ["float32", "float32", "bfloat16"]
+    for want, one, other in zip(alone.history, plain.history, low.history, strict=True):
+        for name in ("train_loss", "val_loss"):
+            assert one[name] == pytest.approx(want[name], rel=1e-4)
+            assert other[name] == pytest.approx(want[name], rel=1e-2)
+    assert low.history[-1]["train_loss"] != plain.history[-1]["train_loss"]
+    assert all(value.dtype == torch.float32 for value in low.state_dict.values())
+    head = ITINHead(low.head)
+    head.load_state_dict(low.state_dict)
+    resident = Resident(features, torch.device("cpu"), BASE.m)
+    for part, own in low.probabilities.items():
+        np.testing.assert_array_equal(own, predict(head, resident, split.rows(part), BASE.batch_for("my set")))
+
+
+def test_precision_of_products(features: Features, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def look(self: StackedHead, *batch: Any) -> Tensor:
+        seen.append(torch.get_float32_matmul_precision())
+        return real(self, *batch)
+
+    real = StackedHead.forward
+    monkeypatch.setattr(StackedHead, "forward", look)
+    during = []
+    how = How(precision="tf32")
+    fit_one(BASE, features, split, "cpu", lambda _: during.append(torch.get_float32_matmul_precision()), how)
+    assert set(seen) == {"high"}
+    assert set(during) == {"highest"}
+    with pytest.raises(KeyError), products("tf32"):
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == "highest"
+    with pytest.raises(ValueError, match="precision: expected one of float32, tf32, bfloat16, got 'half'"):
+        fit_one(BASE, features, split, "cpu", lambda _: None, How(precision="half"))
+    with pytest.raises(ValueError, match="gru_dropout: CUDA graphs and other precisions than float32 expected none"):
+        check_stackable(replace(BASE, gru_layers=2, gru_dropout=0.25))
+
+
+def test_stacks_pass_on_how(setup: Setup) -> None:
+    with Stacks(replace(setup, graphs=True, precision="bfloat16"), 2) as engine:
+        assert sum(event.kind == DONE for event in engine.run(Jobs([BASE, replace(BASE, seed=1)]))) == 2
+    environment = load_run(setup.runs / "run1").environment
+    assert {name: environment[name] for name in ("gru", "stacked", "precision")} == {
+        "gru": "packed",
+        "stacked": 2,
+        "precision": "bfloat16",
+    }
+    assert How.of("fused", True, "tf32") == How(True, "fused", "tf32")
+    assert {How.of(gru) for gru in ("auto", "torch", "compiled", "packed")} == {How()}
+
+
 # CUDA graphs ---------------------------------------------------------------------------------------------------------
 
 
@@ -369,7 +432,7 @@ def test_static_shapes_are_the_ragged_ones(changes: dict[str, Any], features: Fe
     """What is captured on a GPU, taken on a CPU: the same losses as with ragged batches."""
     base = replace(BASE, **changes)
     configs = [base, replace(base, seed=1, lam=0.7), replace(base, seed=2, m=min(1, base.m))]
-    ragged, static = (fit_stacked(configs, features, split, graphs=graphs) for graphs in (False, True))
+    ragged, static = (fit_stacked(configs, features, split, how=How(graphs)) for graphs in (False, True))
     for one, other in zip(ragged, static, strict=True):
         assert isinstance(one, Fit)
         assert isinstance(other, Fit)
@@ -389,7 +452,7 @@ def test_streamed_features_take_no_static_steps(features: Features) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_graphs_are_the_steps_without(features: Features, split: Split) -> None:
     configs = [BASE, replace(BASE, seed=1, lam=0.7), replace(BASE, seed=2, ablation="no-gate")]
-    plain, graphed = (fit_stacked(configs, features, split, "cuda", graphs=graphs) for graphs in (False, True))
+    plain, graphed = (fit_stacked(configs, features, split, "cuda", how=How(graphs)) for graphs in (False, True))
     for one, other in zip(plain, graphed, strict=True):
         assert isinstance(one, Fit)
         assert isinstance(other, Fit)

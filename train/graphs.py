@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..itin_head.batch import mask_of
 from ..itin_head.packing import Words, pack_static
@@ -31,7 +31,7 @@ class GraphSteps:
 
     Args:
         resident: features on the device; not streamed ones.
-        stack: the heads, called with regions, words, context and region mask of J batches.
+        heads: called with regions, words, context and region mask of J batches.
         looked_at: (J, 1, m) bool, the regions that each head looks at.
         step: learns from logits (J, B, classes) and labels (J, B); all it changes must stay where it is in memory, but
             for gradients, which it must set to None first.
@@ -41,11 +41,15 @@ class GraphSteps:
     """
 
     def __init__(
-        self, resident: Resident, stack: nn.Module, looked_at: Tensor, step: Callable[[Tensor, Tensor], None]
+        self,
+        resident: Resident,
+        heads: Callable[..., Tensor],
+        looked_at: Tensor,
+        step: Callable[[Tensor, Tensor], None],
     ) -> None:
         if not isinstance(resident.tokens, Tensor):
             raise ValueError("resident: expected features in memory, got streamed ones")
-        self._resident, self._stack, self._looked_at, self._step = resident, stack, looked_at, step
+        self._resident, self._heads, self._looked_at, self._step = resident, heads, looked_at, step
         self._tokens = resident.tokens
         self._offsets = resident.offsets.to(resident.device)
         self._lengths = resident.offsets.diff().clamp(0, resident.max_words)  # on the CPU, where buckets are chosen
@@ -90,7 +94,7 @@ class GraphSteps:
         if resident.m and isinstance(resident.regions, Tensor):
             regions = resident.regions[rows].float()
             region_mask = mask_of(resident.counts[rows], resident.m) & self._looked_at
-        logits = self._stack(regions, self._words(rows, n), resident.context[rows].float(), region_mask)
+        logits = self._heads(regions, self._words(rows, n), resident.context[rows].float(), region_mask)
         self._step(logits, resident.labels[rows])
 
     def _words(self, rows: Tensor, n: int) -> Words:

@@ -51,7 +51,8 @@ class Identity:
 
     A key depends on the recipe, the head's sizes, the samples with their labels and the digests of their inputs, the
     encoders that made the features (the stores' fingerprints) and the parts. It does not depend on the device, the
-    threads or the way that the GRU is computed, which change results by rounding alone.
+    threads, the way that the GRU is computed or the precision of products, which change results by rounding alone and
+    which every run records.
 
     Args:
         features: what is trained on.

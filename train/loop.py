@@ -48,6 +48,8 @@ class Fit:
     """How the GRU was computed."""
     stacked: int = 1
     """How many configurations were trained side by side."""
+    precision: str = "float32"
+    """Of matrix products while it was trained, one of `config.PRECISIONS`."""
 
 
 def fit(

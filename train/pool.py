@@ -94,6 +94,8 @@ class Setup:
     gru: str = "auto"
     graphs: bool = False
     """Whether configurations side by side take their steps as CUDA graphs."""
+    precision: str = "float32"
+    """Of matrix products of configurations side by side."""
 
     def stores_for(self, config: TrainConfig) -> dict[str, StoreFacts]:
         """The stores that a configuration's features come from, by kind."""

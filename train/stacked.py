@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from .graphs import GraphSteps
 from .loop import Fit, adam, check_finite, chunks, predict, seeded, set_rate
 from .metrics import majority_class, score
 from .objective import Objective, Selection, clip_side_by_side
+from .precision import lowered, products
 from .splits import Split
 
 MAY_DIFFER = ("m", "lam", "seed")
@@ -30,9 +31,34 @@ FLAGS = ("gate", "ablation")
 """Further ones, for ITIN as the equations have it."""
 
 
+@dataclass(frozen=True)
+class How:
+    """How configurations side by side are computed; what they come to stays the same but for rounding."""
+
+    graphs: bool = False
+    """Take the steps of the training as CUDA graphs (`graphs.GraphSteps`); on a CPU, in their shapes."""
+    recurrence: str = "packed"
+    """`packed` or `fused`, as for `itin_head.gru.bigru`."""
+    precision: str = "float32"
+    """Of matrix products, one of `config.PRECISIONS`; figures of the kept epochs are always those of float32."""
+
+    @classmethod
+    def of(cls, gru: str, graphs: bool = False, precision: str = "float32") -> How:
+        """What a choice among `config.GRUS` comes to side by side, where cuDNN and the steps in C++ have no place."""
+        return cls(graphs, "fused" if gru == "fused" else "packed", precision)
+
+
 def stackable(config: TrainConfig) -> bool:
     """Whether a configuration can be trained beside others: without dropout, which each head would draw for itself."""
     return not (config.gru_layers > 1 and config.gru_dropout and "tokens" in config.inputs)
+
+
+def check_stackable(config: TrainConfig) -> None:
+    """Raise ValueError for a configuration that can only be trained the usual way."""
+    if not stackable(config):
+        raise ValueError(
+            f"gru_dropout: CUDA graphs and other precisions than float32 expected none, got {config.gru_dropout}"
+        )
 
 
 def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
@@ -49,7 +75,7 @@ def fit_stacked(
     device: str | torch.device = "cpu",
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
     evaluate: Sequence[str] = ("val", "test"),
-    graphs: bool = False,
+    how: How | None = None,
 ) -> list[Fit | RunError]:
     """Train J heads at once and keep the best epoch of each.
 
@@ -63,7 +89,7 @@ def fit_stacked(
         device: where to train.
         on_epoch: called with the number of the configuration and its history's newest row.
         evaluate: the parts to score at the end.
-        graphs: take the steps of the training as CUDA graphs (`graphs.GraphSteps`); on a CPU, in their shapes.
+        how: how to compute them.
 
     Returns:
         What came out of each, or why it broke down; the others are not touched by that.
@@ -71,7 +97,7 @@ def fit_stacked(
     Raises:
         ValueError: configurations that cannot be trained side by side.
     """
-    training = train_stacked(configs, features, split, device, evaluate, graphs)
+    training = train_stacked(configs, features, split, device, evaluate, how)
     while True:
         try:
             j, row = next(training)
@@ -82,16 +108,36 @@ def fit_stacked(
             on_epoch(j, row)
 
 
+def fit_one(
+    config: TrainConfig,
+    features: Features,
+    split: Split,
+    device: str | torch.device,
+    on_epoch: Callable[[dict[str, float]], None],
+    how: How,
+) -> Fit:
+    """`loop.fit` as a stack of one, computed as configurations side by side may be.
+
+    Raises:
+        ValueError: it is not `stackable`.
+        RunError: as of `loop.fit`.
+    """
+    (result,) = fit_stacked([config], features, split, device, lambda _, row: on_epoch(row), how=how)
+    if isinstance(result, RunError):
+        raise result
+    return result
+
+
 def train_stacked(
     configs: Sequence[TrainConfig],
     features: Features,
     split: Split,
     device: str | torch.device,
     evaluate: Sequence[str],
-    graphs: bool = False,
+    how: How | None = None,
 ) -> Generator[tuple[int, dict[str, float]], None, list[Fit | RunError]]:
     """`fit_stacked` epoch by epoch: yields a configuration's number and its history's newest row."""
-    device = torch.device(device)
+    device, how = torch.device(device), how or How()
     if len({shape_of(config, features.dataset) for config in configs}) != 1 or not stackable(configs[0]):
         raise ValueError(f"configs: expected some that differ in {', '.join(MAY_DIFFER + FLAGS)} alone, got others")
     batch_size = configs[0].batch_for(features.dataset)
@@ -109,8 +155,9 @@ def train_stacked(
         with seeded(config.seed, device):
             heads.append(make(config.head_config(features.dims)).to(device))
             heads[-1].begin(torch.from_numpy(features.labels[split.train]))
-    stack = StackedHead(heads) if by_flags(heads[0].config) else SideBySide(heads)
-    optimizer = adam(list(stack.parameters()), configs[0], device, capturable=graphs)
+    stack = (StackedHead if by_flags(heads[0].config) else SideBySide)(heads, how.recurrence)
+    logits_of = lowered(stack, how.precision, device)
+    optimizer = adam(list(stack.parameters()), configs[0], device, capturable=how.graphs)
     objective = Objective(configs[0], features.labels[split.train], device)
     shuffles = [torch.Generator().manual_seed(config.seed) for config in configs]
     histories: list[list[dict[str, float]]] = [[] for _ in configs]
@@ -119,11 +166,11 @@ def train_stacked(
     best_state: list[dict[str, Tensor]] = [{} for _ in configs]
     broken: dict[int, RunError] = {}
 
-    def logits_of(rows: Tensor) -> tuple[Tensor, Tensor]:
+    def look_at(rows: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (J, B, classes) and labels (J, B) of samples (J, B)."""
         batch = resident.batch(rows, packed=True)
         mask = batch.region_mask & looked_at if batch.region_mask is not None else None
-        return stack(batch.regions, batch.tokens, batch.context, mask), batch.labels
+        return logits_of(batch.regions, batch.tokens, batch.context, mask), batch.labels
 
     sums = torch.zeros(2, J, device=device)
 
@@ -139,24 +186,25 @@ def train_stacked(
         right = (logits.argmax(-1) == labels).sum(1)
         sums.add_(torch.stack([losses.detach() * labels.shape[1], right.to(losses.dtype)]))
 
-    static = GraphSteps(resident, stack, looked_at, step) if graphs else None
+    static = GraphSteps(resident, logits_of, looked_at, step) if how.graphs else None
     batches = math.ceil(len(train) / batch_size)
     for epoch in range(1, configs[0].epochs + 1):
         epoch_begun = time.perf_counter()
         order = torch.stack([train[torch.randperm(len(train), generator=shuffle)] for shuffle in shuffles])
         sums.zero_()
-        for number, rows in enumerate(chunks(order.T, batch_size)):
-            if optimizer is not None:
-                set_rate(optimizer, configs[0].lr_at(epoch, number, batches))
-            if static is not None:
-                static(rows.T)
-            else:
-                step(*logits_of(rows.T))
-        loss, accuracy = (sums.cpu().double() / len(train)).tolist()
+        with products(how.precision):
+            for number, rows in enumerate(chunks(order.T, batch_size)):
+                if optimizer is not None:
+                    set_rate(optimizer, configs[0].lr_at(epoch, number, batches))
+                if static is not None:
+                    static(rows.T)
+                else:
+                    step(*look_at(rows.T))
+            loss, accuracy = (sums.cpu().double() / len(train)).tolist()
+            with torch.inference_mode():
+                parts = [look_at(rows.expand(J, -1))[0] for rows in chunks(val, batch_size)]
+                probabilities = torch.cat(parts, 1).cpu().double().softmax(-1).numpy()
 
-        with torch.inference_mode():
-            parts = [logits_of(rows.expand(J, -1))[0] for rows in chunks(val, batch_size)]
-            probabilities = torch.cat(parts, 1).cpu().double().softmax(-1).numpy()
         for j, config in enumerate(configs):
             if j in broken or j in ended:
                 continue
@@ -213,7 +261,9 @@ def train_stacked(
                 metrics,
                 predicted,
                 seconds,
+                gru=how.recurrence,
                 stacked=J,
+                precision=how.precision,
             )
         )
     return results

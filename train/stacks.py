@@ -15,7 +15,7 @@ from .data import Features
 from .loop import Fit, fit
 from .pool import DONE, EPOCH, FAILED, Event, Job, Jobs, Setup
 from .shared import open_features
-from .stacked import shape_of, stackable, train_stacked
+from .stacked import How, shape_of, stackable, train_stacked
 from .write_run import write_run
 
 SHARE = 0.7
@@ -37,6 +37,7 @@ class Stacks:
             raise ValueError(f"limit: expected at least 1, got {limit}")
         self.setup, self.limit = setup, limit
         self.device = torch.device(setup.device)
+        self.how = How.of(setup.gru, setup.graphs, setup.precision)
         self._features = {view: open_features(folder) for view, folder in setup.features.items()}
 
     def __enter__(self) -> Stacks:
@@ -76,7 +77,7 @@ class Stacks:
             if not stackable(configs[0]):
                 results = [fit(configs[0], features, split, self.device, evaluate=("val",))]
             else:
-                training = train_stacked(configs, features, split, self.device, ("val",), self.setup.graphs)
+                training = train_stacked(configs, features, split, self.device, ("val",), self.how)
                 while True:
                     try:
                         j, row = next(training)

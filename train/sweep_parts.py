@@ -58,7 +58,7 @@ def run_part(
         stack: as in `sweep_run.run`.
         begin: told of the source and the results that are there.
         listen: told of every event.
-        options: `threads`, `device` and `gru`, as in `sweep_run.run`.
+        options: `threads`, `device`, `gru`, `graphs` and `precision`, as in `sweep_run.run`.
     """
     check_parts(sweep)
     own = dict.fromkeys(key for _, key in places_of(sweep.definition, part))

@@ -292,6 +292,7 @@ def run(
     retry: bool = False,
     stack: int | None = None,
     graphs: bool = False,
+    precision: str = "float32",
     begin: Callable[[Source, dict[str, Result]], None] | None = None,
     listen: Callable[[Event], None] | None = None,
 ) -> dict[str, Result]:
@@ -311,6 +312,7 @@ def run(
         stack: how many configurations to train side by side in this process instead of one a worker; by default what
             memory allows on a CUDA device, and none elsewhere.
         graphs: whether these take their steps as CUDA graphs.
+        precision: of their matrix products, one of `config.PRECISIONS`.
         begin: told of the source and the results that are there.
         listen: told of every event.
     """
@@ -326,7 +328,9 @@ def run(
     written = time.monotonic()
     folder = sweep.path / f".features-{time.time_ns()}"
     try:
-        setup = place.setup(folder, sweep.path / "runs", device=device, threads=threads, gru=gru, graphs=graphs)
+        setup = place.setup(
+            folder, sweep.path / "runs", device=device, threads=threads, gru=gru, graphs=graphs, precision=precision
+        )
         engine: Pool | Stacks
         if stack is None and not device.startswith("cuda"):
             engine = Pool(setup, workers)

@@ -162,6 +162,7 @@ def _environment(fit: Fit, device: str, now: datetime) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gru": fit.gru,
         "stacked": fit.stacked,
+        "precision": fit.precision,
         "written": now.isoformat(timespec="seconds"),
         "training_seconds": round(fit.seconds, 3),
     }

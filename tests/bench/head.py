@@ -1,6 +1,7 @@
 """How fast the head trains: a plain program written as one writes it, and ours, in one interleaved run.
 
-    python tests/bench/head.py [--d 512] [--samples 512] [--threads 2] [--rounds 5] [--no-sweep] [--no-growth]
+    python tests/bench/head.py [--d 512] [--samples 128] [--threads 2] [--rounds 15] [--no-sweep] [--no-growth]
+    python tests/bench/head.py --no-one --no-sweep --no-growth --d 1024 --k 1024 --samples 4511 --paper 4511  # CUDA
 
 Version A reads each sample from an HDF5 file in a `Dataset`, collates padded batches in a `DataLoader` and runs a
 packed `nn.GRU`. Ours keep the features in memory; `torch` is the same head with `nn.GRU`, `packed` our recurrence in
@@ -36,15 +37,18 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from itin.itin_head import HeadConfig, ITINHead, compiled
-from itin.train.config import TrainConfig, View
+from itin.train.axes import make_plan
+from itin.train.config import PRECISIONS, TrainConfig, View
 from itin.train.data import Features, Resident
+from itin.train.identity import canonical
 from itin.train.loop import Fit, adam, train_epoch
 from itin.train.objective import Objective
 from itin.train.pool import DONE, FAILED, Job, Pool, Setup, StoreFacts, TableFacts
 from itin.train.protocols import Protocol, Splitter
 from itin.train.shared import save_features
 from itin.train.splits import random_split
-from itin.train.stacked import fit_stacked
+from itin.train.stacked import How, fit_stacked
+from itin.train.stacks import Stacks
 
 BATCH = 64
 PLAIN = View(keep_special=False, center_crop=False)
@@ -349,24 +353,15 @@ class Jobs:
 def bench_sweep(options: argparse.Namespace, features: Features, path: Path, folder: Path) -> None:
     """16 configurations by the sweep's own workers against 16 runs of version A, one after another."""
     save_features(features, folder / "features")
-    facts = {
-        kind: StoreFacts(folder, kind, {"kind": kind}, False, None, None) for kind in ("regions", "tokens", "context")
-    }
-    import pandas as pd
-
-    table = TableFacts({"name": "bench"}, pd.DataFrame({"id": features.ids}))
     base = TrainConfig(m=options.m, d=options.d, k=options.k, epochs=options.sweep_epochs)
     cores = len(os.sched_getaffinity(0))
     split = random_split(features.ids, 0)
-    splitter = Splitter(Protocol(), features.ids, features.labels)
     config = HeadConfig(d=options.d, k=options.k)
     a = VersionA(path, config, options.m, ITINHead(config).state_dict())
     pools: dict[str, Pool] = {}
     with ExitStack() as stack:
         for gru in ["packed"] + (["compiled"] if compiled.loaded() else []):
-            runs = folder / f"runs-{gru}"
-            setup = Setup({PLAIN: folder / "features"}, table, {PLAIN: facts}, runs, splitter, gru=gru)
-            setup.runs.mkdir()
+            setup = setup_of(features, folder / "features", folder / f"runs-{gru}", gru=gru)
             pools[gru] = stack.enter_context(Pool(setup, cores))
             listen(pools[gru].run(Jobs([job(base, f"warm-{i}", 100 + i) for i in range(cores)])))
         rounds: dict[str, list[tuple[float, float]]] = {"A": [], **{gru: [] for gru in pools}}
@@ -397,27 +392,71 @@ def busy_seconds(pool: Pool) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def ways_of(device: str) -> dict[str, How]:
+    """How configurations side by side may be computed there."""
+    if device == "cpu":
+        return {"ragged": How(), "static shapes": How(graphs=True)}
+    ways = {"plain": How(), "graphs": How(graphs=True), "fused": How(recurrence="fused")}
+    return ways | {f"graphs, fused, {precision}": How(True, "fused", precision) for precision in PRECISIONS}
+
+
 def bench_stacks(options: argparse.Namespace, features: Features, heights: list[int], device: str) -> None:
-    """Configurations side by side, with and without CUDA graphs: time for each of J as multiples of that of J = 1."""
+    """Configurations side by side, in every way: time for each of J as multiples of that of J = 1."""
     base = TrainConfig(d=options.d, k=options.k, m=options.m, batch_size=BATCH, epochs=4, lr_step=4)
     split = random_split(features.ids, 0)
-    seconds: dict[tuple[int, bool], float] = {}
-    for J in heights:
-        for graphs in (False, True):
+    rows: list[list[object]] = []
+    for way, how in ways_of(device).items():
+        first = 0.0
+        for J in heights:
             configs = [replace(base, seed=j, lam=j / max(heights)) for j in range(J)]
-            results = fit_stacked(configs, features, split, device, evaluate=("val",), graphs=graphs)
-            rows = [result.history for result in results if isinstance(result, Fit)]
-            if len(rows) < J:
+            results = fit_stacked(configs, features, split, device, evaluate=("val",), how=how)
+            fits = [result for result in results if isinstance(result, Fit)]
+            if len(fits) < J:
                 sys.exit("a configuration broke down")
-            seconds[J, graphs] = statistics.median(row["seconds"] * J for row in rows[0][2:])  # once all is captured
-    print(f"\nJ configurations side by side on {device}, an epoch of {len(split.train)} samples\n")
-    first, way = f"x of J = {heights[0]}", "with CUDA graphs" if device == "cuda" else "in static shapes"
-    print(f"| J | seconds | {first} | {way} | {first} |")
-    print("|---|---|---|---|---|")
-    for J in heights:
-        plain, graphed = seconds[J, False], seconds[J, True]
-        ratios = plain / seconds[heights[0], False], graphed / seconds[heights[0], True]
-        print(f"| {J} | {plain:.3g} | {ratios[0]:.2f} | {graphed:.3g} | {ratios[1]:.2f} |")
+            seconds = statistics.median(row["seconds"] * J for row in fits[0].history[2:])  # once all is captured
+            first = first or seconds
+            rows.append([way, J, seconds, seconds / first, fits[0].history[-1]["train_loss"]])
+    show(
+        f"J configurations side by side on {device}, an epoch of {len(split.train)} samples",
+        ["way", "J", "seconds", f"x of J = {heights[0]}", "loss of the first"],
+        rows,
+    )
+
+
+def bench_paper(options: argparse.Namespace, folder: Path, device: str) -> None:
+    """`--paper` side by side, as high as memory allows, with validation and all files: wall time."""
+    features = make_features(options.paper, options.words)
+    save_features(features, folder / "paper")
+    sizes = {name: [getattr(options, name)] for name in ("d", "k", "epochs")}
+    plan = make_plan("paper", sizes, range(options.seeds))
+    configs = list(dict.fromkeys(canonical(place.config, features.dataset) for place in plan.places))
+    rows: list[list[object]] = []
+    for number, (way, how) in enumerate(ways_of(device).items()):
+        how_to = {"device": device, "gru": how.recurrence, "graphs": how.graphs, "precision": how.precision}
+        setup = setup_of(features, folder / "paper", folder / f"paper-{number}", **how_to)
+        begun = time.perf_counter()
+        with Stacks(setup, None if device == "cuda" else len(configs)) as engine:
+            listen(engine.run(Jobs([Job(f"{i}", f"run-{i}", config) for i, config in enumerate(configs)])))
+        rows.append([way, len(configs), time.perf_counter() - begun])
+    show(
+        f"--paper, {options.seeds} seeds: {options.epochs} epochs, {len(features)} samples, d = {options.d}, "
+        f"k = {options.k}, on {device}",
+        ["way", "runs", "seconds"],
+        rows,
+    )
+
+
+def setup_of(features: Features, saved: Path, runs: Path, **how: Any) -> Setup:
+    """What a sweep's workers are told, with stores that say nothing; makes the folder of the runs."""
+    import pandas as pd
+
+    facts = {
+        kind: StoreFacts(saved, kind, {"kind": kind}, False, None, None) for kind in ("regions", "tokens", "context")
+    }
+    table = TableFacts({"name": "bench"}, pd.DataFrame({"id": features.ids}))
+    splitter = Splitter(Protocol(), features.ids, features.labels)
+    runs.mkdir()
+    return Setup({PLAIN: saved}, table, {PLAIN: facts}, runs, splitter, **how)
 
 
 def job(base: TrainConfig, name: str, seed: int) -> Job:
@@ -444,6 +483,9 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true", help="with --threads 1: the clock is processor time")
     parser.add_argument("--sweep-epochs", type=int, default=1)
     parser.add_argument("--stacks", help="heights J of stacks; by default 1,4,16,64 on a CUDA device, else none")
+    parser.add_argument("--paper", type=int, help="samples of --paper; MVSA-Single has 4511")
+    parser.add_argument("--epochs", type=int, default=30, help="of --paper")
+    parser.add_argument("--seeds", type=int, default=5, help="of --paper")
     parser.add_argument("--no-one", action="store_true")
     parser.add_argument("--no-sweep", action="store_true")
     parser.add_argument("--no-growth", action="store_true")
@@ -470,6 +512,8 @@ def main() -> None:
             bench_sweep(options, features, path, Path(folder))
         if stacks := options.stacks or ("1,4,16,64" if cuda else ""):
             bench_stacks(options, features, [int(J) for J in stacks.split(",")], "cuda" if cuda else "cpu")
+        if options.paper:
+            bench_paper(options, Path(folder), "cuda" if cuda else "cpu")
 
 
 if __name__ == "__main__":
