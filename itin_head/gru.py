@@ -120,12 +120,14 @@ class _Recurrence(torch.autograd.Function):
         W = W_hh.mT.contiguous()  # (G, d, 3d)
         gates = torch.empty_like(inputs)  # r, z and n of each step
         q, h = inputs.new_empty(2, G, P, d)  # W_hn h + b_hn, which r is multiplied by; the states
-        s = inputs.new_empty(G, max(sizes, default=0), 3 * d)
-        previous = inputs.new_zeros(G, max(sizes, default=0), d)
+        most = max(sizes, default=0)
+        s = inputs.new_empty(G * most * 3 * d)
+        previous = inputs.new_zeros(G, most, d)
         end = 0
         for t, b in enumerate(sizes):
             step = slice(end, end := end + b)
-            sum_ = torch.bmm(previous[:, :b], W, out=s[:, :b]) if t else s.zero_()
+            sum_ = s[: G * b * 3 * d].view(G, b, 3 * d)  # in one piece: else `bmm` takes its slow way
+            sum_ = torch.bmm(previous[:, :b], W, out=sum_) if t else sum_.zero_()
             rz = torch.add(inputs[:, step, : 2 * d], sum_[..., : 2 * d], out=gates[:, step, : 2 * d]).sigmoid_()
             q_t = torch.add(sum_[..., 2 * d :], b_hn[:, None], out=q[:, step])
             n = torch.addcmul(inputs[:, step, 2 * d :], rz[..., :d], q_t, out=gates[:, step, 2 * d :]).tanh_()
@@ -140,7 +142,7 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         gates, q, h, W_hh = ctx.saved_tensors
         sizes: list[int] = ctx.sizes
-        d = W_hh.shape[2]
+        G, P, d = h.shape
         r, z, n = gates.split(d, -1)
         before = _before(h, sizes)
         # Each gate's gradient is that of the state times a factor known beforehand: (G, P, 3d).
@@ -151,15 +153,16 @@ class _Recurrence(torch.autograd.Function):
         torch.sub(before, n, out=delta[..., d : 2 * d]).mul_(z).mul_(1 - z)
 
         grad = grad.clone()
-        carried = torch.empty_like(grad[:, : max(sizes, default=0)])
-        end = len(grad[0])
+        carried = grad.new_empty(G * max(sizes, default=0) * d)
+        end = P
         for t in range(len(sizes) - 1, -1, -1):
             b = sizes[t]
             step = slice(end := end - b, end + b)
             one = delta[:, step]
             one.view(-1, b, 3, d).mul_(grad[:, step, None])
             if t:
-                carry = torch.mul(grad[:, step], z[:, step], out=carried[:, :b]).baddbmm_(one, W_hh)
+                carry = carried[: G * b * d].view(G, b, d)
+                torch.mul(grad[:, step], z[:, step], out=carry).baddbmm_(one, W_hh)
                 grad[:, end - sizes[t - 1] : end - sizes[t - 1] + b].add_(carry)
         grad_W = torch.bmm(delta.mT, before)  # (G, 3d, d)
         grad_b = delta[..., 2 * d :].sum(1)
