@@ -2,7 +2,8 @@
 
 The formulas are those of `_Recurrence` in gru.py. Matrix products run in the dtype of the inputs: under autocast to
 bfloat16 the cell reads and writes what belongs to a product in bfloat16, but computes, and carries the states on, in
-float32. Without a GPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1), as their tests do.
+float32. Numbers that change from step to step are not specialized on: a kernel is compiled once for each d. Without a
+GPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1), as their tests do.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
     return 1 / (1 + tl.exp(-x))
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["P", "begin", "last", "b"])  # type: ignore[untyped-decorator]
 def _cell(  # type: ignore[no-untyped-def]
     inputs, sums, bias, gates, q, h, h_product,
     P, begin, last, b, d,
@@ -58,7 +59,7 @@ def _cell(  # type: ignore[no-untyped-def]
         tl.store(h_product + row * d + place, new.to(low), there)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["P", "begin", "last", "most", "later"])  # type: ignore[untyped-decorator]
 def _cell_back(  # type: ignore[no-untyped-def]
     grad, gates, q, h, delta, grad_inputs, before_product, carry, flow,
     P, begin, last, most, later, d,

@@ -80,13 +80,13 @@ NUMBERS = {"P", "begin", "last", "b", "d", "most", "later"}
 LOW = {"inputs", "sums", "gates", "q", "h_product", "delta", "grad_inputs", "before_product", "flow"}
 sizes = {}
 for capability in (80, 90):
-    for low in ("fp32", "bf16"):
+    for high, low in (("fp32", "fp32"), ("fp32", "bf16"), ("fp64", "fp64")):
         for first in (True, False):
-            for kernel, more in ((fused._cell, {"LOW": low != "fp32"}), (fused._cell_back, {})):
+            for kernel, more in ((fused._cell, {"LOW": low != high}), (fused._cell_back, {})):
                 constants = {"FIRST": first, "BLOCK": fused._block(1024), **more}
                 types = {
                     name: "constexpr" if name in constants else "i32" if name in NUMBERS else
-                    "*" + (low if name in LOW else "fp32") for name in kernel.arg_names
+                    "*" + (low if name in LOW else high) for name in kernel.arg_names
                 }
                 source = ASTSource(kernel, signature=types, constexprs=constants)
                 made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
@@ -116,7 +116,7 @@ def test_equals_packed(tmp_path: Path) -> None:
 def test_kernels_compile(tmp_path: Path) -> None:
     """For the A100's kind and the H100's, which Triton's own assembler does without a GPU."""
     sizes = run(COMPILE, tmp_path, TRITON_INTERPRET="0")
-    assert len(sizes) == 16
+    assert len(sizes) == 24
     assert min(sizes.values()) > 1000
 
 

@@ -482,7 +482,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--cpu-time", action="store_true", help="with --threads 1: the clock is processor time")
     parser.add_argument("--sweep-epochs", type=int, default=1)
-    parser.add_argument("--stacks", help="heights J of stacks; by default 1,4,16,64 on a CUDA device, else none")
+    parser.add_argument("--stacks", help="heights J of stacks; by default 1,4,16,64 on a CUDA device, else 1,4")
     parser.add_argument("--paper", type=int, help="samples of --paper; MVSA-Single has 4511")
     parser.add_argument("--epochs", type=int, default=30, help="of --paper")
     parser.add_argument("--seeds", type=int, default=5, help="of --paper")
@@ -510,7 +510,10 @@ def main() -> None:
             bench_growth(options, features)
         if not options.no_sweep:
             bench_sweep(options, features, path, Path(folder))
-        if stacks := options.stacks or ("1,4,16,64" if cuda else ""):
+        stacks = (
+            ("1,4,16,64" if cuda else "1,4" * (not options.no_growth)) if options.stacks is None else options.stacks
+        )
+        if stacks:
             bench_stacks(options, features, [int(J) for J in stacks.split(",")], "cuda" if cuda else "cpu")
         if options.paper:
             bench_paper(options, Path(folder), "cuda" if cuda else "cpu")
