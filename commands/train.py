@@ -90,7 +90,7 @@ def command(**options: Any) -> None:
     from ..train.loop import fit, work_of
     from ..train.protocols import Splitter
     from ..train.recurrence import choose
-    from ..train.stacked import How, check_stackable, fit_one
+    from ..train.stacked import How, check_how, fit_one
     from ..train.write_run import check_free, write_run
     from .console import console, epochs_bar
 
@@ -105,8 +105,10 @@ def command(**options: Any) -> None:
         if seeds is not None and "seed" in given(options):
             raise ValueError("--seed and --seeds exclude each other")
         configs = [config] if seeds is None else [replace(config, seed=seed) for seed in parse_seeds(seeds)]
-        if graphs or precision != "float32":
-            check_stackable(config)
+        how = How.of(gru, graphs, precision)
+        side = graphs or precision != "float32"  # what the training side by side has beyond that of one
+        if side:
+            check_how(config, how)
         device = pick_device(device_name)
     if out is not None:
         check_free(out)
@@ -130,8 +132,8 @@ def command(**options: Any) -> None:
                     if files is not None:
                         files.add(name, row)
 
-                if graphs or precision != "float32":
-                    result = fit_one(one, features, split, device, on_epoch, How.of(gru, graphs, precision))
+                if side:
+                    result = fit_one(one, features, split, device, on_epoch, how)
                 else:
                     result = fit(one, features, split, device, on_epoch, gru=gru)
             run = write_run(result, features, split, found.table, stores, device=str(device), out=folder)

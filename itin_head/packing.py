@@ -72,32 +72,65 @@ def pack(lengths: Tensor, n: int | None = None) -> Packing:
     )
 
 
-def pack_static(lengths: Tensor, n: int) -> Packing:
-    """Return a packing whose shape depends on B and n alone, for CUDA graphs: every step holds every text.
+@dataclass(frozen=True, eq=False)
+class StaticShape:
+    """Steps of fixed sizes, into which each batch is packed whose texts are short enough: for CUDA graphs.
 
-    What is computed at places beyond a text's end takes part in nothing. In the reversed array they stand after its
-    words, too.
-
-    Args:
-        lengths: (J, B) int64 on any device, each from 0 to n.
-        n: the padded length.
+    A text stands at the place of its rank in its batch, the longest first. What is computed at its places beyond its
+    end takes part in nothing; in the reversed array they stand after its words, too.
     """
-    J, B = lengths.shape
-    device = lengths.device
-    P = n * B
-    step = torch.arange(n, device=device)
-    there = step < lengths[..., None]  # (J, B, n)
-    first = 2 * P * torch.arange(J, device=device)[:, None, None] + torch.arange(B, device=device)[:, None]
-    back = torch.where(there, lengths[..., None] - 1 - step, step)
-    return Packing(
-        sizes=[B] * n,
-        batch=(J, B),
-        n=n,
-        forward=(first + B * step).flatten(),
-        backward=(first + P + B * back).flatten(),
-        padded=torch.arange(J * B * n, device=device),
-        words=there.flatten()[:, None].float(),
-    )
+
+    sizes: list[int]
+    """Texts in each step."""
+    B: int
+    """Texts of a batch, also those that are in no step."""
+    step: Tensor
+    """(P,) int64: the step that each place belongs to."""
+    rank: Tensor
+    """(P,) int64: the rank of the text at each place."""
+    begin: Tensor
+    """(n,) int64: the first place of each step."""
+
+    @classmethod
+    def of(cls, longest: Tensor, device: torch.device) -> StaticShape:
+        """The shape for batches whose texts have at most so many words.
+
+        Args:
+            longest: (B,) int64 on the CPU, for each rank, none above the one before it.
+            device: where batches will be packed.
+        """
+        n = int(longest[0]) if len(longest) else 0
+        there = torch.arange(n)[:, None] < longest  # (n, B)
+        sizes = there.sum(1)
+        step, rank = there.nonzero(as_tuple=True)
+        begin = sizes.cumsum(0) - sizes
+        return cls(sizes.tolist(), len(longest), step.to(device), rank.to(device), begin.to(device))
+
+    def pack(self, lengths: Tensor) -> tuple[Packing, Tensor]:
+        """Return the packing of J batches, and the word that belongs at each place, without asking the device.
+
+        Args:
+            lengths: (J, B) int64 on the device, in each batch by rank.
+
+        Returns:
+            The packing; and (J, 2, P) int64, the number of the word within its text, -1 where there is none.
+        """
+        J, P, n = len(lengths), len(self.step), len(self.sizes)
+        own = lengths[:, self.rank]  # (J, P)
+        there = self.step < own
+        back = torch.where(there, own - 1 - self.step, self.step)
+        first = torch.arange(J, device=lengths.device)[:, None]
+        place = torch.arange(P, device=lengths.device)
+        packing = Packing(
+            sizes=self.sizes,
+            batch=(J, self.B),
+            n=n,
+            forward=(2 * P * first + place).flatten(),
+            backward=(2 * P * first + P + self.begin[back] + self.rank).flatten(),
+            padded=((self.B * first + self.rank) * n + self.step).flatten(),
+            words=there.flatten()[:, None].float(),
+        )
+        return packing, torch.stack([self.step.expand(J, P), back], 1).masked_fill(~there[:, None], -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from itin.itin_head import HeadConfig, ITINHead, compiled
 from itin.itin_head.gru import bigru, deep_bigru, plain_bigru, weights
-from itin.itin_head.packing import Packing, Words, gather_words, pack, pack_static, pack_words
+from itin.itin_head.packing import Packing, StaticShape, Words, gather_words, pack, pack_words
 from itin.train.config import TrainConfig
 from itin.train.data import Features
 from itin.train.loop import fit
@@ -389,17 +389,17 @@ def test_static_packing_is_the_ragged_one(layers: int) -> None:
     """The same states and gradients; beyond a text's end there is zero, and rubbish in the words there is not read."""
     torch.manual_seed(0)
     grus = [nn.GRU(5, 4, layers, batch_first=True, bidirectional=True).double() for _ in range(2)]
-    lengths = torch.tensor([[4, 0, 7], [2, 5, 1]])
+    lengths = torch.tensor([[7, 4, 0], [5, 2, 1]])
     x = torch.randn(2, 3, 7, 5, dtype=torch.float64)
     mask = torch.arange(7) < lengths[..., None]
     ragged = pack_words(x, mask)
-    packing = pack_static(lengths, 9)
-    assert sorted([*packing.forward.tolist(), *packing.backward.tolist()]) == list(range(2 * 2 * 27))
-    filled = torch.full((2, 3, 9, 5), 7.0, dtype=torch.float64)
-    filled[:, :, :7] = torch.where(mask[..., None], x, 7.0)
-    rows = filled.new_zeros(108, 5)
-    rows[packing.forward] = rows[packing.backward] = filled.view(-1, 5)
-    static = Words(rows.view(4, 27, 5), packing, torch.arange(9) < lengths[..., None])
+    shape = StaticShape.of(torch.tensor([9, 4, 2]), torch.device("cpu"))
+    assert shape.sizes == [3, 3, 2, 2, 1, 1, 1, 1, 1]
+    packing, numbers = shape.pack(lengths)
+    assert sorted([*packing.forward.tolist(), *packing.backward.tolist()]) == list(range(2 * 2 * 15))
+    texts = torch.arange(2)[:, None, None], shape.rank.expand(2, 2, 15)
+    there = torch.where((numbers >= 0)[..., None], x[(*texts, numbers)], 7.0)
+    static = Words(there.view(4, 15, 5), packing, torch.arange(9) < lengths[..., None])
     results = []
     for words in (ragged, static):
         for gru in grus:

@@ -19,7 +19,7 @@ from itin.itin_head.stacked import StackedHead
 from itin.train import stacks
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
-from itin.train.graphs import GraphSteps, bucket_of
+from itin.train.graphs import GraphSteps, bucket_of, longest_by_rank
 from itin.train.loop import Fit, fit, predict
 from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
 from itin.train.precision import products
@@ -27,7 +27,7 @@ from itin.train.protocols import Protocol, Splitter
 from itin.train.runs import load_run
 from itin.train.shared import open_features, save_features
 from itin.train.splits import Split, random_split
-from itin.train.stacked import How, check_stackable, fit_one, fit_stacked, shape_of
+from itin.train.stacked import How, check_how, fit_one, fit_stacked, shape_of
 from itin.train.stacks import Stacks, bytes_of, fitting, is_memory
 
 from .test_runs import TABLE, make_stores
@@ -404,7 +404,9 @@ def test_precision_of_products(features: Features, split: Split, monkeypatch: py
     with pytest.raises(ValueError, match="precision: expected one of float32, tf32, bfloat16, got 'half'"):
         fit_one(BASE, features, split, "cpu", lambda _: None, How(precision="half"))
     with pytest.raises(ValueError, match="gru_dropout: CUDA graphs and other precisions than float32 expected none"):
-        check_stackable(replace(BASE, gru_layers=2, gru_dropout=0.25))
+        check_how(replace(BASE, gru_layers=2, gru_dropout=0.25), how)
+    with pytest.raises(ValueError, match="mask: CUDA graphs expected True, got False"):
+        fit_stacked([replace(BASE, mask=False)], features, split, how=How(graphs=True))
 
 
 def test_stacks_pass_on_how(setup: Setup) -> None:
@@ -427,6 +429,17 @@ def test_buckets() -> None:
     assert [bucket_of(n) for n in (0, 8, 9, 33, 104, 105, 128, 129)] == [8, 8, 16, 48, 104, 128, 128, 160]
 
 
+def test_shapes_hold_every_batch_of_their_key() -> None:
+    lengths = torch.tensor([3, 0, 7, 5, 9, 1, 1, 2])
+    batches = [
+        torch.tensor([[0, 1, 2], [5, 3, 6]]),
+        torch.tensor([[4, 1, 5], [0, 6, 2]]),
+        torch.tensor([[2, 3, 2]] * 2),
+    ]
+    most = longest_by_rank(batches, lengths)
+    assert {key: ranked.tolist() for key, ranked in most.items()} == {(3, 8): [7, 7, 5], (3, 16): [9, 3, 1]}
+
+
 @pytest.mark.parametrize("changes", [{}, {"head": "global-local", "clip": 0.5}, {"max_words": 3}, {"m": 0}])
 def test_static_shapes_are_the_ragged_ones(changes: dict[str, Any], features: Features, split: Split) -> None:
     """What is captured on a GPU, taken on a CPU: the same losses as with ragged batches."""
@@ -445,7 +458,7 @@ def test_streamed_features_take_no_static_steps(features: Features) -> None:
     resident = Resident(features, torch.device("cpu"), 2)
     resident.tokens = None  # type: ignore[assignment]
     with pytest.raises(ValueError, match="resident: expected features in memory, got streamed ones"):
-        GraphSteps(resident, torch.nn.Identity(), torch.ones(1, 1, 2).bool(), lambda logits, labels: None)
+        GraphSteps(resident, torch.nn.Identity(), torch.ones(1, 1, 2).bool(), lambda logits, labels: None, [])
 
 
 @pytest.mark.gpu

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..itin_head.batch import mask_of
-from ..itin_head.packing import Words, pack_static
+from ..itin_head.packing import StaticShape, Words
 from .data import Resident
 
 BUCKETS = (8, 16, 24, 32, 48, 64, 80, 104)
-"""Padded lengths: a batch takes the first that its longest text fits into, and longer texts the next multiple of 32."""
+"""Batches share a shape whose longest texts end in the same bucket; longer ones are in multiples of 32."""
+
+Key = tuple[int, int]
+"""Samples of a batch, and the bucket of its longest text."""
 
 
 def bucket_of(longest: int) -> int:
-    """Return the padded length of a batch whose longest text has so many words."""
+    """Return the bucket of a batch whose longest text has so many words."""
     return next((n for n in BUCKETS if longest <= n), -(-longest // 32) * 32)
 
 
+def longest_by_rank(batches: Iterable[Tensor], lengths: Tensor) -> dict[Key, Tensor]:
+    """Return for each key the most words (B,) of a batch's longest text, of its second longest, and so on.
+
+    Args:
+        batches: rows (J, B) of the samples of each.
+        lengths: (N,) words of each sample.
+    """
+    most: dict[Key, Tensor] = {}
+    for rows in batches:
+        ranked = lengths[rows].sort(dim=1, descending=True).values.amax(0)
+        key = _key(ranked)
+        most[key] = torch.maximum(ranked, most.get(key, ranked))
+    return most
+
+
 class GraphSteps:
-    """Training steps whose shapes depend on the number of samples and the bucket of their longest text alone.
+    """Training steps in static shapes: for each key the smallest into which all batches of the training fit.
 
     A graph holds all of a step: the gathering of the batch from the resident features by the samples' rows, the heads,
     the gradients and the optimiser. A shape that is met for the first time takes its step without a graph, which also
@@ -35,6 +53,7 @@ class GraphSteps:
         looked_at: (J, 1, m) bool, the regions that each head looks at.
         step: learns from logits (J, B, classes) and labels (J, B); all it changes must stay where it is in memory, but
             for gradients, which it must set to None first.
+        batches: the rows (J, B) of all batches that will come.
 
     Raises:
         ValueError: features that are streamed from their stores.
@@ -46,15 +65,18 @@ class GraphSteps:
         heads: Callable[..., Tensor],
         looked_at: Tensor,
         step: Callable[[Tensor, Tensor], None],
+        batches: Iterable[Tensor],
     ) -> None:
         if not isinstance(resident.tokens, Tensor):
             raise ValueError("resident: expected features in memory, got streamed ones")
         self._resident, self._heads, self._looked_at, self._step = resident, heads, looked_at, step
         self._tokens = resident.tokens
         self._offsets = resident.offsets.to(resident.device)
-        self._lengths = resident.offsets.diff().clamp(0, resident.max_words)  # on the CPU, where buckets are chosen
-        self._met: set[tuple[int, int]] = set()
-        self._graphs: dict[tuple[int, int], tuple[Any, Tensor]] = {}
+        self._lengths = resident.offsets.diff().clamp(0, resident.max_words)  # on the CPU, where keys are found
+        most = longest_by_rank(batches, self._lengths)
+        self._shapes = {key: StaticShape.of(ranked, resident.device) for key, ranked in most.items()}
+        self._met: set[Key] = set()
+        self._graphs: dict[Key, tuple[Any, Tensor]] = {}
         self._pool: Any = None
 
     def __call__(self, rows: Tensor) -> None:
@@ -63,10 +85,10 @@ class GraphSteps:
         Args:
             rows: (J, B) int64 on the CPU.
         """
-        n = bucket_of(int(self._lengths[rows].max()))
-        key = (rows.shape[1], n)
+        lengths, ranks = self._lengths[rows].sort(dim=1, descending=True)
+        rows, key = rows.gather(1, ranks), _key(lengths.amax(0))
         if self._resident.device.type != "cuda":
-            self._take(rows, n)
+            self._take(rows, self._shapes[key])
         elif key in self._graphs:
             graph, own = self._graphs[key]
             own.copy_(rows)
@@ -76,34 +98,36 @@ class GraphSteps:
             stream = torch.cuda.Stream(self._resident.device)  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream(self._resident.device))
             with torch.cuda.stream(stream):
-                self._take(rows.to(self._resident.device), n)
+                self._take(rows.to(self._resident.device), self._shapes[key])
             torch.cuda.current_stream(self._resident.device).wait_stream(stream)
         else:
             own = rows.to(self._resident.device)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool):
-                self._take(own, n)
+                self._take(own, self._shapes[key])
             self._pool = graph.pool()
             self._graphs[key] = (graph, own)
             graph.replay()
 
-    def _take(self, rows: Tensor, n: int) -> None:
-        """The step of samples (J, B) on the device, without asking it for a value."""
+    def _take(self, rows: Tensor, shape: StaticShape) -> None:
+        """The step of samples (J, B) on the device, by rank, without asking it for a value."""
         resident = self._resident
         regions = region_mask = None
         if resident.m and isinstance(resident.regions, Tensor):
             regions = resident.regions[rows].float()
             region_mask = mask_of(resident.counts[rows], resident.m) & self._looked_at
-        logits = self._heads(regions, self._words(rows, n), resident.context[rows].float(), region_mask)
+        logits = self._heads(regions, self._words(rows, shape), resident.context[rows].float(), region_mask)
         self._step(logits, resident.labels[rows])
 
-    def _words(self, rows: Tensor, n: int) -> Words:
+    def _words(self, rows: Tensor, shape: StaticShape) -> Words:
         start = self._offsets[rows]
-        lengths = (self._offsets[rows + 1] - start).clamp(max=min(n, self._resident.max_words or n))
-        packing = pack_static(lengths, n)
-        mask = mask_of(lengths, n)
-        places = (start[..., None] + torch.arange(n, device=rows.device)).masked_fill(~mask, 0)
-        taken = self._tokens[places.flatten()].float().masked_fill(~mask.flatten()[:, None], 0)
-        x = taken.new_zeros(2 * len(taken), taken.shape[1])
-        x = x.index_copy(0, packing.forward, taken).index_copy(0, packing.backward, taken)
-        return Words(x.view(2 * len(rows), packing.rows, -1), packing, mask)
+        lengths = (self._offsets[rows + 1] - start).clamp(max=self._resident.max_words)
+        packing, numbers = shape.pack(lengths)
+        missing = numbers < 0
+        places = (start[:, shape.rank][:, None] + numbers).masked_fill(missing, 0)  # (J, 2, P)
+        x = self._tokens[places.flatten()].float().masked_fill(missing.flatten()[:, None], 0)
+        return Words(x.view(2 * len(rows), packing.rows, x.shape[1]), packing, mask_of(lengths, packing.n))
+
+
+def _key(ranked: Tensor) -> Key:
+    return len(ranked), bucket_of(int(ranked[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -53,12 +53,14 @@ def stackable(config: TrainConfig) -> bool:
     return not (config.gru_layers > 1 and config.gru_dropout and "tokens" in config.inputs)
 
 
-def check_stackable(config: TrainConfig) -> None:
-    """Raise ValueError for a configuration that can only be trained the usual way."""
-    if not stackable(config):
+def check_how(config: TrainConfig, how: How) -> None:
+    """Raise ValueError for a configuration that cannot be trained in this way."""
+    if how != How() and not stackable(config):
         raise ValueError(
             f"gru_dropout: CUDA graphs and other precisions than float32 expected none, got {config.gru_dropout}"
         )
+    if how.graphs and not config.mask:
+        raise ValueError("mask: CUDA graphs expected True, got False")
 
 
 def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
@@ -140,6 +142,7 @@ def train_stacked(
     device, how = torch.device(device), how or How()
     if len({shape_of(config, features.dataset) for config in configs}) != 1 or not stackable(configs[0]):
         raise ValueError(f"configs: expected some that differ in {', '.join(MAY_DIFFER + FLAGS)} alone, got others")
+    check_how(configs[0], how)
     batch_size = configs[0].batch_for(features.dataset)
     configs = [replace(config, batch_size=batch_size) for config in configs]
     J = len(configs)
@@ -159,7 +162,6 @@ def train_stacked(
     logits_of = lowered(stack, how.precision, device)
     optimizer = adam(list(stack.parameters()), configs[0], device, capturable=how.graphs)
     objective = Objective(configs[0], features.labels[split.train], device)
-    shuffles = [torch.Generator().manual_seed(config.seed) for config in configs]
     histories: list[list[dict[str, float]]] = [[] for _ in configs]
     selections = [Selection(config.patience) for config in configs]
     ended: set[int] = set()
@@ -186,11 +188,19 @@ def train_stacked(
         right = (logits.argmax(-1) == labels).sum(1)
         sums.add_(torch.stack([losses.detach() * labels.shape[1], right.to(losses.dtype)]))
 
-    static = GraphSteps(resident, logits_of, looked_at, step) if how.graphs else None
+    def orders() -> Iterator[Tensor]:
+        """The samples (J, N) of each epoch, each in the order of its own seed."""
+        shuffles = [torch.Generator().manual_seed(config.seed) for config in configs]
+        for _ in range(configs[0].epochs):
+            yield torch.stack([train[torch.randperm(len(train), generator=shuffle)] for shuffle in shuffles])
+
+    static = None
+    if how.graphs:
+        to_come = (rows.T for order in orders() for rows in chunks(order.T, batch_size))
+        static = GraphSteps(resident, logits_of, looked_at, step, to_come)
     batches = math.ceil(len(train) / batch_size)
-    for epoch in range(1, configs[0].epochs + 1):
+    for epoch, order in enumerate(orders(), 1):
         epoch_begun = time.perf_counter()
-        order = torch.stack([train[torch.randperm(len(train), generator=shuffle)] for shuffle in shuffles])
         sums.zero_()
         with products(how.precision):
             for number, rows in enumerate(chunks(order.T, batch_size)):

@@ -396,8 +396,8 @@ def ways_of(device: str) -> dict[str, How]:
     """How configurations side by side may be computed there."""
     if device == "cpu":
         return {"ragged": How(), "static shapes": How(graphs=True)}
-    ways = {"plain": How(), "graphs": How(graphs=True), "fused": How(recurrence="fused")}
-    return ways | {f"graphs, fused, {precision}": How(True, "fused", precision) for precision in PRECISIONS}
+    cells = {"plain": How()} | {f"fused, {precision}": How(False, "fused", precision) for precision in PRECISIONS}
+    return cells | {f"graphs, {name}": replace(how, graphs=True) for name, how in cells.items()}
 
 
 def bench_stacks(options: argparse.Namespace, features: Features, heights: list[int], device: str) -> None:
@@ -406,6 +406,8 @@ def bench_stacks(options: argparse.Namespace, features: Features, heights: list[
     split = random_split(features.ids, 0)
     rows: list[list[object]] = []
     for way, how in ways_of(device).items():
+        if options.only is not None and way not in options.only:
+            continue
         first = 0.0
         for J in heights:
             configs = [replace(base, seed=j, lam=j / max(heights)) for j in range(J)]
@@ -432,6 +434,8 @@ def bench_paper(options: argparse.Namespace, folder: Path, device: str) -> None:
     configs = list(dict.fromkeys(canonical(place.config, features.dataset) for place in plan.places))
     rows: list[list[object]] = []
     for number, (way, how) in enumerate(ways_of(device).items()):
+        if options.only is not None and way not in options.only:
+            continue
         how_to = {"device": device, "gru": how.recurrence, "graphs": how.graphs, "precision": how.precision}
         setup = setup_of(features, folder / "paper", folder / f"paper-{number}", **how_to)
         begun = time.perf_counter()
@@ -486,6 +490,7 @@ def main() -> None:
     parser.add_argument("--paper", type=int, help="samples of --paper; MVSA-Single has 4511")
     parser.add_argument("--epochs", type=int, default=30, help="of --paper")
     parser.add_argument("--seeds", type=int, default=5, help="of --paper")
+    parser.add_argument("--only", action="append", help="of the ways side by side; repeatable")
     parser.add_argument("--no-one", action="store_true")
     parser.add_argument("--no-sweep", action="store_true")
     parser.add_argument("--no-growth", action="store_true")
