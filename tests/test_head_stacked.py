@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from itin.errors import RunError
 from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
@@ -21,6 +23,7 @@ from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
 from itin.train.graphs import GraphSteps, bucket_of, longest_by_rank
 from itin.train.loop import Fit, fit, predict
+from itin.train.objective import Objective
 from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
 from itin.train.precision import products
 from itin.train.protocols import Protocol, Splitter
@@ -337,6 +340,9 @@ def test_memory(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_memory(MemoryError())
     assert is_memory(torch.cuda.OutOfMemoryError("x"))
     assert not is_memory(RuntimeError("x"))
+    followed = RuntimeError("operation failed due to a previous error during capture")
+    followed.__context__ = torch.cuda.OutOfMemoryError("x")
+    assert is_memory(followed)
 
 
 # Shared features -----------------------------------------------------------------------------------------------------
@@ -452,6 +458,54 @@ def test_static_shapes_are_the_ragged_ones(changes: dict[str, Any], features: Fe
         for row, own in zip(one.history, other.history, strict=True):
             for name in ("train_loss", "val_loss", "train_accuracy"):
                 assert own[name] == pytest.approx(row[name], rel=1e-4)
+
+
+class OneDevice(TorchDispatchMode):
+    """Fails where an operation reads or makes a tensor on another device than the one without values."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for value in tree_leaves((args, kwargs, out)):
+            if isinstance(value, Tensor) and value.ndim:
+                assert value.device.type == "meta", func
+        return out
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"head": "global-local", "clip": 0.5}, {"class_weights": "balanced"}, {"m": 0, "max_words": 3}]
+)
+def test_static_steps_ask_for_no_value(
+    changes: dict[str, Any], features: Features, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph can hold no step that depends on a value or on the CPU: here the device has no values at all."""
+
+    def take(self: GraphSteps, *arguments: Any) -> None:
+        with OneDevice():
+            real(self, *arguments)
+        taken.append(arguments)
+
+    taken: list[Any] = []
+    real, plain = GraphSteps._take, Objective.side_by_side
+    monkeypatch.setattr(GraphSteps, "_take", take)
+    base = replace(BASE, **changes)
+    configs = [base, replace(base, seed=1)]
+
+    def train() -> None:
+        fit_stacked(configs, features, split, "meta", how=How(graphs=True))
+
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):  # the sums of the first epoch
+        train()
+    assert len(taken) == 7
+    for look, found in ((lambda y: y[y >= 0], "nonzero"), (lambda y: y.max().item(), "item"), (Tensor.cpu, "copy out")):
+        monkeypatch.setattr(
+            Objective, "side_by_side", lambda self, logits, y, look=look: (look(y), plain(self, logits, y))[1]
+        )
+        with pytest.raises((NotImplementedError, RuntimeError), match=found):
+            train()
+        assert len(taken) == 7
+    monkeypatch.setattr(Objective, "side_by_side", lambda self, *batch: plain(self, *batch) + torch.ones(2).to("meta"))
+    with pytest.raises(AssertionError, match=r"_to_copy|ones"):
+        train()
 
 
 def test_streamed_features_take_no_static_steps(features: Features) -> None:

@@ -88,7 +88,7 @@ class GraphSteps:
         lengths, ranks = self._lengths[rows].sort(dim=1, descending=True)
         rows, key = rows.gather(1, ranks), _key(lengths.amax(0))
         if self._resident.device.type != "cuda":
-            self._take(rows, self._shapes[key])
+            self._take(rows.to(self._resident.device), self._shapes[key])
         elif key in self._graphs:
             graph, own = self._graphs[key]
             own.copy_(rows)
@@ -121,7 +121,7 @@ class GraphSteps:
 
     def _words(self, rows: Tensor, shape: StaticShape) -> Words:
         start = self._offsets[rows]
-        lengths = (self._offsets[rows + 1] - start).clamp(max=self._resident.max_words)
+        lengths = (self._offsets[rows + 1] - start).clamp(0, self._resident.max_words)
         packing, numbers = shape.pack(lengths)
         missing = numbers < 0
         places = (start[:, shape.rank][:, None] + numbers).masked_fill(missing, 0)  # (J, 2, P)

@@ -141,7 +141,9 @@ def bytes_of(config: TrainConfig, features: Features) -> int:
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether memory ran out."""
+    """Whether memory ran out, or what came of that: an error inside of a CUDA graph's capture is followed by others."""
+    if error.__context__ is not None and is_memory(error.__context__):
+        return True
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
     )
