@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..precision import products
 from .encoders import Arrays, EncoderSpec
 from .resnet import load_resnet, to_input
 
@@ -68,6 +69,6 @@ class ResNetContext:
     def encode(self, prepared: list[Any]) -> list[Arrays]:
         """Prepared images -> `context (512,)` each."""
         batch = torch.stack(prepared).to(self._device, memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with products(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             vectors = self._model(batch).float().cpu().numpy()
         return [{"context": vector} for vector in vectors]

@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from ..errors import WeightsError
+from ..precision import products
 from .encoders import Arrays, EncoderSpec, state_sha256
 from .resnet import offline
 from .wordpiece import build_tokenizer
@@ -103,7 +104,7 @@ class BertTokens:
         for row, sequence in enumerate(ids):
             batch[row, : len(sequence)] = torch.tensor(sequence)
             mask[row, : len(sequence)] = 1
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with products(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             hidden = self._model(input_ids=batch.to(self._device), attention_mask=mask.to(self._device))[0]
         hidden = hidden.float().cpu().numpy()
         return [hidden[row, : len(sequence)] for row, sequence in enumerate(ids)]

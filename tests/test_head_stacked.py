@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from itin.errors import RunError
 from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
 from itin.itin_head.packing import gather_words
 from itin.itin_head.stacked import StackedHead
+from itin.precision import products
 from itin.train import stacks
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
@@ -25,7 +27,6 @@ from itin.train.graphs import GraphSteps, bucket_of, longest_by_rank
 from itin.train.loop import Fit, fit, predict
 from itin.train.objective import Objective
 from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
-from itin.train.precision import products
 from itin.train.protocols import Protocol, Splitter
 from itin.train.runs import load_run
 from itin.train.shared import open_features, save_features
@@ -404,9 +405,12 @@ def test_precision_of_products(features: Features, split: Split, monkeypatch: py
     fit_one(BASE, features, split, "cpu", lambda _: during.append(torch.get_float32_matmul_precision()), how)
     assert set(seen) == {"high"}
     assert set(during) == {"highest"}
-    with pytest.raises(KeyError), products("tf32"):
-        raise KeyError
-    assert torch.get_float32_matmul_precision() == "highest"
+    before = torch.backends.cudnn.allow_tf32
+    for tf32, name in ((True, "high"), (False, "highest")):
+        with contextlib.suppress(KeyError), products(tf32):
+            assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == (name, tf32)
+            raise KeyError
+    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", before)
     with pytest.raises(ValueError, match="precision: expected one of float32, tf32, bfloat16, got 'half'"):
         fit_one(BASE, features, split, "cpu", lambda _: None, How(precision="half"))
     with pytest.raises(ValueError, match="gru_dropout: CUDA graphs and other precisions than float32 expected none"):

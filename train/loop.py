@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import RunError
 from ..itin_head import Head, HeadConfig, make
+from ..precision import products
 from .config import TrainConfig
 from .data import Features, Resident
 from .metrics import majority_class, score
@@ -169,6 +170,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
+@products()
 def train_epoch(
     head: Head,
     optimizer: torch.optim.Optimizer | None,
@@ -200,6 +202,7 @@ def train_epoch(
     return total_loss / len(order), total_right / len(order)
 
 
+@products()
 def predict(head: Head, resident: Resident, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
     """Return the class probabilities (len(rows), classes) of some samples, in their order."""
     head.eval()

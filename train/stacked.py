@@ -15,13 +15,14 @@ from ..errors import RunError
 from ..itin_head import make
 from ..itin_head.side_by_side import SideBySide
 from ..itin_head.stacked import StackedHead, by_flags
-from .config import TrainConfig
+from ..precision import products
+from .config import PRECISIONS, TrainConfig
 from .data import Features, Resident
 from .graphs import GraphSteps
 from .loop import Fit, adam, check_finite, chunks, predict, seeded, set_rate
 from .metrics import majority_class, score
 from .objective import Objective, Selection, clip_side_by_side
-from .precision import lowered, products
+from .precision import lowered
 from .splits import Split
 
 MAY_DIFFER = ("m", "lam", "seed")
@@ -55,6 +56,8 @@ def stackable(config: TrainConfig) -> bool:
 
 def check_how(config: TrainConfig, how: How) -> None:
     """Raise ValueError for a configuration that cannot be trained in this way."""
+    if how.precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {how.precision!r}")
     if how != How() and not stackable(config):
         raise ValueError(
             f"gru_dropout: CUDA graphs and other precisions than float32 expected none, got {config.gru_dropout}"
@@ -202,7 +205,7 @@ def train_stacked(
     for epoch, order in enumerate(orders(), 1):
         epoch_begun = time.perf_counter()
         sums.zero_()
-        with products(how.precision):
+        with products(tf32=how.precision != "float32"):  # what autocast leaves in float32 needs no more
             for number, rows in enumerate(chunks(order.T, batch_size)):
                 if optimizer is not None:
                     set_rate(optimizer, configs[0].lr_at(epoch, number, batches))
