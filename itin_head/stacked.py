@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from .base import Head, masked_softmax
 from .config import HeadConfig
-from .gru import bigru
+from .gru import PARAMETERS, bigru
 from .packing import Words
 
 _MAY_DIFFER = ("lam", "gate", "ablation")
@@ -31,7 +31,7 @@ _READING = (
     "context_gru",
     "mask",
 )
-_GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+_GRU = tuple(f"gru.{name}_l0" for name in PARAMETERS)
 
 
 class StackedHead(nn.Module):
@@ -60,7 +60,10 @@ class StackedHead(nn.Module):
         states = [dict(head.named_parameters()) for head in heads]
         self.shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in states]
         names = dict.fromkeys(name for state in states for name in state)
-        self.weights = nn.ParameterDict({_key(name): _stack([state.get(name) for state in states]) for name in names})
+        stacked = {name: _stack([state.get(name) for state in states]) for name in names}
+        for name in _GRU:  # (J, 2, ...), so that both directions of all heads are one view
+            stacked[name] = torch.stack([stacked[name], stacked.pop(f"{name}_reverse")], 1)
+        self.weights = nn.ParameterDict({_key(name): nn.Parameter(value) for name, value in stacked.items()})
         like = self.weights[_key("W_f.bias")]
         self.lam = torch.tensor([config.lam for config in self.configs], dtype=like.dtype, device=like.device)
         self._ablation = {
@@ -83,8 +86,7 @@ class StackedHead(nn.Module):
         Raises:
             ValueError: no regions where a head needs them.
         """
-        weights = [torch.stack([self._of(f"gru.{name}"), self._of(f"gru.{name}_reverse")], 1) for name in _GRU]
-        W_ih, W_hh, b_ih, b_hh = (both.flatten(0, 1) for both in weights)  # (2J, ...)
+        W_ih, W_hh, b_ih, b_hh = (self._of(name).flatten(0, 1) for name in _GRU)  # (2J, ...)
         W = bigru(words.x, words.packing, W_ih, W_hh, b_ih, b_hh, self.recurrence)  # eqs. 2-4, (J, B, n, d)
         S = W.sum(2) / words.mask.sum(2, keepdim=True).clamp(min=1)  # eq. 15, (J, B, d)
         local: list[Tensor] = []
@@ -110,7 +112,10 @@ class StackedHead(nn.Module):
         """The parameters of head j alone, as `ITINHead` names and shapes them."""
         state = {}
         for name, shape in self.shapes[j].items():
-            value = self.weights[_key(name)].detach()[j]
+            if name.startswith("gru."):
+                value = self._of(name.removesuffix("_reverse")).detach()[j, int(name.endswith("_reverse"))]
+            else:
+                value = self._of(name).detach()[j]
             state[name] = value[tuple(slice(size) for size in shape)].clone()
         return state
 
@@ -162,8 +167,8 @@ def _key(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _stack(values: Sequence[Tensor | None]) -> nn.Parameter:
-    """One parameter (J, ...) of J, zeros where a head has none or a shorter one."""
+def _stack(values: Sequence[Tensor | None]) -> Tensor:
+    """One array (J, ...) of J, zeros where a head has none or a shorter one."""
     there = [value.detach() for value in values if value is not None]
     shape = [max(sizes) for sizes in zip(*(value.shape for value in there), strict=True)]
     full = []
@@ -171,4 +176,4 @@ def _stack(values: Sequence[Tensor | None]) -> nn.Parameter:
         value = there[0].new_zeros(shape) if value is None else value.detach()
         missing = [want - have for want, have in zip(shape, value.shape, strict=True)]
         full.append(pad(value, [size for most in reversed(missing) for size in (0, most)]))
-    return nn.Parameter(torch.stack(full))
+    return torch.stack(full)

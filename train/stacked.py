@@ -168,7 +168,6 @@ def train_stacked(
     histories: list[list[dict[str, float]]] = [[] for _ in configs]
     selections = [Selection(config.patience) for config in configs]
     ended: set[int] = set()
-    best_state: list[dict[str, Tensor]] = [{} for _ in configs]
     broken: dict[int, RunError] = {}
 
     def look_at(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,7 +240,7 @@ def train_stacked(
             histories[j].append(row)
             yield j, row
             if selections[j].better(epoch, scores["accuracy"], scores["loss"]):
-                best_state[j] = {name: value.cpu() for name, value in stack.state_of(j).items()}
+                heads[j].load_state_dict(stack.state_of(j))  # on the device, where there is room for it already
             if selections[j].ends(epoch):
                 ended.add(j)
         if len(ended) + len(broken) == J:
@@ -253,7 +252,6 @@ def train_stacked(
         if j in broken:
             results.append(broken[j])
             continue
-        head.load_state_dict(best_state[j])
         own = resident.narrow(config.regions)  # the figures are those of the head alone, as they are computed again
         predicted = {part: predict(head, own, split.rows(part), batch_size) for part in evaluate}
         metrics = {part: score(features.labels[split.rows(part)], each, majority) for part, each in predicted.items()}
@@ -270,7 +268,7 @@ def train_stacked(
                 head.config,
                 selections[j].epoch,
                 histories[j],
-                best_state[j],
+                {name: value.detach().cpu().clone() for name, value in head.state_dict().items()},
                 metrics,
                 predicted,
                 seconds,
