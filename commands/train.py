@@ -89,7 +89,7 @@ def command(**options: Any) -> None:
     from ..train.find import find_features
     from ..train.loop import fit, work_of
     from ..train.protocols import Splitter
-    from ..train.recurrence import choose
+    from ..train.recurrence import choose, side_by_side
     from ..train.stacked import How, check_how, fit_one
     from ..train.write_run import check_free, write_run
     from .console import console, epochs_bar
@@ -105,9 +105,8 @@ def command(**options: Any) -> None:
         if seeds is not None and "seed" in given(options):
             raise ValueError("--seed and --seeds exclude each other")
         configs = [config] if seeds is None else [replace(config, seed=seed) for seed in parse_seeds(seeds)]
-        how = How.of(gru, graphs, precision)
-        side = graphs or precision != "float32"  # what the training side by side has beyond that of one
-        if side:
+        how = How(graphs, precision=precision) if graphs or precision != "float32" else None
+        if how is not None:  # as configurations side by side may be computed
             check_how(config, how)
         device = pick_device(device_name)
     if out is not None:
@@ -120,7 +119,10 @@ def command(**options: Any) -> None:
         split = splitter.split(config.split_seed, config.fold)
     show_data(stores, found.table.dataset["name"], len(features), features.labelled, features.streamed)
     with usage_errors():
-        gru = choose(gru, device, work_of(config, features, split), say=console.print)
+        if how is not None:
+            how = replace(how, recurrence=side_by_side(gru, device, say=console.print))
+        else:
+            gru = choose(gru, device, work_of(config, features, split), say=console.print)
     folders = _folders(out, configs, features.dataset)
     results = []
     with event_files(events) as files:
@@ -132,7 +134,7 @@ def command(**options: Any) -> None:
                     if files is not None:
                         files.add(name, row)
 
-                if side:
+                if how is not None:
                     result = fit_one(one, features, split, device, on_epoch, how)
                 else:
                     result = fit(one, features, split, device, on_epoch, gru=gru)

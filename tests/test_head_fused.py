@@ -66,6 +66,9 @@ for way in ("packed", "fused"):
     stack = StackedHead(heads, way)
     ways.append(results(stack(regions, words, context, torch.ones(3, 3, 2).bool()), list(stack.parameters())))
 compare("side by side", ways)
+from itin.train.recurrence import fused_fails
+
+assert fused_fails(torch.device("cpu")) is None
 json.dump(worst, sys.stdout)
 """
 
@@ -126,7 +129,9 @@ def test_kernels_compile(tmp_path: Path) -> None:
 def test_equals_packed_on_a_device(dtype: torch.dtype) -> None:
     from itin.itin_head.gru import bigru, weights
     from itin.itin_head.packing import pack_words
+    from itin.train.recurrence import fused_fails
 
+    assert fused_fails(torch.device("cuda")) is None
     torch.manual_seed(0)
     lengths = torch.randint(0, 40, (64,))
     mask = torch.arange(40) < lengths[:, None]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from itin.itin_head import HeadConfig, ITINHead, compiled
 from itin.itin_head.gru import bigru, deep_bigru, plain_bigru, weights
 from itin.itin_head.packing import Packing, StaticShape, Words, gather_words, pack, pack_words
+from itin.train import recurrence
 from itin.train.config import TrainConfig
 from itin.train.data import Features
 from itin.train.loop import fit
-from itin.train.recurrence import WORTH_BUILDING, choose, operations
+from itin.train.recurrence import WORTH_BUILDING, choose, operations, side_by_side
 from itin.train.splits import random_split
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -321,13 +323,33 @@ def test_choice(needs_compiler: None) -> None:
         choose("fused", CPU, 0)
 
 
-def test_fused_needs_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "triton" else object())
-    with pytest.raises(ValueError, match="gru: fused needs Triton, which comes with torch for CUDA on Linux; none is"):
-        choose("fused", torch.device("cuda"), 0)
-    monkeypatch.undo()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    assert choose("fused", torch.device("cuda"), 0) == "fused"
+def test_fused_cells_are_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, said = torch.device("cuda"), list[str]()
+    monkeypatch.setattr(recurrence, "fused_fails", lambda device: "no such thing")
+    with pytest.raises(ValueError, match="gru: fused cannot be had on device cuda: no such thing"):
+        choose("fused", cuda, 0)
+    assert side_by_side("auto", cuda, said.append) == "packed"
+    assert said == ["The GRU's cells run in PyTorch, slower: they could not be fused (no such thing)"]
+    monkeypatch.setattr(recurrence, "fused_fails", lambda device: None)
+    assert choose("fused", cuda, 0) == "fused"
+    assert [side_by_side(gru, cuda) for gru in ("auto", "fused", "packed", "torch")] == ["fused"] * 2 + ["packed"] * 2
+    assert [side_by_side(gru, CPU) for gru in ("auto", "compiled")] == ["packed"] * 2
+    assert len(said) == 1
+
+
+def test_why_fused_cells_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here as on a machine without Triton, or with one that does not compile or computes something else."""
+    monkeypatch.setattr(recurrence, "fused_fails", recurrence.fused_fails.__wrapped__)
+    assert str(recurrence.fused_fails(CPU)).split(":")[0].endswith("Error")  # Triton has no driver, or is not there
+    real = recurrence.bigru
+    for factor, want in ((1.0, None), (1.01, "its numbers differ by 0.02 of the largest")):
+
+        def bigru(*arguments: Any, recurrence: str, factor: float = factor) -> Tensor:
+            W: Tensor = real(*arguments, recurrence="packed")
+            return W * (factor if recurrence == "fused" else 1)
+
+        monkeypatch.setattr(recurrence, "bigru", bigru)
+        assert recurrence.fused_fails(CPU) == want
 
 
 def python(code: str, **environment: str) -> subprocess.Popen[str]:

@@ -43,11 +43,6 @@ class How:
     precision: str = "float32"
     """Of matrix products, one of `config.PRECISIONS`; figures of the kept epochs are always those of float32."""
 
-    @classmethod
-    def of(cls, gru: str, graphs: bool = False, precision: str = "float32") -> How:
-        """What a choice among `config.GRUS` comes to side by side, where cuDNN and the steps in C++ have no place."""
-        return cls(graphs, "fused" if gru == "fused" else "packed", precision)
-
 
 def stackable(config: TrainConfig) -> bool:
     """Whether a configuration can be trained beside others: without dropout, which each head would draw for itself."""

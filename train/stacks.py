@@ -16,6 +16,7 @@ from .config import TrainConfig
 from .data import Features
 from .loop import Fit, fit
 from .pool import DONE, EPOCH, FAILED, Event, Job, Jobs, Setup
+from .recurrence import side_by_side
 from .shared import open_features
 from .stacked import How, shape_of, stackable, train_stacked
 from .write_run import write_run
@@ -42,7 +43,7 @@ class Stacks:
             raise ValueError(f"limit: expected at least 1, got {limit}")
         self.setup, self.limit = setup, limit
         self.device = torch.device(setup.device)
-        self.how = How.of(setup.gru, setup.graphs, setup.precision)
+        self.how = How(setup.graphs, side_by_side(setup.gru, self.device), setup.precision)
         self._features = {view: open_features(folder) for view, folder in setup.features.items()}
 
     def __enter__(self) -> Stacks:
@@ -80,7 +81,7 @@ class Stacks:
             # The test part stays closed, as in `pool`.
             results: list[Fit | RunError]
             if not stackable(configs[0]):
-                results = [fit(configs[0], features, split, self.device, evaluate=("val",))]
+                results = [fit(configs[0], features, split, self.device, evaluate=("val",), gru=self.setup.gru)]
             else:
                 training = train_stacked(configs, features, split, self.device, ("val",), self.how)
                 while True:
