@@ -72,7 +72,7 @@ def groups_of(*keys: Sequence[str | None]) -> NDArray[np.int64]:
         known = np.flatnonzero(codes >= 0)
         ends.append(np.stack([known, nodes + codes[known]]))
         nodes += int(codes.max(initial=-1)) + 1
-    rows, columns = np.concatenate(ends, axis=1)
+    rows, columns = np.concatenate(ends, axis=1).astype(np.int32)  # what SciPy's graphs are made of
     graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(nodes, nodes))
     found = connected_components(graph, directed=False)[1][:n]
     return np.asarray(pd.factorize(found)[0], dtype=np.int64)
