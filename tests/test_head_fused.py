@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("triton", reason="needs Triton, which comes with torch on Linux")
+pytest.importorskip("triton", "3.3", reason="needs Triton, which comes with torch on Linux, from 3.3 on (torch 2.7)")
 
 COMPARE = """
 import itertools, json, sys
