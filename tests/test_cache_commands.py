@@ -1,65 +1,25 @@
-"""`itin cache`: info, verify, merge, export, rm, diff, as a user meets them."""
+"""`itin cache`: info, verify, merge, rm, diff, as a user meets them."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import itin.cache
-from itin.cache import Store, StoreWriter, open_store, read_table, write_table
+from itin.cache import StoreWriter, open_store, read_table
 from itin.cache.verify import verify
-from itin.cli import main
 from itin.errors import CacheError
 
 from . import features
-
-OPTIONS = {"regions": "grid", "random_init": 0, "max_regions": 36, "text_encoder": "bert-base-uncased"}
-
-
-def itin_cache(*arguments: object, code: int = 0, answer: str | None = None) -> str:
-    """Runs `itin cache ...` and returns all that it printed."""
-    result = CliRunner().invoke(main, ["cache", *map(str, arguments)], input=answer)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result.output
-
-
-def fill(
-    parent: Path, kind: str, rows: list[tuple[str, str]], size: int = 4, seed: int = 0, **identity: object
-) -> Store:
-    """A store that holds the given rows, each with the features of its number in its id."""
-    writer = StoreWriter(parent, features.identity(kind, **identity))  # type: ignore[arg-type]
-    numbers = writer.extend(rows, size)
-    for piece in writer.missing(numbers):
-        made = {row: int(writer.plan.rows[row][0].removeprefix("id-")) for row in piece.rows}
-        samples = {row: writer.stored(features.sample(kind, number + seed)) for row, number in made.items()}
-        writer.commit(piece.block, samples)
-    writer.finish({"options": OPTIONS, "created": "2030-01-01T00:00:00Z"})
-    return open_store(writer.folder)
+from .cache_pairs import OPTIONS, fill, itin_cache, make_pairs, store_of
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """A cache with one data set `pairs` of 10 samples and its three stores."""
-    folder = tmp_path / "cache" / "pairs"
-    source = {"kind": "mvsa-single", "root": str(tmp_path / "my data"), "table": None}
-    samples = [{"id": f"id-{i}", "label": "neutral", "image_sha256": f"{i:064x}"} for i in range(10)]
-    write_table(folder, {"name": "pairs", "source": source}, samples, [])
-    for kind in ("regions", "tokens", "context"):
-        fill(folder, kind, features.rows(10))
-    return folder.parent
-
-
-def store_of(cache: Path, kind: str) -> Store:
-    (path,) = (cache / "pairs").glob(f"{kind}-*")
-    return open_store(path)
+    return make_pairs(tmp_path)
 
 
 def test_info_of_a_cache_a_data_set_and_a_store(cache: Path) -> None:
@@ -229,86 +189,13 @@ def test_merge_never_spreads_damage(cache: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "all").glob("*/manifest.json"))
 
 
-@pytest.mark.parametrize("kind", ["regions", "tokens", "context"])
-def test_export_to_hdf5_and_npz(cache: Path, tmp_path: Path, kind: str) -> None:
-    store = store_of(cache, kind)
-    for suffix in ("h5", "npz"):
-        assert "10 samples" in itin_cache("export", store.path, tmp_path / f"out.{suffix}")
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []
-    rows = np.arange(10)
-    expected = store.read_ragged(rows) if kind == "tokens" else {}
-    for name in {"regions": ("regions", "boxes", "objects", "counts"), "context": ("context",), "tokens": ()}[kind]:
-        expected[name] = store.read(name, rows)
-    with h5py.File(tmp_path / "out.h5") as file, np.load(tmp_path / "out.npz") as arrays:
-        assert file["ids"].asstr()[:].tolist() == arrays["ids"].tolist() == store.ids
-        assert file["sha256"].asstr()[:].tolist() == arrays["sha256"].tolist() == store.sha256
-        assert file.attrs["fingerprint"] == store.fingerprint
-        assert json.loads(file.attrs["identity"]) == store.identity
-        for name, array in expected.items():
-            np.testing.assert_array_equal(file[name][:], array)
-            np.testing.assert_array_equal(arrays[name], array)
-            assert arrays[name].dtype == array.dtype
-
-
-def test_export_is_the_same_in_small_pieces(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itin.cache import export
-
-    store = store_of(cache, "tokens")
-    monkeypatch.setattr(export, "AT_ONCE", 3)
-    export.export(store, tmp_path / "out.npz")
-    with np.load(tmp_path / "out.npz") as arrays:
-        for name, array in store.read_ragged(np.arange(10)).items():
-            np.testing.assert_array_equal(arrays[name], array)
-
-
-def test_export_of_the_first_regions(cache: Path, tmp_path: Path) -> None:
-    store = store_of(cache, "regions")
-    itin_cache("export", store.path, tmp_path / "out.npz", "--first", 2)
-    with np.load(tmp_path / "out.npz") as arrays:
-        np.testing.assert_array_equal(arrays["regions"], store.read("regions", np.arange(10), first=2))
-        np.testing.assert_array_equal(arrays["boxes"], store.read("boxes", np.arange(10), first=2))
-        assert arrays["counts"].tolist() == np.minimum(store.read("counts", np.arange(10)), 2).tolist()
-
-
-@pytest.mark.parametrize("kind", ["regions", "tokens", "context"])
-def test_export_to_parquet(cache: Path, tmp_path: Path, kind: str) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
-    store = store_of(cache, kind)
-    itin_cache("export", store.path, tmp_path / "out.parquet")
-    table = parquet.read_table(tmp_path / "out.parquet")
-    assert table.schema.metadata[b"fingerprint"].decode() == store.fingerprint
-    assert table["id"].to_pylist() == store.ids
-    for row in range(10):
-        sample = features.sample(kind, row)
-        found = np.array(table[kind][row].as_py(), np.float32)
-        np.testing.assert_array_equal(found[: len(sample[kind])], sample[kind])
-
-
-def test_parquet_without_pyarrow(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    shown = itin_cache("export", store_of(cache, "context").path, tmp_path / "out.parquet", code=1)
-    assert "Parquet needs pyarrow, which is not installed" in shown
-    assert "pip install pyarrow" in shown
-    assert not list(tmp_path.glob("*.parquet"))
-
-
-def test_export_refuses(cache: Path, tmp_path: Path) -> None:
-    path = store_of(cache, "context").path
-    (tmp_path / "there.h5").write_text("mine")
-    assert "is there already" in itin_cache("export", path, tmp_path / "there.h5", code=1)
-    assert (tmp_path / "there.h5").read_text() == "mine"
-    assert "must end in .h5, .hdf5, .npz, .parquet" in itin_cache("export", path, tmp_path / "out.csv", code=2)
-    assert "for a store of regions" in itin_cache("export", path, tmp_path / "out.h5", "--first", 2, code=2)
-    assert "the folder vanished" in itin_cache("export", path, tmp_path / "no" / "out.npz", code=1)
-    assert "holds several stores, name one" in itin_cache("export", cache, tmp_path / "out.h5", code=2)
-
-
 def test_rm_asks_and_shows(cache: Path) -> None:
     path = store_of(cache, "context").path
     shown = itin_cache("rm", path, code=1, answer="n\n")
     assert f"{path}: 10 rows, 5 files" in shown
     assert "Nothing was removed." in shown
-    itin_cache("rm", path, code=1, answer="")  # end of input
+    ended = itin_cache("rm", path, code=1, answer="")
+    assert "Aborted" in ended or "Nothing was removed." in ended  # click 8.1's runner: no
     assert len(open_store(path)) == 10
     assert "Removed 5 files." in itin_cache("rm", path, answer="y\n")
     assert not path.exists()
@@ -382,39 +269,6 @@ def test_diff_names_samples_and_values(cache: Path, tmp_path: Path) -> None:
         "diff", store_of(cache, "context").path, fill(tmp_path / "o", "context", rows, seed=1).path, code=1
     )
     assert f"id-0 (context, by at most {exact.max():.3g})" in shown
-
-
-def test_open_gives_a_mapping_and_bulk_access(cache: Path) -> None:
-    for kind in ("regions", "tokens", "context"):
-        samples = itin.cache.open(store_of(cache, kind).path)
-        assert list(samples) == [f"id-{i}" for i in range(10)]
-        assert len(samples) == 10
-        assert "id-3" in samples
-        assert "id-10" not in samples
-        for sample, arrays in samples.items():
-            expected = features.sample(kind, int(sample.removeprefix("id-")))
-            assert arrays.keys() == expected.keys()
-            for name, array in arrays.items():
-                np.testing.assert_array_equal(array, expected[name])
-        with pytest.raises(KeyError):
-            samples["nobody"]
-    ids = ["id-8", "id-1"]
-    np.testing.assert_array_equal(
-        itin.cache.open(store_of(cache, "context").path).read("context", ids),
-        np.stack([features.sample("context", row)["context"] for row in (8, 1)]),
-    )
-    ragged = itin.cache.open(store_of(cache, "tokens").path).read_ragged(ids)
-    assert ragged["offsets"].tolist()[1] == len(features.sample("tokens", 8)["tokens"])
-    assert repr(samples).startswith("Samples(Store('")
-    assert not hasattr(itin.cache, "close")
-
-
-def test_the_newest_features_of_a_changed_sample_are_given(tmp_path: Path) -> None:
-    store = fill(tmp_path, "context", [*features.rows(3), ("id-1", "f" * 64)])
-    samples = itin.cache.open(store.path)
-    assert len(store) == 4
-    assert len(samples) == 3
-    assert samples.rows(["id-1"]).tolist() == [3]
 
 
 def test_the_group_lists_its_commands(cache: Path) -> None:
