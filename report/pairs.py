@@ -17,8 +17,8 @@ from ..extract.weights import find_detector_weights
 from ..labels import LABELS
 from ..train.data import Features, Resident, load_features
 from ..train.find import Found, stores_of_run
-from ..train.loop import chunks
 from ..train.runs import Run
+from ..train.steps import chunks
 from .prediction import SPECIAL, Prediction, Region, regions_of
 from .words import splitter_of, words_or_numbers
 
@@ -197,7 +197,7 @@ def _regions(
     probabilities = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), run.config.batch_for(features.dataset)):
-            out = head(*resident.batch(some, packed=True)[:5])
+            out = head(*resident.batch(some).inputs)
             probabilities.append(out.logits.double().softmax(1).numpy())
             for place, row in enumerate(some.tolist()):
                 number = len(regions)
