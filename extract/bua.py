@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..weights_file import load_arrays
 from .encoders import Arrays
 from .files import BadFile, read_bytes, retrying
-from .frcnn.checkpoints import load_arrays
 from .samples import Rejected
 
 MAX_BYTES = 256 * 2**20

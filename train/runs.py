@@ -166,16 +166,20 @@ class Run:
             RunError: the checkpoint is missing, damaged, or of another shape than the configuration says.
         """
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load
 
         from ..itin_head import make
+        from ..weights_file import UnsoundFile, read_state
 
         path = self.path / "model.safetensors"
         try:
-            state = load(path.read_bytes())
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"cannot read the checkpoint {path}: {error}", next_step="train the run again") from error
+            state = read_state(path)
+        except UnsoundFile as fault:
+            raise RunError(
+                f"cannot read the checkpoint {path}",
+                expected="the trained head, as `itin train` wrote it",
+                found=fault.found,
+                next_step="copy the run's own model.safetensors again, or train the run again",
+            ) from fault
         with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
             head = make(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
         _check_shapes(
