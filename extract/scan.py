@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,11 +79,17 @@ def scan(
     finally:
         pool.shutdown(cancel_futures=True)
     if missing and missing == len(dataset.entries):
+        image, told = dataset.entries[0].image, "no file at any of the paths"
+        next_step = "name the folder that the image paths start from with --root"
+        if windows := [entry.image for entry in dataset.entries if _has_backslash(entry.image)]:
+            image = windows[0]
+            told = f"backslashes in {len(windows)} of the paths: only Windows takes them for folders"
+            next_step = "write the table's image paths with / instead of \\, and without a drive such as C:"
         raise DataError(
             f"none of the {missing} images of {dataset.name} exists",
-            expected=f"images such as {dataset.entries[0].image}",
-            found="no file at any of the paths",
-            next_step="name the folder that the image paths start from with --root",
+            expected=f"images such as {image}",
+            found=told,
+            next_step=next_step,
         )
     return Scan(samples, rejected, unread)
 
@@ -91,12 +98,20 @@ class _MissingImage(BadFile):
     pass
 
 
+def _has_backslash(path: Path) -> bool:
+    """Whether a path was probably written on Windows, and names no folders here."""
+    return os.sep == "/" and "\\" in str(path)
+
+
 def _sample(entry: Entry, encoding: str, known: Sample | None, max_pixels: int) -> Sample:
     try:
         status = stat_file(entry.image, MAX_BYTES)
     except BadFile as error:
         kind = _MissingImage if error.missing else BadFile
-        raise kind(f"image file {error.reason}: {str(entry.image)!r}") from error
+        hint = (
+            "; write / instead of backslashes" if error.missing and "\\" in str(entry.image) and os.sep == "/" else ""
+        )
+        raise kind(f"image file {error.reason}: {str(entry.image)!r}{hint}") from error
     text = _text(entry.text, encoding)
     if known is not None and (str(entry.image), status.st_size, status.st_mtime_ns) == (
         known.image,
