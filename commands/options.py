@@ -69,12 +69,15 @@ STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_en
 
 
 def feature_options(command: F) -> F:
-    """`--regions`, `--text-encoder`, `--context-encoder` and `--cache`: which features a run is made of."""
+    """`--regions`, `--text-encoder`, `--context-encoder`, `--allow-missing` and `--cache`: what a run is made of."""
     for option in (
         click.option(
             "--cache",
             type=click.Path(path_type=Path),
             help="Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
+        ),
+        click.option(
+            "--allow-missing", is_flag=True, help="Go on where more than 5% of the pairs have no features or no part."
         ),
         click.option("--context-encoder", help="Which context features, where there are several."),
         click.option("--text-encoder", help="Which token features, where there are several."),

@@ -146,8 +146,15 @@ def _prepared(options: dict[str, Any], request: Request, protocol: Protocol) -> 
         if (out / "sweep" / "sweep.json").exists():
             sweep = Sweep(out / "sweep")
             configs += [one.config for one, _ in sweep.definition.places]
-    place = Workplace(found.table, found.stores, max(one.regions for one in configs), views_of(configs, {}), protocol)
-    show_data(found.stores, place.dataset, len(place.ids), place.labelled, place.streamed)
+    place = Workplace(
+        found.table,
+        found.stores,
+        max(one.regions for one in configs),
+        views_of(configs, {}),
+        protocol,
+        allow_missing=options["allow_missing"] or sweep is not None,  # what it was begun with is checked below
+    )
+    show_data(found.stores, place, place.splitter.outside)
     if sweep is None:
         definition: dict[str, Any] = {"mode": "paper", "axes": {}, "seeds": list(request.seeds), "number": None}
         sweep = create(out / "sweep", plan, place, **definition, folder=str(found.table.folder.resolve()))

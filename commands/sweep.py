@@ -94,7 +94,7 @@ def command(**options: Any) -> None:
             raise click.UsageError("--retry-failed goes with --resume DIR")
         sweep, place = _new(
             options,
-            lambda found, place: show_data(found.stores, place.dataset, len(place.ids), place.labelled, place.streamed),
+            lambda found, place: show_data(found.stores, place, place.splitter.outside),
         )
     console.print(f"Sweep: {short(sweep.path)}", markup=False)
     if options["plan"]:
@@ -221,7 +221,7 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
     views = views_of(configs, axes)
     named = {kind: options[option] for kind, option in STORES.items()}
     found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0, views=views)
-    place = Workplace(found.table, found.stores, regions, views, protocol)
+    place = Workplace(found.table, found.stores, regions, views, protocol, allow_missing=options["allow_missing"])
     show(found, place)
     out = options["out"] or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
@@ -262,7 +262,14 @@ def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
     search = definition.axes if definition.mode == "optuna" else {}
     views = views_of([place.config for place, _ in definition.places] if not search else [], search)
     return Workplace(
-        read_table(folder), stores, definition.regions, views, definition.protocol_used, parts, definition.split
+        read_table(folder),
+        stores,
+        definition.regions,
+        views,
+        definition.protocol_used,
+        parts,
+        definition.split,
+        allow_missing=True,  # the sweep keeps the samples that it was begun on: `check_same`
     )
 
 

@@ -281,12 +281,15 @@ def test_evaluate_refuses_other_features(made: Made, run: Run) -> None:
         evaluate(run, replace(features, context=features.context[:, :3]))
     ids = [*features.ids[:-1], "other"]
     with pytest.raises(
-        RunError, match=rf"lack samples[\s\S]*all 60 of its split.csv\n  found:    1 missing, {features.ids[-1]}\n"
+        RunError, match=rf"lack samples[\s\S]*all 60 of its split.csv\n  found:    missing: 1 \({features.ids[-1]}\)\n"
     ):
         evaluate(run, replace(features, ids=ids))
-    many = ["x" + sample for sample in features.ids]
-    with pytest.raises(RunError, match=r"60 missing, .* and so on"):
+    many = ["pics/" + sample for sample in features.ids]
+    with pytest.raises(RunError, match=r"missing: 60 \(.* and so on\); likely cause: .*folders before the name"):
         evaluate(run, replace(features, ids=many))
+    renamed = run.predictions.assign(id=["x" + sample for sample in run.predictions["id"]])
+    with pytest.raises(RunError, match=r"predictions.csv is not of the pairs [\s\S]*in split.csv alone: 6 \("):
+        evaluate(run.with_predictions(renamed), features)
     with pytest.raises(RunError, match=r"labels are not those of the run[\s\S]*found:    6 others"):
         evaluate(run, replace(features, labels=(features.labels + 1) % 3))
 

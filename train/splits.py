@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..matching import MOST_LOST, Match, match
 from ..rows import Row, rows_of
 
 PARTS = ("train", "val", "test")
@@ -39,6 +40,8 @@ class Split:
     test: NDArray[np.int64]
     description: dict[str, Any]
     """How the split came about, for `config.json`."""
+    match: Match = field(default_factory=Match)
+    """How the samples and the ids of a table met, where the split comes from one."""
 
     def rows(self, part: str) -> NDArray[np.int64]:
         """Return the rows of `train`, `val` or `test`."""
@@ -46,6 +49,11 @@ class Split:
             raise ValueError(f"part: expected one of {', '.join(PARTS)}, got {part!r}")
         rows: NDArray[np.int64] = getattr(self, part)
         return rows
+
+    @property
+    def outside(self) -> list[str]:
+        """What stands on one side alone of the samples and the table, and the likely cause, a line each."""
+        return _outside(self.match)
 
     def pairs(self, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Yield id and part of each sample that is in a part, in the order of `ids`."""
@@ -108,12 +116,27 @@ def part_sizes(n: int, ratio: tuple[int, int, int]) -> tuple[int, int, int]:
     return first, second, n - first - second
 
 
-def split_from_parts(ids: Sequence[str], part_of: Mapping[str, str], description: Mapping[str, Any]) -> Split:
+def split_from_parts(
+    ids: Sequence[str],
+    part_of: Mapping[str, str],
+    description: Mapping[str, Any],
+    *,
+    what: str = "the split",
+    next_step: str = "check that the split belongs to this data set and that its samples are extracted",
+) -> Split:
     """Return the split that a mapping from id to part gives; samples without a part stay out.
+
+    Args:
+        ids: the ids of all labelled samples, each once.
+        part_of: the part of each id.
+        description: how the split came about.
+        what: what gave the parts, and `next_step` what to do about it, for the message on an empty part.
+        next_step: see `what`.
 
     Raises:
         DataError: a part without a sample.
     """
+    met = match(ids, part_of)
     rows: dict[str, list[int]] = {part: [] for part in PARTS}
     for row, sample in enumerate(ids):
         if sample in part_of:
@@ -121,20 +144,22 @@ def split_from_parts(ids: Sequence[str], part_of: Mapping[str, str], description
     for part, members in rows.items():
         if not members:
             raise DataError(
-                f"the split leaves the {part} part empty",
+                f"{what} leaves the {part} part empty",
                 expected="samples of the data set in each of " + ", ".join(PARTS),
-                found=", ".join(f"{len(members)} in {part}" for part, members in rows.items()),
-                next_step="check that the split belongs to this data set and that its samples are extracted",
+                found="; ".join(
+                    [", ".join(f"{len(members)} in {part}" for part, members in rows.items()), *_outside(met)]
+                ),
+                next_step=next_step,
             )
     train, val, test = (np.array(rows[part], dtype=np.int64) for part in PARTS)
     outside = {
         "not_in_split": len(ids) - len(train) - len(val) - len(test),
-        "not_in_features": len(set(part_of) - set(ids)),
+        "not_in_features": len(met.theirs),
     }
-    return Split(train, val, test, _with_sizes({**description, **outside}, train, val, test))
+    return Split(train, val, test, _with_sizes({**description, **outside}, train, val, test), met)
 
 
-def split_from_file(path: Path, ids: Sequence[str]) -> Split:
+def split_from_file(path: Path, ids: Sequence[str], allow_missing: bool = False) -> Split:
     """Return the split that a table gives.
 
     Args:
@@ -142,13 +167,23 @@ def split_from_file(path: Path, ids: Sequence[str]) -> Split:
             lists the parts' names. Further columns are left alone.
         ids: the ids of all labelled samples. Samples that the table does not name stay out; the description counts
             them, and the ids of the table that are not among the samples.
+        allow_missing: whether more than `MOST_LOST` of the samples may stay out.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, names an unknown part or puts an id into two parts.
+        DataError: the file cannot be read, lacks a column, names an unknown part, puts an id into two parts, leaves a
+            part empty or leaves out many samples.
     """
     part_of, data = read_parts(path)
     description = {"kind": "file", "file": str(path.resolve()), "sha256": hashlib.sha256(data).hexdigest()}
-    return split_from_parts(ids, part_of, description)
+    split = split_from_parts(ids, part_of, description, what=f"the split {path}")
+    if split.match.loses_many and not allow_missing:
+        raise DataError(
+            f"{path} gives no part to {len(split.match.ours)} of {len(ids)} labelled pairs with features",
+            expected=f"a part for at least {1 - MOST_LOST:.0%} of them",
+            found="; ".join(split.outside),
+            next_step="fix the ids in the table, or leave these pairs out with --allow-missing",
+        )
+    return split
 
 
 def read_parts(path: Path) -> tuple[dict[str, str], bytes]:
@@ -212,6 +247,10 @@ def _records(path: Path, data: bytes) -> Iterator[tuple[Row, str, str]]:
                 f"{path}, {row.where}: id or part is not UTF-8", next_step="save the table again as UTF-8"
             ) from None
         yield row, sample, name
+
+
+def _outside(met: Match) -> list[str]:
+    return met.lines("pairs in no part", "ids of the split that are no labelled pair with features here")
 
 
 def _with_sizes(description: Mapping[str, Any], *parts: NDArray[np.int64]) -> dict[str, Any]:
