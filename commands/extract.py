@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,15 +166,32 @@ def show(summary: Summary, one: Part | None = None) -> None:
         console.print(f"part {one}: {wanted}", markup=False)
     right = ("made", "there before", "quarantined")
     console.print(grid(("kind", "encoder", *right, "store"), rows, right=right))
-    reasons = [(row.id, row.reason) for row in summary.rejected]
+    reasons = [(row.id, "", row.reason) for row in summary.rejected]
     for store in summary.stores:
-        reasons += [(sample, f"{store.kind}: {reason}") for sample, reason in store.quarantined.items()]
-    if reasons:
-        console.print(f"{len({sample for sample, _ in reasons})} in quarantine:")
-        for sample, reason in reasons[:SHOWN]:
-            console.print(f"  {sample}: {reason}", markup=False)
-        if len(reasons) > SHOWN:
-            console.print(f"  ... and {len(reasons) - SHOWN} more in {summary.folder}", markup=False)
+        reasons += [(sample, store.kind, reason) for sample, reason in store.quarantined.items()]
+    lines = one_line_each(reasons)
+    if lines:
+        console.print(f"{len(lines)} in quarantine:")
+        for line in lines[:SHOWN]:
+            console.print(f"  {line}", markup=False)
+        if len(lines) > SHOWN:
+            console.print(f"  ... and {len(lines) - SHOWN} more in {summary.folder}", markup=False)
     if any(store.untrained for store in summary.stores):
         console.print(UNTRAINED_NOTE, style="yellow")
     console.print(f"Done in {summary.seconds:.1f} s: {summary.folder}", markup=False)
+
+
+def one_line_each(reasons: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Return one line a sample, whatever the number of its reasons, so that lines count samples.
+
+    Args:
+        reasons: sample, kind of feature (empty: of the pair as a whole) and reason.
+    """
+    found: dict[str, dict[str, list[str]]] = {}  # sample -> reason -> kinds
+    for sample, kind, reason in reasons:
+        kinds = found.setdefault(sample, {}).setdefault(reason, [])
+        kinds += [kind] if kind else []
+    return [
+        f"{sample}: " + "; ".join(f"{', '.join(kinds)}: {reason}" if kinds else reason for reason, kinds in own.items())
+        for sample, own in found.items()
+    ]

@@ -61,12 +61,14 @@ def command(**options: Any) -> None:
 
     The rows are fixed beforehand: ITIN with m = 2 and λ = 0.2, its ablations, m and λ one at a time. Each run keeps the
     epoch that is best on the validation part and is evaluated once on the test part. Nothing is trained or evaluated
-    twice: the same command goes on where it was ended, and more seeds, tables or figures add only their runs.
+    twice: the same command goes on where it was ended, and more seeds, tables or figures add only their runs. Exit
+    code 1 if any run has failed.
 
     Writes report.html, tables/ (CSV and LaTeX), figures/ and numbers/ (the same, unrounded).
     """
     from ..report.report import PAGE
     from ..report.reproduction import Reproduction
+    from ..train.sweep import Sweep, check_none_failed
     from ..train.sweep_run import locked
     from .console import console
     from .train import short, show_note
@@ -76,6 +78,7 @@ def command(**options: Any) -> None:
     out, place, sweep = _prepared(options, request, protocol)
     console.print(f"Reproduction: {short(out)}, protocol {protocol}", markup=False)
     with locked(sweep.path):
+        sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
         _extend(out, sweep, request, place)
         if options["plan"]:
             return
@@ -89,6 +92,7 @@ def command(**options: Any) -> None:
         console.print(line, style="yellow", markup=False)
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Report: {short(out / PAGE)}", markup=False)
+    check_none_failed(sweep, made.keys.values(), "the same command with --retry-failed")
 
 
 def _request(options: dict[str, Any], protocol: Protocol) -> Request:

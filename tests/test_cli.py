@@ -335,6 +335,40 @@ def test_ctrl_c_leaves_a_good_cache(tmp_path: Path, draw_mvsa: Draw, monkeypatch
     assert len(open_store(path)) == 12
 
 
+@pytest.mark.parametrize("broken", [2, 12])
+def test_quarantine_counts_samples_in_lines_too(tmp_path: Path, draw_mvsa: Draw, broken: int) -> None:
+    """One sample may be in quarantine for several kinds of feature, and for a text and an image."""
+    root = draw_mvsa(tmp_path / "data", pairs=14)
+    for id in range(1, broken + 1):
+        image = root / "data" / f"{id}.jpg"
+        image.write_bytes(image.read_bytes()[:-40])
+    (root / "data" / "14.txt").write_bytes(b" ")
+    output = itin(
+        "extract", "--dataset", "mvsa-single", "--root", root, "--cache", tmp_path / "cache", *encoders(tmp_path / "b")
+    )
+    lines = output.splitlines()
+    begin = lines.index(f"{broken + 1} in quarantine:") + 1
+    end = next(number for number in range(begin, len(lines)) if not lines[number].startswith("  "))
+    listed = lines[begin:end]
+    more = [int(line.split()[2]) for line in listed if line.startswith("  ... and ")]
+    samples = [line.split(":")[0].strip() for line in listed if not line.startswith("  ... and ")]
+    assert len(samples) + sum(more) == broken + 1
+    assert samples == ["14", *map(str, range(1, broken + 1))][: extract_command.SHOWN]
+    assert listed[0] == "  14: text is empty"
+    assert listed[1].startswith("  1: regions, context: JPEG image cannot be decoded")
+
+
+def test_one_line_a_sample() -> None:
+    reasons = [
+        ("a", "regions", "dark"),
+        ("b", "", "no text"),
+        ("a", "context", "dark"),
+        ("a", "tokens", "long"),
+        ("b", "", "twice"),
+    ]
+    assert extract_command.one_line_each(reasons) == ["a: regions, context: dark; tokens: long", "b: no text; twice"]
+
+
 def test_unread_files_say_come_again(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     from itin.errors import TransientError
     from itin.extract import run as extract_run
