@@ -118,7 +118,7 @@ def shaded(prediction: Prediction, region: Region, number: int) -> Text:
 
 
 def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: bool) -> None:
-    from ..predict_table import predict_table
+    from ..predict.table import predict_table
     from .console import console
 
     path = table.resolve()

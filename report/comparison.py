@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from ..labels import LABELS
+from ..predict.pairs import shown_part
 from ..train.runs import Run
 from ..train.statistics import holm, mcnemar
-from .pairs import shown_part
 from .run_sections import Runs, share
 from .section import Section
 

@@ -12,15 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..predict.pairs import Pair, pairs_frame
+from ..predict.prediction import SPECIAL, Prediction, Region
+from ..predict.words import segments
 from .browser import Shown, pairs_data
 from .colors import SHADE, over, region_color, strength
 from .page import framed, make_folder, page_html, write_page
-from .pairs import Pair, pairs_frame
 from .plot import missing_glyphs, save
-from .prediction import SPECIAL, Prediction, Region
 from .section import Section
 from .thumbnails import Images, picture
-from .words import segments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ..labels import LABELS
+from ..predict.pairs import PART_NAMES, shown_part
 from ..train.protocols import describe
 from ..train.runs import Run
 from ..train.statistics import bootstrap, calibration, interval, wilson
 from .figures import Line, LineChart, Matrix, Reliability
-from .pairs import PART_NAMES, shown_part
 from .section import Section
 
 Runs = Mapping[str, Run]

@@ -22,11 +22,11 @@ from itin.demo.run import prepare
 from itin.errors import RunError
 from itin.labels import LABELS
 from itin.predict import Predictor
+from itin.predict.pairs import Pair, pairs_of
+from itin.predict.prediction import Prediction, Region, weights_by_word
 from itin.report.colors import REGIONS, SHADE, over, region_color, strength
 from itin.report.explain import Explanation, explain
-from itin.report.pairs import Pair, pairs_of
 from itin.report.plot import COLORS
-from itin.report.prediction import Prediction, Region, weights_by_word
 from itin.report.thumbnails import Images
 from itin.train.runs import UNTRAINED_NOTE, load_run
 

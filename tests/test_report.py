@@ -17,9 +17,9 @@ from sklearn.metrics import precision_recall_fscore_support
 from itin.cli import main
 from itin.errors import RunError
 from itin.labels import LABELS
+from itin.predict.pairs import pairs_of
 from itin.report.comparison import compare, compare_all, compare_data, comparison, show_p
 from itin.report.names import names_of
-from itin.report.pairs import pairs_of
 from itin.report.report import Report, opened, report
 from itin.report.run_sections import classes, confusion, learning, parts_of, provenance, reliability, summary
 from itin.report.sweep_sections import curve_of

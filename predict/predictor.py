@@ -9,17 +9,17 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from .cache.shard import to_stored
-from .errors import RunError
-from .extract.build import build_encoder, check_same, identity_of
-from .extract.config import EncoderConfig
-from .extract.encoders import Arrays, ImageEncoder, TextEncoder
-from .extract.frcnn.vocabulary import Vocabulary
-from .extract.images import read_image
-from .itin_head.batch import mask_of, pad
-from .labels import LABELS
-from .report.prediction import Prediction, Region, regions_of
-from .train.runs import Run
+from ..cache.shard import to_stored
+from ..errors import RunError
+from ..extract.build import build_encoder, check_same, identity_of
+from ..extract.config import EncoderConfig
+from ..extract.encoders import Arrays, ImageEncoder, TextEncoder
+from ..extract.frcnn.vocabulary import Vocabulary
+from ..extract.images import read_image
+from ..itin_head.batch import mask_of, pad
+from ..labels import LABELS
+from ..train.runs import Run
+from .prediction import Prediction, Region, regions_of
 
 __all__ = ["Prediction", "Predictor", "Region"]
 

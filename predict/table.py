@@ -10,14 +10,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from .cache.shard import FeatureError
-from .errors import TransientError
-from .extract.files import BadFile
-from .extract.images import read_image
-from .extract.samples import Sample, open_dataset
-from .extract.scan import scan
-from .labels import LABELS
-from .predict import Prediction, Predictor
+from ..cache.shard import FeatureError
+from ..errors import TransientError
+from ..extract.files import BadFile
+from ..extract.images import read_image
+from ..extract.samples import Sample, open_dataset
+from ..extract.scan import scan
+from ..labels import LABELS
+from .prediction import Prediction
+from .predictor import Predictor
 
 CHUNK = 32
 """Rows that are predicted together."""
