@@ -67,6 +67,7 @@ def command(**options: Any) -> None:
     """
     from ..report.report import PAGE
     from ..report.reproduction import Reproduction
+    from ..report.write import write
     from ..train.sweep_run import locked
     from .console import console
     from .train import short, show_note
@@ -83,7 +84,7 @@ def command(**options: Any) -> None:
         _evaluate(options, out, place)
     made = Reproduction(out)
     with usage_errors():
-        report = made.write(options["kind"], options["images"], options["cache"])
+        report = write(made, options["kind"], options["images"], options["cache"])
     _show(made)
     for line in report.missing:
         console.print(line, style="yellow", markup=False)
@@ -214,13 +215,13 @@ def _evaluate(options: dict[str, Any], out: Path, place: Workplace) -> None:
 
 def _show(made: Any) -> None:
     """Prints Table III's accuracies, and what is missing."""
-    from ..report.paper_sections import table_3
+    from ..report.paper_sections import ablations
     from .console import console, grid
 
     for key, why in list(made.missing.items())[:5]:
         console.print(f"missing: {key}: {why}", style="red", markup=False)
     if "table-3" in made.tables:
-        section = table_3(made.tables["table-3"], made)[0]
+        section = ablations(made.tables["table-3"], made)[0]
         if section.table is not None:
             console.print(section.caption, markup=False)
             console.print(grid([str(name) for name in section.table], section.table.to_numpy().tolist()))

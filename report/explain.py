@@ -131,7 +131,7 @@ class Explanation:
     def _page(self) -> dict[str, Any]:
         shown = picture(self.image, LARGE)
         data = pairs_data([Shown("", "test", [self.pair])], {self.pair.image_sha256: shown})
-        chances = ", ".join(f"{label} {100 * p:.1f}%" for label, p in self.prediction.probabilities.items())
+        chances = ", ".join(f"{label} {p:.1%}" for label, p in self.prediction.probabilities.items())
         return {
             "sections": [Section("pairs", f"Predicted {self.prediction.label}", [chances], widget="pairs")],
             "title": "What the head looked at",

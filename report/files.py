@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..train import disk
-from .figures import figures_of
 from .page import cell_text, make_folder, numeric
 from .section import Section
 
@@ -98,7 +97,7 @@ def write_figures(sections: Sequence[Section], folder: str | Path, kind: str = "
         raise ValueError(f"figures: expected one of {', '.join(FORMATS)}, got {kind!r}")
     folder, files = Path(folder), []
     for section in sections:
-        for figure in figures_of(section):
+        for figure in section.figures:
             make_folder(folder)
             path = folder / f"{figure.name}.{kind}"
             write_figure(figure, path)
