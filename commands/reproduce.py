@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..parts import cores
 from ..train.config import GRUS
 from ..train.presets import PRESETS
 from .options import STORES, feature_options, protocol_of, protocol_options, usage_errors
@@ -180,7 +181,7 @@ def _extend(out: Path, sweep: Sweep, request: Request, place: Workplace) -> None
 def _train(options: dict[str, Any], sweep: Sweep, place: Workplace, out: Path) -> None:
     from ..device import pick_device
     from ..train.sweep_run import run
-    from .sweep import cores, prepare
+    from .sweep import prepare
     from .sweep_display import Display
 
     with usage_errors():

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from ..train import disk
+from ..train.write_run import version_of
 from .figures import Figure
 from .section import Section
 from .svg import to_svg
@@ -98,7 +98,7 @@ def page_html(
             script=Markup(script),
             policy=_policy(style, script),
             when=(now or datetime.now(timezone.utc).astimezone()).strftime("%Y-%m-%d %H:%M"),
-            version=_version(),
+            version=version_of("itin"),
         )
     )
 
@@ -185,10 +185,3 @@ def _file(name: str) -> str:
 
 def _drawn(figure: Figure) -> Markup:
     return Markup(to_svg(figure))
-
-
-def _version() -> str:
-    try:
-        return version("itin")
-    except PackageNotFoundError:
-        return "unknown"

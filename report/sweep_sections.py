@@ -11,6 +11,7 @@ from ..train.config import REPEATS
 from ..train.reveal import revealed
 from ..train.statistics import over_seeds
 from ..train.sweep import FIELDS, Sweep
+from . import published
 from .figures import LineChart, curve
 from .names import SIGNS
 from .numbers import between, percent
@@ -18,7 +19,7 @@ from .section import Section
 
 SCORES = ("val_accuracy", "val_weighted_f1")
 
-PAPER = {"m": (2.0, "Fig. 5"), "lam": (0.2, "Fig. 6")}
+PAPER = {"m": (published.BEST_M, "Fig. 5"), "lam": (published.BEST_LAM, "Fig. 6")}
 """The axes that the paper draws, with its optimum and its figure."""
 
 AXIS_LABELS = {"m": "m, regions of an image", "lam": "λ, from text alone to the image's context alone"}

@@ -117,9 +117,9 @@ def class_nms(boxes: Tensor, classes: Tensor, bound: float, plus_one: bool) -> T
         classes: (M,) int64.
         bound: the least overlap that suppresses, see `overlap_bound`.
     """
-    own, order = boxes.cpu(), classes.cpu().argsort(stable=True)
+    own, labels = boxes.cpu(), classes.cpu()
     keep = torch.ones(len(own), dtype=torch.bool)
-    for places in order.split(classes.cpu().unique(return_counts=True)[1].tolist()):
+    for places in torch.split(labels.argsort(stable=True), labels.bincount().tolist()):
         if len(places) > 1:
             keep[places] = False
             keep[places[nms(own[places], bound, plus_one)]] = True

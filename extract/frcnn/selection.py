@@ -162,7 +162,7 @@ def select(p: Predictions, recipe: Recipe, selection: Selection) -> Chosen:
     attribute_scores, attribute_ids = attributes.max(1)
     frame = _Frame(p, recipe)
     found = []
-    for rows in torch.arange(len(p.images), device=p.images.device).split(p.counts):
+    for rows in torch.split(torch.arange(len(p.images), device=p.images.device), p.counts):
         if selection.rule == "original":
             score = _class_scores(probabilities[rows], rows, frame, recipe, selection)
             enough = int((score >= selection.threshold).sum().clamp(selection.least, selection.max_regions))
