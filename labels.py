@@ -1,4 +1,20 @@
 """The classes of every data set and head."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 LABELS = ("positive", "neutral", "negative")
 """A class's number is its position here."""
+
+
+def numbers_of(labels: Iterable[str]) -> NDArray[np.int64]:
+    """Return the classes' numbers, (N,); ValueError for an unknown one."""
+    import numpy as np
+
+    return np.array([LABELS.index(label) for label in labels], dtype=np.int64)

@@ -1,13 +1,19 @@
-"""Splitting work over processes that know nothing of each other: part i of N takes every N-th piece."""
+"""Splitting work: over the cores here, and over processes that know nothing of each other, part i of N of them."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of N, counted from 0; who takes what follows from the two numbers alone."""
+    """One part of N, counted from 0, takes every N-th piece; who takes what follows from the two numbers alone."""
 
     index: int
     count: int

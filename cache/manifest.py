@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import CacheError
+from ..parts import cores
 from . import files
 from .header import Header
 from .plan import Plan
@@ -199,12 +200,12 @@ def _hashed(folder: Path, fingerprint: str, entry: ShardEntry) -> tuple[tuple[st
 
 def in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Does some work that waits for disks and checksums on all cores; results in order, few of them waiting."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(cores, thread_name_prefix="cache") as pool:
+    threads = cores()
+    with ThreadPoolExecutor(threads, thread_name_prefix="cache") as pool:
         waiting: list[Any] = []
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * cores:
+            if len(waiting) > 2 * threads:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..extract.text_encoding import ENCODINGS
+from ..labels import numbers_of
 from ..train.config import TrainConfig
 from .options import field_option, protocol_of, protocol_options, usage_errors
 
@@ -43,9 +44,7 @@ def command(**options: Any) -> None:
     many of them have differing labels, how many pairs of one part also stand in another, and the paper's Table I
     beside the same counts here.
     """
-    import numpy as np
 
-    from ..labels import LABELS
     from ..train import disk
     from ..train.census import census
     from ..train.protocols import Splitter, kind_of
@@ -56,7 +55,7 @@ def command(**options: Any) -> None:
     table, unusable = _from_root(options) if options["root"] is not None else _from_cache(options)
     labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
     ids = [str(one) for one in labelled["id"]]
-    labels = np.array([LABELS.index(label) for label in labelled["label"]])
+    labels = numbers_of(labelled["label"])
     splitter = Splitter.of(protocol, ids, labels, table, allow_missing=True)
     with usage_errors():
         split = splitter.split(options["split_seed"], options["fold"])

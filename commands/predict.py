@@ -49,7 +49,7 @@ def command(
         raise click.UsageError("--out, --columns and --allow-outside go with --table FILE")
     from ..device import pick_device
     from ..predict import Predictor
-    from ..predict_table import check_out
+    from ..predict.table import check_out
     from ..train.runs import load_run
 
     opened = load_run(run)
@@ -126,7 +126,7 @@ def shaded(prediction: Prediction, region: Region, number: int) -> Text:
 
 
 def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: bool, columns: dict[str, str]) -> None:
-    from ..predict_table import predict_table
+    from ..predict.table import predict_table
     from .console import console
 
     good, bad = predict_table(predictor, table, out, allow_outside, columns)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..parts import cores
 from ..train.config import GRUS
 from ..train.presets import PRESETS
 from .options import STORES, feature_options, protocol_of, protocol_options, usage_errors
@@ -68,6 +69,7 @@ def command(**options: Any) -> None:
     """
     from ..report.report import PAGE
     from ..report.reproduction import Reproduction
+    from ..report.write import write
     from ..train.sweep import Sweep, check_none_failed
     from ..train.sweep_run import locked
     from .console import console
@@ -86,7 +88,7 @@ def command(**options: Any) -> None:
         _evaluate(options, out, place)
     made = Reproduction(out)
     with usage_errors():
-        report = made.write(options["kind"], options["images"], options["cache"])
+        report = write(made, options["kind"], options["images"], options["cache"])
     _show(made)
     for line in report.missing:
         console.print(line, style="yellow", markup=False)
@@ -190,7 +192,7 @@ def _extend(out: Path, sweep: Sweep, request: Request, place: Workplace) -> None
 def _train(options: dict[str, Any], sweep: Sweep, place: Workplace, out: Path) -> None:
     from ..device import pick_device
     from ..train.sweep_run import run
-    from .sweep import cores, prepare
+    from .sweep import prepare
     from .sweep_display import Display
 
     with usage_errors():
@@ -225,13 +227,13 @@ def _evaluate(options: dict[str, Any], out: Path, place: Workplace) -> None:
 
 def _show(made: Any) -> None:
     """Prints Table III's accuracies, and what is missing."""
-    from ..report.paper_sections import table_3
+    from ..report.paper_sections import ablations
     from .console import console, grid
 
     for key, why in list(made.missing.items())[:5]:
         console.print(f"missing: {key}: {why}", style="red", markup=False)
     if "table-3" in made.tables:
-        section = table_3(made.tables["table-3"], made)[0]
+        section = ablations(made.tables["table-3"], made)[0]
         if section.table is not None:
             console.print(section.caption, markup=False)
             console.print(grid([str(name) for name in section.table], section.table.to_numpy().tolist()))

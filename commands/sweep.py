@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..parts import cores
 from ..train.config import REPEATS, TrainConfig
 from .options import STORES, feature_options, part, protocol_of, protocol_options, speed_options, usage_errors
 from .stopping import stop_on_signals
@@ -355,11 +355,3 @@ def _show_exhausted(definition: Definition) -> None:
             " asked for",
             style="yellow",
         )
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from itin.predict.pairs import pairs_of
 from itin.report.explain import Explanation
-from itin.report.pairs import pairs_of
 from itin.report.report import report
 from itin.report.thumbnails import Images
 from itin.train import load

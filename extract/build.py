@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from ..cache import fingerprint_of
 from ..errors import WeightsError
+from ..parts import cores
 from .config import EncoderConfig
 from .context import ResNetContext
 from .encoders import EncoderSpec, ImageEncoder, TextEncoder
@@ -123,5 +123,4 @@ def _known(what: str, name: str, names: tuple[str, ...]) -> None:
 
 def default_workers() -> int:
     """One decoding thread a core that this process may use, at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16)
+    return min(cores(), 16)

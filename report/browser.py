@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..labels import LABELS
-from .pairs import PART_NAMES, Pair
+from ..predict.pairs import PART_NAMES, Pair
+from ..predict.words import segments
 from .thumbnails import Thumbnail
-from .words import segments
 
 DIGITS = 4
 """Places after the point that weights, gates and shares are given with."""

@@ -12,10 +12,11 @@ import pandas as pd
 
 from ..labels import LABELS
 from ..matching import Match, match
+from ..predict.pairs import shown_part
 from ..train.runs import Run
 from ..train.statistics import holm, mcnemar
-from .pairs import shown_part
-from .run_sections import Runs, share
+from .numbers import percent, show_p
+from .run_sections import Runs
 from .section import Section
 
 LISTED = 10
@@ -93,8 +94,8 @@ def comparison(compared: Sequence[Compared], *, asks: bool = True) -> Section:
             "A": one.a,
             "B": one.b,
             "pairs": one.n,
-            "accuracy of A": share(one.accuracy_a),
-            "of B": share(one.accuracy_b),
+            "accuracy of A": percent(one.accuracy_a),
+            "of B": percent(one.accuracy_b),
             "A − B": f"{100 * (one.accuracy_a - one.accuracy_b):+.1f}",
             "only A right": one.only_a,
             "only B right": one.only_b,
@@ -165,11 +166,6 @@ def compare_data(
             f"{i}-{j}": f"McNemar's exact test: p {show_p(one.p, sign=True)}." for (i, j), one in compared.items()
         },
     }
-
-
-def show_p(p: float, sign: bool = False) -> str:
-    """A p-value as it is read, with "=" before it where it stands in a sentence."""
-    return "< 0.001" if p < 0.001 else f"{'= ' * sign}{p:.3f}"
 
 
 def _apart(compared: Sequence[Compared]) -> list[str]:

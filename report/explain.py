@@ -12,15 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..predict.pairs import Pair, pairs_frame
+from ..predict.prediction import SPECIAL, Prediction, Region
+from ..predict.words import segments
 from .browser import Shown, pairs_data
 from .colors import SHADE, over, region_color, strength
 from .page import framed, make_folder, page_html, write_page
-from .pairs import Pair, pairs_frame
 from .plot import missing_glyphs, save
-from .prediction import SPECIAL, Prediction, Region
 from .section import Section
 from .thumbnails import Images, picture
-from .words import segments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +129,7 @@ class Explanation:
     def _page(self) -> dict[str, Any]:
         shown = picture(self.image, LARGE)
         data = pairs_data([Shown("", "test", [self.pair])], {self.pair.image_sha256: shown})
-        chances = ", ".join(f"{label} {100 * p:.1f}%" for label, p in self.prediction.probabilities.items())
+        chances = ", ".join(f"{label} {p:.1%}" for label, p in self.prediction.probabilities.items())
         return {
             "sections": [Section("pairs", f"Predicted {self.prediction.label}", [chances], widget="pairs")],
             "title": "What the head looked at",

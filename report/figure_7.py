@@ -11,11 +11,11 @@ import pandas as pd
 from ..errors import CacheError, RunError
 from ..labels import LABELS
 from ..matching import match
+from ..predict.pairs import Pair, pairs_of
 from ..train.runs import Run, load_run
 from . import testing
 from .browser import Shown, pairs_data
 from .explain import Explanation
-from .pairs import Pair, pairs_of
 from .section import Section
 from .thumbnails import Images, Thumbnail, thumbnail
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from .section import Curve, Section
+import pandas as pd
 
 SCORE_NAMES = {
     "accuracy": "accuracy",
@@ -73,7 +72,7 @@ class LineChart:
 
     def show(self, y: float) -> str:
         """A value as the figure writes it."""
-        return f"{100 * y:.1f}%" if self.percent else f"{y:.3g}"
+        return f"{y:.1%}" if self.percent else f"{y:.3g}"
 
 
 @dataclass(frozen=True)
@@ -118,47 +117,46 @@ class Reliability:
     def alt(self) -> str:
         """The figure in words."""
         bins = zip(self.counts, self.confidence, self.accuracy, strict=True)
-        filled = [f"{n} at {100 * c:.0f}% confidence, {100 * a:.0f}% right" for n, c, a in bins if n]
-        return f"{self.title}: {'; '.join(filled)}. Expected calibration error {100 * self.ece:.1f}%."
+        filled = [f"{n} at {c:.0%} confidence, {a:.0%} right" for n, c, a in bins if n]
+        return f"{self.title}: {'; '.join(filled)}. Expected calibration error {self.ece:.1%}."
 
 
 Figure = LineChart | Matrix | Reliability
 
 
-def chart_of(section: Section, curve: Curve) -> LineChart:
-    """The chart of a section's curve."""
-    data = curve.data.sort_values(curve.x)
-    x = tuple(map(float, data[curve.x]))
-    lines = []
-    for name in curve.scores:
-        banded = {f"{name}_low", f"{name}_high"} <= set(data)
-        lines.append(
-            Line(
-                SCORE_NAMES.get(name, name),
-                x,
-                _floats(data[name]),
-                _floats(data[f"{name}_low"]) if banded else None,
-                _floats(data[f"{name}_high"]) if banded else None,
-            )
-        )
-    names = [SCORE_NAMES.get(name, name) for name in curve.scores]
-    validation = all(name.startswith("validation ") for name in names)
-    label = names[0] if len(names) == 1 else "score on the validation part" if validation else "score"
-    return LineChart(
-        section.name,
-        section.title,
-        curve.x_label,
-        label[:1].upper() + label[1:],
-        tuple(lines),
-        curve.mark,
-        curve.mark_label,
-        percent=True,
+def curve(
+    name: str,
+    title: str,
+    data: pd.DataFrame,
+    x: str,
+    x_label: str,
+    scores: Sequence[str] = ("accuracy", "weighted_f1"),
+    mark: float | None = None,
+    mark_label: str = "",
+) -> LineChart:
+    """Scores over one swept value, as in the paper's Figs. 5 and 6.
+
+    Args:
+        name: of the chart.
+        title: of the chart.
+        data: one row a point: the column named by `x`, and for each of `scores` the columns NAME and, for a band,
+            NAME_low and NAME_high (the mean over seeds and the ends of its 95% interval), as fractions of 1.
+        x: the column of the swept value.
+        x_label: what stands under the axis.
+        scores: the columns that are drawn.
+        mark: the x to be marked.
+        mark_label: what the mark says.
+    """
+    data = data.sort_values(x)
+    drawn = [x, *(f"{one}{end}" for one in scores for end in ("", "_low", "_high"))]
+    values = {column: tuple(map(float, data[column])) for column in drawn if column in data}
+    lines = tuple(
+        Line(SCORE_NAMES.get(one, one), values[x], values[one], values.get(f"{one}_low"), values.get(f"{one}_high"))
+        for one in scores
     )
-
-
-def figures_of(section: Section) -> list[Figure]:
-    """All figures of a section: its curve, and what else it has."""
-    return [*([chart_of(section, section.curve)] if section.curve is not None else []), *section.figures]
+    validation = all(line.label.startswith("validation ") for line in lines)
+    label = lines[0].label if len(lines) == 1 else "score on the validation part" if validation else "score"
+    return LineChart(name, title, x_label, label[:1].upper() + label[1:], lines, mark, mark_label, percent=True)
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -196,7 +194,3 @@ def extent(chart: LineChart) -> tuple[tuple[float, float], tuple[float, float]]:
     elif y0 >= 0:
         low = max(0.0, low)
     return (x0, x1), (low, high)
-
-
-def _floats(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

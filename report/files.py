@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..train import disk
-from .figures import figures_of
 from .page import cell_text, make_folder, numeric
 from .section import Section
 
@@ -59,27 +58,19 @@ def to_latex(section: Section) -> str:
     """A section's table as a LaTeX `table` for the package booktabs, with its caption and the label `tab:NAME`."""
     if section.table is None:
         raise ValueError(f"section {section.name!r} has no table")
-    cells = [[cell_text(cell) for cell in row] for row in section.table.itertuples(index=False, name=None)]
-    rows = [
-        " & ".join(str(cell).translate(_LATEX) for cell in row) + r" \\"
-        for row in [list(section.table.columns), *cells]
-    ]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{(section.caption or section.title).translate(_LATEX)}}}",
-            rf"\label{{tab:{section.name}}}",
-            rf"\begin{{tabular}}{{{''.join('r' if one else 'l' for one in numeric(section.table))}}}",
-            r"\toprule",
-            rows[0],
-            r"\midrule",
-            *rows[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+    table = section.table.map(cell_text).map(_latex).set_axis([_latex(str(name)) for name in section.table], axis=1)
+    text: str = table.to_latex(
+        index=False,
+        escape=False,  # pandas knows fewer signs than `_LATEX`
+        column_format="".join("r" if one else "l" for one in numeric(section.table)),
+        caption=_latex(section.caption or section.title),
+        label=f"tab:{section.name}",
     )
+    return text
+
+
+def _latex(text: str) -> str:
+    return text.translate(_LATEX)
 
 
 def write_figures(sections: Sequence[Section], folder: str | Path, kind: str = "pdf") -> list[Path]:
@@ -98,7 +89,7 @@ def write_figures(sections: Sequence[Section], folder: str | Path, kind: str = "
         raise ValueError(f"figures: expected one of {', '.join(FORMATS)}, got {kind!r}")
     folder, files = Path(folder), []
     for section in sections:
-        for figure in figures_of(section):
+        for figure in section.figures:
             make_folder(folder)
             path = folder / f"{figure.name}.{kind}"
             write_figure(figure, path)

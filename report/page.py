@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from ..train import disk
-from .figures import Figure, figures_of
+from ..train.write_run import version_of
+from .figures import Figure
 from .section import Section
 from .svg import to_svg
 
@@ -44,7 +44,7 @@ def write_page(
 
         write_page(sections, "itin-report/report.html", title="MVSA-Single", banner=run.note)
 
-    Each section becomes a heading with its paragraphs, its figures (`curve` and `figures`), its table and its notes, in
+    Each section becomes a heading with its paragraphs, its figures, its table and its notes, in
     their order; the contents list them. Texts are plain, and are escaped. `files.write_tables` and
     `files.write_figures` write the same tables and figures as files of their own.
 
@@ -98,7 +98,7 @@ def page_html(
             script=Markup(script),
             policy=_policy(style, script),
             when=(now or datetime.now(timezone.utc).astimezone()).strftime("%Y-%m-%d %H:%M"),
-            version=_version(),
+            version=version_of("itin"),
         )
     )
 
@@ -110,13 +110,15 @@ def framed(html: str) -> str:
 
 def check_names(sections: Sequence[Section]) -> None:
     """Raise ValueError where two sections or figures have one name, or one that is no anchor."""
-    names = [section.name for section in sections]
-    names += [figure.name for section in sections for figure in section.figures]
-    for name in names:
-        if not re.fullmatch(r"[a-z0-9-]+", name):
-            raise ValueError(f"section or figure {name!r}: expected a name of a-z, 0-9 and -")
-        if names.count(name) > 1:
-            raise ValueError(f"section or figure {name!r}: expected names that are unique, found it twice")
+    for names in (
+        [section.name for section in sections],
+        [figure.name for section in sections for figure in section.figures],
+    ):
+        for name in names:
+            if not re.fullmatch(r"[a-z0-9-]+", name):
+                raise ValueError(f"section or figure {name!r}: expected a name of a-z, 0-9 and -")
+            if names.count(name) > 1:
+                raise ValueError(f"section or figure {name!r}: expected names that are unique, found it twice")
 
 
 def to_script(value: Any) -> str:
@@ -173,7 +175,6 @@ def _templates() -> jinja2.Environment:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"cell": cell_text, "numeric": numeric, "svg": _drawn}
-    environment.globals |= {"figures_of": figures_of}
     return environment
 
 
@@ -184,10 +185,3 @@ def _file(name: str) -> str:
 
 def _drawn(figure: Figure) -> Markup:
     return Markup(to_svg(figure))
-
-
-def _version() -> str:
-    try:
-        return version("itin")
-    except PackageNotFoundError:
-        return "unknown"

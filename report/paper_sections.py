@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from ..train.objective import SELECTED_BY
-from ..train.runs import UNTRAINED_NOTE
 from ..train.statistics import RESAMPLES
 from . import published
-from .figure_7 import Figure7
-from .report import Report
-from .run_sections import between, provenance
-from .section import Curve, Section
-
-if TYPE_CHECKING:
-    from .reproduction import Reproduction
-
-NONE = "–"
+from .figures import curve
+from .numbers import NONE, between, percent, show_p
+from .reproduction import Reproduction
+from .run_sections import provenance
+from .section import Section
 
 FEW = 5
 """Seeds below which the report warns that they are few."""
@@ -28,29 +22,12 @@ FEW = 5
 LEVEL = 0.05
 """Adjusted p-values below it are called larger than chance."""
 
-
-def report_of(made: Reproduction, seven: Figure7 | None) -> Report:
-    """The report of a reproduction.
-
-    Args:
-        made: which.
-        seven: its Fig. 7, where it was asked for.
-    """
-    name = published.DATASETS.get(made.dataset, made.dataset)
-    banner = UNTRAINED_NOTE if made.sweep.definition.untrained else None
-    found = sections(made)
-    if seven is not None:
-        found.insert(-1 if found[-1].name == "provenance" else len(found), seven.section)
-    if banner is not None:  # for the files of the tables, which have no page around them
-        found = [replace(one, caption=f"{one.caption} {banner}" if one.caption else "") for one in found]
-    return Report(
-        f"{name}: ITIN reproduced",
-        found,
-        [f"{published.PAPER}, on {name}. {_what(made)}"],
-        banner,
-        seven.data if seven is not None else {},
-        seven.missing if seven is not None else [],
-    )
+CURVES = {
+    5: ("m", "m", "regions of an image", "m, regions of an image", published.BEST_M),
+    6: ("lam", "λ", "visual against textual context", "λ, from the textual context alone to the visual one",
+        published.BEST_LAM),
+}  # fmt: skip
+"""Of Figs. 5 and 6 the axis, its sign, the title, what stands under the axis, and the paper's optimum."""
 
 
 def sections(made: Reproduction) -> list[Section]:
@@ -58,13 +35,10 @@ def sections(made: Reproduction) -> list[Section]:
     tables = made.tables
     found = [method(made)]
     if "table-2" in tables:
-        found.append(table_2(tables["table-2"], made))
+        found.append(methods(tables["table-2"], made))
     if "table-3" in tables:
-        found += table_3(tables["table-3"], made)
-    if "figure-5" in tables:
-        found.append(figure_5(tables["figure-5"]))
-    if "figure-6" in tables:
-        found.append(figure_6(tables["figure-6"]))
+        found += ablations(tables["table-3"], made)
+    found += [_curve(number, tables[f"figure-{number}"]) for number in CURVES if f"figure-{number}" in tables]
     if (run := made.first) is not None:
         found.append(provenance({"ITIN, first seed": run}))
     return found
@@ -101,7 +75,7 @@ def method(made: Reproduction) -> Section:
     )
 
 
-def table_2(table: pd.DataFrame, made: Reproduction) -> Section:
+def methods(table: pd.DataFrame, made: Reproduction) -> Section:
     """Table II's methods with the ITIN of this reproduction beside them."""
     rows = [
         {
@@ -114,18 +88,18 @@ def table_2(table: pd.DataFrame, made: Reproduction) -> Section:
     return Section(
         "table-2",
         "Table II: beside what others published",
-        [f"Published figures as they stand in the paper; those from here are on {_what(made)}"],
+        [f"Published figures as they stand in the paper; those from here are on {extent_of(made)}"],
         pd.DataFrame(rows),
         f"Accuracy and weighted F1, {_name(made)}.",
     )
 
 
-def table_3(table: pd.DataFrame, made: Reproduction) -> list[Section]:
+def ablations(table: pd.DataFrame, made: Reproduction) -> list[Section]:
     """Every ablation beside the paper's figures, and its difference to the full model: accuracy, then F1."""
     records = table.to_dict("records")
     checked = [
         f"{row['name']}: only ITIN right {row['only_full']:.0f} times, only this {row['only_here']:.0f}, "
-        f"p {_p(row['mcnemar_p'])}"
+        f"p {show_p(row['mcnemar_p'])}"
         for row in records
         if row["mcnemar_p"] == row["mcnemar_p"]
     ]
@@ -155,66 +129,38 @@ def _ablation(row: Mapping[Any, Any], score: str, paper: str) -> dict[str, str]:
     p = row[f"{score}_p_holm"]
     return {
         "": row["name"],
-        "paper": _percent(row[paper]),
+        "paper": percent(row[paper], 2),
         "here": _score(row, score),
         "difference to ITIN": _apart(row, score),
-        "p": _p(p),
+        "p": show_p(p),
         "larger than chance": NONE if p != p else "yes" if p < LEVEL else "no",
     }
 
 
-def figure_5(table: pd.DataFrame) -> Section:
-    """Accuracy and F1 against m."""
-    return _figure(
-        table,
-        Curve(
-            table,
-            "m",
-            "m, regions of an image",
-            mark=published.BEST_M,
-            mark_label=f"the paper's optimum, m = {published.BEST_M}",
-        ),
-        "Fig. 5: regions of an image",
-        [
-            "m = 0 is a reading: no region is left, so it is only Context. The paper calls that point the removal of"
-            " region-word alignments, which also fits w/o Align."
-        ]
-        if (table["m"] == 0).any()
-        else [],
-    )
-
-
-def figure_6(table: pd.DataFrame) -> Section:
-    """Accuracy and F1 against λ."""
-    label = "λ, from the textual context alone to the visual one"
-    mark = f"the paper's optimum, λ = {published.BEST_LAM}"
-    curve = Curve(table, "lam", label, mark=published.BEST_LAM, mark_label=mark)
-    return _figure(table, curve, "Fig. 6: visual against textual context", [])
-
-
-def _figure(table: pd.DataFrame, curve: Curve, title: str, notes: list[str]) -> Section:
+def _curve(number: int, table: pd.DataFrame) -> Section:
+    """Accuracy and F1 against m (Fig. 5) or λ (Fig. 6)."""
+    x, sign, title, label, best = CURVES[number]
     rows = [
-        {
-            {"lam": "λ"}.get(curve.x, curve.x): f"{row[curve.x]:g}",
-            "accuracy": _score(row, "accuracy"),
-            "weighted F1": _score(row, "weighted_f1"),
-        }
+        {sign: f"{row[x]:g}", "accuracy": _score(row, "accuracy"), "weighted F1": _score(row, "weighted_f1")}
         for row in table.to_dict("records")
     ]
-    shown = pd.DataFrame(rows, columns=None if rows else [curve.x, "accuracy", "weighted F1"])
+    name, title = f"figure-{number}", f"Fig. {number}: {title}"
+    mark = f"the paper's optimum, {sign} = {best}"
     return Section(
-        f"figure-{5 if curve.x == 'm' else 6}",
+        name,
         title,
         ["Means over the seeds on the test part; the bands are 95% intervals over pairs and seeds. The paper's optimum"
          " is marked; nothing was chosen here."],
-        shown,
-        f"Accuracy and weighted F1 against {curve.x_label.split(',')[0]}.",
-        curve if rows else None,
-        notes=notes,
+        pd.DataFrame(rows, columns=None if rows else [x, "accuracy", "weighted F1"]),
+        f"Accuracy and weighted F1 against {label.split(',')[0]}.",
+        [curve(name, title, table, x, label, mark=best, mark_label=mark)] if rows else [],
+        ["m = 0 is a reading: no region is left, so it is only Context. The paper calls that point the removal of"
+         " region-word alignments, which also fits w/o Align."] if x == "m" and (table["m"] == 0).any() else [],
     )  # fmt: skip
 
 
-def _what(made: Reproduction) -> str:
+def extent_of(made: Reproduction) -> str:
+    """How many pairs, which protocol, how many seeds."""
     seeds, folds = len(made.request.seeds), len(made.request.folds)
     each = f"{seeds} seed{'s' * (seeds != 1)}" + (f" on each of {folds} folds" if folds > 1 else "")
     return f"{len(made.ids)} test pairs, protocol {made.protocol}, {each}."
@@ -224,13 +170,9 @@ def _name(made: Reproduction) -> str:
     return f"{published.DATASETS.get(made.dataset, made.dataset)}, protocol {made.protocol}"
 
 
-def _percent(value: Any) -> str:
-    return NONE if value is None or value != value else f"{100 * value:.2f}%"
-
-
 def _score(row: Mapping[Any, Any], name: str) -> str:
     """A score as it is read: `75.21% ± 0.52 (71.3 – 78.9)`."""
-    text = _percent(row[name])
+    text = percent(row[name], 2)
     if row[f"{name}_std"] == row[f"{name}_std"]:
         text += f" ± {100 * row[f'{name}_std']:.2f}"
     if row[f"{name}_low"] == row[f"{name}_low"]:
@@ -245,9 +187,3 @@ def _apart(row: Mapping[Any, Any], name: str) -> str:
         return NONE
     low, high = (100 * row[f"{name}_difference_{end}"] for end in ("low", "high"))
     return f"{100 * value:+.2f} ({low:+.1f} – {high:+.1f})".replace("-", "−")
-
-
-def _p(value: float) -> str:
-    if value != value:
-        return NONE
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

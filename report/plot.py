@@ -106,7 +106,7 @@ def _matrix(matrix: Matrix, axes: Axes) -> None:
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1.6)
     for (i, j), count in np.ndenumerate(counts):
-        axes.text(j, i, f"{count}\n{100 * share[i, j]:.0f}%", ha="center", va="center")
+        axes.text(j, i, f"{count}\n{share[i, j]:.0%}", ha="center", va="center")
     names = [_plain(name) for name in matrix.classes]
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
@@ -120,7 +120,7 @@ def _reliability(figure: Reliability, axes: Axes) -> None:
     axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=COLORS[0], alpha=0.35, edgecolor="white")
     axes.plot(figure.confidence, figure.accuracy, "o", color=COLORS[0], markersize=4)
     axes.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
-    axes.text(0.04, 0.93, f"ECE {100 * figure.ece:.1f}%")
+    axes.text(0.04, 0.93, f"ECE {figure.ece:.1%}")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share that was right")
     axes.spines[["top", "right"]].set_visible(False)
 

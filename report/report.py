@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError, RunError
+from ..predict.pairs import Pair, pairs_of, shown_part
 from ..train.runs import Run, load_run
 from ..train.sweep import Sweep
 from ..train.table import find_runs
@@ -16,7 +17,6 @@ from .comparison import compare_all, compare_data, comparison
 from .files import write_figures, write_tables
 from .names import names_of
 from .page import framed, page_html, write_page
-from .pairs import Pair, pairs_of, shown_part
 from .run_sections import Runs, classes, confusion, learning, provenance, reliability, summary
 from .section import Section
 from .sweep_sections import sweep_sections

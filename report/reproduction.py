@@ -1,4 +1,4 @@
-"""A folder of `itin reproduce`, read: what its runs came to on the test part, as frames.
+"""A folder of `itin reproduce`, read: what its runs came to on the test part, as frames; `write` makes the report.
 
 REPRODUCTION/reproduce.json  what was asked for
 REPRODUCTION/sweep/          the runs, an ordinary sweep; the test part stays closed in it
@@ -9,48 +9,27 @@ REPRODUCTION/report.html, tables/, figures/  the report
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import RunError
-from ..labels import LABELS
+from ..labels import LABELS, numbers_of
 from ..matching import match
-from ..train import disk
 from ..train.axes import Place
-from ..train.config import TrainConfig
 from ..train.protocols import describe
 from ..train.runs import Run
-from ..train.statistics import Estimate, bootstrap, interval, over_seeds
+from ..train.statistics import bootstrap, interval, over_seeds
 from ..train.sweep import Result, Sweep
 from . import testing
 from .request import Request, read_request, recipe
-from .tables import SCORES, classes_of, curve, runs, scores_of, table_2, table_3
-
-if TYPE_CHECKING:
-    from .figure_7 import Figure7
-    from .report import Report
-
-
-@dataclass(frozen=True)
-class Row:
-    """One configuration on the test part, over its seeds."""
-
-    config: TrainConfig
-    """Its recipe; seed and fold mean nothing."""
-    scores: dict[str, Estimate]
-    """By `SCORES`: the mean over the seeds, their deviation, and the interval over pairs and seeds."""
-    by_seed: dict[str, NDArray[np.float64]]
-    """By `SCORES`: (S,), all folds of a seed together."""
-    resampled: dict[str, NDArray[np.float64]]
-    """By `SCORES`: (resamples,), those of all rows on the same pairs and seeds."""
-    right: NDArray[np.bool_]
-    """(S, N), whether each pair is predicted as labelled."""
+from .scores import SCORES, Row, scores_of
+from .tables import curve_table, runs_table, table_2, table_3
 
 
 class Reproduction:
@@ -149,13 +128,16 @@ class Reproduction:
         """
         made: dict[str, pd.DataFrame] = {}
         if 2 in self.request.tables:
-            made["table-2"] = table_2(self)
+            run = self.first
+            always = None if run is None else str(run.metrics["val"]["majority"]["class"])  # of the training part
+            made["table-2"] = table_2(self.dataset, self.full, always, self.labels)
         if 3 in self.request.tables:
-            made["table-3"] = table_3(self)
+            made["table-3"] = table_3(self.dataset, lambda ablation: self.row("ablation", ablation=ablation))
         for figure, axis in ((5, "m"), (6, "lam")):
             if figure in self.request.figures:
-                made[f"figure-{figure}"] = curve(self, axis)
-        return {**made, "runs": runs(self)}
+                values = getattr(self.request, axis)
+                made[f"figure-{figure}"] = curve_table(axis, {one: self.row(axis, **{axis: one}) for one in values})
+        return {**made, "runs": runs_table(self.keys, self.results, self.missing, partial(testing.read, self.path))}
 
     @property
     def dataset(self) -> str:
@@ -182,43 +164,6 @@ class Reproduction:
         split = {name: value for name, value in run.record["split"].items() if name != "fold"}
         return describe(split)
 
-    def explained(self, images: Path | None = None, cache: Path | None = None) -> Figure7 | None:
-        """Fig. 7, or None where it was not asked for; arguments and errors as of `figure_7.figure_7`."""
-        from .figure_7 import figure_7
-
-        return figure_7(self, images, cache) if 7 in self.request.figures else None
-
-    def report(self, images: Path | None = None, cache: Path | None = None) -> Report:
-        """The report with its sections and its banner; arguments and errors as of `figure_7.figure_7`."""
-        from .paper_sections import report_of
-
-        return report_of(self, self.explained(images, cache))
-
-    def write(self, figures: str | None = "pdf", images: Path | None = None, cache: Path | None = None) -> Report:
-        """Write `numbers/`, and the report with its tables and figures, into the folder.
-
-        Args:
-            figures: the kind of the figures' files, or None for none.
-            images: where the images are now; None for where the cache says they were.
-            cache: where the cache is now; None for where it was.
-
-        Raises:
-            RunError: a file cannot be written.
-        """
-        from .paper_sections import report_of
-
-        seven = self.explained(images, cache)
-        report = report_of(self, seven)
-        folder = self.path / "numbers"
-        folder.mkdir(exist_ok=True)
-        for name, table in self.tables.items():
-            table = table.assign(protocol=self.protocol, note=report.banner or "")
-            disk.replace(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-        report.write(self.path, figures)
-        if seven is not None and figures is not None:
-            seven.write(self.path / "figures", figures)
-        return report
-
     def _repr_html_(self) -> str:
         return "".join(f"<h3>{name}</h3>{table.to_html(index=False)}" for name, table in self.tables.items())
 
@@ -236,9 +181,9 @@ class Reproduction:
             folds = len(tables) // seeds
             by_seed = [pd.concat(tables[s * folds : (s + 1) * folds], ignore_index=True) for s in range(seeds)]
             if labels is None:
-                ids, labels = by_seed[0]["id"].tolist(), classes_of(by_seed[0]["label"])
+                ids, labels = by_seed[0]["id"].tolist(), numbers_of(by_seed[0]["label"])
             for table in by_seed:
-                if table["id"].tolist() != ids or not np.array_equal(classes_of(table["label"]), labels):
+                if table["id"].tolist() != ids or not np.array_equal(numbers_of(table["label"]), labels):
                     apart = match(table["id"], ids).lines("pairs in them alone", "pairs in the others alone")
                     raise RunError(
                         f"the test predictions in {self.path / 'test'} are not of the same pairs",
@@ -246,5 +191,5 @@ class Reproduction:
                         found=f"others in those of {keys[0]}: {'; '.join(apart) or 'the same pairs with other labels'}",
                         next_step="reproduce into another folder with --out",
                     )
-            predicted[keys] = np.stack([classes_of(table["predicted"]) for table in by_seed])
+            predicted[keys] = np.stack([numbers_of(table["predicted"]) for table in by_seed])
         return ids, labels if labels is not None else np.array([], np.int64), predicted

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..labels import LABELS
+from ..labels import LABELS, numbers_of
+from ..predict.pairs import PART_NAMES, shown_part
 from ..train.protocols import describe
 from ..train.runs import Run
 from ..train.statistics import bootstrap, calibration, interval, wilson
 from .figures import Line, LineChart, Matrix, Reliability
-from .pairs import PART_NAMES, shown_part
+from .numbers import NONE, between, percent
 from .section import Section
 
 Runs = Mapping[str, Run]
@@ -26,16 +27,6 @@ BOTH = 3
 """Up to so many runs, training is drawn beside validation."""
 
 
-def share(value: float) -> str:
-    """A share of 1 as it is read."""
-    return f"{100 * value:.1f}%"
-
-
-def between(low: float, high: float) -> str:
-    """The ends of an interval as they are read; shares of 1 end at 0 and 1."""
-    return f"({100 * max(0.0, low):.1f} – {100 * min(1.0, high):.1f})"
-
-
 def summary(runs: Runs) -> Section:
     """Accuracy and F1 of each run and part with 95% intervals; always predicting the majority class beside them."""
     rows = []
@@ -44,7 +35,7 @@ def summary(runs: Runs) -> Section:
             scores, majority = run.metrics[part], run.metrics[part]["majority"]
             right = round(scores["accuracy"] * scores["n"])
             predictions = run.predictions[run.predictions["part"] == part]
-            labels, predicted = (_numbers(predictions[column]) for column in ("label", "predicted"))
+            labels, predicted = (numbers_of(predictions[column]) for column in ("label", "predicted"))
             f1 = interval(bootstrap(labels, [predicted], len(LABELS))["weighted_f1"][0])
             rows.append(
                 {
@@ -52,11 +43,11 @@ def summary(runs: Runs) -> Section:
                     "protocol": describe(run.record["split"]),
                     "part": PART_NAMES[part],
                     "pairs": scores["n"],
-                    "accuracy": f"{share(scores['accuracy'])} {between(*wilson(right, scores['n']))}",
-                    "weighted F1": f"{share(scores['weighted_f1'])} {between(*f1)}",
-                    "macro F1": share(scores["macro_f1"]),
+                    "accuracy": f"{percent(scores['accuracy'])} {between(*wilson(right, scores['n']))}",
+                    "weighted F1": f"{percent(scores['weighted_f1'])} {between(*f1)}",
+                    "macro F1": percent(scores["macro_f1"]),
                     "loss": f"{scores['loss']:.3f}",
-                    f"always {majority['class']}": share(majority["accuracy"]),
+                    f"always {majority['class']}": percent(majority["accuracy"]),
                     "epoch kept": str(run.metrics["best_epoch"]),
                 }
             )
@@ -86,9 +77,9 @@ def classes(runs: Runs) -> Section:
                     "part": PART_NAMES[part],
                     "class": label,
                     "pairs": int(true),
-                    "precision": share(right / said) if said else "–",
-                    "recall": share(right / true) if true else "–",
-                    "F1": share(run.metrics[part]["f1"][label]),
+                    "precision": percent(right / said) if said else NONE,
+                    "recall": percent(right / true) if true else NONE,
+                    "F1": percent(run.metrics[part]["f1"][label]),
                 }
             )
     return Section("classes", "Classes", table=pd.DataFrame(rows), caption="Scores of each class.")
@@ -106,7 +97,7 @@ def confusion(runs: Runs) -> Section:
         for number, (name, run) in enumerate(runs.items(), 1)
     ]
     text = ["Rows are the true classes; the shade and the percentage are shares of the row."]
-    return Section("confusion", "Confusion", text, figures=[*figures])
+    return Section("confusion", "Confusion", text, figures=figures)
 
 
 def reliability(runs: Runs) -> Section:
@@ -115,7 +106,9 @@ def reliability(runs: Runs) -> Section:
     for number, (name, run) in enumerate(runs.items(), 1):
         part = shown_part(run)
         table = run.predictions[run.predictions["part"] == part]
-        error, bins = calibration(_numbers(table["label"]), table[[f"p_{label}" for label in LABELS]].to_numpy(), BINS)
+        error, bins = calibration(
+            numbers_of(table["label"]), table[[f"p_{label}" for label in LABELS]].to_numpy(), BINS
+        )
         figures.append(
             Reliability(
                 f"calibration-{number}",
@@ -132,7 +125,7 @@ def reliability(runs: Runs) -> Section:
         " believed, below it the head is too sure. The darker a bar, the more predictions. ECE is the expected"
         f" calibration error over {BINS} bins of equal width."
     ]
-    return Section("calibration", "Calibration", text, figures=[*figures])
+    return Section("calibration", "Calibration", text, figures=figures)
 
 
 def learning(runs: Runs) -> Section:
@@ -144,7 +137,7 @@ def learning(runs: Runs) -> Section:
     return Section(
         "learning",
         "Learning curves",
-        figures=[*figures],
+        figures=figures,
         notes=["The epoch that is best on the validation part is kept."],
     )
 
@@ -153,17 +146,13 @@ def provenance(runs: Runs) -> Section:
     """What each run was made of and with: data, protocol, encoders, seeds, versions."""
     columns = {name: _provenance(run) for name, run in runs.items()}
     keys = list(dict.fromkeys(key for column in columns.values() for key in column))
-    rows = [{"": key, **{name: column.get(key, "–") for name, column in columns.items()}} for key in keys]
+    rows = [{"": key, **{name: column.get(key, NONE) for name, column in columns.items()}} for key in keys]
     return Section("provenance", "Provenance", table=pd.DataFrame(rows), caption="What each run was made of.")
 
 
 def parts_of(run: Run) -> list[str]:
     """The parts whose scores the run folder holds, validation first."""
     return [part for part in ("val", "test") if part in run.metrics]
-
-
-def _numbers(column: pd.Series[Any]) -> np.ndarray:
-    return np.array([LABELS.index(label) for label in column], dtype=np.int64)
 
 
 def _history(runs: Runs, what: str) -> tuple[Line, ...]:
@@ -184,7 +173,7 @@ def _provenance(run: Run) -> dict[str, str]:
     facts = {
         "run folder": str(run.path),
         "data set": f"{data.get('name')}, {samples['used']} of {samples['labelled']} labelled pairs",
-        "read from": str(data.get("source", {}).get("root", "–")),
+        "read from": str(data.get("source", {}).get("root", NONE)),
         "protocol": protocol(record["split"]),
         "seed": str(run.config.seed),
     }
@@ -194,10 +183,10 @@ def _provenance(run: Run) -> dict[str, str]:
         facts[f"{kind}: weights"] = ", ".join(f"{key} {value}" for key, value in identity["weights"].items())
         facts[f"{kind}: fingerprint"] = str(entry["fingerprint"])
     facts["recipe"] = ", ".join(f"{key}={value}" for key, value in run.config.to_dict().items() if key != "seed")
-    facts["epoch chosen by"] = str(run.metrics.get("selected_by", "–"))
-    facts["key"] = str(record.get("key", "–"))
+    facts["epoch chosen by"] = str(run.metrics.get("selected_by", NONE))
+    facts["key"] = str(record.get("key", NONE))
     for key in ("itin", "python", "torch", "numpy"):
-        facts[key] = str(environment.get(key, "–"))
+        facts[key] = str(environment.get(key, NONE))
     device = [environment.get(key) for key in ("device", "device_name", "platform")]
     facts["machine"] = ", ".join(str(value) for value in device if value)
     facts["trained"] = f"{environment.get('written', '–')}, {environment.get('training_seconds', '–')} s"

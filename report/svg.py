@@ -162,7 +162,7 @@ def _matrix(matrix: Matrix) -> ET.Element:
             name = f"{count} of {sum(row)} {matrix.classes[i]} predicted as {matrix.classes[j]}"
             ET.SubElement(square, "title").text = name
             _text(root, x + cell / 2 - 1.5, y + cell / 2 + 1, str(count), "count", "middle")
-            _text(root, x + cell / 2 - 1.5, y + cell / 2 + 18, f"{100 * share:.0f}%", "share", "middle")
+            _text(root, x + cell / 2 - 1.5, y + cell / 2 + 18, f"{share:.0%}", "share", "middle")
     return root
 
 
@@ -172,8 +172,8 @@ def _reliability(figure: Reliability) -> ET.Element:
     x, y = _scale(0, 1, LEFT, width - RIGHT), _scale(0, 1, height - BOTTOM, top)
     for value in ticks(0, 1):
         _add(root, "line", "grid", x1=LEFT, x2=width - RIGHT, y1=y(value), y2=y(value))
-        _text(root, LEFT - 7, y(value) + 4, f"{100 * value:.0f}%", "tick", "end")
-        _text(root, x(value), height - BOTTOM + 17, f"{100 * value:.0f}%", "tick", "middle")
+        _text(root, LEFT - 7, y(value) + 4, f"{value:.0%}", "tick", "end")
+        _text(root, x(value), height - BOTTOM + 17, f"{value:.0%}", "tick", "middle")
     most = max(figure.counts, default=0) or 1
     group = ET.SubElement(root, "g", {"class": "c0"})
     for i, count in enumerate(figure.counts):
@@ -185,12 +185,12 @@ def _reliability(figure: Reliability) -> ET.Element:
         bar.set("height", f"{y(0) - y(accuracy):.2f}")
         bar.set("fill-opacity", f"{0.15 + 0.5 * count / most:.3f}")
         dot = _add(group, "circle", "dot", cx=x(confidence), cy=y(accuracy), r=3.5)
-        said = f"{count} predictions at {100 * confidence:.1f}% confidence: {100 * accuracy:.1f}% right"
+        said = f"{count} predictions at {confidence:.1%} confidence: {accuracy:.1%} right"
         ET.SubElement(dot, "title").text = said
         ET.SubElement(bar, "title").text = said
     _add(root, "line", "mark", x1=x(0), x2=x(1), y1=y(0), y2=y(1))
     _add(root, "line", "axis", x1=LEFT, x2=width - RIGHT, y1=y(0), y2=y(0))
-    _text(root, x(0.04), y(0.93), f"ECE {100 * figure.ece:.1f}%", "strong", "start")
+    _text(root, x(0.04), y(0.93), f"ECE {figure.ece:.1%}", "strong", "start")
     _text(root, (x(0) + x(1)) / 2, height - 8, "confidence", "label", "middle")
     label = _text(root, 14, (y(0) + y(1)) / 2, "share that was right", "label", "middle")
     label.set("transform", f"rotate(-90 14 {(y(0) + y(1)) / 2:g})")

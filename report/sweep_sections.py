@@ -11,13 +11,15 @@ from ..train.config import REPEATS
 from ..train.reveal import revealed
 from ..train.statistics import over_seeds
 from ..train.sweep import FIELDS, Sweep
+from . import published
+from .figures import LineChart, curve
 from .names import SIGNS
-from .run_sections import between, share
-from .section import Curve, Section
+from .numbers import between, percent
+from .section import Section
 
 SCORES = ("val_accuracy", "val_weighted_f1")
 
-PAPER = {"m": (2.0, "Fig. 5"), "lam": (0.2, "Fig. 6")}
+PAPER = {"m": (published.BEST_M, "Fig. 5"), "lam": (published.BEST_LAM, "Fig. 6")}
 """The axes that the paper draws, with its optimum and its figure."""
 
 AXIS_LABELS = {"m": "m, regions of an image", "lam": "λ, from text alone to the image's context alone"}
@@ -37,27 +39,24 @@ def sweep_sections(sweep: Sweep, number: int) -> list[Section]:
     name = sweep.path.resolve().name
     sections = [_configurations(sweep, results, name, number)]
     for axis in _axes(results):
-        curve = curve_of(results, axis)
-        if curve is not None:
-            figure = f", after the paper's {PAPER[axis][1]}" if axis in PAPER else ""
-            sections.append(
-                Section(
-                    f"sweep-{number}-{axis.replace('_', '-')}",
-                    f"{name}: {SIGNS.get(axis, axis)}{figure}",
-                    ["Means over the seeds on the validation part; the bands are their 95% intervals (Student's t)."],
-                    curve=curve,
-                    notes=["m = 0 is only-context: no region is left."] if axis == "m" else [],
-                )
-            )
+        figure = f", after the paper's {PAPER[axis][1]}" if axis in PAPER else ""
+        title = f"{name}: {SIGNS.get(axis, axis)}{figure}"
+        chart = curve_of(results, axis, f"sweep-{number}-{axis.replace('_', '-')}", title)
+        if chart is not None:
+            text = "Means over the seeds on the validation part; the bands are their 95% intervals (Student's t)."
+            notes = ["m = 0 is only-context: no region is left."] if axis == "m" else []
+            sections.append(Section(chart.name, title, [text], figures=[chart], notes=notes))
     return sections
 
 
-def curve_of(results: pd.DataFrame, axis: str) -> Curve | None:
-    """The curve of a sweep's results over one field, or None where fewer than two of its values have finished runs.
+def curve_of(results: pd.DataFrame, axis: str, name: str, title: str) -> LineChart | None:
+    """The chart of a sweep's results over one field, or None where fewer than two of its values have finished runs.
 
     Args:
         results: of `Sweep.results`.
         axis: a field with numbers; of the paper's sweep the rows on this axis count, else all.
+        name: of the chart.
+        title: of the chart.
     """
     rows = results[(results["axis"] == axis) & (results["status"] == "done")]
     if rows.empty:
@@ -72,8 +71,15 @@ def curve_of(results: pd.DataFrame, axis: str) -> Curve | None:
     if len(points) < 2:
         return None
     mark, figure = PAPER.get(axis, (None, ""))
-    return Curve(
-        pd.DataFrame(points), axis, AXIS_LABELS.get(axis, axis), SCORES, mark, "the paper's optimum" if figure else ""
+    return curve(
+        name,
+        title,
+        pd.DataFrame(points),
+        axis,
+        AXIS_LABELS.get(axis, axis),
+        SCORES,
+        mark,
+        "the paper's optimum" if figure else "",
     )
 
 
@@ -99,7 +105,7 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
         for score, title in zip(SCORES, ("accuracy", "weighted F1"), strict=True):
             estimate = over_seeds(group[score].to_numpy(dtype=np.float64))
             sure = f" ± {100 * estimate.std:.1f} {between(estimate.low, estimate.high)}" if len(group) > 1 else ""
-            row[f"validation {title}"] = share(estimate.value) + sure
+            row[f"validation {title}"] = percent(estimate.value) + sure
         row["by"] = (-float(group["val_accuracy"].mean()), float(group["val_loss"].mean()))
         rows.append(row)
     rows.sort(key=lambda row: row["by"])
@@ -115,7 +121,7 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
         mean = record["mean"]
         notes.append(
             f"The configuration chosen by {record['chosen_by']} was evaluated once on the test part: accuracy"
-            f" {share(mean['accuracy'])}, weighted F1 {share(mean['weighted_f1'])}, means of {len(record['runs'])}."
+            f" {percent(mean['accuracy'])}, weighted F1 {percent(mean['weighted_f1'])}, means of {len(record['runs'])}."
         )
     return Section(
         f"sweep-{number}",

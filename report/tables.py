@@ -2,66 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..labels import LABELS
+from ..labels import LABELS, numbers_of
 from ..train.axes import Place
-from ..train.statistics import Difference, Estimate, accuracy_of, difference, holm, mcnemar, weighted_f1_of
-from . import published, testing
+from ..train.statistics import Estimate, difference, holm, mcnemar
+from ..train.sweep import Result
+from . import published
+from .scores import SCORES, Row, scores_of
 
-if TYPE_CHECKING:
-    from .reproduction import Reproduction, Row
-
-SCORES = ("accuracy", "weighted_f1")
+_FLAT = [f"{name}{end}" for name in SCORES for end in ("", "_std", "_low", "_high")]
+"""The columns of a configuration's scores."""
 
 
-def table_2(made: Reproduction) -> pd.DataFrame:
-    """Published methods, then the full model here and always predicting the majority class."""
+def table_2(dataset: str, full: Row | None, always: str | None, labels: NDArray[np.int64]) -> pd.DataFrame:
+    """Published methods, then the full model here and always predicting the majority class.
+
+    Args:
+        dataset: the data set's name in `published`.
+        full: the full model, or None where its runs are not there.
+        always: the most frequent class of the training part, or None likewise.
+        labels: (N,) of the test pairs.
+    """
     rows: list[dict[str, Any]] = [
         {"method": name, "source": "published", "accuracy": score.accuracy, "weighted_f1": score.f1}
-        for name, score in published.TABLE_2.get(made.dataset, {}).items()
+        for name, score in published.TABLE_2.get(dataset, {}).items()
     ]
-    if (full := made.full) is not None and (run := made.first) is not None:
+    if full is not None and always is not None:
         rows.append({"method": "ITIN", "source": "here", **_flat(full.scores)})
-        always = str(run.metrics["val"]["majority"]["class"])  # the most frequent one of the training part
-        fixed = scores_of(made.labels, np.full((1, len(made.labels)), LABELS.index(always)))
+        fixed = scores_of(labels, np.full((1, len(labels)), LABELS.index(always)))
         scores = {name: float(values[0]) for name, values in fixed.items()}
         rows.append({"method": f"always {always}", "source": "here", **scores})
-    return _frame(rows, "method", "source", *_flat_names())
+    return _frame(rows, "method", "source", *_FLAT)
 
 
-def table_3(made: Reproduction) -> pd.DataFrame:
-    """Every ablation with the paper's figures, ours, and what they come to against the full model."""
-    paper = published.TABLE_3.get(made.dataset, {})
+def table_3(dataset: str, own: Callable[[str], Row | None]) -> pd.DataFrame:
+    """Every ablation with the paper's figures, ours, and what they come to against the full model.
+
+    Args:
+        dataset: the data set's name in `published`.
+        own: the configuration of an ablation, or None where its runs are not all there.
+    """
+    paper = published.TABLE_3.get(dataset, {})
     rows: list[dict[str, Any]] = []
-    full = made.full
+    full = own("none")
     for ablation, name in published.NAMES.items():
         row: dict[str, Any] = {"ablation": ablation, "name": name}
         if ablation in paper:
             row |= {"paper_accuracy": paper[ablation].accuracy, "paper_f1": paper[ablation].f1}
-        if (own := made.row("ablation", ablation=ablation)) is not None:
-            row |= _flat(own.scores)
-            if full is not None and own is not full:
-                row |= _against(own, full)
+        if (here := own(ablation)) is not None:
+            row |= _flat(here.scores)
+            if full is not None and here is not full:
+                row |= _against(here, full)
         rows.append(row)
     told = [f"{score}_{end}" for score in SCORES for end in ("difference", "difference_low", "difference_high", "p")]
-    table = _frame(
-        rows,
-        "ablation",
-        "name",
-        "paper_accuracy",
-        "paper_f1",
-        *_flat_names(),
-        *told,
-        "only_here",
-        "only_full",
-        "mcnemar_p",
-    )
+    columns = ("ablation", "name", "paper_accuracy", "paper_f1", *_FLAT, *told, "only_here", "only_full", "mcnemar_p")
+    table = _frame(rows, *columns)
     for score in SCORES:
         there = table[f"{score}_p"].notna()
         table[f"{score}_p_holm"] = np.nan
@@ -69,52 +70,48 @@ def table_3(made: Reproduction) -> pd.DataFrame:
     return table
 
 
-def curve(made: Reproduction, axis: str) -> pd.DataFrame:
-    """The values of an axis, `m` or `lam`, that have all their runs."""
-    rows = []
-    for value in getattr(made.request, axis):
-        if (row := made.row(axis, **{axis: value})) is not None:
-            rows.append({axis: value, **_flat(row.scores)})
-    return _frame(rows, axis, *_flat_names())
+def curve_table(axis: str, rows: Mapping[float, Row | None]) -> pd.DataFrame:
+    """The values of an axis, `m` or `lam`, whose configuration has all its runs."""
+    return _frame([{axis: value, **_flat(row.scores)} for value, row in rows.items() if row is not None], axis, *_FLAT)
 
 
-def runs(made: Reproduction) -> pd.DataFrame:
-    """One row a run: its recipe, validation and test figures, and why it has none."""
+def runs_table(
+    keys: Mapping[Place, str],
+    results: Mapping[str, Result],
+    missing: Mapping[str, str],
+    read: Callable[[str], pd.DataFrame],
+) -> pd.DataFrame:
+    """One row a run: its recipe, validation and test figures, and why it has none.
+
+    Args:
+        keys: the runs' keys by their places.
+        results: by key.
+        missing: why runs have no test predictions, by key.
+        read: from a key to the test predictions.
+    """
+    by_key: dict[str, list[Place]] = {}
+    for place, key in keys.items():
+        by_key.setdefault(key, []).append(place)
     rows = []
-    for key, places in _by_key(made.keys).items():
-        result = made.results.get(key)
+    for key, places in by_key.items():
+        result = results.get(key)
         row: dict[str, Any] = {"key": key, "axes": ",".join(dict.fromkeys(place.axis for place in places))}
         row |= places[0].config.to_dict()
         row |= {"val_accuracy": result.figures.get("val_accuracy") if result is not None else None}
-        if key not in made.missing:
-            table = testing.read(made.path, key)
-            scores = scores_of(classes_of(table["label"]), classes_of(table["predicted"])[None])
+        if key not in missing:
+            table = read(key)
+            scores = scores_of(numbers_of(table["label"]), numbers_of(table["predicted"])[None])
             row |= {"n": len(table), **{f"test_{name}": float(values[0]) for name, values in scores.items()}}
-        rows.append({**row, "error": made.missing.get(key, "")})
+        rows.append({**row, "error": missing.get(key, "")})
     found: pd.DataFrame = pd.DataFrame(rows)
     return found
-
-
-def scores_of(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """`SCORES` of predictions (S, N), each (S,)."""
-    size = len(LABELS)
-    confusion = np.stack([np.bincount(size * labels + one, minlength=size**2) for one in predicted])
-    matrices = confusion.reshape(-1, size, size).astype(np.float64)
-    return {"accuracy": accuracy_of(matrices), "weighted_f1": weighted_f1_of(matrices)}
-
-
-def classes_of(column: pd.Series[Any]) -> NDArray[np.int64]:
-    """The classes of a column of labels, (N,)."""
-    return np.array([LABELS.index(label) for label in column], dtype=np.int64)
 
 
 def _against(row: Row, full: Row) -> dict[str, Any]:
     """The columns that compare a configuration with the full model."""
     columns: dict[str, Any] = {}
     for name in SCORES:
-        apart: Difference = difference(
-            row.scores[name].value - full.scores[name].value, row.resampled[name], full.resampled[name]
-        )
+        apart = difference(row.scores[name].value - full.scores[name].value, row.resampled[name], full.resampled[name])
         columns |= {
             f"{name}_difference": apart.value,
             f"{name}_difference_low": apart.low,
@@ -132,19 +129,8 @@ def _flat(scores: dict[str, Estimate]) -> dict[str, float]:
     return values
 
 
-def _flat_names() -> list[str]:
-    return [f"{name}{end}" for name in SCORES for end in ("", "_std", "_low", "_high")]
-
-
 def _frame(rows: Sequence[dict[str, Any]], *columns: str) -> pd.DataFrame:
     texts = {"method", "source", "ablation", "name"}
     table = pd.DataFrame(rows, columns=list(columns))
     typed: pd.DataFrame = table.astype({name: "float64" for name in columns if name not in texts})
     return typed
-
-
-def _by_key(keys: dict[Place, str]) -> dict[str, list[Place]]:
-    found: dict[str, list[Place]] = {}
-    for place, key in keys.items():
-        found.setdefault(key, []).append(place)
-    return found

@@ -18,7 +18,7 @@ from ..errors import TransientError
 from ..extract.build import default_workers
 from ..extract.files import BadFile
 from ..extract.images import image_bytes, image_input, read_image
-from .pairs import Pair
+from ..predict.pairs import Pair
 
 SIDE = 256
 """The longer side of a small picture, in pixels."""

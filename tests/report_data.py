@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from itin.cache import StoreWriter
 from itin.cache.table import write_table
 from itin.labels import LABELS
-from itin.report.words import bert_words
+from itin.predict.words import bert_words
 from itin.train.config import TrainConfig
 from itin.train.data import load_features
 from itin.train.find import find_features

@@ -21,14 +21,14 @@ from itin.cli import main
 from itin.commands.predict import FAINT, shaded
 from itin.demo.run import prepare
 from itin.errors import RunError
-from itin.extract.images import image_input
+from itin.extract.images import image_input, read_image
 from itin.labels import LABELS
 from itin.predict import Predictor
+from itin.predict.pairs import Pair, pairs_of
+from itin.predict.prediction import Prediction, Region, weights_by_word
 from itin.report.colors import REGIONS, SHADE, over, region_color, strength
 from itin.report.explain import Explanation, explain
-from itin.report.pairs import Pair, pairs_of
 from itin.report.plot import COLORS
-from itin.report.prediction import Prediction, Region, weights_by_word
 from itin.report.thumbnails import Images, thumbnail
 from itin.train.runs import UNTRAINED_NOTE, load_run
 
@@ -208,3 +208,15 @@ def test_command_draws_a_pair_with_the_runs_own_encoders(demo_run: Path, tmp_pat
     done = CliRunner().invoke(main, [*arguments[:3], __file__, *arguments[4:], "--out", str(tmp_path / "a.png")])
     assert done.exit_code == 1
     assert "give a JPEG, PNG, WebP, GIF, BMP or TIFF" in done.output
+
+
+@pytest.mark.parametrize("head", ["text-only", "image-only", "concat"])
+def test_heads_that_look_at_less_predict_raw_pairs_as_in_training(demo_run: Path, tmp_path: Path, head: str) -> None:
+    words = ["--cache", demo_run.parent / "cache", "--out", tmp_path / "run", "--head", head, "--epochs", "1"]
+    assert CliRunner().invoke(main, ["train", *map(str, words)]).exit_code == 0
+    run = load_run(tmp_path / "run")
+    pairs = pairs_of(run)
+    found = Predictor(run, torch.device("cpu")).predict([(read_image(pair.image), pair.text) for pair in pairs])
+    for pair, own in zip(pairs, found, strict=True):
+        assert own.probabilities == pytest.approx(pair.prediction.probabilities, abs=1e-5)
+        assert own.regions == []

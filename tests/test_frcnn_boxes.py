@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchvision.ops import box_iou
 from torchvision.ops import nms as torchvision_nms
 
 from itin.extract.frcnn.boxes import (
     cell_anchors,
+    class_nms,
     clip,
     decode,
-    greedy_nms,
     grid_anchors,
     nms,
     overlap_bound,
-    overlaps,
 )
 from itin.extract.frcnn.recipe import RECIPES
 
@@ -75,33 +73,30 @@ def test_suppression_is_the_greedy_one(threshold: float, plus_one: bool) -> None
         wanted = plain.suppress(boxes.double().numpy(), threshold, plus_one)
         bound = overlap_bound(threshold, plus_one)
         assert nms(boxes, bound, plus_one).tolist() == wanted
-        valid = torch.ones(1, len(boxes), dtype=torch.bool)
-        assert greedy_nms(boxes[None], valid, bound, plus_one)[0].nonzero()[:, 0].tolist() == wanted
         if not plus_one:
             ranks = torch.arange(len(boxes), 0, -1, dtype=torch.float32)
             assert torchvision_nms(boxes, ranks, threshold).tolist() == wanted
 
 
-def test_suppression_of_many_lists_with_groups_and_gaps() -> None:
-    boxes = torch.stack([boxes_of(seed, 40) for seed in range(3)])
-    generator = torch.Generator().manual_seed(3)
-    valid = torch.rand(3, 40, generator=generator) > 0.2
-    group = torch.randint(0, 3, (3, 40), generator=generator)
-    keep = greedy_nms(boxes, valid, overlap_bound(0.3, False), False, group)
-    for g in range(3):
+@pytest.mark.parametrize("plus_one", [False, True])
+def test_suppression_within_classes(plus_one: bool) -> None:
+    for seed in range(4):
+        boxes = boxes_of(seed, 40)
+        classes = torch.randint(0, 5, (40,), generator=torch.Generator().manual_seed(seed))
+        classes[7] = 9  # alone in its class
+        keep = class_nms(boxes, classes, overlap_bound(0.3, plus_one), plus_one)
         wanted: list[int] = []
-        for label in range(3):
-            index = [i for i in range(40) if valid[g, i] and group[g, i] == label]
-            wanted += [index[i] for i in plain.suppress(boxes[g, index].double().numpy(), 0.3, False)]
-        assert keep[g].nonzero()[:, 0].tolist() == sorted(wanted)
+        for label in classes.unique().tolist():
+            index = [i for i in range(40) if classes[i] == label]
+            wanted += [index[i] for i in plain.suppress(boxes[index].double().numpy(), 0.3, plus_one)]
+        assert keep.nonzero()[:, 0].tolist() == sorted(wanted)
 
 
 def test_long_chains_of_suppression_settle() -> None:
     """Each box overlaps its neighbours only, so that the fate of the last one hangs on all before it."""
     x = torch.arange(101, dtype=torch.float32) * 4
     boxes = torch.stack([x, torch.zeros(101), x + 10, torch.full((101,), 10.0)], 1)
-    keep = greedy_nms(boxes[None], torch.ones(1, 101, dtype=torch.bool), 0.4, False)
-    assert keep[0].nonzero()[:, 0].tolist() == list(range(0, 101, 2))
+    assert nms(boxes, 0.4, False).tolist() == list(range(0, 101, 2))
 
 
 @pytest.mark.parametrize(("inclusive", "stay"), [(True, [0]), (False, [0, 1])])
@@ -109,8 +104,7 @@ def test_equality_with_the_threshold(inclusive: bool, stay: list[int]) -> None:
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 2.0]])  # overlap 0.5 exactly
     bound = overlap_bound(0.5, inclusive)
     assert nms(boxes, bound, False).tolist() == stay
-    valid = torch.ones(1, 2, dtype=torch.bool)
-    assert greedy_nms(boxes[None], valid, bound, False)[0].nonzero()[:, 0].tolist() == stay
+    assert class_nms(boxes, torch.zeros(2, dtype=torch.int64), bound, False).nonzero()[:, 0].tolist() == stay
 
 
 def test_the_bound_repeats_comparisons_in_double_and_single() -> None:
@@ -121,13 +115,6 @@ def test_the_bound_repeats_comparisons_in_double_and_single() -> None:
             assert (value >= np.float32(overlap_bound(threshold, True))) == (value >= middle)
 
 
-def test_overlaps_equal_torchvision() -> None:
-    boxes = boxes_of(5)
-    torch.testing.assert_close(overlaps(boxes[None], False)[0], box_iou(boxes, boxes))
-    wider = boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])
-    torch.testing.assert_close(overlaps(boxes[None], True)[0], box_iou(wider, wider))
-
-
 def test_nothing_to_suppress() -> None:
     assert nms(torch.zeros(0, 4), 0.7, True).tolist() == []
-    assert greedy_nms(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.bool), 0.7, False).shape == (2, 0)
+    assert class_nms(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0.7, False).shape == (0,)

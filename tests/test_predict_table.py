@@ -20,7 +20,7 @@ from itin.cli import main
 from itin.errors import DataError, ItinError, RunError
 from itin.labels import LABELS
 from itin.predict import Prediction, Predictor
-from itin.predict_table import COLUMNS, check_out, predict_table
+from itin.predict.table import COLUMNS, check_out, predict_table
 from itin.train import disk
 
 

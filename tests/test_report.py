@@ -17,9 +17,10 @@ from sklearn.metrics import precision_recall_fscore_support
 from itin.cli import main
 from itin.errors import RunError
 from itin.labels import LABELS
+from itin.predict.pairs import pairs_of
 from itin.report.comparison import compare, compare_all, compare_data, comparison, show_p
+from itin.report.figures import LineChart
 from itin.report.names import names_of
-from itin.report.pairs import pairs_of
 from itin.report.report import Report, opened, report
 from itin.report.run_sections import classes, confusion, learning, parts_of, provenance, reliability, summary
 from itin.report.sweep_sections import curve_of
@@ -263,21 +264,26 @@ def test_sweeps_have_configurations_and_a_curve(sweep: Path, tmp_path: Path) -> 
     made = report([sweep])
     names = [section.name for section in made.sections]
     assert names[:3] == ["summary", "sweep-1", "sweep-1-m"]
-    table, curve = made.sections[1].table, made.sections[2].curve
+    table, (curve,) = made.sections[1].table, made.sections[2].figures
     assert table is not None
-    assert curve is not None
+    assert isinstance(curve, LineChart)
     frame = Sweep(sweep).configurations()
     assert list(table["m"]) == list(frame["m"])
     assert list(table["seeds"]) == [2] * len(frame)
     assert table["validation accuracy"][0].startswith(f"{100 * frame['val_accuracy'][0]:.1f}% ± ")
     by_m = frame.set_index("m")
-    for _, point in curve.data.iterrows():
-        assert point["val_accuracy"] == pytest.approx(by_m.at[point["m"], "val_accuracy"])
-        assert point["val_accuracy_low"] <= point["val_accuracy"] <= point["val_accuracy_high"]
-    assert (curve.x, curve.mark, curve.mark_label) == ("m", 2, "the paper's optimum")
+    accuracy = curve.lines[0]
+    assert accuracy.label == "validation accuracy"
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    assert accuracy.x == tuple(sorted(by_m.index))
+    for m, low, value, high in zip(accuracy.x, accuracy.low, accuracy.y, accuracy.high, strict=True):
+        assert value == pytest.approx(by_m.at[m, "val_accuracy"])
+        assert low <= value <= high
+    assert (curve.name, curve.mark, curve.mark_label) == ("sweep-1-m", 2, "the paper's optimum")
     best = opened([sweep])[0]
     assert [run.config.m for run in best] == [frame["m"][0]] * 2
-    assert curve_of(Sweep(sweep).results().head(1), "m") is None
+    assert curve_of(Sweep(sweep).results().head(1), "m", "m", "m") is None
     made.write(tmp_path)
     shown = Sweep(sweep)._repr_html_()
     assert f"{len(frame)} configurations on the validation part" in shown

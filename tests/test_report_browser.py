@@ -18,11 +18,11 @@ import pytest
 from PIL import Image
 
 from itin.labels import LABELS
+from itin.predict.pairs import Pair, pairs_of
+from itin.predict.prediction import Prediction, Region
 from itin.report.browser import Shown, pairs_data
 from itin.report.names import names_of
 from itin.report.page import write_page
-from itin.report.pairs import Pair, pairs_of
-from itin.report.prediction import Prediction, Region
 from itin.report.report import report
 from itin.report.section import Section
 from itin.report.thumbnails import Images, thumbnails

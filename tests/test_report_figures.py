@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itin.report.figures import Figure, Line, LineChart, Matrix, Reliability, chart_of, extent, figures_of, ticks
+from itin.report.figures import Figure, Line, LineChart, Matrix, Reliability, curve, extent, ticks
 from itin.report.files import to_latex, write_figures, write_tables
 from itin.report.plot import plot
-from itin.report.section import Curve, Section
+from itin.report.section import Section
 from itin.report.svg import to_svg
 
 NAN = float("nan")
@@ -85,13 +85,10 @@ def test_a_curve_becomes_a_chart_in_the_order_of_x() -> None:
     data = pd.DataFrame(
         {"m": [2, 0], "accuracy": [0.75, 0.70], "accuracy_low": [0.7, 0.6], "accuracy_high": [0.8, 0.7]}
     )
-    curve = Curve(data, "m", "regions m", ("accuracy",), 2, "the paper's m")
-    section = Section("fig5", "Fig. 5", curve=curve, figures=[MATRIX])
-    chart = chart_of(section, curve)
+    chart = curve("fig5", "Fig. 5", data, "m", "regions m", ("accuracy",), 2, "the paper's m")
     assert chart.lines == (Line("accuracy", (0, 2), (0.70, 0.75), (0.6, 0.7), (0.7, 0.8)),)
     assert (chart.mark, chart.mark_label, chart.y_label) == (2, "the paper's m", "Accuracy")
     assert chart.alt == ("Accuracy against regions m: accuracy from 70.0% at 0 to 75.0% at 2, greatest 75.0% at 2.")
-    assert figures_of(section) == [chart, MATRIX]
 
 
 def test_ticks_are_round_and_within_the_range() -> None:

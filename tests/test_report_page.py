@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 
 from itin.errors import RunError
-from itin.report.figures import Line, LineChart, Matrix
+from itin.report.figures import Line, LineChart, Matrix, curve
 from itin.report.page import cell_text, numeric, page_html, to_script, write_page
-from itin.report.section import Curve, Section
+from itin.report.section import Section
 
 EVIL = [
     "<script>window.evil = 1</script>",
@@ -83,14 +83,13 @@ def test_banner_stands_first_on_the_page() -> None:
 
 @pytest.mark.parametrize("evil", EVIL)
 def test_texts_of_others_stay_texts(evil: str) -> None:
-    curve = Curve(pd.DataFrame({"x": [0, 1], "accuracy": [0.5, 0.6]}), "x", evil, ("accuracy",), 1, evil)
-    chart = LineChart("chart", evil, evil, evil, (Line(evil, (0, 1), (0, 1)),))
+    chart = LineChart("chart", evil, evil, evil, (Line(evil, (0, 1), (0, 1)),), 1, evil)
     matrix = Matrix("matrix", evil, (evil, "b"), ((1, 2), (3, 4)))
     frame = pd.DataFrame({evil: [evil], "b": [1]})
-    section = Section("s", evil, [evil], frame, evil, curve, [chart, matrix], [evil])
+    section = Section("s", evil, [evil], frame, evil, [chart, matrix], [evil])
     html = page_html([section], title=evil, intro=[evil], banner=evil, data={"other": [evil]})
     page = Outline(html)
-    plain = Outline(page_html([Section("s", "x", ["x"], frame.set_axis(["a", "b"], axis=1), "x", curve, [chart, matrix], ["x"])], title="x", intro=["x"], banner="x", data={"other": ["x"]}))  # fmt: skip  # noqa: E501
+    plain = Outline(page_html([Section("s", "x", ["x"], frame.set_axis(["a", "b"], axis=1), "x", [chart, matrix], ["x"])], title="x", intro=["x"], banner="x", data={"other": ["x"]}))  # fmt: skip  # noqa: E501
     assert [tag for tag, _ in page.elements] != []
     assert len(page.all("script")) == len(plain.all("script")) == 2
     assert len(page.all("style")) == 1
@@ -127,7 +126,9 @@ def test_the_page_may_fetch_nothing_and_run_only_its_own_script() -> None:
 
 def test_figures_are_in_the_page_with_a_title_and_a_description() -> None:
     data = pd.DataFrame({"m": [0, 1, 2], "accuracy": [0.70, 0.73, 0.75], "weighted_f1": [0.69, 0.72, 0.74]})
-    section = Section("fig5", "Fig. 5", curve=Curve(data, "m", "m", mark=2, mark_label="the paper's m"))
+    section = Section(
+        "fig5", "Fig. 5", figures=[curve("fig5", "Fig. 5", data, "m", "m", mark=2, mark_label="the paper's m")]
+    )
     page = Outline(page_html([section], title="T"))
     (svg,) = page.all("svg")
     assert svg["role"] == "img"
@@ -147,7 +148,9 @@ def test_names_are_unique_anchors() -> None:
         page_html([Section("a b", "A")], title="T")
     figure = Matrix("a", "A", ("x",), ((1,),))
     with pytest.raises(ValueError, match=r"section or figure 'a': expected names that are unique, found it twice"):
-        page_html([Section("a", "A", figures=[figure])], title="T")
+        page_html([Section("a", "A", figures=[figure, figure])], title="T")
+    with pytest.raises(ValueError, match="'a': expected names that are unique"):
+        page_html([Section("a", "A"), Section("a", "B")], title="T")
 
 
 def test_file_is_written_whole_into_a_new_folder(tmp_path: Path) -> None:

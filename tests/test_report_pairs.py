@@ -15,8 +15,8 @@ from itin.extract.tokens import tokenizer_sha256
 from itin.extract.wordpiece import build_tokenizer, train_wordpiece
 from itin.itin_head.batch import mask_of, pad
 from itin.itin_head.heads import HEADS
-from itin.report.pairs import pairs_frame, pairs_of, shown_part, vocabulary_of
-from itin.report.words import segments, splitter_of, words_or_numbers
+from itin.predict.pairs import pairs_frame, pairs_of, shown_part, vocabulary_of
+from itin.predict.words import segments, splitter_of, words_or_numbers
 from itin.train.find import stores_of_run
 from itin.train.runs import Run, load_run
 

@@ -27,10 +27,12 @@ from itin.errors import RunError
 from itin.labels import LABELS
 from itin.report import published, testing
 from itin.report.figure_7 import typical
+from itin.report.figures import LineChart
 from itin.report.paper_sections import sections
 from itin.report.reproduction import Reproduction
 from itin.report.request import Request, read_request, single
 from itin.report.thumbnails import Images
+from itin.report.write import report_of, write
 from itin.train import sweep_run
 from itin.train.data import load_features
 from itin.train.runs import evaluate, load_run
@@ -341,7 +343,7 @@ def test_folds_test_every_pair(cache: Path, tmp_path: Path) -> None:
     own = runs[(runs["ablation"] == "no-gate") & (runs["seed"] == 1)]
     assert sorted(own["fold"]) == [0, 1, 2]
     assert row.by_seed["accuracy"][1] == pytest.approx(np.average(own["test_accuracy"], weights=own["n"]))
-    assert "120 test pairs, protocol folds:3, split seed 0, 2 seeds on each of 3 folds." in made.report().intro[0]
+    assert "120 test pairs, protocol folds:3, split seed 0, 2 seeds on each of 3 folds." in report_of(made).intro[0]
 
 
 # The report ----------------------------------------------------------------------------------------------------------
@@ -355,10 +357,15 @@ def test_sections(made: Reproduction) -> None:
     assert "Selection uses the validation part only" in told
     assert "evaluated once on the test part" in told
     for name, mark in (("figure-5", 2), ("figure-6", 0.2)):
-        curve = found[name].curve
-        assert curve is not None
+        (curve,) = found[name].figures
+        assert isinstance(curve, LineChart)
         assert curve.mark == mark
-        pd.testing.assert_frame_equal(curve.data, made.tables[name])
+        table = made.tables[name]
+        assert [line.label for line in curve.lines] == ["accuracy", "weighted F1"]
+        for line, score in zip(curve.lines, ("accuracy", "weighted_f1"), strict=True):
+            assert line.x == tuple(table.iloc[:, 0])
+            assert line.y == tuple(table[score])
+            assert (line.low, line.high) == (tuple(table[f"{score}_low"]), tuple(table[f"{score}_high"]))
     assert "m = 0 is a reading" in found["figure-5"].notes[0]
     table = found["table-3"].table
     assert table is not None
@@ -398,7 +405,7 @@ def test_typical_pairs() -> None:
 
 
 def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
-    report = made.report()
+    report = report_of(made)
     names = [section.name for section in report.sections]
     assert names[-2:] == ["figure-7", "provenance"]
     (shown,) = report.data["pairs"]["runs"]
@@ -417,21 +424,21 @@ def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
     other = sorted(made.ids)[:2]
     asked = replace(made.request, pairs=tuple(other))
     asked.write(copy)
-    chosen = Reproduction(copy).report()
+    chosen = report_of(Reproduction(copy))
     assert [pair["id"] for pair in chosen.data["pairs"]["runs"][0]["pairs"]] == other
     assert "These pairs were asked for." in chosen.sections[-2].text[0]
     replace(made.request, pairs=("nobody",)).write(copy)
     with pytest.raises(ValueError, match="pairs: expected ids of the test part, got nobody"):
-        Reproduction(copy).report()
+        report_of(Reproduction(copy))
     replace(made.request, figures=(5,)).write(copy)
-    assert "figure-7" not in {section.name for section in Reproduction(copy).report().sections}
+    assert "figure-7" not in {section.name for section in report_of(Reproduction(copy)).sections}
 
 
 def test_figure_7_is_drawn(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = io.BytesIO()
     Image.new("RGB", (40, 30), (200, 120, 40)).save(data, "JPEG")
     monkeypatch.setattr(Images, "read", lambda *_: data.getvalue())
-    report = Reproduction(copy).write("png")
+    report = write(Reproduction(copy), "png")
     assert not report.missing
     pairs = len(report.data["pairs"]["runs"][0]["pairs"])
     assert sorted(path.name for path in (copy / "figures").glob("figure-7*")) == [
@@ -443,16 +450,16 @@ def test_figure_7_is_drawn(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_figure_7_without_features(copy: Path, cache: Path, tmp_path: Path) -> None:
-    report = Reproduction(copy).report(cache=tmp_path / "elsewhere")
+    report = report_of(Reproduction(copy), cache=tmp_path / "elsewhere")
     assert "The pairs cannot be shown: " in report.sections[-2].text[0]
     assert len(report.missing) == 1
 
 
 def test_untrained_encoders_carry_their_banner(copy: Path) -> None:
-    assert Reproduction(copy).report().banner is None
+    assert report_of(Reproduction(copy)).banner is None
     record = json.loads((copy / "sweep" / "sweep.json").read_text())
     (copy / "sweep" / "sweep.json").write_text(json.dumps({**record, "untrained": True}))
-    report = Reproduction(copy).write(None)
+    report = write(Reproduction(copy), None)
     assert "say nothing about sentiment" in str(report.banner)
     for name in ("table-2", "table-3", "figure-5", "figure-6"):
         assert "say nothing about sentiment" in (copy / "tables" / f"{name}.tex").read_text()
@@ -479,7 +486,7 @@ def test_runs_that_broke_down(cache: Path, tmp_path: Path) -> None:
     few, lacking = sections(made)[0].notes
     assert few == "1 seed is few: the bootstrap tells 0/1 of the variance that seeds bring. 5 or more are better."
     assert "rows that need them are left out" in lacking
-    assert made.report().sections[-1].text == ["The run of the full model is not there."]
+    assert report_of(made).sections[-1].text == ["The run of the full model is not there."]
 
 
 def test_control_c(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ def _environment(fit: Fit, device: str, now: datetime) -> dict[str, Any]:
     where = torch.device(device)
     return {
         "format": FORMAT,
-        "itin": _version("itin"),
+        "itin": version_of("itin"),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -227,7 +227,8 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the version of an installed package, `unknown` where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -94,48 +94,6 @@ def overlap_bound(threshold: float, inclusive: bool) -> float:
     return float(np.nextafter(rounded, np.float32(np.inf)))
 
 
-def overlaps(boxes: Tensor, plus_one: bool) -> Tensor:
-    """Intersection over union of every pair, (G, M, 4) -> (G, M, M); not a number where both boxes are empty."""
-    one = 1.0 if plus_one else 0.0
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    area = (x2 - x1 + one) * (y2 - y1 + one)
-    w = torch.minimum(x2[:, :, None], x2[:, None]) - torch.maximum(x1[:, :, None], x1[:, None])
-    h = torch.minimum(y2[:, :, None], y2[:, None]) - torch.maximum(y1[:, :, None], y1[:, None])
-    inter = w.add_(one).clamp_(min=0) * h.add_(one).clamp_(min=0)
-    return inter / (area[:, :, None] + area[:, None] - inter)
-
-
-def greedy_nms(boxes: Tensor, valid: Tensor, bound: float, plus_one: bool, group: Tensor | None = None) -> Tensor:
-    """Which boxes greedy suppression keeps, for many lists at once.
-
-    Greedy suppression is the one fixed point of "a box stays if no better box that stays overlaps it"; repeated from
-    "all stay" it settles the best box in the first round, and the next undecided ones in each further round. The rounds
-    are as many as the longest chain of boxes that hang on one another, a handful in practice.
-
-    Args:
-        boxes: (G, M, 4), each list by descending score.
-        valid: (G, M) bool; others neither stay nor suppress.
-        bound: the least overlap that suppresses, see `overlap_bound`.
-        group: (G, M); boxes of different groups do not meet.
-
-    Returns:
-        (G, M) bool.
-    """
-    hit = overlaps(boxes, plus_one) >= bound
-    hit &= torch.ones(hit.shape[-2:], dtype=torch.bool, device=hit.device).triu(1)  # row suppresses column
-    if group is not None:
-        hit &= group[:, :, None] == group[:, None]
-    hit &= valid[:, :, None]
-    strike = hit.to(torch.float32)
-    keep = valid
-    while True:
-        for _ in range(4):  # rounds between two looks at the device
-            before = keep
-            keep = valid & (torch.bmm(before[:, None].to(torch.float32), strike)[:, 0] == 0)
-        if torch.equal(before, keep):
-            return keep
-
-
 def nms(boxes: Tensor, bound: float, plus_one: bool) -> Tensor:
     """Indices that suppression keeps of one long list that is already by descending score, (M, 4) -> (K,)."""
     if len(boxes) == 0:
@@ -146,3 +104,23 @@ def nms(boxes: Tensor, bound: float, plus_one: bool) -> Tensor:
     below = float(np.nextafter(np.float32(bound), np.float32(-np.inf)))
     keep: Tensor = torchvision_nms(boxes, ranks, below)
     return keep
+
+
+def class_nms(boxes: Tensor, classes: Tensor, bound: float, plus_one: bool) -> Tensor:
+    """Which boxes stay where only boxes of one class suppress one another, (M,) bool.
+
+    As torchvision's `batched_nms`, which moves the boxes of different classes apart, though, and so rounds what it
+    compares: here each class is a list of its own. The lists are short, so that the CPU is the faster place.
+
+    Args:
+        boxes: (M, 4) by descending score.
+        classes: (M,) int64.
+        bound: the least overlap that suppresses, see `overlap_bound`.
+    """
+    own, labels = boxes.cpu(), classes.cpu()
+    keep = torch.ones(len(own), dtype=torch.bool)
+    for places in torch.split(labels.argsort(stable=True), labels.bincount().tolist()):
+        if len(places) > 1:
+            keep[places] = False
+            keep[places[nms(own[places], bound, plus_one)]] = True
+    return keep.to(boxes.device)

@@ -8,11 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .boxes import clip, decode, greedy_nms, overlap_bound
+from .boxes import class_nms, clip, decode, nms, overlap_bound
 from .recipe import Recipe
 
-PAIRS = 16_000_000
-"""Box pairs whose overlaps are held at a time."""
 BEST = 2048
 """Scores of an image that are looked at first where too few boxes reach the threshold."""
 
@@ -155,37 +153,32 @@ def select(p: Predictions, recipe: Recipe, selection: Selection) -> Chosen:
     The original keeps proposal order where the count lies within its limits; this does not, so that the first rows are
     the best in any case. An image of fewer proposals than `min_regions` keeps all of them.
     """
-    device = p.logits.device
-    batch, most = len(p.counts), max(p.counts, default=0)
     probabilities = object_probabilities(p.logits, recipe)
     attributes = attribute_probabilities(p.attributes, recipe)
-    best, objects = probabilities.max(1) if len(probabilities) else (p.logits.new_zeros(0), p.images)
-    attribute_scores, attribute_ids = attributes.max(1) if len(attributes) else (p.logits.new_zeros(0), p.images)
+    if not len(p.images):
+        none = p.logits.new_zeros(0)
+        return Chosen(p.images, [0] * len(p.counts), p.proposals, none, p.images, none, p.images, none)
+    best, objects = probabilities.max(1)
+    attribute_scores, attribute_ids = attributes.max(1)
     frame = _Frame(p, recipe)
-
-    counts = torch.tensor(p.counts, device=device)
-    place = torch.arange(most, device=device)
-    valid = place < counts[:, None]  # (B, N)
-    rows = ((counts.cumsum(0) - counts)[:, None] + place).clamp(max=max(len(p.images) - 1, 0))  # (B, N)
-    if most == 0:
-        kept = torch.zeros(batch, 0, dtype=torch.bool, device=device)
-        order = score = torch.zeros(batch, 0, device=device)
-        order = order.long()
-    else:
+    found = []
+    for rows in torch.split(torch.arange(len(p.images), device=p.images.device), p.counts):
         if selection.rule == "original":
-            score = _class_scores(probabilities, frame, rows, valid, recipe, selection)
-            enough = (score >= selection.threshold).sum(1).clamp(selection.least, selection.max_regions)
+            score = _class_scores(probabilities[rows], rows, frame, recipe, selection)
+            enough = int((score >= selection.threshold).sum().clamp(selection.least, selection.max_regions))
         else:
-            score = best[rows].masked_fill(~valid, -1.0)
-            score, enough = _agnostic(score, objects, frame, rows, valid, recipe, selection)
-        score, order = score.masked_fill(~valid, -1.0).sort(dim=1, descending=True, stable=True)
-        kept = (place < enough[:, None]) & (score >= 0)
-    chosen = rows.gather(1, order)[kept]
+            score, enough = best[rows], selection.max_regions
+            rows = rows[score.argsort(descending=True, stable=True)]
+            rows = rows[_agnostic(frame.boxes(rows, objects[rows]), recipe, selection)]
+            score = best[rows]
+        score, order = score.sort(descending=True, stable=True)
+        found.append((rows[order[:enough]], score[:enough]))
+    chosen = torch.cat([rows for rows, _ in found])
     return Chosen(
         rows=chosen,
-        counts=kept.sum(1).tolist(),
+        counts=[len(rows) for rows, _ in found],
         boxes=frame.outgoing(chosen, objects[chosen]),
-        scores=score[kept],
+        scores=torch.cat([score for _, score in found]),
         objects=objects[chosen],
         object_scores=best[chosen],
         attributes=attribute_ids[chosen],
@@ -193,37 +186,17 @@ def select(p: Predictions, recipe: Recipe, selection: Selection) -> Chosen:
     )
 
 
-def _agnostic(
-    score: Tensor,
-    objects: Tensor,
-    frame: _Frame,
-    rows: Tensor,
-    valid: Tensor,
-    recipe: Recipe,
-    selection: Selection,
-) -> tuple[Tensor, Tensor]:
-    """HF's rule: scores (B, N) with -1 where suppressed, and how many to keep (B,)."""
-    score, order = score.sort(dim=1, descending=True, stable=True)
-    rows, valid = rows.gather(1, order), valid.gather(1, order)
-    boxes = frame.boxes(rows, objects[rows])
-    keep = torch.zeros_like(valid)
+def _agnostic(boxes: Tensor, recipe: Recipe, selection: Selection) -> Tensor:
+    """HF's rule: the places that stay of an image's boxes by descending score."""
     for threshold in selection.agnostic_nms:
-        settled = keep.sum(1) >= max(selection.least, 1)
-        now = greedy_nms(boxes, valid, overlap_bound(threshold, recipe.nms_inclusive), recipe.plus_one)
-        keep = torch.where(settled[:, None], keep, now)
-    kept = torch.full_like(score, -1.0).scatter_(1, order, score.masked_fill(~keep, -1.0))
-    return kept, torch.full_like(order[:, 0], selection.max_regions)
+        keep = nms(boxes, overlap_bound(threshold, recipe.nms_inclusive), recipe.plus_one)
+        if len(keep) >= max(selection.least, 1):
+            break
+    return keep
 
 
-def _class_scores(
-    probabilities: Tensor,
-    frame: _Frame,
-    rows: Tensor,
-    valid: Tensor,
-    recipe: Recipe,
-    selection: Selection,
-) -> Tensor:
-    """Each box's best score among the classes in which it survives suppression, (B, N), 0 where in none.
+def _class_scores(own: Tensor, rows: Tensor, frame: _Frame, recipe: Recipe, selection: Selection) -> Tensor:
+    """Each box's best score among the classes in which it survives suppression, (N, C) -> (N,), 0 where in none.
 
     Suppression within a class goes by descending score, so a score's fate hangs on higher scores only: with all scores
     of at least `t`, results of at least `t` are exact. They decide the selection where `t` is the selection's own
@@ -231,70 +204,16 @@ def _class_scores(
     that is not enough either, all scores take part.
     """
     bound = overlap_bound(selection.class_nms, recipe.nms_inclusive)
-    wanted = valid.sum(1).clamp(max=selection.least)
-    score = torch.zeros(rows.shape, device=rows.device)
-    todo = torch.arange(len(rows), device=rows.device)
-    for lowered in (False, True):
-        own = probabilities[rows[todo]].masked_fill(~valid[todo, :, None], -1.0)  # (b, N, C)
-        level = torch.full((len(todo),), selection.threshold, device=rows.device)
-        if lowered:
-            best = own.flatten(1).topk(min(BEST, own[0].numel()), dim=1).values[:, -1]
-            level = torch.minimum(level, best.clamp(min=0))
-        most = int((own >= level[:, None, None]).flatten(1).sum(1).max())
-        if most > 2 * BEST:  # many equal scores
+    score = own.new_zeros(len(own))
+    for number in range(3):
+        level = selection.threshold
+        if number:
+            level = min(level, float(own.flatten().topk(min(BEST, own.numel())).values[-1])) if number == 1 else 0.0
+        place, label = (own >= level).nonzero(as_tuple=True)
+        value, order = own[place, label].sort(descending=True, stable=True)
+        place, label = place[order], label[order]
+        keep = class_nms(frame.boxes(rows[place], label), label, bound, recipe.plus_one)
+        score = own.new_zeros(len(own)).scatter_reduce(0, place[keep], value[keep], "amax")
+        if int((score >= level).sum()) >= min(selection.least, len(own)):
             break
-        score[todo] = _survivors(own, level, most, frame, rows[todo], bound, recipe)
-        reached = (score[todo] >= level[:, None]) & valid[todo]
-        todo = todo[reached.sum(1) < wanted[todo]]
-        if len(todo) == 0:
-            return score
-    for image in todo.tolist():
-        count = int(valid[image].sum())
-        score[image, :count] = _all_survivors(probabilities, frame, rows[image, :count], bound, recipe)
     return score
-
-
-def _survivors(
-    own: Tensor, level: Tensor, most: int, frame: _Frame, rows: Tensor, bound: float, recipe: Recipe
-) -> Tensor:
-    """Best surviving score of each box among the scores of at least `level`, (b, N, C) -> (b, N)."""
-    result = torch.zeros(own.shape[:2], device=own.device)
-    if most == 0:
-        return result
-    step = max(PAIRS // (most * most), 1)
-    for start in range(0, len(own), step):
-        part = slice(start, start + step)
-        image, place, label = (own[part] >= level[part, None, None]).nonzero(as_tuple=True)
-        count = image.bincount(minlength=len(own[part]))
-        column = torch.arange(len(image), device=own.device) - (count.cumsum(0) - count)[image]
-        shape = (len(count), most)
-
-        def spread(values: Tensor, fill: float, shape: tuple[int, int], at: tuple[Tensor, Tensor]) -> Tensor:
-            table = torch.full(shape, fill, dtype=values.dtype, device=values.device)
-            table[at] = values
-            return table
-
-        at = (image, column)
-        value = spread(own[part][image, place, label], -1.0, shape, at)
-        value, order = value.sort(dim=1, descending=True, stable=True)
-        places = spread(place, 0, shape, at).gather(1, order)
-        labels = spread(label, 0, shape, at).gather(1, order)
-        boxes = frame.boxes(rows[part].gather(1, places), labels)
-        keep = greedy_nms(boxes, value >= 0, bound, recipe.plus_one, labels)
-        result[part] = result[part].scatter_reduce(1, places, value.masked_fill(~keep, 0.0), "amax")
-    return result
-
-
-def _all_survivors(probabilities: Tensor, frame: _Frame, rows: Tensor, bound: float, recipe: Recipe) -> Tensor:
-    """Best surviving score of each box of one image among all its scores, (N,), some classes at a time."""
-    own = probabilities[rows].T  # (C, N)
-    step = max(PAIRS // (len(rows) ** 2), 1)
-    result = own.new_zeros(len(rows))
-    for start in range(0, len(own), step):
-        value, order = own[start : start + step].sort(dim=1, descending=True, stable=True)
-        labels = torch.arange(start, start + len(value), device=own.device)[:, None].expand_as(order)
-        boxes = frame.boxes(rows[order], labels)
-        keep = greedy_nms(boxes, torch.ones_like(value, dtype=torch.bool), bound, recipe.plus_one)
-        alive = torch.zeros_like(value).scatter(1, order, value.masked_fill(~keep, 0.0))
-        result = torch.maximum(result, alive.amax(0))
-    return result

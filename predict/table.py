@@ -13,17 +13,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .cache.shard import FeatureError
-from .errors import DataError, RunError, TransientError
-from .extract.files import BadFile
-from .extract.folder import read_rows
-from .extract.images import read_image
-from .extract.samples import DataSet, Entry, Rejected, Sample
-from .extract.scan import Scan, scan
-from .labels import LABELS
-from .predict import Prediction, Predictor
-from .train import disk
-from .train.runs import FILES
+from ..cache.shard import FeatureError
+from ..errors import DataError, RunError, TransientError
+from ..extract.files import BadFile
+from ..extract.folder import read_rows
+from ..extract.images import read_image
+from ..extract.samples import DataSet, Entry, Rejected, Sample
+from ..extract.scan import Scan, scan
+from ..labels import LABELS
+from ..train import disk
+from ..train.runs import FILES
+from .prediction import Prediction
+from .predictor import Predictor
 
 CHUNK = 32
 """Rows that are predicted together."""

@@ -1,17 +1,22 @@
-"""What a head made of a pair: its label, and each region's gate, attention and weights over the words."""
+"""What a head made of pairs: their labels, and each region's gate, attention and weights over the words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from ..extract.frcnn.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from ..itin_head import HeadOutput
+from ..itin_head import Head, HeadOutput
+from ..labels import LABELS
+from ..precision import products
+from ..train.config import TrainConfig
+from ..train.data import Features, Resident
+from ..train.loop import chunks
 
 SPECIAL = -1
 """The word number that stands for [CLS] and [SEP]."""
@@ -60,6 +65,65 @@ class Prediction:
     def word(self, number: int) -> str:
         """The word of that number."""
         return self.words[number] if 0 <= number < len(self.words) else "[CLS]/[SEP]"
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What is said of a pair's words and regions beside what the head computes."""
+
+    words: list[str]
+    """The words of the text."""
+    word_ids: NDArray[np.int32]
+    """(n,), the word of each WordPiece that the head sees, -1 for [CLS] and [SEP]; empty where it reads none."""
+    regions: Mapping[str, np.ndarray] | None
+    """`boxes`, `scores`, `objects` and `attributes`, one entry a region; None where the head looks at none."""
+
+
+def seen(word_ids: np.ndarray, config: TrainConfig) -> NDArray[np.bool_]:
+    """Return which WordPieces of a text the head of a run sees, (n,) bool, from the word ids (n,)."""
+    kept = np.ones(len(word_ids), bool) if config.keep_special else np.asarray(word_ids) != SPECIAL
+    return kept & (kept.cumsum() <= config.max_words)
+
+
+@products()
+def predictions(
+    head: Head,
+    config: TrainConfig,
+    features: Features,
+    rows: NDArray[np.int64],
+    readings: Sequence[Reading],
+    vocabulary: Vocabulary,
+    batch_size: int,
+    device: str | torch.device = "cpu",
+) -> list[Prediction]:
+    """Predict for samples of which the features are there: the one way from features to a prediction.
+
+    Args:
+        head: a run's, on the device.
+        config: the run's recipe.
+        features: of the kinds that the head looks at; the others may be empty.
+        rows: (N,), the rows of the samples.
+        readings: N, of the same samples.
+        vocabulary: names of objects and attributes.
+        batch_size: samples that are computed together.
+        device: where to compute.
+    """
+    resident = Resident(features, torch.device(device), config.regions, config.max_words)
+    found: list[Prediction] = []
+    with torch.inference_mode():
+        for some in chunks(torch.from_numpy(rows), batch_size):
+            out = head(*resident.batch(some).inputs)
+            for place, values in enumerate(out.logits.double().softmax(1).cpu().numpy()):
+                one = readings[len(found)]
+                found.append(
+                    Prediction(
+                        LABELS[int(values.argmax())],
+                        dict(zip(LABELS, map(float, values), strict=True)),
+                        one.words,
+                        [] if one.regions is None else regions_of(out, place, one.regions, one.word_ids, vocabulary),
+                    )
+                )
+    return found
 
 
 def weights_by_word(weights: Sequence[float], word_ids: Sequence[int]) -> dict[int, float]:

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..errors import RunError, WeightsError
 from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
 from ..extract.weights import find_detector_weights
 from ..labels import LABELS
 from ..matching import examples, match
-from ..train.data import Features, Resident, load_features
+from ..train.data import Features, load_features
 from ..train.find import Found, stores_of_run
 from ..train.runs import Run
-from ..train.steps import chunks
-from .prediction import SPECIAL, Prediction, Region, regions_of
+from .prediction import Prediction, Reading, predictions, seen
 from .words import splitter_of, words_or_numbers
 
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -83,28 +80,27 @@ def pairs_of(run: Run, part: str | None = None, cache: Path | None = None, found
         allow_missing=True,  # `_rows` asks for every pair of the run
     )
     rows = _rows(run, features, recorded)
-    texts = samples.set_index(samples["id"].astype(str))
-    words = _words(run, found, [str(texts.at[sample, "text_sha256"]) for sample in ids], ids)
-    regions = _regions(run, found, features, rows, words, [str(texts.at[one, "image_sha256"]) for one in ids], ids)
-    split = splitter_of(run)
-    chances = [f"p_{label}" for label in LABELS]
-    _check(run, recorded[chances].to_numpy(), regions.probabilities)
+    texts = samples.set_index(samples["id"].astype(str)).loc[ids]
+    readings = _readings(run, found, texts)
+    computed = predictions(
+        run.head(), run.config, features, rows, readings, vocabulary_of(run), run.config.batch_for(features.dataset)
+    )
+    _check(run, recorded, computed)
     return [
         Pair(
             id=sample,
-            text=str(texts.at[sample, "text"]),
+            text=str(row["text"]),
             label=str(recorded.at[sample, "label"]),
-            prediction=Prediction(
+            prediction=replace(
+                prediction,
                 label=str(recorded.at[sample, "predicted"]),
                 probabilities={label: float(recorded.at[sample, f"p_{label}"]) for label in LABELS},
-                words=words_or_numbers(str(texts.at[sample, "text"]), words[number].tolist(), split),
-                regions=regions.regions[number],
             ),
-            image=Path(str(texts.at[sample, "image"])),
-            size=_size(texts, sample),
-            image_sha256=str(texts.at[sample, "image_sha256"]),
+            image=Path(str(row["image"])),
+            size=(int(row.get("width", 0)), int(row.get("height", 0))),
+            image_sha256=str(row["image_sha256"]),
         )
-        for number, sample in enumerate(ids)
+        for sample, row, prediction in zip(ids, texts.to_dict("records"), computed, strict=True)
     ]
 
 
@@ -147,13 +143,6 @@ def vocabulary_of(run: Run) -> Vocabulary:
         return Vocabulary()
 
 
-@dataclass(frozen=True)
-class _Computed:
-    regions: list[list[Region]]
-    probabilities: np.ndarray
-    """(N, classes)"""
-
-
 def _check_there(run: Run, ids: Iterable[str], there: Iterable[str]) -> None:
     met = match(ids, there)
     if met.ours:
@@ -180,47 +169,29 @@ def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     return np.array([place[sample] for sample in recorded.index], dtype=np.int64)
 
 
-def _words(run: Run, found: Found, digests: list[str], ids: list[str]) -> list[np.ndarray]:
-    """The word ids that the head saw of each text."""
-    store = found.stores["tokens"]
-    read = store.read_ragged(store.index(ids, digests))
-    each = np.split(read["word_ids"], read["offsets"][1:-1])
-    kept = each if run.config.keep_special else [one[one != SPECIAL] for one in each]
-    return [one[: run.config.max_words] for one in kept]
-
-
-def _regions(
-    run: Run,
-    found: Found,
-    features: Features,
-    rows: np.ndarray,
-    words: list[np.ndarray],
-    digests: list[str],
-    ids: list[str],
-) -> _Computed:
-    head, m = run.head(), run.config.regions
-    resident = Resident(features, torch.device("cpu"), m, run.config.max_words)
-    arrays: dict[str, np.ndarray] = {}
+def _readings(run: Run, found: Found, texts: pd.DataFrame) -> list[Reading]:
+    """What the stores hold of the words and regions of some samples, rows of the data set's table."""
+    ids, m = list(texts.index), run.config.regions
+    store, split = found.stores["tokens"], splitter_of(run)
+    read = store.read_ragged(store.index(ids, texts["text_sha256"].astype(str).tolist()))
+    words = [one[seen(one, run.config)] for one in np.split(read["word_ids"], read["offsets"][1:-1])]
+    regions: list[dict[str, np.ndarray] | None] = [None] * len(ids)
     if m:
         store = found.stores["regions"]
-        held = store.index(ids, digests)
+        held = store.index(ids, texts["image_sha256"].astype(str).tolist())
         arrays = {name: store.read(name, held, first=m) for name in REGION_ARRAYS}
-    vocabulary = vocabulary_of(run)
-    regions: list[list[Region]] = []
-    probabilities = []
-    with torch.inference_mode():
-        for some in chunks(torch.from_numpy(rows), run.config.batch_for(features.dataset)):
-            out = head(*resident.batch(some).inputs)
-            probabilities.append(out.logits.double().softmax(1).numpy())
-            for place, row in enumerate(some.tolist()):
-                number = len(regions)
-                own = {name: array[number, : features.counts[row]] for name, array in arrays.items()}
-                regions.append(regions_of(out, place, own, words[number], vocabulary) if m else [])
-    return _Computed(regions, np.concatenate(probabilities))
+        counts = np.minimum(store.read("counts", held), m)
+        regions = [{name: each[row, :count] for name, each in arrays.items()} for row, count in enumerate(counts)]
+    return [
+        Reading(words_or_numbers(str(text), own.tolist(), split), own, boxes)
+        for text, own, boxes in zip(texts["text"], words, regions, strict=True)
+    ]
 
 
-def _check(run: Run, recorded: np.ndarray, computed: np.ndarray) -> None:
-    away = float(np.abs(recorded - computed).max())
+def _check(run: Run, recorded: pd.DataFrame, computed: Sequence[Prediction]) -> None:
+    """Raise RunError where the checkpoint does not give the run's own probabilities."""
+    own = [list(one.probabilities.values()) for one in computed]
+    away = float(np.abs(recorded[[f"p_{label}" for label in LABELS]].to_numpy() - own).max())
     if away > TOLERANCE:
         raise RunError(
             f"the checkpoint of {run.path} does not give the run's own predictions",
@@ -228,11 +199,3 @@ def _check(run: Run, recorded: np.ndarray, computed: np.ndarray) -> None:
             found=f"one that differs by {away:.3f}",
             next_step="put the run's own model.safetensors back, or train the run again",
         )
-
-
-def _size(texts: pd.DataFrame, sample: str) -> tuple[int, int]:
-    if not {"width", "height"} <= set(texts):
-        return (0, 0)
-    width: Any = texts.at[sample, "width"]
-    height: Any = texts.at[sample, "height"]
-    return (int(width), int(height))

@@ -9,19 +9,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from .cache.shard import to_stored
-from .errors import RunError
-from .extract.build import build_encoder, check_same, identity_of
-from .extract.config import EncoderConfig
-from .extract.encoders import Arrays, ImageEncoder, TextEncoder
-from .extract.frcnn.vocabulary import Vocabulary
-from .extract.images import read_image
-from .itin_head.batch import mask_of, pad
-from .labels import LABELS
-from .report.prediction import Prediction, Region, regions_of
-from .train.runs import Run
-
-__all__ = ["Prediction", "Predictor", "Region"]
+from ..cache.shard import to_stored
+from ..errors import RunError
+from ..extract.build import build_encoder, check_same, identity_of
+from ..extract.config import EncoderConfig
+from ..extract.encoders import Arrays, ImageEncoder, TextEncoder
+from ..extract.frcnn.vocabulary import Vocabulary
+from ..extract.images import read_image
+from ..train.data import Features
+from ..train.runs import Run
+from .prediction import Prediction, Reading, predictions, seen
 
 
 class Predictor:
@@ -55,44 +52,36 @@ class Predictor:
 
     def predict(self, pairs: Sequence[tuple[np.ndarray, str]]) -> list[Prediction]:
         """Predicts for pairs of decoded image (H, W, 3) and text."""
-        tokens = self._encode("tokens", [text for _, text in pairs]) if "tokens" in self._encoders else None
-        regions = self._encode("regions", [image for image, _ in pairs]) if "regions" in self._encoders else None
-        context = self._encode("context", [image for image, _ in pairs]) if "context" in self._encoders else None
-        inputs: list[torch.Tensor | None] = [None] * 5
-        if tokens is not None:
-            kept = [self._words(arrays) for arrays in tokens]
-            words = [torch.from_numpy(one["tokens"][keep]).float() for one, keep in zip(tokens, kept, strict=True)]
-            inputs[1], inputs[2] = pad(words)
-        if regions is not None:
-            m = self.run.config.regions
-            counts = torch.tensor([min(m, len(arrays["scores"])) for arrays in regions])
-            batch = torch.zeros(len(pairs), m, regions[0]["regions"].shape[1])
-            for row, arrays in enumerate(regions):
-                batch[row, : counts[row]] = torch.from_numpy(arrays["regions"][:m])
-            inputs[0], inputs[4] = batch, mask_of(counts, m)
-        if context is not None:
-            inputs[3] = torch.from_numpy(np.stack([arrays["context"] for arrays in context])).float()
-        with torch.inference_mode():
-            out = self._head(*(None if one is None else one.to(self._device) for one in inputs))
-        probabilities = out.logits.double().softmax(1).cpu().numpy()
+        encoded = {kind: self._encode(kind, pairs) for kind in self._encoders}
         reader = cast(TextEncoder | None, self._encoders.get("tokens"))
-        return [
-            Prediction(
-                label=LABELS[int(probabilities[row].argmax())],
-                probabilities=dict(zip(LABELS, map(float, probabilities[row]), strict=True)),
-                words=[] if reader is None else reader.words(text),
-                regions=[]
-                if regions is None or tokens is None
-                else regions_of(out, row, regions[row], tokens[row]["word_ids"][kept[row]], self._vocabulary),
+        kept = [seen(arrays["word_ids"], self.run.config) for arrays in encoded.get("tokens", [])]
+        readings = [
+            Reading(
+                [] if reader is None else reader.words(text),
+                encoded["tokens"][row]["word_ids"][kept[row]] if kept else np.zeros(0, np.int32),
+                encoded["regions"][row] if {"regions", "tokens"} <= set(encoded) else None,
             )
             for row, (_, text) in enumerate(pairs)
         ]
+        features, n = self._features(encoded, kept, len(pairs)), len(pairs)
+        return predictions(
+            self._head, self.run.config, features, np.arange(n), readings, self._vocabulary, n, self._device
+        )
 
-    def _words(self, arrays: Arrays) -> np.ndarray:
-        """Which tokens the head sees, (n,) bool."""
-        special = np.asarray(arrays["word_ids"]) < 0
-        keep = np.ones_like(special) if self.run.config.keep_special else ~special
-        return np.asarray(keep & (keep.cumsum() <= self.run.config.max_words))
+    def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], n: int) -> Features:
+        """The features of n pairs as they are read from stores; of what the head does not look at they hold zeros."""
+        m, head = self.run.config.regions, self.run.head_config
+        counts = np.array([min(m, len(arrays["scores"])) for arrays in encoded.get("regions", [])] or [0] * n)
+        regions = np.zeros((n, m, head.region_dim), np.float32)
+        tokens, context = np.zeros((0, head.token_dim), np.float32), np.zeros((n, head.context_dim), np.float32)
+        for row, arrays in enumerate(encoded.get("regions", [])):
+            regions[row, : counts[row]] = arrays["regions"][:m]
+        if "tokens" in encoded:
+            tokens = np.concatenate([one["tokens"][keep] for one, keep in zip(encoded["tokens"], kept, strict=True)])
+        if "context" in encoded:
+            context = np.stack([arrays["context"] for arrays in encoded["context"]])
+        offsets = np.concatenate([[0], np.cumsum([keep.sum() for keep in kept] or [0] * n)])
+        return Features([""] * n, np.zeros(n, np.int64), regions, counts, tokens, offsets, context)
 
     def _encoder(self, kind: str) -> ImageEncoder | TextEncoder:
         entry = self._stores[kind]
@@ -111,10 +100,14 @@ class Predictor:
         check_same(kind, identity_of(encoder.spec, config.store_dtype), entry["identity"])
         return encoder
 
-    def _encode(self, kind: str, inputs: Sequence[Any]) -> list[Arrays]:
+    def _encode(self, kind: str, pairs: Sequence[tuple[np.ndarray, str]]) -> list[Arrays]:
         """The features as the store would hold them, rounding included."""
         encoder = self._encoders[kind]
-        prepared = list(inputs) if kind == "tokens" else [cast(ImageEncoder, encoder).prepare(one) for one in inputs]
+        prepared: list[Any] = (
+            [text for _, text in pairs]
+            if kind == "tokens"
+            else [cast(ImageEncoder, encoder).prepare(image) for image, _ in pairs]
+        )
         arrays = [
             one
             for start in range(0, len(prepared), encoder.batch_size)
