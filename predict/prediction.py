@@ -16,7 +16,7 @@ from ..labels import LABELS
 from ..precision import products
 from ..train.config import TrainConfig
 from ..train.data import Features, Resident
-from ..train.loop import chunks
+from ..train.steps import chunks
 
 SPECIAL = -1
 """The word number that stands for [CLS] and [SEP]."""
