@@ -31,7 +31,7 @@ CHUNK = 32
 
 COLUMNS = ["id", "predicted", *(f"p_{label}" for label in LABELS), "error"]
 
-_ELSEWHERE = "see to the folder or the disk, or name another file with --out, and run the same command again"
+_ELSEWHERE = "see to the folder or the disk, or name another file with --out; then run the command again"
 
 
 def predict_table(
@@ -111,7 +111,11 @@ def check_out(out: Path | None, table: Path, run: Path) -> None:
         if not _special(out):
             tempfile.TemporaryFile(dir=place.parent).close()
     except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror or error}", next_step=_ELSEWHERE) from error
+        raise RunError(
+            f"cannot write {out}: {error.strerror or error}",
+            expected=f"a folder {place.parent} in which files can be made",
+            next_step=_ELSEWHERE,
+        ) from error
 
 
 def _special(out: Path) -> bool:
@@ -120,10 +124,13 @@ def _special(out: Path) -> bool:
 
 
 def _put(out: Path, data: bytes) -> None:
-    if _special(out):
-        out.write_bytes(data)
-    else:
+    if not _special(out):
         disk.replace(Path(os.path.realpath(out)), data, next_step=_ELSEWHERE)  # a link stays a link
+        return
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror or error}", next_step=_ELSEWHERE) from error
 
 
 def _results(predictor: Predictor, rows: list[Entry | Rejected], seen: Scan) -> Iterator[tuple[str, Prediction | str]]:

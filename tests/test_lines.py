@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itin.cluster.site import read_site
@@ -42,6 +42,7 @@ def test_lines(data: bytes, lines: list[str]) -> None:
     assert count_lines(data) == len(lines)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\xe9", BOM, "\u2028".encode(), b"x" * 8191])).map(b"".join))
 def test_lines_are_the_file_and_are_counted(data: bytes) -> None:
     lines = list(lines_of(data, "surrogateescape"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -14,14 +15,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from itin import predict_table as module
 from itin.cache.shard import FeatureError
 from itin.cli import main
 from itin.errors import DataError, ItinError, RunError
 from itin.labels import LABELS
 from itin.predict import Prediction, Predictor
 from itin.predict.table import COLUMNS, check_out, predict_table
-from itin.train import disk
 
 
 class Fake:
@@ -139,9 +138,9 @@ def test_the_table_is_never_written_over(place: Path, monkeypatch: pytest.Monkey
             assert fake.asked == 0
     assert (place / "t.csv").read_text() == text
     assert untouched(place) == before
-    for out in ("run/predictions.csv", "again/run/predictions.csv"):
+    for kept in ("run/predictions.csv", "again/run/predictions.csv"):
         with pytest.raises(DataError, match=r"--out .* is a file of the run"):
-            predict(place, "t.csv", out)
+            predict(place, "t.csv", kept)
     assert (place / "run" / "predictions.csv").read_text() == "kept"
     assert predict(place, "t.csv", "run/new.csv") == (1, 0)
 
@@ -153,7 +152,9 @@ def test_a_place_that_cannot_be_written_is_told_first(place: Path) -> None:
         ("t.csv/out.csv", "Not a directory"),
         ("run", "Is a directory"),
     ):
-        with pytest.raises(RunError, match=rf"cannot write .*{out}: {reason}\n.*name another file with --out"):
+        with pytest.raises(
+            RunError, match=rf"cannot write .*{out}: {reason}\n.*folder .*\n.*name another file with --out"
+        ):
             check_out(place / out, place / "t.csv", place / "run")
         fake = Fake(place / "run")
         with pytest.raises(RunError, match="cannot write"):
@@ -186,7 +187,7 @@ def test_a_full_disk_leaves_no_half_file(place: Path, monkeypatch: pytest.Monkey
     before = untouched(place)
     real = Path.open
     monkeypatch.setattr(
-        disk.Path,
+        Path,
         "open",
         lambda path, mode="r", *a, **k: Full(real(path, mode)) if mode == "xb" else real(path, mode, *a, **k),
     )
@@ -233,8 +234,10 @@ def test_a_full_standard_output(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     (place / "t.csv").write_text("id,image,text\n1,1.png,a\n")
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
+    with pytest.raises(RunError, match="cannot write /dev/full: No space left on device"):
+        predict(place, "t.csv", "/dev/full")
     with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr(module.sys, "stdout", full)
+        monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(ItinError, match="cannot print the predictions: No space left on device"):
             predict_table(cast(Predictor, Fake(place / "run")), place / "t.csv", None)
         monkeypatch.undo()

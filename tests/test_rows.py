@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itin import rows
@@ -274,6 +274,7 @@ pieces = st.sampled_from(
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl"])
+@settings(deadline=None)
 @given(parts=st.lists(pieces, max_size=40), mark=st.sampled_from([b"", BOM, b"\xe9"]))
 def test_every_line_is_accounted_for(name: str, parts: list[str], mark: bytes) -> None:
     check_lines(mark + "".join(parts).encode(), name)
@@ -282,6 +283,7 @@ def test_every_line_is_accounted_for(name: str, parts: list[str], mark: bytes) -
 cells = st.text(st.sampled_from('ab",\t \u2028\x85\x0b\x0cé'), max_size=6)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(*[cells.map(lambda cell: cell.replace("\t", "") or "x")] * 3), min_size=1, max_size=8),
     st.sampled_from(["\n", "\r\n", "\r"]),
@@ -300,6 +302,7 @@ def test_a_tsv_gives_back_what_was_written(table: list[tuple[str, ...]], end: st
 multiline = st.text(st.sampled_from('ab",\t \n\r\u2028\x85\x0cé'), max_size=8)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(multiline, multiline), max_size=8),
     # With the line end "\n", Python's writer puts no quotation marks around a cell for its "\r".
