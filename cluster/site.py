@@ -102,7 +102,7 @@ def read_site(path: Path | None = None) -> Site:
 
 def _value(name: str, value: Any) -> Any:
     if name in ("sbatch_options", "light_options", "prologue"):
-        lines = value.splitlines() if isinstance(value, str) else value
+        lines = value.removesuffix("\n").split("\n") if isinstance(value, str) else value
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise ValueError(f"{name}: expected a list of texts, got {value!r}")
         return tuple(lines)

@@ -100,7 +100,7 @@ def queue(name: str, user: str | None = None, pauses: Sequence[float] = PAUSES) 
     whose = "--me" if user is None else f"--user={user}"
     printed = run(["squeue", "-h", "-r", whose, f"--name={name}", "-o", "%i|%T|%R|%o"], pauses)
     tasks = []
-    for line in printed.splitlines():
+    for line in printed.split("\n"):
         found = re.fullmatch(r"([^|]*)\|([^|]*)\|(.*)\|.*?(\w+)\.sbatch\b.*", line)
         if found and found[2] not in ENDED:
             tasks.append(Task(job=found[1], role=found[4], state=found[2], where=found[3]))
