@@ -106,12 +106,13 @@ def test_tables(tmp_path: Path, name: str, text: str) -> None:
         ("s.csv", "id,part\n1,train\n1,test\n", r"line 3: id '1' stands in two parts[\s\S]*train and test"),
         ("s.csv", "name,part\n1,train\n", r"line 2: no id or no part[\s\S]*found:    name, part"),
         ("s.tsv", "id,part\n1,train\n", r"line 2: no id or no part[\s\S]*found:    id,part"),
-        ("s.csv", "id,part\n1\n", r"line 2: no id or no part"),
-        ("s.csv", 'id,part\n1,"train\n', r"cannot read the split"),
+        ("s.csv", "id,part\n1\n", r"line 2: malformed: 1 cells in a table of 2 columns"),
+        ("s.csv", 'id,part\n1,"train\n', r"s.csv, line 2: a quotation mark opens a cell and none closes it"),
         ("s.csv", "id,part\n1,train\n2,val\n", r"leaves the test part empty[\s\S]*1 in train, 1 in val, 0 in test"),
         ("s.csv", "", r"the split leaves the train part empty"),
         ("s.jsonl", "{]\n", r"s.jsonl, line 1: "),
-        ("s.jsonl", "[1]\n", r"s.jsonl, line 1: not a record"),
+        ("s.jsonl", "[1]\n", r"s.jsonl, line 1: malformed: a JSON object is expected, this is list"),
+        ("s.jsonl", '[{"id": 1, "part": "train"}]\n', r"s.jsonl is a JSON array, not JSONL"),
         ("s.jsonl", '{"id": 1}\n', r"s.jsonl, line 1: no id or no part"),
         ("s.xlsx", "", r"no table that can be read[\s\S]*found:    .xlsx"),
     ],
@@ -126,7 +127,7 @@ def test_unreadable_tables(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read the split .*No such file"):
         split_from_file(tmp_path / "none.csv", IDS)
     (tmp_path / "s.csv").write_bytes(b"id,part\n\xff,train\n")
-    with pytest.raises(DataError, match=r"cannot read the split .*utf-8"):
+    with pytest.raises(DataError, match=r"s.csv, line 2: id or part is not UTF-8"):
         split_from_file(tmp_path / "s.csv", IDS)
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..rows import Row, rows_of
 
 PARTS = ("train", "val", "test")
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
+"""Tables of id and part; `.txt` is read as `.tsv`."""
 
 ALIASES = {
     **{part: part for part in PARTS},
@@ -156,73 +157,61 @@ def read_parts(path: Path) -> tuple[dict[str, str], bytes]:
     Raises:
         DataError: as `split_from_file`, which tells what a table is.
     """
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"the split {path} is no table that can be read",
+            expected=f"a file ending in {', '.join(SUFFIXES)}",
+            found=path.suffix or "no ending",
+            next_step="rename or convert the file",
+        )
     try:
         data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(
-            f"cannot read the split {path}: {error}", next_step="give --split a UTF-8 table of id and part"
+            f"cannot read the split {path}: {error.strerror or error}", next_step="name another file with --split"
         ) from error
     part_of: dict[str, str] = {}
-    for line, sample, name in _records(path, text):
+    for row, sample, name in _records(path, data):
         part = ALIASES.get(name.strip().lower())
         if part is None:
             raise DataError(
-                f"{path}, line {line}: unknown part",
+                f"{path}, {row.where}: unknown part",
                 expected=", ".join(ALIASES),
                 found=repr(name),
-                next_step="mend the table",
+                next_step="fix the table",
             )
         if part_of.setdefault(sample, part) != part:
             raise DataError(
-                f"{path}, line {line}: id {sample!r} stands in two parts",
+                f"{path}, {row.where}: id {sample!r} stands in two parts",
                 expected="each id in one part",
                 found=f"{part_of[sample]} and {part}",
-                next_step="mend the table",
+                next_step="fix the table",
             )
     return part_of, data
 
 
-def _records(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield line number, id and the part's name as written."""
-    rows: Iterable[Mapping[str, Any]]
-    suffix = path.suffix.lower()
-    if suffix == ".jsonl":
-        rows = _json_lines(path, text)
-    elif suffix in (".csv", ".tsv", ".txt"):
-        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="," if suffix == ".csv" else "\t", strict=True)
-    else:
-        raise DataError(
-            f"the split {path} is no table that can be read",
-            expected="a file ending in .csv, .tsv, .txt or .jsonl",
-            found=suffix or "no ending",
-        )
-    try:
-        for number, row in enumerate(rows, start=1 if suffix == ".jsonl" else 2):
-            column = "part" if "part" in row else "split"
-            if row.get("id") is None or row.get(column) is None:
-                raise DataError(
-                    f"{path}, line {number}: no id or no part",
-                    expected="the columns id and part (or split)",
-                    found=", ".join(map(str, row)) or "no column",
-                    next_step="name the columns so in the table's first line",
-                )
-            yield number, str(row["id"]).strip(), str(row[column])
-    except csv.Error as error:
-        raise DataError(f"cannot read the split {path}: {error}", next_step="mend the table") from error
-
-
-def _json_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}", next_step="mend the table") from error
-        if not isinstance(row, dict):
+def _records(path: Path, data: bytes) -> Iterator[tuple[Row, str, str]]:
+    """Yield each row, its id and the part's name as written."""
+    for row in rows_of(path, data)[1]:
+        if row.problem:
+            raise DataError(f"{path}, {row.where}: {row.problem}", next_step="fix the table")
+        found = row.values
+        id, part = found.get("id"), found.get("part" if "part" in found else "split")
+        if id is None or part is None:
             raise DataError(
-                f"{path}, line {number}: not a record", expected="a JSON object a line", found=type(row).__name__
+                f"{path}, {row.where}: no id or no part",
+                expected="the columns id and part (or split)",
+                found=", ".join(found) or "no column",
+                next_step="name the columns so in the table's first line, or in each object of JSONL",
             )
-        yield row
+        sample, name = str(id).strip(), str(part)
+        try:
+            (sample + name).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{path}, {row.where}: id or part is not UTF-8", next_step="save the table again as UTF-8"
+            ) from None
+        yield row, sample, name
 
 
 def _with_sizes(description: Mapping[str, Any], *parts: NDArray[np.int64]) -> dict[str, Any]:
