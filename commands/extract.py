@@ -12,7 +12,7 @@ from ..cache.schema import FLOATS, KINDS
 from ..extract.config import BACKENDS, EncoderConfig, ExtractConfig
 from ..extract.frcnn.recipe import RECIPES
 from ..parts import Part
-from .options import field_option, part, usage_errors
+from .options import columns_of, field_option, part, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -131,10 +131,7 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
     """The command's options as a configuration."""
     names = EncoderConfig.__dataclass_fields__
     encoders = EncoderConfig(**{name: options.pop(name) for name in names})
-    pairs = [pair.partition("=") for pair in options.pop("columns").split(",") if pair]
-    if any(not sign or not name for name, sign, _ in pairs):
-        raise ValueError("--columns takes pairs such as id=ID,text=TWEET")
-    columns = {name.strip(): column.strip() for name, _, column in pairs}
+    columns = columns_of(options.pop("columns"))
     only = tuple(kind.strip() for kind in options.pop("only").split(",") if kind.strip())
     return ExtractConfig(**options, columns=columns, only=only, encoders=encoders)
 

@@ -200,6 +200,12 @@ def test_a_folder_of_ones_own(tmp_path: Path, draw_mvsa: Draw) -> None:
     printed = itin("predict", tmp_path / "run", "--table", root / "more.jsonl")
     assert next(csv.DictReader(io.StringIO(printed)))["id"] == "a"
     assert "2 of 3 rows could not be predicted" in printed
+    label = {"mood": "4"}  # no label of ours: predicting needs none
+    pd.DataFrame([{**row, **label} for row in rows[:3]]).to_csv(root / "more.csv", index=False)
+    itin("predict", tmp_path / "run", "--table", root / "more.csv", "--out", tmp_path / "out.csv", *columns)
+    assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == [row["tweet"] for row in rows[:3]]
+    said = itin("predict", tmp_path / "run", "--table", root / "more.csv", "--columns", "words=text", code=2)
+    assert "no column is called words here: name those of id, image, text, label" in said
 
 
 def test_the_whole_job_on_real_pairs(shared_data: Path, tmp_path: Path) -> None:
