@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -37,14 +38,26 @@ COME_AGAIN = 75
 """Exit code for work that is left over and will go on when the same command is run again (EX_TEMPFAIL)."""
 
 
+_PLAIN = {"–": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "λ": "lambda"}
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Write what an encoding does not have in plain letters, or as an escape (`\\u65e5`)."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(one) or one.encode("ascii", "backslashreplace").decode() for one in letters), error.end
+
+
 class Main(LazyGroup):
     """The command line as a whole."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; what the output's encoding does not have is written as an escape (`\\u2013`)."""
+        """Run the command line; output never fails for its encoding, see `_plain`."""
+        codecs.register_error(_plain.__name__, _plain)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-                stream.reconfigure(errors="backslashreplace")
+                stream.reconfigure(errors=_plain.__name__)
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:

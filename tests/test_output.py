@@ -40,8 +40,7 @@ def test_every_encoding(work: Path, encoding: str) -> None:
     out = work / encoding
     train = ["train", "--d", 6, "--k", 4, "--hidden", 4, "--epochs", 2, "--cache", work / "cache", "--device", "cpu"]
     shown = printed(encoding, *train, "--out", out / "run")
-    dash = "–".encode(encoding, "backslashreplace").decode(encoding)
-    assert f"{dash}0." in shown  # the interval of an accuracy
+    assert f"{'–' if encoding == 'cp1252' else '-'}0." in shown  # the interval of an accuracy
     printed(encoding, *train, "--seeds", 2, "--out", out / "runs")
     printed(encoding, "sweep", "--cache", work / "cache", *SMALL, "--seeds", 2, "--stack", 2, "--out", out / "sweep")
     assert "日本".encode(encoding, "backslashreplace").decode(encoding) in printed(encoding, "runs", out)
