@@ -21,6 +21,8 @@ class Prepared:
     words: tuple[str, ...]
     """The command's arguments, with paths that mean the same from everywhere."""
     limit: int | None
+    note: str | None = None
+    """One line for whoever submits."""
 
 
 @dataclass(frozen=True)

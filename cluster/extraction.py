@@ -70,6 +70,7 @@ class Extraction:
             stores=tuple(store.path.name for store in summary.stores),
             words=tuple(to_words(replace(config, retry_quarantined=False))),
             limit=config.limit,
+            note=summary.scan.encoding.note,
         )
 
     def part(self, submission: Submission) -> list[str]:

@@ -117,6 +117,8 @@ def submit(
         prepared = work.prepare(words[1:])
     submission = _submission(engine, work, prepared, jobs, retries, defaults)
     missing = work.missing(submission)
+    if prepared.note:
+        click.echo(prepared.note)
     click.echo(
         f"{missing.wanted} {work.pieces} wanted, {missing.pieces} missing, in {len(missing.parts)} of {jobs} parts"
     )

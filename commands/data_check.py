@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..extract.text_encoding import ENCODINGS
 from ..labels import numbers_of
 from ..train.config import TrainConfig
 from .options import field_option, protocol_of, protocol_options, usage_errors
@@ -27,6 +28,11 @@ SHOWN = 10
     help="Cache folder with its table; by default $ITIN_CACHE, else ~/.cache/itin/features.",
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Read the data set's own folder; decodes every image.")
+@click.option(
+    "--encoding",
+    type=click.Choice(ENCODINGS),
+    help="With --root: what the text files are read as; by default by what they hold.",
+)
 @protocol_options
 @field_option(TrainConfig, "split_seed", "Fixes what is random in the protocol.")
 @field_option(TrainConfig, "fold", "Which fold is the test part; of --protocol folds:K.")
@@ -43,6 +49,8 @@ def command(**options: Any) -> None:
     from ..train.census import census
     from ..train.protocols import Splitter, kind_of
 
+    if options["encoding"] is not None and options["root"] is None:
+        raise click.UsageError("--encoding goes with --root; the cache holds texts as `itin extract` read them")
     protocol = protocol_of(options)
     table, unusable = _from_root(options) if options["root"] is not None else _from_cache(options)
     labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
@@ -81,13 +89,14 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
     import pandas as pd
 
     from ..cache import Table
+    from ..errors import DataError
     from ..extract.build import default_workers
     from ..extract.samples import open_dataset
     from ..extract.scan import scan, undecodable
     from .console import Bars
 
     with usage_errors():
-        dataset = open_dataset(options["dataset"] or "mvsa-single", options["root"])
+        dataset = open_dataset(options["dataset"] or "mvsa-single", options["root"], encoding=options["encoding"])
     workers, total = default_workers(), len(dataset.entries)
     with Bars() as bars:
         bars.start("scan", total, 0)
@@ -95,7 +104,15 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
         bars.start("decode", len(seen.samples), 0)
         bad = undecodable(seen.samples, workers, lambda: bars.advance("decode", 1))
     unusable = {row.id: row.reason for row in (*dataset.rejected, *seen.rejected, *seen.unread, *bad)}
-    record = {"name": dataset.name, "source": dataset.source, "dropped": dataset.dropped}
+    if not seen.samples:
+        raise DataError(
+            f"no pair of {dataset.root} can be used",
+            expected="an image and a text for each row",
+            found="; ".join(f"{id}: {reason}" for id, reason in list(unusable.items())[:3]) or "no pair with a label",
+            next_step=seen.encoding.note or "see whether --dataset and --root belong together",
+        )
+    source = dataset.read_as(seen.encoding.name).source
+    record = {"name": dataset.name, "source": source, "dropped": dataset.dropped, "texts": seen.encoding.note}
     return Table(dataset.root, record, pd.DataFrame(map(asdict, seen.samples)), pd.DataFrame()), unusable
 
 
@@ -110,6 +127,8 @@ def _show(table: Table, unusable: dict[str, str], found: Census, split: dict[str
     console.print(f"{table.dataset['name']}: {whole['n']} labelled pairs that can be used", markup=False)
     for reason, count in dropped.items():
         console.print(f"  {count} left out by the label rule: {reason}", markup=False)
+    if note := table.dataset.get("texts"):
+        console.print(f"  {note}", markup=False)
     if unusable:
         console.print(f"  {len(unusable)} that cannot be used:")
         for id, reason in list(unusable.items())[:SHOWN]:

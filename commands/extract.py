@@ -11,6 +11,7 @@ import click
 from ..cache.schema import FLOATS, KINDS
 from ..extract.config import BACKENDS, EncoderConfig, ExtractConfig
 from ..extract.frcnn.recipe import RECIPES
+from ..extract.text_encoding import ENCODINGS
 from ..parts import Part
 from .options import field_option, part, usage_errors
 from .stopping import stop_on_signals
@@ -39,6 +40,12 @@ SHOWN = 10
 )
 @field_option(ExtractConfig, "name", "For `folder`: its name in the cache; by default the folder's with a short hash.")
 @field_option(ExtractConfig, "allow_outside", "For `folder`: accept images outside of the root.")
+@field_option(
+    ExtractConfig,
+    "encoding",
+    "For MVSA: what its text files are read as; by default what was decided before, else by what they hold.",
+    type=click.Choice(ENCODINGS),
+)
 @field_option(EncoderConfig, "regions", "Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small.")
 @field_option(EncoderConfig, "text_encoder", "BERT-like model by name, or a folder that holds one.")
 @field_option(EncoderConfig, "context_encoder", "Context encoder.")
@@ -150,6 +157,8 @@ def show(summary: Summary, one: Part | None = None) -> None:
     console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {dataset.root}", markup=False)
     for reason, count in dataset.dropped.items():
         console.print(f"  {count} left out by the label rule: {reason}", markup=False)
+    if summary.scan.encoding.note:
+        console.print(f"  {summary.scan.encoding.note}", markup=False)
     rows = [
         (store.kind, store.encoder, store.made, store.reused, len(store.quarantined), store.path.name)
         for store in summary.stores

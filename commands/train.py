@@ -90,7 +90,7 @@ def command(**options: Any) -> None:
     from ..train.loop import fit, work_of
     from ..train.protocols import Splitter
     from ..train.recurrence import choose, side_by_side
-    from ..train.stacked import How, check_how, fit_one
+    from ..train.steps import ComputeOptions, check_compute
     from ..train.write_run import check_free, write_run
     from .console import console, epochs_bar
 
@@ -105,9 +105,8 @@ def command(**options: Any) -> None:
         if seeds is not None and "seed" in given(options):
             raise ValueError("--seed and --seeds exclude each other")
         configs = [config] if seeds is None else [replace(config, seed=seed) for seed in parse_seeds(seeds)]
-        how = How(graphs, precision=precision) if graphs or precision != "float32" else None
-        if how is not None:  # as configurations side by side may be computed
-            check_how(config, how)
+        compute = ComputeOptions(graphs, precision=precision)
+        check_compute(config, compute)
         device = pick_device(device_name)
     if out is not None:
         check_free(out)
@@ -119,10 +118,11 @@ def command(**options: Any) -> None:
         split = splitter.split(config.split_seed, config.fold)
     show_data(stores, found.table.dataset["name"], len(features), features.labelled, features.streamed)
     with usage_errors():
-        if how is not None:
-            how = replace(how, recurrence=side_by_side(gru, device, say=console.print))
-        else:
-            gru = choose(gru, device, work_of(config, features, split), say=console.print)
+        if compute.plain:
+            recurrence = choose(gru, device, work_of(config, features, split), say=console.print)
+        else:  # as configurations side by side may be computed
+            recurrence = side_by_side(gru, device, say=console.print)
+        compute = replace(compute, recurrence=recurrence)
     folders = _folders(out, configs, features.dataset)
     results = []
     with event_files(events) as files:
@@ -134,10 +134,7 @@ def command(**options: Any) -> None:
                     if files is not None:
                         files.add(name, row)
 
-                if how is not None:
-                    result = fit_one(one, features, split, device, on_epoch, how)
-                else:
-                    result = fit(one, features, split, device, on_epoch, gru=gru)
+                result = fit(one, features, split, device, on_epoch, compute=compute)
             run = write_run(result, features, split, found.table, stores, device=str(device), out=folder)
             results.append(result)
             seed = f"seed {one.seed}: " if seeds is not None else ""

@@ -82,6 +82,8 @@ class ExtractConfig:
     """Which columns of the table are `id`, `image`, `text` and `label`, where they are named otherwise."""
     allow_outside: bool = False
     """Whether image paths of a table may lead out of its root."""
+    encoding: str | None = None
+    """What MVSA's text files are read as, `gb18030` or `utf-8`; None: what was decided before, else what fits."""
     cache: Path | None = None
     """Cache folder; None: `$ITIN_CACHE`, else a place under the user's cache folder."""
     encoders: EncoderConfig = field(default_factory=EncoderConfig)

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     Image,
     ImageFile,
     JpegImagePlugin,
-    PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 
+from .exif import orientation
 from .files import BadFile, read_bytes
+from .png import SIGNATURE, Png
 
 MAX_PIXELS = 89_478_485
 """Width times height above which an image is refused: Pillow's own default, a quarter of a gigabyte as RGB."""
 
 MAX_BYTES = 512 * 2**20
 """Size of an image file above which it is not read."""
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the stored picture the one that is shown."""
 
 
 class BadImage(BadFile):
@@ -52,7 +68,7 @@ def image_bytes(path: Path) -> bytes:
 
 
 def image_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height in pixels by the header alone; nothing is decoded.
+    """Width and height in pixels of the picture as it is shown, by the header alone; nothing is decoded.
 
     Args:
         data: a whole image file.
@@ -64,17 +80,51 @@ def image_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     return _open(data, max_pixels).size
 
 
-def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class ImageInput:
+    """What identifies a picture as an input of encoders."""
+
+    sha256: str
+    """Of the image file. For a picture that its EXIF data turn it also covers how, so that features of the picture as
+    it is stored, which earlier versions made, are never taken for it."""
+    width: int
+    """In pixels, as shown."""
+    height: int
+    """In pixels, as shown."""
+    orientation: int
+    """How EXIF data say that the stored picture is to be turned, 1 to 8; 1: not at all."""
+
+
+def image_input(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageInput:
+    """Identify a picture, by file and header alone; nothing is decoded.
+
+    Args:
+        data: a whole image file.
+        max_pixels: width times height allowed.
+
+    Raises:
+        BadImage: as `image_size`.
+    """
+    opened = _open(data, max_pixels)
+    digest = hashlib.sha256(data).hexdigest()
+    if opened.turn is not None:
+        digest = hashlib.sha256(f"{digest} EXIF orientation {opened.orientation}".encode()).hexdigest()
+    return ImageInput(digest, *opened.size, opened.orientation)
+
+
+def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, turn: bool = True) -> NDArray[np.uint8]:
     """Decode an image to RGB.
 
     JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their first bytes whatever the file's name; of several frames or
-    pages the first. Transparent pixels are laid over white, 16-bit greyscale keeps its high byte, all other colour
-    spaces are converted as Pillow does. EXIF orientation is not applied, as in the ports of the Visual Genome detector
-    (a TIFF's own orientation tag is). No state that others share is changed, so any number of threads may call this.
+    pages the first. The picture is turned as its EXIF orientation says. Transparent pixels are laid over white, 16-bit
+    greyscale keeps its high byte, all other colour spaces are converted as Pillow does. No state that others share is
+    changed, so any number of threads may call this.
 
     Args:
         source: path of the image file, or its bytes.
         max_pixels: width times height allowed; judged by the header, before anything is decoded.
+        turn: whether to turn the picture; without it, it is as features made before orientation was applied saw it
+            (a TIFF's orientation always was).
 
     Returns:
         (H, W, 3) uint8 RGB, contiguous and writable.
@@ -84,18 +134,35 @@ def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> NDAr
         TransientError: an I/O error that outlasted the retries, or access was denied.
     """
     data = source if isinstance(source, bytes) else image_bytes(Path(source))
-    image = _open(data, max_pixels)
+    opened = _open(data, max_pixels)
     try:
-        image.load()
-        pixels = np.array(_to_rgb(image))
+        opened.image.load()
+        rgb = _to_rgb(opened.image)
+        pixels = np.array(rgb if opened.turn is None or not turn else rgb.transpose(opened.turn))
     except (MemoryError, BadImage):
         raise
     except Exception as error:
-        raise BadImage(f"{image.format} image cannot be decoded: {_line(error)}") from error
+        raise BadImage(f"{opened.image.format} image cannot be decoded: {_line(error)}") from error
     return pixels
 
 
-def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+@dataclass(frozen=True)
+class _Opened:
+    """An image whose header has been read."""
+
+    image: ImageFile.ImageFile
+    size: tuple[int, int]
+    """Width and height as shown."""
+    orientation: int
+    """That of the EXIF data; of a TIFF its own tag, by which Pillow turns it when it decodes it."""
+
+    @property
+    def turn(self) -> Image.Transpose | None:
+        """What is left to be done to the decoded picture."""
+        return None if isinstance(self.image, TiffImagePlugin.TiffImageFile) else TURNS.get(self.orientation)
+
+
+def _open(data: bytes, max_pixels: int) -> _Opened:
     """Read the header. Goes past `Image.open`, whose limit and warnings are global to the process."""
     if not data:
         raise BadImage("image file is empty")
@@ -105,12 +172,18 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     try:
         _check_size(_claimed_size(opener, data), max_pixels)
         image = opener(io.BytesIO(data))
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            way = image.getexif().get(ExifTags.Base.Orientation, 1)
+            size = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
+        else:
+            way, size = orientation(image.info.get("exif", b"")), image.size
     except (MemoryError, BadImage):
         raise
     except Exception as error:  # damaged data make the parsers raise almost anything
         raise BadImage(f"{opener.format} header is damaged: {_line(error)}") from error
-    _check_size(image.size, max_pixels)
-    return image
+    _check_size(size, max_pixels)
+    way = way if way in TURNS else 1
+    return _Opened(image, size[::-1] if way >= 5 else size, way)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -121,8 +194,8 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 def _opener(data: bytes) -> type[ImageFile.ImageFile] | None:
     if data.startswith(b"\xff\xd8\xff"):
         return _Jpeg
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImagePlugin.PngImageFile
+    if data.startswith(SIGNATURE):
+        return Png
     if data.startswith((b"GIF87a", b"GIF89a")):
         return GifImagePlugin.GifImageFile
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -175,11 +248,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:
             raise BadImage("pixels are 32-bit numbers of unknown range")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
+        rgb = Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    elif image.has_transparency_data:
         pixels = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
-    return image.convert("RGB")
+        rgb = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    if isinstance(image, Png) and image.transparent is not None:
+        rgb.paste("white", mask=Image.fromarray(image.clear()))
+    return rgb
 
 
 def _line(error: Exception) -> str:

@@ -27,7 +27,7 @@ NO_MAJORITY = "no majority"
 CONFLICT = "text and image labels conflict"
 
 TEXT_ENCODING = "gb18030"
-"""Decodes every text of both data sets. `gbk` fails on some, and UTF-8 garbles some without failing."""
+"""Decodes every text of both data sets as published. `gbk` fails on some, and UTF-8 garbles some without failing."""
 
 MAX_LABEL_BYTES = 64 * 2**20
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+from .text_encoding import ENCODINGS
 
 KINDS = ("mvsa-single", "mvsa-multiple", "folder")
 """Data sets that `open_dataset` knows."""
@@ -46,17 +48,21 @@ class Sample:
     image_label: str | None
     """The image's own label, where the data set has one."""
     image_sha256: str
-    """Of the image file's bytes, in hexadecimal digits."""
+    """Of the image file's bytes, in hexadecimal digits, or where EXIF turns the picture of these with the orientation
+    (`images.ImageInput`)."""
     text_sha256: str
     """Of `text` in UTF-8, in hexadecimal digits."""
     width: int
-    """Of the image, in pixels."""
+    """Of the picture as shown, in pixels."""
     height: int
-    """Of the image, in pixels."""
+    """Of the picture as shown, in pixels."""
     image_bytes: int
     """Size of the image file."""
     image_mtime_ns: int
     """Modification time of the image file, in nanoseconds."""
+    orientation: int = 0
+    """How EXIF data turn the picture, 1 to 8; 0 in a table from before that was looked at: its digest and size are of
+    the picture as stored."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,17 @@ class DataSet:
     source: dict[str, object] = field(default_factory=dict)
     """The arguments with which `open_dataset(**source)` opens it again."""
     text_encoding: str = "utf-8"
-    """Of the files that entries name as their text; decoded strictly."""
+    """In which the data set is published; of the files that entries name as their text."""
+
+    @property
+    def encoding(self) -> str | None:
+        """What the text files are read as where that was given or decided before; None: `scan` decides."""
+        given = self.source.get("encoding")
+        return None if given is None else str(given)
+
+    def read_as(self, encoding: str | None) -> DataSet:
+        """The same with text files of this encoding."""
+        return replace(self, source={**self.source, "encoding": encoding})
 
 
 @dataclass(frozen=True)
@@ -99,6 +115,7 @@ class Source:
     table: str | None
     columns: dict[str, str] | None
     allow_outside: bool
+    encoding: str | None
 
 
 def open_dataset(
@@ -109,6 +126,7 @@ def open_dataset(
     table: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     allow_outside: bool = False,
+    encoding: str | None = None,
 ) -> DataSet:
     """Read a data set's table; images and text files are not touched.
 
@@ -120,6 +138,7 @@ def open_dataset(
         table: for `folder`: the CSV, TSV or JSONL file, where the folder does not hold exactly one.
         columns: for `folder`: the table's names for `id`, `image`, `text` and `label` where they differ.
         allow_outside: for `folder`: accept images outside `root`.
+        encoding: for MVSA: one of `text_encoding.ENCODINGS`, in which the text files are; None: by what they hold.
 
     Raises:
         DataError: a folder or table is missing or is not what its reader expects.
@@ -141,6 +160,8 @@ def open_dataset(
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
     if kind != "folder" and (table is not None or columns or allow_outside):
         raise ValueError(f"table, columns and allow_outside belong to the data set 'folder', not to {kind!r}")
+    if encoding is not None and (kind == "folder" or encoding not in ENCODINGS):
+        raise ValueError(f"encoding is for MVSA's text files, one of {', '.join(ENCODINGS)}: not {encoding!r}")
     source = Source(
         kind=kind,
         root=None if root is None else str(root),
@@ -148,6 +169,7 @@ def open_dataset(
         table=None if table is None else str(table),
         columns=dict(columns) if columns else None,
         allow_outside=allow_outside,
+        encoding=encoding,
     )
     return readers[kind](source)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import DataError, TransientError
 from .files import BadFile, read_bytes, stat_file
-from .images import MAX_BYTES, MAX_PIXELS, image_bytes, image_size, read_image
+from .images import MAX_BYTES, MAX_PIXELS, ImageInput, image_bytes, image_input, read_image
 from .samples import DataSet, Entry, Rejected, Sample
+from .text_encoding import TextEncoding, decide, decode
 
 MAX_TEXT_BYTES = 2**20
 """Size of a text file above which it is not read."""
@@ -27,6 +28,8 @@ class Scan:
     """Pairs that cannot be used as they are."""
     unread: list[Rejected]
     """Pairs that could not be read this time and may be sound."""
+    encoding: TextEncoding = field(default_factory=TextEncoding)
+    """What text files are read as."""
 
 
 def scan(
@@ -38,10 +41,13 @@ def scan(
 ) -> Scan:
     """Read all that identifies the inputs of a data set; images are hashed but not decoded.
 
+    Text files are decoded once all are read, in the data set's one encoding (`text_encoding.decide`).
+
     Args:
         dataset: as `open_dataset` gives it.
         known: id -> sample of an earlier scan. The hash and size of an image whose path, file size and modification
-            time are still the same are taken over without reading it. Texts are always read.
+            time are still the same are taken over without reading it, unless they are of before orientation was looked
+            at. Texts are always read.
         workers: threads.
         progress: called in the calling thread with the number of entries done so far.
         max_pixels: width times height allowed.
@@ -54,29 +60,34 @@ def scan(
     rejected: list[Rejected] = []
     unread: list[Rejected] = []
     missing = 0
+    read: list[_Read | BadFile | TransientError] = []
 
-    def look(entry: Entry) -> Sample | BadFile | TransientError:
+    def look(entry: Entry) -> _Read | BadFile | TransientError:
         try:
-            return _sample(entry, dataset.text_encoding, known.get(entry.id), max_pixels)
+            return _read(entry, known.get(entry.id), max_pixels)
         except (BadFile, TransientError) as error:
             return error
 
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="scan")
     try:
-        for done, (entry, found) in enumerate(
-            zip(dataset.entries, pool.map(look, dataset.entries), strict=True), start=1
-        ):
-            if isinstance(found, Sample):
-                samples.append(found)
-            elif isinstance(found, TransientError):
-                unread.append(Rejected(entry.id, found.what))
-            else:
-                rejected.append(Rejected(entry.id, found.reason))
-                missing += isinstance(found, _MissingImage)
+        for done, one in enumerate(pool.map(look, dataset.entries), start=1):
+            read.append(one)
             if progress is not None:
                 progress(done)
     finally:
         pool.shutdown(cancel_futures=True)
+    raw = (one.text for one in read if isinstance(one, _Read) and isinstance(one.text, bytes))
+    encoding = decide(raw, dataset.text_encoding, dataset.encoding)
+    for entry, found in zip(dataset.entries, read, strict=True):
+        try:
+            if not isinstance(found, _Read):
+                raise found
+            samples.append(_sample(entry, found, encoding.name or dataset.text_encoding))
+        except TransientError as error:
+            unread.append(Rejected(entry.id, error.what))
+        except BadFile as error:
+            rejected.append(Rejected(entry.id, error.reason))
+            missing += isinstance(error, _MissingImage)
     if missing and missing == len(dataset.entries):
         raise DataError(
             f"none of the {missing} images of {dataset.name} exists",
@@ -84,30 +95,53 @@ def scan(
             found="no file at any of the paths",
             next_step="name the folder that the image paths start from with --root",
         )
-    return Scan(samples, rejected, unread)
+    return Scan(samples, rejected, unread, encoding)
 
 
 class _MissingImage(BadFile):
     pass
 
 
-def _sample(entry: Entry, encoding: str, known: Sample | None, max_pixels: int) -> Sample:
+@dataclass(frozen=True)
+class _Read:
+    """What was read of an entry."""
+
+    image: ImageInput
+    image_bytes: int
+    image_mtime_ns: int
+    text: str | bytes
+    """Bytes of a file, not decoded yet."""
+
+
+def _read(entry: Entry, known: Sample | None, max_pixels: int) -> _Read:
     try:
         status = stat_file(entry.image, MAX_BYTES)
     except BadFile as error:
         kind = _MissingImage if error.missing else BadFile
         raise kind(f"image file {error.reason}: {str(entry.image)!r}") from error
-    text = _text(entry.text, encoding)
-    if known is not None and (str(entry.image), status.st_size, status.st_mtime_ns) == (
-        known.image,
-        known.image_bytes,
-        known.image_mtime_ns,
+    try:
+        text = entry.text if isinstance(entry.text, str) else read_bytes(entry.text, MAX_TEXT_BYTES)
+    except BadFile as error:
+        raise BadFile(f"text file {error.reason}: {str(entry.text)!r}") from error
+    if (
+        known is not None
+        and known.orientation
+        and (str(entry.image), status.st_size, status.st_mtime_ns)
+        == (known.image, known.image_bytes, known.image_mtime_ns)
     ):
-        image_sha256, width, height = known.image_sha256, known.width, known.height
+        image = ImageInput(known.image_sha256, known.width, known.height, known.orientation)
     else:
-        data = image_bytes(entry.image)
-        width, height = image_size(data, max_pixels)
-        image_sha256 = hashlib.sha256(data).hexdigest()
+        image = image_input(image_bytes(entry.image), max_pixels)
+    return _Read(image, status.st_size, status.st_mtime_ns, text)
+
+
+def _sample(entry: Entry, read: _Read, encoding: str) -> Sample:
+    try:
+        text = (read.text if isinstance(read.text, str) else decode(read.text, encoding)).strip()
+    except UnicodeDecodeError as error:
+        raise BadFile(f"text is not {encoding.upper()}: byte {error.start} of {str(entry.text)!r}") from error
+    if not text:
+        raise BadFile("text is empty")
     return Sample(
         id=entry.id,
         image=str(entry.image),
@@ -115,28 +149,14 @@ def _sample(entry: Entry, encoding: str, known: Sample | None, max_pixels: int) 
         label=entry.label,
         text_label=entry.text_label,
         image_label=entry.image_label,
-        image_sha256=image_sha256,
+        image_sha256=read.image.sha256,
         text_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        width=width,
-        height=height,
-        image_bytes=status.st_size,
-        image_mtime_ns=status.st_mtime_ns,
+        width=read.image.width,
+        height=read.image.height,
+        image_bytes=read.image_bytes,
+        image_mtime_ns=read.image_mtime_ns,
+        orientation=read.image.orientation,
     )
-
-
-def _text(source: Path | str, encoding: str) -> str:
-    if isinstance(source, str):
-        text = source.strip()
-    else:
-        try:
-            text = read_bytes(source, MAX_TEXT_BYTES).decode(encoding).strip()
-        except BadFile as error:
-            raise BadFile(f"text file {error.reason}: {str(source)!r}") from error
-        except UnicodeDecodeError as error:
-            raise BadFile(f"text is not {encoding.upper()}: byte {error.start} of {str(source)!r}") from error
-    if not text:
-        raise BadFile("text is empty")
-    return text
 
 
 def undecodable(

@@ -9,12 +9,14 @@ from pathlib import Path
 from ..cache import write_table
 from ..cache.files import read_json
 from ..cache.table import read_lines
+from ..errors import CacheError
 from ..paths import cache_root
 from .config import ExtractConfig
 from .files import stat_file
 from .images import MAX_BYTES
 from .samples import DataSet, Entry, Rejected, Sample, open_dataset
 from .scan import Scan, scan
+from .text_encoding import TextEncoding
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
         table=config.table,
         columns=config.columns or None,
         allow_outside=config.allow_outside,
+        encoding=config.encoding,
     )
     return dataset, cache_root(config.cache) / dataset.name
 
@@ -42,7 +45,8 @@ def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
 def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int], None]) -> Survey:
     """Looks at every entry, and writes the data set's table beside its stores."""
     known = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
-    seen = scan(dataset, known, workers, progress)
+    seen = scan(_as_before(dataset, folder), known, workers, progress)
+    dataset = dataset.read_as(seen.encoding.name)
     record = {
         "name": dataset.name,
         "source": dataset.source,
@@ -50,6 +54,7 @@ def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int
         "labelled": sum(sample.label is not None for sample in seen.samples),
         "dropped": dataset.dropped,
         "quarantined": len(dataset.rejected) + len(seen.rejected),
+        "texts": seen.encoding.note,
     }
     rejected = [asdict(row) for row in dataset.rejected + seen.rejected]
     write_table(folder, record, map(asdict, seen.samples), rejected)
@@ -63,13 +68,15 @@ def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
 
     Returns:
         None when there is no table, or when it does not hold each of today's entries: another root, rows that were
-        added or changed, entries that could not be read.
+        added or changed, entries that could not be read, images whose orientation was not looked at.
     """
-    if not (folder / "dataset.json").exists() or read_json(folder / "dataset.json")["source"] != dataset.source:
+    dataset = _as_before(dataset, folder)
+    record = read_json(folder / "dataset.json") if (folder / "dataset.json").exists() else {}
+    if record.get("source") != dataset.source:
         return None
     samples = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
     rejected = {row["id"]: Rejected(**row) for row in read_lines(folder / "quarantine.jsonl")}
-    seen = Scan([], [], [])
+    seen = Scan([], [], [], TextEncoding(dataset.encoding, record.get("texts")))
     for entry in dataset.entries:
         if entry.id in samples and _same(entry, samples[entry.id]):
             seen.samples.append(samples[entry.id])
@@ -80,10 +87,22 @@ def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
     return Survey(dataset, folder, seen)
 
 
+def _as_before(dataset: DataSet, folder: Path) -> DataSet:
+    """With the encoding that was decided or given for the same texts before, unless one is given now."""
+    try:
+        before = read_json(folder / "dataset.json")["source"] if (folder / "dataset.json").exists() else {}
+    except CacheError:  # the table is about to be written anew
+        before = {}
+    if dataset.encoding is not None or before.get("root") != dataset.source["root"]:
+        return dataset
+    return dataset.read_as(before.get("encoding"))
+
+
 def _same(entry: Entry, sample: Sample) -> bool:
     names = ("label", "text_label", "image_label")
     text = not isinstance(entry.text, str) or entry.text.strip() == sample.text
-    return text and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)
+    read = text and sample.orientation > 0
+    return read and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)
 
 
 def has_changed(sample: Sample) -> bool:

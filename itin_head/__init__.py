@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .base import Head, HeadOutput
-    from .batch import gather, pad
+    from .batch import pad
     from .config import ABLATIONS, GATES, HeadConfig
     from .heads import HEADS, make
     from .model import ITINHead
 
-__all__ = ["ABLATIONS", "GATES", "HEADS", "Head", "HeadConfig", "HeadOutput", "ITINHead", "gather", "make", "pad"]
+__all__ = ["ABLATIONS", "GATES", "HEADS", "Head", "HeadConfig", "HeadOutput", "ITINHead", "make", "pad"]
 
 _WHERE = {
     "ABLATIONS": "config",
@@ -26,7 +26,6 @@ _WHERE = {
     "HeadOutput": "base",
     "make": "heads",
     "ITINHead": "model",
-    "gather": "batch",
     "pad": "batch",
 }
 

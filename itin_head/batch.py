@@ -18,27 +18,6 @@ def mask_of(lengths: Tensor, n: int) -> Tensor:
     return torch.arange(n, device=lengths.device) < lengths[..., None]
 
 
-def gather(values: Tensor, offsets: Tensor, rows: Tensor, longest: int | None = None) -> tuple[Tensor, Tensor]:
-    """Take some sequences out of a packed array, padded with zeros to the longest of them.
-
-    Args:
-        values: (T, E), all sequences one after the other.
-        offsets: (N + 1,) int64; sequence i is `values[offsets[i]:offsets[i + 1]]`.
-        rows: (B,) int64, which sequences, in the order wanted.
-        longest: places of a sequence that are taken, the first ones; None for all.
-
-    Returns:
-        (B, n, E) in the dtype of `values`, and the mask (B, n) bool, True at a sequence's own places.
-    """
-    start = offsets[rows]
-    lengths = (offsets[rows + 1] - start).clamp(0, longest)
-    n = int(lengths.max()) if len(rows) else 0
-    mask = mask_of(lengths, n)
-    places = start[:, None] + torch.arange(n, device=values.device)  # (B, n)
-    padded = values[places.masked_fill(~mask, 0)]
-    return padded.masked_fill_(~mask[..., None], 0), mask
-
-
 def pad(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Stack sequences of different lengths, padded with zeros to the longest of them.
 

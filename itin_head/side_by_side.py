@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,36 @@ from torch.func import functional_call, vmap
 from .base import Head, HeadOutput, Text, mean_of
 from .gru import PARAMETERS, Layer, deep_bigru
 from .packing import Words, fill_up
+
+
+class Alone(nn.Module):
+    """One head with the inputs and outputs of J = 1 heads side by side, computed as the head itself is, bit by bit.
+
+    Args:
+        head: of any kind, dropout or not. Its weights are copied.
+    """
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = copy.deepcopy(head)
+
+    def forward(
+        self, regions: Tensor | None, words: Words, context: Tensor, region_mask: Tensor | None = None
+    ) -> Tensor:
+        """Compute the logits (1, B, classes); the arguments are those of `SideBySide` with J = 1."""
+        packing = replace(words.packing, batch=words.packing.batch[1:])
+        logits: Tensor = self.head(
+            None if regions is None else regions[0],
+            Words(words.x, packing, words.mask[0]),
+            None,
+            context[0],
+            None if region_mask is None else region_mask[0],
+        ).logits
+        return logits[None]
+
+    def state_of(self, j: int) -> dict[str, Tensor]:
+        """The parameters and buffers of the head; j is 0."""
+        return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
 
 class SideBySide(nn.Module):

@@ -16,7 +16,7 @@ from ..labels import LABELS
 from ..precision import products
 from ..train.config import TrainConfig
 from ..train.data import Features, Resident
-from ..train.loop import chunks
+from ..train.steps import chunks
 
 SPECIAL = -1
 """The word number that stands for [CLS] and [SEP]."""
@@ -112,7 +112,7 @@ def predictions(
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
-            out = head(*resident.batch(some, packed=True)[:5])
+            out = head(*resident.batch(some).inputs)
             for place, values in enumerate(out.logits.double().softmax(1).cpu().numpy()):
                 one = readings[len(found)]
                 found.append(

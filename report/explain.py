@@ -62,16 +62,14 @@ class Explanation:
         Raises:
             RunError: its image is gone, or is another one.
         """
-        from ..extract.images import read_image
-
-        data = images.read(pair)
-        if isinstance(data, str):
+        image = images.read(pair)
+        if isinstance(image, str):
             raise RunError(
-                f"the image of pair {pair.id} cannot be shown: {data}",
+                f"the image of pair {pair.id} cannot be shown: {image}",
                 expected=f"{pair.image}, as it was when its features were made",
                 next_step="name the folder of the images with --images",
             )
-        return cls(read_image(data), pair, note)
+        return cls(image, pair, note)
 
     @property
     def prediction(self) -> Prediction:

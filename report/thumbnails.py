@@ -17,7 +17,7 @@ from PIL import Image
 from ..errors import TransientError
 from ..extract.build import default_workers
 from ..extract.files import BadFile
-from ..extract.images import image_bytes, read_image
+from ..extract.images import image_bytes, image_input, read_image
 from ..predict.pairs import Pair
 
 SIDE = 256
@@ -58,8 +58,12 @@ class Images:
             yield self.folder / image.relative_to(self.root)
         yield self.folder / image.name
 
-    def read(self, pair: Pair) -> bytes | str:
-        """The bytes of the very image that the pair's features were made from, or the reason why there are none."""
+    def read(self, pair: Pair) -> NDArray[np.uint8] | str:
+        """The very image that the pair's features were made from, (H, W, 3) RGB, or the reason why there is none.
+
+        Its pixels are those that the encoders saw, which the boxes count: features from before EXIF orientation was
+        applied stand under the digest of the file alone.
+        """
         reason = ""
         for path in self.places(pair.image):
             try:
@@ -67,9 +71,14 @@ class Images:
             except (BadFile, TransientError) as error:
                 reason = reason or ("image not found" if not path.exists() else str(error).splitlines()[0])
                 continue
-            if hashlib.sha256(data).hexdigest() == pair.image_sha256:
-                return data
-            reason = "another image than the one whose features were made"
+            try:
+                as_stored = hashlib.sha256(data).hexdigest() == pair.image_sha256
+                if as_stored or image_input(data).sha256 == pair.image_sha256:
+                    return read_image(data, turn=not as_stored)
+            except BadFile as error:
+                reason = error.reason
+            else:
+                reason = "another image than the one whose features were made"
         return reason
 
 
@@ -81,13 +90,8 @@ def thumbnail(pair: Pair, images: Images, side: int = SIDE) -> Thumbnail:
         images: where its image is.
         side: the longer side in pixels; smaller images keep their size.
     """
-    data = images.read(pair)
-    if isinstance(data, str):
-        return Thumbnail("", pair.size, data)
-    try:
-        return picture(read_image(data), side)  # as the encoders saw it: the boxes count its pixels
-    except BadFile as error:
-        return Thumbnail("", pair.size, error.reason)
+    image = images.read(pair)
+    return Thumbnail("", pair.size, image) if isinstance(image, str) else picture(image, side)
 
 
 def picture(image: NDArray[np.uint8], side: int) -> Thumbnail:

@@ -14,13 +14,14 @@ import torch
 from click.testing import CliRunner
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
+from PIL import Image
 from rich.console import Console
 
 from itin.cli import main
 from itin.commands.predict import FAINT, shaded
 from itin.demo.run import prepare
 from itin.errors import RunError
-from itin.extract.images import read_image
+from itin.extract.images import image_input, read_image
 from itin.labels import LABELS
 from itin.predict import Predictor
 from itin.predict.pairs import Pair, pairs_of
@@ -28,7 +29,7 @@ from itin.predict.prediction import Prediction, Region, weights_by_word
 from itin.report.colors import REGIONS, SHADE, over, region_color, strength
 from itin.report.explain import Explanation, explain
 from itin.report.plot import COLORS
-from itin.report.thumbnails import Images
+from itin.report.thumbnails import Images, thumbnail
 from itin.train.runs import UNTRAINED_NOTE, load_run
 
 from .report_data import make_data
@@ -147,6 +148,20 @@ def test_a_pair_of_a_report_is_explained_from_its_image(tmp_path: Path) -> None:
     assert Explanation.of(pair, Images()).image.shape == (48, 64, 3)
     with pytest.raises(RunError, match=r"the image of pair 17 cannot be shown: image not found\n(?s:.*)--images"):
         Explanation.of(replace(pair, image=tmp_path / "gone.jpg"), Images())
+
+
+def test_boxes_lie_on_the_picture_that_the_encoders_saw(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.jpg"
+    Image.new("RGB", (64, 48), "red").save(path, exif=exif)
+    now = replace(PAIR, image=path, image_sha256=image_input(path.read_bytes()).sha256)
+    before = replace(PAIR, image=path, image_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    assert Explanation.of(now, Images()).image.shape == (64, 48, 3)
+    assert Explanation.of(before, Images()).image.shape == (48, 64, 3)  # features of before orientation was applied
+    assert (thumbnail(now, Images()).size, thumbnail(before, Images()).size) == ((48, 64), (64, 48))
+    path.write_text("no picture")
+    assert thumbnail(now, Images()).reason == "not a JPEG, PNG, WebP, GIF, BMP or TIFF image"
 
 
 def test_terminals_with_colours_show_the_shades() -> None:

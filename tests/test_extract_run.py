@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -330,3 +331,65 @@ def test_wrong_encoder_options_are_refused() -> None:
         EncoderConfig(compute_dtype="float64")
     with pytest.raises(ValueError, match="at least 1"):
         EncoderConfig(max_regions=0)
+
+
+def turned(path: Path, orientation: int) -> None:
+    """Write a picture whose upper half is red as it is stored."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.new("RGB", (40, 30), "blue")
+    picture.paste("red", (0, 0, 40, 15))
+    picture.save(path, exif=exif, quality=95)
+
+
+def test_no_feature_of_before_is_taken_for_a_picture_that_is_turned(
+    config: ExtractConfig, fakes: dict[str, Fake]
+) -> None:
+    """Features and table as they were before orientation was applied: all rows stay but those of turned pictures."""
+    assert config.root is not None
+    turned(config.root / "data" / "3.jpg", 6)
+    turned(config.root / "data" / "7.jpg", 1)
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr("itin.extract.images.TURNS", {})
+        folder = extract(config).folder
+    table = folder / "samples.jsonl"
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    for row in rows:
+        assert row.pop("orientation") == 1
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert (rows[2]["width"], rows[2]["height"]) == (40, 30)
+
+    summary = extract(config)
+    assert made(summary) == {"regions": 1, "tokens": 0, "context": 1}
+    samples = read_table(folder).samples.set_index("id")
+    assert samples.loc["3", ["width", "height", "orientation"]].tolist() == [30, 40, 6]
+    assert samples.loc["3", "image_sha256"] != rows[2]["image_sha256"]
+    others = [row for row in rows if row["id"] != "3"]
+    assert [samples.loc[row["id"], "image_sha256"] for row in others] == [row["image_sha256"] for row in others]
+    store = open_store(summary.stores[2].path)
+    assert (store.index(["3", "3"], [rows[2]["image_sha256"], samples.loc["3", "image_sha256"]]) >= 0).all()
+    assert made(extract(config)) == {"regions": 0, "tokens": 0, "context": 0}
+
+
+def test_encoders_are_given_the_picture_as_shown(
+    config: ExtractConfig, fakes: dict[str, Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.root is not None
+    turned(config.root / "data" / "3.jpg", 6)  # the red half is at the right, as shown
+    seen = []
+    monkeypatch.setattr(Fake, "prepare", lambda self, image: seen.append(image) or np.zeros(3, np.float32))
+    extract(replace(config, only=("context",), workers=1))
+    image = seen[2]
+    assert image.shape == (40, 30, 3)
+    np.testing.assert_allclose(image[:, -5:].mean((0, 1)), [254, 0, 0], atol=2)
+    np.testing.assert_allclose(image[:, :5].mean((0, 1)), [0, 0, 254], atol=2)
+
+
+def test_equal_files_are_equal_inputs_however_they_are_turned(config: ExtractConfig, fakes: dict[str, Fake]) -> None:
+    from itin.train.duplicates import image_keys
+
+    assert config.root is not None
+    for id, orientation in (("3", 6), ("4", 6), ("5", 8)):
+        turned(config.root / "data" / f"{id}.jpg", orientation)
+    keys = image_keys(read_table(extract(config).folder).samples)
+    assert keys[2] == keys[3] != keys[4]

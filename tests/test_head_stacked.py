@@ -17,22 +17,23 @@ from torch.utils._pytree import tree_leaves
 
 from itin.errors import RunError
 from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
-from itin.itin_head.packing import gather_words
+from itin.itin_head.packing import Words, gather_words
+from itin.itin_head.side_by_side import Alone
 from itin.itin_head.stacked import StackedHead
 from itin.precision import products
 from itin.train import stacks
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
 from itin.train.graphs import GraphSteps, bucket_of, longest_by_rank
-from itin.train.loop import Fit, fit, predict
+from itin.train.loop import Fit, fit, fit_side_by_side
 from itin.train.objective import Objective
 from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
 from itin.train.protocols import Protocol, Splitter
 from itin.train.runs import load_run
 from itin.train.shared import open_features, save_features
 from itin.train.splits import Split, random_split
-from itin.train.stacked import How, check_how, fit_one, fit_stacked, shape_of
 from itin.train.stacks import Stacks, bytes_of, fitting, is_memory
+from itin.train.steps import ComputeOptions, check_compute, predict, shape_of
 
 from .test_runs import TABLE, make_stores
 
@@ -192,7 +193,7 @@ VARIED = [
 def test_training_side_by_side_is_training_alone(features: Features, split: Split) -> None:
     """After 21 steps of Adam in float32: losses to 1e-4, weights to 1e-3 of their spread, the same epoch."""
     seen: list[tuple[int, dict[str, float]]] = []
-    together = fit_stacked(VARIED, features, split, on_epoch=lambda j, row: seen.append((j, row)))
+    together = fit_side_by_side(VARIED, features, split, on_epoch=lambda j, row: seen.append((j, row)))
     same_epoch = 0
     for j, (config, result) in enumerate(zip(VARIED, together, strict=True)):
         alone = fit(config, features, split, gru="packed")
@@ -220,7 +221,7 @@ def test_one_that_breaks_down_does_not_touch_the_others(features: Features, spli
     context[split.train[3]] = np.nan
     broken = replace(features, context=context)
     configs = [BASE, replace(BASE, ablation="no-context")]
-    one, other = fit_stacked(configs, broken, split, evaluate=("val",))
+    one, other = fit_side_by_side(configs, broken, split, evaluate=("val",))
     assert isinstance(one, RunError)
     assert str(one).startswith("training broke down in epoch 1 (learning rate 0.005)")
     assert isinstance(other, Fit)
@@ -228,7 +229,7 @@ def test_one_that_breaks_down_does_not_touch_the_others(features: Features, spli
     assert other.history[-1]["train_loss"] == pytest.approx(alone.history[-1]["train_loss"], rel=1e-4)
     context = features.context.copy()
     context[split.test[0]] = np.nan
-    (late,) = fit_stacked([BASE], replace(features, context=context), split)
+    (late,) = fit_side_by_side([BASE], replace(features, context=context), split)
     assert isinstance(late, RunError)
     assert "test loss = nan" in str(late)
 
@@ -244,7 +245,7 @@ def test_only_equal_shapes_go_together(features: Features, split: Split) -> None
         with pytest.raises(
             ValueError, match="configs: expected some that differ in m, lam, seed, gate, ablation alone"
         ):
-            fit_stacked([BASE, other], features, split)
+            fit_side_by_side([BASE, other], features, split)
 
 
 def test_narrow(features: Features) -> None:
@@ -253,8 +254,8 @@ def test_narrow(features: Features) -> None:
     for one, other in zip(
         resident.narrow(2).batch(rows), Resident(features, torch.device("cpu"), 2).batch(rows), strict=True
     ):
-        assert isinstance(one, Tensor)
-        assert torch.equal(one, other)  # type: ignore[arg-type]
+        pairs = [(one.x, other.x), (one.mask, other.mask)] if isinstance(one, Words) else [(one, other)]
+        assert all(torch.equal(a, b) for a, b in pairs)
     assert resident.m == 3
     with pytest.raises(ValueError, match="m: expected at most 3, got 4"):
         resident.narrow(4)
@@ -303,8 +304,8 @@ def test_stack_that_does_not_fit_is_halved(setup: Setup, monkeypatch: pytest.Mon
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return real(configs, *rest)
 
-    real = stacks.train_stacked
-    monkeypatch.setattr(stacks, "train_stacked", small)
+    real = stacks.train
+    monkeypatch.setattr(stacks, "train", small)
     short = replace(BASE, epochs=1)
     with Stacks(setup, 5) as engine:
         events = list(engine.run(Jobs([replace(short, seed=seed) for seed in range(5)])))
@@ -318,7 +319,7 @@ def test_other_errors_are_those_of_the_stack(setup: Setup, monkeypatch: pytest.M
     def wrong(*_: Any) -> Any:
         raise KeyError("x")
 
-    monkeypatch.setattr(stacks, "train_stacked", wrong)
+    monkeypatch.setattr(stacks, "train", wrong)
     events = list(Stacks(setup, 2).run(Jobs([BASE, replace(BASE, seed=1)])))
     assert [(event.kind, event.values["error"]) for event in events] == [(FAILED, "KeyError: 'x'")] * 2
     monkeypatch.undo()
@@ -375,7 +376,7 @@ def test_precision_of_training_alone(features: Features, split: Split) -> None:
     alone = fit(BASE, features, split, gru="packed")
     rows: list[dict[str, float]] = []
     plain, low = (
-        fit_one(BASE, features, split, "cpu", rows.append, How(precision=precision))
+        fit(BASE, features, split, "cpu", rows.append, compute=ComputeOptions(precision=precision))
         for precision in ("float32", "bfloat16")
     )
     assert rows == plain.history + low.history
@@ -396,15 +397,15 @@ def test_precision_of_training_alone(features: Features, split: Split) -> None:
 def test_precision_of_products(features: Features, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def look(self: StackedHead, *batch: Any) -> Tensor:
+    def look(self: Alone, *batch: Any) -> Tensor:
         seen.append(torch.get_float32_matmul_precision())
         return real(self, *batch)
 
-    real = StackedHead.forward
-    monkeypatch.setattr(StackedHead, "forward", look)
+    real = Alone.forward
+    monkeypatch.setattr(Alone, "forward", look)
     during = []
-    how = How(precision="tf32")
-    fit_one(BASE, features, split, "cpu", lambda _: during.append(torch.get_float32_matmul_precision()), how)
+    how = ComputeOptions(precision="tf32")
+    fit(BASE, features, split, "cpu", lambda _: during.append(torch.get_float32_matmul_precision()), compute=how)
     assert set(seen) == {"high"}
     assert set(during) == {"highest"}
     before = torch.backends.cudnn.allow_tf32
@@ -414,11 +415,11 @@ def test_precision_of_products(features: Features, split: Split, monkeypatch: py
             raise KeyError
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", before)
     with pytest.raises(ValueError, match="precision: expected one of float32, tf32, bfloat16, got 'half'"):
-        fit_one(BASE, features, split, "cpu", lambda _: None, How(precision="half"))
+        fit(BASE, features, split, compute=ComputeOptions(precision="half"))
     with pytest.raises(ValueError, match="gru_dropout: CUDA graphs and other precisions than float32 expected none"):
-        check_how(replace(BASE, gru_layers=2, gru_dropout=0.25), how)
+        check_compute(replace(BASE, gru_layers=2, gru_dropout=0.25), how)
     with pytest.raises(ValueError, match="mask: CUDA graphs expected True, got False"):
-        fit_stacked([replace(BASE, mask=False)], features, split, how=How(graphs=True))
+        fit_side_by_side([replace(BASE, mask=False)], features, split, compute=ComputeOptions(graphs=True))
 
 
 def test_stacks_pass_on_how(setup: Setup) -> None:
@@ -455,7 +456,9 @@ def test_static_shapes_are_the_ragged_ones(changes: dict[str, Any], features: Fe
     """What is captured on a GPU, taken on a CPU: the same losses as with ragged batches."""
     base = replace(BASE, **changes)
     configs = [base, replace(base, seed=1, lam=0.7), replace(base, seed=2, m=min(1, base.m))]
-    ragged, static = (fit_stacked(configs, features, split, how=How(graphs)) for graphs in (False, True))
+    ragged, static = (
+        fit_side_by_side(configs, features, split, compute=ComputeOptions(graphs)) for graphs in (False, True)
+    )
     for one, other in zip(ragged, static, strict=True):
         assert isinstance(one, Fit)
         assert isinstance(other, Fit)
@@ -489,25 +492,25 @@ def test_static_steps_ask_for_no_value(
         taken.append(arguments)
 
     taken: list[Any] = []
-    real, plain = GraphSteps._take, Objective.side_by_side
+    real, plain = GraphSteps._take, Objective.__call__
     monkeypatch.setattr(GraphSteps, "_take", take)
     base = replace(BASE, **changes)
     configs = [base, replace(base, seed=1)]
 
     def train() -> None:
-        fit_stacked(configs, features, split, "meta", how=How(graphs=True))
+        fit_side_by_side(configs, features, split, "meta", compute=ComputeOptions(graphs=True))
 
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):  # the sums of the first epoch
         train()
     assert len(taken) == 7
     for look, found in ((lambda y: y[y >= 0], "nonzero"), (lambda y: y.max().item(), "item"), (Tensor.cpu, "copy out")):
         monkeypatch.setattr(
-            Objective, "side_by_side", lambda self, logits, y, look=look: (look(y), plain(self, logits, y))[1]
+            Objective, "__call__", lambda self, logits, y, look=look: (look(y), plain(self, logits, y))[1]
         )
         with pytest.raises((NotImplementedError, RuntimeError), match=found):
             train()
         assert len(taken) == 7
-    monkeypatch.setattr(Objective, "side_by_side", lambda self, *batch: plain(self, *batch) + torch.ones(2).to("meta"))
+    monkeypatch.setattr(Objective, "__call__", lambda self, *batch: plain(self, *batch) + torch.ones(2).to("meta"))
     with pytest.raises(AssertionError, match=r"_to_copy|ones"):
         train()
 
@@ -523,7 +526,9 @@ def test_streamed_features_take_no_static_steps(features: Features) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_graphs_are_the_steps_without(features: Features, split: Split) -> None:
     configs = [BASE, replace(BASE, seed=1, lam=0.7), replace(BASE, seed=2, ablation="no-gate")]
-    plain, graphed = (fit_stacked(configs, features, split, "cuda", how=How(graphs)) for graphs in (False, True))
+    plain, graphed = (
+        fit_side_by_side(configs, features, split, "cuda", compute=ComputeOptions(graphs)) for graphs in (False, True)
+    )
     for one, other in zip(plain, graphed, strict=True):
         assert isinstance(one, Fit)
         assert isinstance(other, Fit)

@@ -24,11 +24,11 @@ from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident, load_features
 from itin.train.find import find_features
 from itin.train.identity import canonical
-from itin.train.loop import Fit, fit
+from itin.train.loop import Fit, fit, fit_side_by_side
 from itin.train.presets import PRESETS, preset_of, short_name, with_preset
 from itin.train.runs import evaluate, load_run
 from itin.train.splits import Split, random_split
-from itin.train.stacked import fit_stacked, shape_of, stackable
+from itin.train.steps import shape_of, stackable
 
 from .sweep_data import DIMS, make_cache
 
@@ -65,7 +65,7 @@ def test_side_by_side_is_alone(head: str, features: Features, split: Split) -> N
     recipe = {"clip": 0.1, "class_weights": "balanced", "label_smoothing": 0.1, "schedule": "cosine", "warmup": 1}
     base = replace(BASE, head=head, **recipe)  # type: ignore[arg-type]
     configs = [base, replace(base, seed=1, m=1), replace(base, lam=0.9, m=3)]
-    for together, config in zip(fit_stacked(configs, features, split), configs, strict=True):
+    for together, config in zip(fit_side_by_side(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         same(together, fit(config, features, split))
 
@@ -75,12 +75,12 @@ def test_official_without_dropout_side_by_side(features: Features, split: Split)
     assert stackable(official)
     assert not stackable(replace(official, gru_dropout=0.25))
     configs = [official, replace(official, seed=1)]
-    for together, config in zip(fit_stacked(configs, features, split), configs, strict=True):
+    for together, config in zip(fit_side_by_side(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         same(together, fit(config, features, split))
     assert shape_of(official, "x") != shape_of(replace(official, gate="vector"), "x")
     with pytest.raises(ValueError, match="expected some that differ in m, lam, seed, gate, ablation alone"):
-        fit_stacked([replace(official, gru_dropout=0.25)], features, split)
+        fit_side_by_side([replace(config, gru_dropout=0.25) for config in configs], features, split)
 
 
 def test_majority_is_that_of_the_training_part(features: Features, split: Split) -> None:
@@ -99,7 +99,7 @@ def test_early_stopping(features: Features, split: Split) -> None:
     for row, other in zip(short.history, whole.history, strict=False):
         assert row["val_loss"] == other["val_loss"]
     configs = [replace(base, patience=2), replace(base, patience=2, seed=1)]
-    for together, config in zip(fit_stacked(configs, features, split), configs, strict=True):
+    for together, config in zip(fit_side_by_side(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         alone = fit(config, features, split)
         assert (together.best_epoch, len(together.history)) == (alone.best_epoch, len(alone.history))
@@ -107,10 +107,9 @@ def test_early_stopping(features: Features, split: Split) -> None:
 
 def test_words_beyond_the_limit_are_not_read(features: Features, split: Split) -> None:
     resident = Resident(features, torch.device("cpu"), 2, 2)
-    batch = resident.batch(torch.arange(6))
-    assert batch.token_mask.sum(1).tolist() == np.minimum(np.diff(features.offsets)[:6], 2).tolist()
-    packed = resident.batch(torch.arange(6), packed=True).tokens
-    assert packed.packing.n == 2
+    words = resident.batch(torch.arange(6)).words
+    assert words.mask.sum(1).tolist() == np.minimum(np.diff(features.offsets)[:6], 2).tolist()
+    assert words.packing.n == 2
     assert fit(replace(BASE, max_words=2), features, split).history != fit(BASE, features, split).history
 
 
@@ -325,7 +324,7 @@ def test_the_head_of_the_documentation_is_trained_stacked_and_evaluated(
     product: None, features: Features, split: Split, tmp_path: Path
 ) -> None:
     configs = [replace(BASE, head="product"), replace(BASE, head="product", seed=1)]
-    for together, config in zip(fit_stacked(configs, features, split), configs, strict=True):
+    for together, config in zip(fit_side_by_side(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         same(together, fit(config, features, split))
     assert canonical(replace(configs[0], lam=0.9, center_crop=True), "x") == canonical(configs[0], "x")

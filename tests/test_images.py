@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 import struct
@@ -13,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, WebPImagePlugin
+from PIL import Image, ImageFile, ImageOps, WebPImagePlugin
 
 from itin.errors import TransientError
 from itin.extract import files, images
-from itin.extract.images import BadImage, image_size, read_image
+from itin.extract.images import BadImage, image_input, image_size, read_image
 
 
 def encode(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -146,20 +147,75 @@ def test_first_frame_of_an_animation() -> None:
         np.testing.assert_array_equal(read_image(data), np.full((6, 8, 3), [255, 0, 0]))
 
 
-def test_exif_orientation_is_not_applied() -> None:
+def oriented(format: str, orientation: int, image: Image.Image | None = None) -> bytes:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    data = encode(Image.fromarray(noise()), "JPEG", exif=exif)
+    exif[0x0112] = orientation
+    options = {"lossless": True} if format == "WEBP" else {"quality": 95} if format == "JPEG" else {}
+    return encode(image or Image.fromarray(noise()), format, exif=exif, **options)
+
+
+def shown(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """A picture as it is shown, from where the first row and column stand (EXIF 2.32, section 4.6.4)."""
+    turned = {
+        2: pixels[:, ::-1],  # the first row at the top, the first column at the right
+        3: pixels[::-1, ::-1],  # bottom, right
+        4: pixels[::-1],  # bottom, left
+        5: pixels.swapaxes(0, 1),  # left, top
+        6: pixels[::-1].swapaxes(0, 1),  # right, top
+        7: pixels[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+        8: pixels[:, ::-1].swapaxes(0, 1),  # left, bottom
+    }
+    return turned.get(orientation, pixels)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(11))
+def test_pictures_are_read_as_they_are_shown(format: str, orientation: int) -> None:
+    data = oriented(format, orientation)
+    stored = read_image(oriented(format, 1))
+    turned = read_image(data)
+    np.testing.assert_array_equal(turned, shown(stored, orientation))
+    assert turned.flags.c_contiguous
+    assert turned.flags.writeable
+    assert image_size(data) == (turned.shape[1], turned.shape[0]) == ((48, 64) if 5 <= orientation <= 8 else (64, 48))
     with Image.open(io.BytesIO(data)) as image:
-        assert image.getexif()[0x0112] == 6
-    assert image_size(data) == (64, 48)
-    assert read_image(data).shape == (48, 64, 3)
+        np.testing.assert_array_equal(turned, np.asarray(ImageOps.exif_transpose(image)))
+    if format != "TIFF":
+        np.testing.assert_array_equal(read_image(data, turn=False), stored)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1", "I;16"])
+def test_all_kinds_of_pixels_are_turned(mode: str) -> None:
+    grey = Image.fromarray(noise()[..., 0])
+    image = Image.fromarray(noise()[..., 0].astype(np.uint16) << 8) if mode == "I;16" else grey.convert(mode)
+    np.testing.assert_array_equal(
+        read_image(oriented("PNG", 6, image)), shown(read_image(oriented("PNG", 1, image)), 6)
+    )
+
+
+def test_a_turned_picture_is_another_input_than_its_file(tmp_path: Path) -> None:
+    for format in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
+        digests = set()
+        for orientation in range(10):
+            data = oriented(format, orientation)
+            made = image_input(data)
+            assert (made.width, made.height) == image_size(data)
+            turned = format in ("JPEG", "PNG", "WEBP") and 2 <= orientation <= 8
+            assert (made.sha256 == hashlib.sha256(data).hexdigest()) != turned
+            assert made.orientation == (orientation if 1 <= orientation <= 8 and format not in ("BMP", "GIF") else 1)
+            digests.add(made.sha256)
+        assert len(digests) == (1 if format in ("BMP", "GIF") else 10)
+    data = oriented("JPEG", 6)
+    file = hashlib.sha256(data).hexdigest()
+    assert image_input(data).sha256 == hashlib.sha256(f"{file} EXIF orientation 6".encode()).hexdigest()
 
 
 def test_damaged_exif_is_no_matter() -> None:
     image = Image.fromarray(noise())
     data = encode(image, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x1a\x01\x05\0\x01\0\0\0\xff\xff\xff\x7f")
-    np.testing.assert_array_equal(read_image(data), read_image(encode(image, "JPEG")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(read_image(data), read_image(encode(image, "JPEG")))
 
 
 @pytest.mark.parametrize(

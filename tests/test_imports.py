@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from itin.cache import open_store, read_table
 from itin.errors import DataError, RunError
@@ -74,6 +75,28 @@ def test_rows_belong_to_the_samples_of_their_ids(cache: Path, tmp_path: Path) ->
     told = store.manifest["provenance"]["imported"]
     assert (told["from"], told["source"], told["scaled_boxes"]) == ("bua-npz", str(source), 1)
     assert "was not checked" in told["images"]
+
+
+def test_ports_turn_pictures_and_so_do_we(tmp_path: Path, draw_mvsa: Draw) -> None:
+    """`cv2.imread`, by which the ports read, applies EXIF orientation: their images have the sizes of ours."""
+    root = draw_mvsa(tmp_path / "data", pairs=3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 48), "red").save(root / "data" / "2.jpg", exif=exif)
+    cache = tmp_path / "cache"
+    itin(
+        *("extract", "--dataset", "mvsa-single", "--root", root, "--cache", cache),
+        *(*encoders(tmp_path / "bert"), "--only", "tokens"),
+    )
+    made = features(2)
+    write_npz(tmp_path / "2.npz", made, size=(96, 128))  # as shown, and twice as large
+    table = read_table(cache / "mvsa-single")
+    done = import_regions(tmp_path / "2.npz", "bua-npz", table, store_dtype="float32")
+    assert (done.made, done.scaled, done.rejected) == (1, 1, [])
+    store = open_store(done.path)
+    row = store.index(["2"], [table.samples.set_index("id").loc["2", "image_sha256"]])
+    order = np.argsort(-made["objects_conf"])
+    np.testing.assert_array_equal(store.read("boxes", row)[0, :2], made["bbox"][order] * 0.5)
 
 
 def test_again_nothing_is_written_and_other_features_are_another_store(cache: Path, tmp_path: Path) -> None:

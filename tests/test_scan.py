@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from itin.errors import DataError
 from itin.extract import files
@@ -59,6 +60,7 @@ def test_every_field_of_a_sample(tmp_path: Path, draw_mvsa: Draw) -> None:
         height=33,
         image_bytes=image.stat().st_size,
         image_mtime_ns=image.stat().st_mtime_ns,
+        orientation=1,
     )
     assert Sample(**json.loads(json.dumps(asdict(result.samples[2])))) == result.samples[2]
 
@@ -107,6 +109,30 @@ def test_only_changed_images_are_read_again(tmp_path: Path, draw_mvsa: Draw, rea
     assert samples["5"].image_sha256 == known["5"].image_sha256
     assert samples["1"] == known["1"]
     assert samples["6"].image == str(data / "6.jpg")
+
+
+def test_what_was_scanned_before_orientation_was_looked_at_is_read_again(
+    tmp_path: Path, draw_mvsa: Draw, reads: list[str]
+) -> None:
+    root = draw_mvsa(tmp_path / "m", 2)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new("RGB", (41, 31), "red").save(root / "data" / "2.jpg", exif=exif)
+    dataset = open_dataset("mvsa-single", root)
+    file = hashlib.sha256((root / "data" / "2.jpg").read_bytes()).hexdigest()
+    rows = [asdict(sample) for sample in scan(dataset).samples]
+    assert [(row["width"], row["height"], row["orientation"]) for row in rows] == [(41, 31, 1), (31, 41, 8)]
+    assert rows[1]["image_sha256"] != file
+    for row in rows:  # as a table of before has it
+        del row["orientation"]
+    rows[1] |= {"width": 41, "height": 31, "image_sha256": file}
+    reads.clear()
+    samples = scan(dataset, {row["id"]: Sample(**row) for row in rows}).samples
+    assert samples == scan(dataset).samples
+    assert sorted(name for name in reads[:4] if name.endswith(".jpg")) == ["1.jpg", "2.jpg"]
+    reads.clear()
+    assert scan(dataset, by_id(samples)).samples == samples
+    assert not [name for name in reads if name.endswith(".jpg")]
 
 
 def test_labels_come_from_the_entry_not_from_the_last_scan(tmp_path: Path, draw_mvsa: Draw) -> None:

@@ -182,10 +182,12 @@ def test_batches(stores: dict[str, Store]) -> None:
     batch = resident.batch(torch.tensor([3, 0, 1]))  # s5, s0, s2
     assert batch.labels.tolist() == [2, 0, 2]
     assert batch.region_mask.tolist() == [[True, True], [True, True], [False, False]]
-    assert batch.token_mask.tolist() == [[True, False, False], [True, False, False], [True, True, True]]
-    assert batch.regions.dtype == batch.tokens.dtype == batch.context.dtype == torch.float32
+    assert batch.words.mask.tolist() == [[True, False, False], [True, False, False], [True, True, True]]
+    assert batch.regions.dtype == batch.words.x.dtype == batch.context.dtype == torch.float32
     assert batch.regions[0].tolist() == (np.arange(12).reshape(2, 6) + 500).tolist()
-    assert batch.tokens[2].tolist() == arrays("tokens", 2)["tokens"][1:-1].tolist()
+    first, second, third = arrays("tokens", 2)["tokens"][1:-1].tolist()  # of the longest text, which is read first
+    assert [batch.words.x[0, place].tolist() for place in (0, 3, 4)] == [first, second, third]
+    assert [batch.words.x[1, place].tolist() for place in (0, 3, 4)] == [third, second, first]
     assert batch.context[:, 0].tolist() == [5, 0, 2]
     none = Resident(features, torch.device("cpu"), 0).batch(torch.tensor([3]))
     assert none.regions is None

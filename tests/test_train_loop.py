@@ -12,9 +12,10 @@ from itin.errors import RunError
 from itin.itin_head import ITINHead
 from itin.train.config import TrainConfig
 from itin.train.data import Features, Resident
-from itin.train.loop import Fit, fit, predict
+from itin.train.loop import Fit, fit
 from itin.train.metrics import score
 from itin.train.splits import Split, random_split
+from itin.train.steps import predict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -127,7 +128,7 @@ def test_one_step_is_adams(features: Features, split: Split) -> None:
         torch.manual_seed(config.seed)
         head = ITINHead(result.head)
     batch = Resident(features, torch.device("cpu"), 2).batch(torch.from_numpy(split.train))
-    logits = head(*batch[:5]).logits
+    logits = head(*batch.inputs).logits
     loss = -logits.log_softmax(1)[torch.arange(len(split.train)), batch.labels].mean()
     loss.backward()
     assert result.history[0]["train_loss"] == pytest.approx(loss.item(), rel=1e-5)

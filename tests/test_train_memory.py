@@ -19,10 +19,9 @@ from itin.labels import LABELS
 from itin.train import data, memory
 from itin.train.config import TrainConfig
 from itin.train.data import Resident, load_features, size_of
-from itin.train.loop import fit
+from itin.train.loop import fit, fit_side_by_side
 from itin.train.shared import open_features, save_features
 from itin.train.splits import random_split
-from itin.train.stacked import fit_stacked
 from itin.train.streamed import StreamedRegions, StreamedTokens
 
 from .sweep_data import make_cache
@@ -58,12 +57,10 @@ def test_streamed_batches_are_those_of_memory(folder: Path, keep_special: bool) 
     assert np.array_equal(streamed.offsets, held.offsets)
     one, other = (Resident(features, CPU, 2) for features in (held, streamed))
     rows = torch.from_numpy(np.random.default_rng(0).permutation(150))
-    for packed in (False, True):
-        for a, b in zip(one.batch(rows[:40], packed), other.batch(rows[:40], packed), strict=True):
+    for some in (rows[:40], rows.view(3, 50)):
+        for a, b in zip(one.batch(some), other.batch(some), strict=True):
             same(a, b)
-        for a, b in zip(one.narrow(1).batch(rows[:9], packed), other.narrow(1).batch(rows[:9], packed), strict=True):
-            same(a, b)
-    for a, b in zip(one.batch(rows.view(3, 50), True), other.batch(rows.view(3, 50), True), strict=True):
+    for a, b in zip(one.narrow(1).batch(rows[:9]), other.narrow(1).batch(rows[:9]), strict=True):
         same(a, b)
 
 
@@ -84,7 +81,7 @@ def test_streamed_training_is_training_in_memory(folder: Path) -> None:
     results = [fit(CONFIG, features, split) for features in (held, streamed)]
     assert all(torch.equal(value, results[1].state_dict[name]) for name, value in results[0].state_dict.items())
     assert results[0].metrics == results[1].metrics
-    stacks = [fit_stacked([CONFIG], features, split)[0] for features in (held, streamed)]
+    stacks = [fit_side_by_side([CONFIG], features, split)[0] for features in (held, streamed)]
     assert stacks[0].metrics == stacks[1].metrics  # type: ignore[union-attr]
 
 

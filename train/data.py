@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CacheError, DataError
-from ..itin_head.batch import gather, mask_of
+from ..itin_head.batch import mask_of
 from ..itin_head.packing import Words, gather_words
 from ..labels import LABELS
 from .memory import available
@@ -237,20 +237,23 @@ def _keep(tokens: np.ndarray, offsets: np.ndarray, keep: np.ndarray) -> tuple[np
 
 
 class Batch(NamedTuple):
-    """One batch: the head's five inputs and the labels."""
+    """One batch: what a head looks at, and the labels. With J batches side by side, J stands first."""
 
     regions: Tensor | None
     """(B, m, region_dim), or None when m is 0"""
-    tokens: Tensor | Words
-    """(B, n, token_dim), or packed words"""
-    token_mask: Tensor | None
-    """(B, n) bool, or None beside packed words"""
+    words: Words
+    """of all texts, packed"""
     context: Tensor
     """(B, context_dim)"""
     region_mask: Tensor | None
     """(B, m) bool, or None when m is 0"""
     labels: Tensor
     """(B,) int64"""
+
+    @property
+    def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None]:
+        """The arguments of `itin_head.Head`."""
+        return self.regions, self.words, None, self.context, self.region_mask
 
 
 class Resident:
@@ -297,27 +300,18 @@ class Resident:
             narrow.regions = self.regions[:, :m]
         return narrow
 
-    def batch(self, rows: Tensor, packed: bool = False) -> Batch:
+    def batch(self, rows: Tensor) -> Batch:
         """Gather the samples of some rows, in their order.
 
         Args:
-            rows: (B,) int64 on the CPU; with packed words also (J, B), for J batches side by side.
-            packed: words packed rather than padded.
+            rows: (B,) int64 on the CPU, or (J, B) for J batches side by side.
         """
-        tokens: Tensor | Words
-        texts = self._texts(rows)
-        if packed:
-            tokens, token_mask = gather_words(*texts, self.max_words), None
-        else:
-            words, offsets, places = (one.to(self.device) for one in texts)
-            padded, token_mask = gather(words, offsets, places, self.max_words)
-            tokens = padded.float()
+        words = gather_words(*self._texts(rows), self.max_words)
         regions = self._regions(rows) if self.m else None
         rows = rows.to(self.device)
         return Batch(
             regions=regions,
-            tokens=tokens,
-            token_mask=token_mask,
+            words=words,
             context=self.context[rows].float(),
             region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
             labels=self.labels[rows],

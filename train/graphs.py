@@ -50,7 +50,7 @@ class GraphSteps:
     Args:
         resident: features on the device; not streamed ones.
         heads: called with regions, words, context and region mask of J batches.
-        looked_at: (J, 1, m) bool, the regions that each head looks at.
+        regions_read: (J, 1, m) bool, the regions that each head looks at.
         step: learns from logits (J, B, classes) and labels (J, B); all it changes must stay where it is in memory, but
             for gradients, which it must set to None first.
         batches: the rows (J, B) of all batches that will come.
@@ -63,13 +63,13 @@ class GraphSteps:
         self,
         resident: Resident,
         heads: Callable[..., Tensor],
-        looked_at: Tensor,
+        regions_read: Tensor,
         step: Callable[[Tensor, Tensor], None],
         batches: Iterable[Tensor],
     ) -> None:
         if not isinstance(resident.tokens, Tensor):
             raise ValueError("resident: expected features in memory, got streamed ones")
-        self._resident, self._heads, self._looked_at, self._step = resident, heads, looked_at, step
+        self._resident, self._heads, self._regions_read, self._step = resident, heads, regions_read, step
         self._tokens = resident.tokens
         self._offsets = resident.offsets.to(resident.device)
         self._lengths = resident.offsets.diff().clamp(0, resident.max_words)  # on the CPU, where keys are found
@@ -115,7 +115,7 @@ class GraphSteps:
         regions = region_mask = None
         if resident.m and isinstance(resident.regions, Tensor):
             regions = resident.regions[rows].float()
-            region_mask = mask_of(resident.counts[rows], resident.m) & self._looked_at
+            region_mask = mask_of(resident.counts[rows], resident.m) & self._regions_read
         logits = self._heads(regions, self._words(rows, shape), resident.context[rows].float(), region_mask)
         self._step(logits, resident.labels[rows])
 

@@ -1,12 +1,11 @@
-"""Training and prediction on resident features: one run, from the first epoch to the scores."""
+"""One training, from the first epoch to the scores: J >= 1 heads side by side; J = 1 is a run."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import RunError
-from ..itin_head import Head, HeadConfig, make
-from ..precision import products
+from ..itin_head import HeadConfig
 from .config import TrainConfig
-from .data import Features, Resident
+from .data import Features
 from .metrics import majority_class, score
-from .objective import Objective, Selection
+from .objective import Selection
 from .recurrence import choose, operations
 from .splits import Split
+from .steps import ComputeOptions, Training, predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +60,7 @@ def fit(
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     evaluate: Sequence[str] = ("val", "test"),
     gru: str = "auto",
+    compute: ComputeOptions | None = None,
 ) -> Fit:
     """Train a head and keep its best epoch.
 
@@ -74,148 +74,156 @@ def fit(
         device: where to train.
         on_epoch: called with the history's newest row after each epoch.
         evaluate: the parts to score at the end, once, with the epoch that was kept.
-        gru: how to compute the GRU, one of `config.GRUS`.
+        gru: how to compute the GRU, one of `config.GRUS`, where `compute` is left out.
+        compute: how to compute the training.
 
     Raises:
-        ValueError: the features have fewer regions than the recipe looks at, or a wrong `gru`.
+        ValueError: the features have fewer regions than the recipe looks at, or a wrong `gru` or `compute`.
         RunError: the loss is no finite number any more.
     """
-    device = torch.device(device)
-    batch_size = config.batch_for(features.dataset)
-    config = replace(config, batch_size=batch_size)
-    recurrence = choose(gru, device, work_of(config, features, split))
-    resident = Resident(features, device, config.regions, config.max_words)
-    train = torch.from_numpy(split.train)
-    majority = majority_class(features.labels[split.train])
-    history: list[dict[str, float]] = []
-    selection = Selection(config.patience)
-    best_state: dict[str, Tensor] = {}
-    labels = features.labels[split.train]
-    objective = Objective(config, labels, device)
-    begun = time.perf_counter()
+    if compute is None:
+        compute = ComputeOptions(recurrence=choose(gru, torch.device(device), work_of(config, features, split)))
+    training = train([config], features, split, device, evaluate, compute)
+    (result,) = _drain(training, lambda _, row: on_epoch(row) if on_epoch is not None else None)
+    if isinstance(result, RunError):
+        raise result
+    return result
 
-    with seeded(config.seed, device):
-        head = make(config.head_config(features.dims), recurrence).to(device)  # on the CPU: the same on every device
-        head.begin(torch.from_numpy(labels))
-        optimizer = adam(list(head.parameters()), config, device)
-        shuffle = torch.Generator().manual_seed(config.seed)
-        for epoch in range(1, config.epochs + 1):
-            epoch_begun = time.perf_counter()
-            batches = math.ceil(len(train) / batch_size)
-            order = train[torch.randperm(len(train), generator=shuffle)]
-            loss, accuracy = train_epoch(head, optimizer, objective, resident, order, config, batch_size, epoch)
-            val = score(features.labels[split.val], predict(head, resident, split.val, batch_size), majority)
+
+def fit_side_by_side(
+    configs: Sequence[TrainConfig],
+    features: Features,
+    split: Split,
+    device: str | torch.device = "cpu",
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    evaluate: Sequence[str] = ("val", "test"),
+    compute: ComputeOptions | None = None,
+) -> list[Fit | RunError]:
+    """Train J heads at once and keep the best epoch of each.
+
+    Each result is that of `fit` but for rounding: each head has its own seed, so its own first weights and its own
+    order of the samples.
+
+    Args:
+        configs: J recipes of one `shape_of`, each `stackable`.
+        features: as for `fit`.
+        split: as for `fit`.
+        device: where to train.
+        on_epoch: called with the number of the configuration and its history's newest row.
+        evaluate: the parts to score at the end.
+        compute: how to compute the training.
+
+    Returns:
+        What came out of each, or why it broke down; the others are not touched by that.
+
+    Raises:
+        ValueError: configurations that cannot be trained side by side.
+    """
+    return _drain(train(configs, features, split, device, evaluate, compute), on_epoch)
+
+
+def _drain(training: Epochs, on_epoch: Callable[[int, dict[str, float]], None] | None) -> list[Fit | RunError]:
+    while True:
+        try:
+            j, row = next(training)
+        except StopIteration as ended:
+            results: list[Fit | RunError] = ended.value
+            return results
+        if on_epoch is not None:
+            on_epoch(j, row)
+
+
+Epochs = Generator[tuple[int, dict[str, float]], None, "list[Fit | RunError]"]
+"""Yields a configuration's number and its history's newest row; returns the results."""
+
+
+def train(
+    configs: Sequence[TrainConfig],
+    features: Features,
+    split: Split,
+    device: str | torch.device,
+    evaluate: Sequence[str],
+    compute: ComputeOptions | None = None,
+) -> Epochs:
+    """Train J heads epoch by epoch; `fit` and `fit_side_by_side` say how."""
+    training = Training(configs, features, split, device, compute or ComputeOptions())
+    configs, J = training.configs, len(configs)
+    majority = majority_class(features.labels[split.train])
+    histories: list[list[dict[str, float]]] = [[] for _ in configs]
+    selections = [Selection(config.patience) for config in configs]
+    ended: set[int] = set()
+    broken: dict[int, RunError] = {}
+    begun = time.perf_counter()
+    for epoch in range(1, configs[0].epochs + 1):
+        epoch_begun = time.perf_counter()
+        loss, accuracy = training.epoch(epoch)
+        probabilities = training.probabilities(split.val)
+        for j, config in enumerate(configs):
+            if j in broken or j in ended:
+                continue
+            scores = score(features.labels[split.val], probabilities[j], majority)
             row = {
                 "epoch": epoch,
-                "lr": config.lr_at(epoch, batches - 1, batches),
-                "train_loss": loss,
-                "train_accuracy": accuracy,
-                "val_loss": val["loss"],
-                "val_accuracy": val["accuracy"],
-                "val_weighted_f1": val["weighted_f1"],
-                "seconds": time.perf_counter() - epoch_begun,
+                "lr": config.lr_at(epoch, training.batches - 1, training.batches),
+                "train_loss": loss[j],
+                "train_accuracy": accuracy[j],
+                "val_loss": scores["loss"],
+                "val_accuracy": scores["accuracy"],
+                "val_weighted_f1": scores["weighted_f1"],
+                "seconds": (time.perf_counter() - epoch_begun) / J,
             }
             where = f"in epoch {epoch} (learning rate {row['lr']:g})"
-            check_finite(where, {"training": row["train_loss"], "validation": row["val_loss"]})
-            history.append(row)
-            if on_epoch is not None:
-                on_epoch(row)
-            if selection.better(epoch, val["accuracy"], val["loss"]):
-                best_state = {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
-            if selection.ends(epoch):
-                break
+            try:
+                check_finite(where, {"training": row["train_loss"], "validation": row["val_loss"]})
+            except RunError as error:
+                broken[j] = error
+                continue
+            histories[j].append(row)
+            yield j, row
+            if selections[j].better(epoch, scores["accuracy"], scores["loss"]):
+                training.keep(j)
+            if selections[j].ends(epoch):
+                ended.add(j)
+        if len(ended) + len(broken) == J:
+            break
 
-    seconds = time.perf_counter() - begun
-    head.load_state_dict(best_state)
-    probabilities = {part: predict(head, resident, split.rows(part), batch_size) for part in evaluate}
-    metrics = {
-        part: score(features.labels[split.rows(part)], values, majority) for part, values in probabilities.items()
-    }
-    check_finite(f"(epoch {selection.epoch} was kept)", {part: scores["loss"] for part, scores in metrics.items()})
-    return Fit(config, head.config, selection.epoch, history, best_state, metrics, probabilities, seconds, recurrence)
+    seconds = (time.perf_counter() - begun) / J
+    results: list[Fit | RunError] = []
+    for j, (config, head) in enumerate(zip(configs, training.heads, strict=True)):
+        if j in broken:
+            results.append(broken[j])
+            continue
+        own = training.resident.narrow(config.regions)  # the figures are those of the head alone
+        predicted = {part: predict(head, own, split.rows(part), training.batch_size) for part in evaluate}
+        metrics = {part: score(features.labels[split.rows(part)], each, majority) for part, each in predicted.items()}
+        try:
+            kept = f"(epoch {selections[j].epoch} was kept)"
+            check_finite(kept, {part: each["loss"] for part, each in metrics.items()})
+        except RunError as error:
+            results.append(error)
+            continue
+        results.append(
+            Fit(
+                config,
+                head.config,
+                selections[j].epoch,
+                histories[j],
+                {name: value.detach().cpu().clone() for name, value in head.state_dict().items()},
+                metrics,
+                predicted,
+                seconds,
+                gru=training.compute.recurrence,
+                stacked=J,
+                precision=training.compute.precision,
+            )
+        )
+    return results
 
 
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:
     """Return the floating-point operations of the GRU in a run."""
     words = int(np.diff(features.offsets)[split.train].sum())
     return operations(config, words, features.tokens.shape[1])
-
-
-def adam(
-    parameters: Sequence[Tensor], config: TrainConfig, device: torch.device, capturable: bool = False
-) -> torch.optim.Optimizer | None:
-    """Return the recipe's optimiser, or None for a head that has nothing to learn.
-
-    Args:
-        parameters: what is learned.
-        config: the recipe.
-        device: where they are.
-        capturable: its steps can be captured in a CUDA graph, where it is on such a device: the learning rate is a
-            tensor there.
-    """
-    if not parameters:
-        return None
-    fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
-    captured = capturable and device.type == "cuda"
-    rate = torch.tensor(config.lr, device=device) if captured else config.lr
-    return torch.optim.Adam(parameters, lr=rate, weight_decay=config.weight_decay, fused=fused, capturable=captured)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)  # where a captured step reads it
-        else:
-            group["lr"] = rate
-
-
-@products()
-def train_epoch(
-    head: Head,
-    optimizer: torch.optim.Optimizer | None,
-    objective: Objective,
-    resident: Resident,
-    order: Tensor,
-    config: TrainConfig,
-    batch_size: int,
-    epoch: int,
-) -> tuple[float, float]:
-    """One pass over the samples in this order; their mean loss and accuracy as they were met."""
-    head.train()
-    sums = []  # stay on the device: no waiting for it within an epoch
-    batches = list(chunks(order, batch_size))
-    for number, rows in enumerate(batches):
-        batch = resident.batch(rows, packed=True)
-        logits = head(*batch[:5]).logits
-        loss = objective(logits, batch.labels)
-        if optimizer is not None:
-            set_rate(optimizer, config.lr_at(epoch, number, len(batches)))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if config.clip is not None:
-                torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip)
-            optimizer.step()
-        right = (logits.argmax(1) == batch.labels).sum().to(loss.dtype)
-        sums.append(torch.stack([loss.detach() * len(rows), right]))
-    total_loss, total_right = torch.stack(sums).cpu().double().sum(0).tolist()
-    return total_loss / len(order), total_right / len(order)
-
-
-@products()
-def predict(head: Head, resident: Resident, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
-    """Return the class probabilities (len(rows), classes) of some samples, in their order."""
-    head.eval()
-    with torch.inference_mode():
-        batches = (resident.batch(some, packed=True) for some in chunks(torch.from_numpy(rows), batch_size))
-        logits = [head(*batch[:5]).logits for batch in batches]
-        values: NDArray[np.float64] = torch.cat(logits).cpu().double().softmax(1).numpy()
-    return values
-
-
-def chunks(rows: Tensor, size: int) -> Iterator[Tensor]:
-    """Yield so many rows after so many."""
-    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def check_finite(where: str, losses: dict[str, float]) -> None:
@@ -228,15 +236,3 @@ def check_finite(where: str, losses: dict[str, float]) -> None:
                 found=f"{name} loss = {loss}",
                 next_step="lower the learning rate (--lr), or check the features for values that are not finite",
             )
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators of the CPU and of this device, and give them their old state back in the end."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

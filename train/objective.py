@@ -35,17 +35,15 @@ class Objective:
             self.weight = torch.from_numpy(weight).float().to(device)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(B, classes) and (B,) -> the batch's mean, weighted by the samples' class weights."""
-        return cross_entropy(logits, labels, self.weight, label_smoothing=self.smoothing)
-
-    def side_by_side(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(J, B, classes) and (J, B) -> the same for each of J batches, (J,)."""
-        each = cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), self.weight, reduction="none", label_smoothing=self.smoothing
-        ).view_as(labels)
-        if self.weight is None:
-            return each.mean(1)
-        return each.sum(1) / self.weight[labels].sum(1)
+        """(J, B, classes) and (J, B) -> the mean of each of J batches, weighted by the samples' class weights, (J,)."""
+        reduction = "mean" if len(logits) == 1 else "none"
+        loss = cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), self.weight, reduction=reduction, label_smoothing=self.smoothing
+        )
+        if len(logits) == 1:
+            return loss[None]
+        each = loss.view_as(labels)
+        return each.mean(1) if self.weight is None else each.sum(1) / self.weight[labels].sum(1)
 
 
 def clip_side_by_side(parameters: Sequence[Tensor], most: float) -> None:

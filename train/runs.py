@@ -253,7 +253,7 @@ def predict_part(
     import torch
 
     from .data import Resident
-    from .loop import predict
+    from .steps import predict
 
     head = run.head(device)
     for name, size in features.dims.items():

@@ -14,11 +14,11 @@ from ..errors import RunError
 from ..itin_head import make
 from .config import TrainConfig
 from .data import Features
-from .loop import Fit, fit
+from .loop import Fit, train, work_of
 from .pool import DONE, EPOCH, FAILED, Event, Job, Jobs, Setup
-from .recurrence import side_by_side
+from .recurrence import choose, side_by_side
 from .shared import open_features
-from .stacked import How, shape_of, stackable, train_stacked
+from .steps import ComputeOptions, shape_of, stackable
 from .write_run import write_run
 
 WRITERS = 4
@@ -43,7 +43,7 @@ class Stacks:
             raise ValueError(f"limit: expected at least 1, got {limit}")
         self.setup, self.limit = setup, limit
         self.device = torch.device(setup.device)
-        self.how = How(setup.graphs, side_by_side(setup.gru, self.device), setup.precision)
+        self.compute = ComputeOptions(setup.graphs, side_by_side(setup.gru, self.device), setup.precision)
         self._features = {view: open_features(folder) for view, folder in setup.features.items()}
 
     def __enter__(self) -> Stacks:
@@ -79,18 +79,19 @@ class Stacks:
         split = self.setup.split_for(configs[0])
         try:
             # The test part stays closed, as in `pool`.
-            results: list[Fit | RunError]
+            compute = self.compute
             if not stackable(configs[0]):
-                results = [fit(configs[0], features, split, self.device, evaluate=("val",), gru=self.setup.gru)]
-            else:
-                training = train_stacked(configs, features, split, self.device, ("val",), self.how)
-                while True:
-                    try:
-                        j, row = next(training)
-                    except StopIteration as ended:
-                        results = ended.value
-                        break
-                    yield Event(EPOCH, j, jobs[j], dict(row))
+                compute = ComputeOptions(
+                    recurrence=choose(self.setup.gru, self.device, work_of(configs[0], features, split))
+                )
+            training = train(configs, features, split, self.device, ("val",), compute)
+            while True:
+                try:
+                    j, row = next(training)
+                except StopIteration as ended:
+                    results: list[Fit | RunError] = ended.value
+                    break
+                yield Event(EPOCH, j, jobs[j], dict(row))
         except Exception as error:  # the configurations of other stacks go on
             failed, named = traceback.format_exc(), f"{type(error).__name__}: {error}"
             if not is_memory(error) or len(jobs) == 1:

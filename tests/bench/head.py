@@ -39,16 +39,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from itin.itin_head import HeadConfig, ITINHead, compiled
 from itin.train.axes import make_plan
 from itin.train.config import PRECISIONS, TrainConfig, View
-from itin.train.data import Features, Resident
+from itin.train.data import Features
 from itin.train.identity import canonical
-from itin.train.loop import Fit, adam, train_epoch
-from itin.train.objective import Objective
+from itin.train.loop import Fit, fit_side_by_side
 from itin.train.pool import DONE, FAILED, Job, Pool, Setup, StoreFacts, TableFacts
 from itin.train.protocols import Protocol, Splitter
 from itin.train.shared import save_features
-from itin.train.splits import random_split
-from itin.train.stacked import How, fit_stacked
+from itin.train.splits import Split, random_split
 from itin.train.stacks import Stacks
+from itin.train.steps import ComputeOptions, Training
 
 BATCH = 64
 PLAIN = View(keep_special=False, center_crop=False)
@@ -148,23 +147,21 @@ class VersionA:
 
 
 class Ours:
-    def __init__(self, features: Features, config: HeadConfig, m: int, gru: str, state: dict[str, Tensor]) -> None:
-        self.head = ITINHead(config, gru)
-        self.head.load_state_dict(state)
-        self.recipe = TrainConfig(m=m, d=config.d, k=config.k)
-        self.resident = Resident(features, torch.device("cpu"), m)
-        self.optimizer = adam(list(self.head.parameters()), self.recipe, self.resident.device)
-        self.objective = Objective(self.recipe, features.labels, self.resident.device)
-        self.rows = torch.arange(len(features))
+    def __init__(self, features: Features, config: HeadConfig, m: int, gru: str) -> None:
+        recipe = TrainConfig(m=m, d=config.d, k=config.k, batch_size=BATCH, epochs=10**6)  # as many as are asked for
+        rows = np.arange(len(features))
+        split = Split(rows, rows[:1], rows[:1], {})
+        self.training = Training([recipe], features, split, "cpu", ComputeOptions(recurrence=gru))
+        self.resident, self.head = self.training.resident, self.training.heads[0]
+        self.rows = torch.from_numpy(rows)
 
     def epoch(self) -> None:
-        order = self.rows[torch.randperm(len(self.rows))]
-        train_epoch(self.head, self.optimizer, self.objective, self.resident, order, self.recipe, BATCH, 1)
+        self.training.epoch(1)
 
     def gather(self) -> None:
         """What an epoch spends on its batches alone."""
         for begin in range(0, len(self.rows), BATCH):
-            self.resident.batch(self.rows[begin : begin + BATCH], packed=True)
+            self.resident.batch(self.rows[begin : begin + BATCH])
 
 
 # Data ----------------------------------------------------------------------------------------------------------------
@@ -268,7 +265,7 @@ def check_equal(a: VersionA, ours: list[Ours], features: Features) -> None:
     values = []
     for head, arguments in [
         (a.head, (regions, tokens, lengths, context)),
-        *((one.head, one.resident.batch(rows, packed=True)[:5]) for one in ours),
+        *((one.head, one.resident.batch(rows).inputs) for one in ours),
     ]:
         head.zero_grad(set_to_none=True)
         out: Any = head(*arguments)
@@ -284,11 +281,9 @@ def bench_one(options: argparse.Namespace, features: Features, path: Path) -> fl
     """One configuration; returns version A's median seconds an epoch."""
     clock = Clock(options.cpu_time)
     config = HeadConfig(d=options.d, k=options.k)
-    torch.manual_seed(0)
-    state = ITINHead(config).state_dict()
-    a = VersionA(path, config, options.m, state)
     ways = ["torch", "packed"] + (["compiled"] if compiled.loaded() else [])
-    ours = {gru: Ours(features, config, options.m, gru, state) for gru in ways}
+    ours = {gru: Ours(features, config, options.m, gru) for gru in ways}  # of one seed: with the same weights
+    a = VersionA(path, config, options.m, ours[ways[0]].head.state_dict())
     check_equal(a, list(ours.values()), features)
     flops = count_flops(ours["packed"].epoch)
     works: dict[str, Callable[[], object]] = {"A": a.epoch, **{gru: one.epoch for gru, one in ours.items()}}
@@ -323,7 +318,7 @@ def bench_growth(options: argparse.Namespace, features: Features) -> None:
         same = n == len(features) and words == options.words
         data = features if same else make_features(n, words, max(m, 1))
         config = HeadConfig(d=d, k=options.k)
-        return Ours(data, config, m, gru, ITINHead(config).state_dict())
+        return Ours(data, config, m, gru)
 
     n, m, d, words = 2 * BATCH, options.m, options.d, options.words
     cases = {
@@ -392,11 +387,13 @@ def busy_seconds(pool: Pool) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def ways_of(device: str) -> dict[str, How]:
+def ways_of(device: str) -> dict[str, ComputeOptions]:
     """How configurations side by side may be computed there."""
     if device == "cpu":
-        return {"ragged": How(), "static shapes": How(graphs=True)}
-    cells = {"plain": How()} | {f"fused, {precision}": How(False, "fused", precision) for precision in PRECISIONS}
+        return {"ragged": ComputeOptions(), "static shapes": ComputeOptions(graphs=True)}
+    cells = {"plain": ComputeOptions()} | {
+        f"fused, {precision}": ComputeOptions(False, "fused", precision) for precision in PRECISIONS
+    }
     return cells | {f"graphs, {name}": replace(how, graphs=True) for name, how in cells.items()}
 
 
@@ -411,7 +408,7 @@ def bench_stacks(options: argparse.Namespace, features: Features, heights: list[
         first = 0.0
         for J in heights:
             configs = [replace(base, seed=j, lam=j / max(heights)) for j in range(J)]
-            results = fit_stacked(configs, features, split, device, evaluate=("val",), how=how)
+            results = fit_side_by_side(configs, features, split, device, evaluate=("val",), compute=how)
             fits = [result for result in results if isinstance(result, Fit)]
             if len(fits) < J:
                 sys.exit("a configuration broke down")
