@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Any
 
 import click
@@ -37,6 +39,13 @@ COME_AGAIN = 75
 
 class Main(LazyGroup):
     """The command line as a whole."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; what the output's encoding does not have is written as an escape (`\\u2013`)."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command; an error that a user can mend is shown without a traceback."""

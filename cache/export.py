@@ -107,7 +107,7 @@ def _pieces(store: Store, first: int | None, names: tuple[str, ...]) -> Iterator
 
 def _hdf5(store: Store, path: Path, first: int | None, advance: Advance) -> None:
     shapes = _shapes(store, first)
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:  # nobody else knows its name; not every file system has locks
         file.attrs.update(store.stamp)
         text = h5py.string_dtype("utf-8")
         file.create_dataset("ids", data=np.array(store.ids, dtype=object), dtype=text)

@@ -98,6 +98,12 @@ class Store:
         """The digest of the input that each row was made from."""
         return self._of_rows("sha256")
 
+    @cached_property
+    def quarantined(self) -> set[tuple[str, str]]:
+        """Sample and digest of each input that could not be encoded."""
+        rows = [entry["row"] for entry in self.manifest["quarantined"]]
+        return {(self._plan["ids"][row], self._plan["sha256"][row]) for row in rows}
+
     def index(self, ids: Sequence[str], sha256: Sequence[str] | None = None) -> np.ndarray:
         """Row numbers (len(ids),) int64 of samples, -1 where the store has none.
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..cache import files
+from . import environment
 from .contract import Work
 from .site import Site
 from .submission import Submission
@@ -52,7 +53,8 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
         [
             f"One task does one part of: itin {submission.work} {shlex.join(submission.words)}",
             f"By hand: sbatch --array=0-{count - 1} parts.sbatch",
-            "(an argument is added to the task number, because clusters limit the size of an array)",
+            "(unset variables SBATCH_* before, for sbatch they beat the lines below;",
+            "an argument is added to the task number, because clusters limit the size of an array)",
         ],
         [
             "part=$((${1:-0} + SLURM_ARRAY_TASK_ID))",
@@ -90,23 +92,28 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
     return paths
 
 
-def directives(submission: Submission, site: Site, role: str) -> list[str]:
-    """The options of sbatch that stand in a script."""
-    log = submission.logs / ("part-%A_%a.log" if role == PARTS else f"{role}-%j.log")
-    options = ["--requeue"]
+def given(site: Site, role: str) -> list[str]:
+    """The options of sbatch that were asked for, in a site's defaults or on the command line."""
+    options = []
     if site.partition:
         options.append(f"--partition={site.partition}")
     if site.gpus and role == PARTS:
         options.append(f"--gres=gpu:{site.gpus}")
     if site.time:
         options.append(f"--time={site.time}")
-    if role == PARTS:
-        options.append(f"--signal=B:USR1@{site.warn}")
+    return [*options, *site.sbatch_options, *(site.light_options if role != PARTS else ())]
+
+
+def directives(submission: Submission, site: Site, role: str) -> list[str]:
+    """The options of sbatch that stand in a script; of two that say the same the last one counts."""
+    log = submission.logs / ("part-%A_%a.log" if role == PARTS else f"{role}-%j.log")
+    asked = given(site, role)
     return [
-        *options,
-        *site.sbatch_options,
-        *(site.light_options if role != PARTS else ()),
-        f"--job-name={submission.name}",  # last, since the last one counts: jobs and logs are found by these
+        *environment.defaults(os.environ, asked, gpus=role == PARTS).values(),
+        "--requeue",
+        *([f"--signal=B:USR1@{site.warn}"] if role == PARTS else []),
+        *asked,
+        f"--job-name={submission.name}",  # last: jobs and logs are found by these
         f"--output={_escaped(log.parent)}/{log.name}",
         "--open-mode=append",
         f"--chdir={submission.directory}",

@@ -15,6 +15,17 @@ import yaml
 from ..errors import ItinError
 
 
+class _Texts(yaml.SafeLoader):
+    """YAML in which a plain value is the text that it looks like: `on`, `0123`, `1e3`, `2:00:00`; none is `null`."""
+
+
+_Texts.yaml_implicit_resolvers = {
+    first: kept
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    if (kept := [one for one in resolvers if one[0] in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")])
+}
+
+
 class SiteError(ItinError):
     """A site's defaults are not what is expected there."""
 
@@ -84,7 +95,7 @@ def read_site(path: Path | None = None) -> Site:
         return Site()
     path = path or site_file()
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        found = yaml.load(path.read_text(encoding="utf-8"), _Texts) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise SiteError(f"cannot read the site's defaults {path}: {error}") from error
     names = [field.name for field in fields(Site)]
@@ -102,14 +113,14 @@ def read_site(path: Path | None = None) -> Site:
 
 def _value(name: str, value: Any) -> Any:
     if name in ("sbatch_options", "light_options", "prologue"):
-        lines = value.splitlines() if isinstance(value, str) else value
+        lines = value.removesuffix("\n").split("\n") if isinstance(value, str) else value
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise ValueError(f"{name}: expected a list of texts, got {value!r}")
         return tuple(lines)
-    if name == "time" and isinstance(value, int):  # YAML 1.1 reads 2:00:00 as a number in base 60
-        raise ValueError(f"time: put it in quotes, '2:00:00'; YAML reads it as {value}")
     if name in ("warn", "at_once"):
-        if not isinstance(value, int):
+        if not isinstance(value, str) or not re.fullmatch(r"[+-]?\d+", value):
             raise ValueError(f"{name}: expected a whole number, got {value!r}")
-        return value
-    return None if value is None else str(value)
+        return int(value)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name}: expected one text, got {value!r}")
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache.ranges import to_ranges
+from .environment import without_slurm
 from .submission import ClusterError
 
 SECONDS = 120
@@ -43,7 +45,7 @@ class BusyError(ClusterError):
 
 
 def run(command: Sequence[str], pauses: Sequence[float] = PAUSES) -> str:
-    """Runs one of Slurm's commands and returns what it printed.
+    """Runs one of Slurm's commands, without the variables that would change it, and returns what it printed.
 
     Args:
         command: the command with its arguments.
@@ -62,7 +64,9 @@ def run(command: Sequence[str], pauses: Sequence[float] = PAUSES) -> str:
 
 def _once(command: Sequence[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command, env=without_slurm(os.environ), capture_output=True, text=True, timeout=SECONDS, check=False
+        )
     except FileNotFoundError as error:
         raise ClusterError(
             f"{command[0]} is not here",
@@ -100,7 +104,7 @@ def queue(name: str, user: str | None = None, pauses: Sequence[float] = PAUSES) 
     whose = "--me" if user is None else f"--user={user}"
     printed = run(["squeue", "-h", "-r", whose, f"--name={name}", "-o", "%i|%T|%R|%o"], pauses)
     tasks = []
-    for line in printed.splitlines():
+    for line in printed.split("\n"):
         found = re.fullmatch(r"([^|]*)\|([^|]*)\|(.*)\|.*?(\w+)\.sbatch\b.*", line)
         if found and found[2] not in ENDED:
             tasks.append(Task(job=found[1], role=found[4], state=found[2], where=found[3]))

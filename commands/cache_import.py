@@ -41,6 +41,7 @@ SHOWN = 10
 @click.option(
     "--shard-size", default=ExtractConfig.shard_size, show_default=True, help="Samples a shard, as for `itin extract`."
 )
+@click.option("--allow-missing", is_flag=True, help="Go on where more than 5% of the pairs get no features.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 def command(
     source: Path,
@@ -50,6 +51,7 @@ def command(
     max_regions: int | None,
     store_dtype: str,
     shard_size: int,
+    allow_missing: bool,
     cache: Path | None,
 ) -> None:
     """Take region features from SOURCE, a folder or a file, into a store beside the data set's other features.
@@ -72,6 +74,7 @@ def command(
             max_regions=max_regions,
             store_dtype=store_dtype,
             shard_size=shard_size,
+            allow_missing=allow_missing,
             progress=bars,
         )
     show(done, form)
@@ -79,6 +82,7 @@ def command(
 
 def show(done: Imported, form: str) -> None:
     """Prints what an import did."""
+    from ..extract.imports import outside
     from .console import console
 
     stored = done.made + done.reused
@@ -90,11 +94,9 @@ def show(done: Imported, form: str) -> None:
     lines += [f"{count} times {note}" for note, count in done.notes.items()]
     if done.scaled:
         lines.append(f"{done.scaled} made from another size of the image: boxes scaled to the data set's images")
-    if done.unknown:
-        shown = ", ".join(done.unknown[:SHOWN]) + (", ..." if len(done.unknown) > SHOWN else "")
-        lines.append(f"{len(done.unknown)} are no sample of the data set: {shown}")
-    if done.without:
-        lines.append(f"{done.without} samples of the data set have no features here")
+    if done.shares:
+        lines.append(f"{done.shares} with boxes between 0 and 1: taken as shares of the image's width and height")
+    lines += outside(done.match)
     if done.rejected:
         lines.append(f"{len(done.rejected)} cannot be used:")
         lines += [f"  {row.id}: {row.reason}" for row in done.rejected[:SHOWN]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from pathlib import Path
@@ -162,9 +163,12 @@ def _submission(engine: str, work: Work, prepared: Prepared, jobs: int, retries:
 
 
 def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Missing, dry_run: bool) -> None:
+    from ..cluster import environment
     from ..cluster.chain import launch
-    from ..cluster.scripts import write_scripts
+    from ..cluster.scripts import PARTS, given, write_scripts
 
+    for line in environment.describe(os.environ, given(site, PARTS)):
+        click.echo(line)
     for path in write_scripts(submission, site, work).values():
         click.echo(f"wrote {path}")
     if dry_run:
@@ -177,7 +181,7 @@ def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Mi
     click.echo(f"job {chain.consolidation}: the consolidation")
     click.echo(f"follow: itin cluster status {shlex.quote(str(submission.folder))}")
     click.echo(f"        tail -f {shlex.quote(str(submission.logs))}/*.log")
-    click.echo(f"cancel: scancel --name={submission.name}")
+    click.echo(f"cancel: {environment.unset(os.environ, 'SCANCEL_')}scancel --name={submission.name}")
 
 
 def _submit_to_dask(submission: Submission, scheduler: str, tls: Any, missing: Missing, wait: bool) -> None:

@@ -56,11 +56,11 @@ def command(**options: Any) -> None:
     labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
     ids = [str(one) for one in labelled["id"]]
     labels = numbers_of(labelled["label"])
-    splitter = Splitter.of(protocol, ids, labels, table)
+    splitter = Splitter.of(protocol, ids, labels, table, allow_missing=True)
     with usage_errors():
         split = splitter.split(options["split_seed"], options["fold"])
     found = census(labelled, dict(split.pairs(ids)))
-    _show(table, unusable, found, split.description, kind_of(table))
+    _show(table, unusable, found, split.description, kind_of(table), splitter.outside)
     if options["csv"] is not None:
         data = found.members.to_csv(index=False, lineterminator="\n")
         disk.replace(options["csv"], data.encode())
@@ -116,7 +116,9 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
     return Table(dataset.root, record, pd.DataFrame(map(asdict, seen.samples)), pd.DataFrame()), unusable
 
 
-def _show(table: Table, unusable: dict[str, str], found: Census, split: dict[str, Any], kind: str) -> None:
+def _show(
+    table: Table, unusable: dict[str, str], found: Census, split: dict[str, Any], kind: str, outside: list[str]
+) -> None:
     from ..report.published import DATASETS, TABLE_1
     from ..train.census import WHOLE
     from ..train.protocols import describe
@@ -147,9 +149,11 @@ def _show(table: Table, unusable: dict[str, str], found: Census, split: dict[str
     columns.append(f"always {whole['majority']}")
     console.print(grid(columns, rows, right=columns[1:]))
 
-    outside = int(whole["n"]) - sum(split["sizes"].values())
-    if outside:
-        console.print(f"{outside} in no part: {_why_outside(split)}")
+    without = int(whole["n"]) - sum(split["sizes"].values())
+    if without:
+        console.print(f"{without} in no part: {_why_outside(split)}")
+    for line in outside:
+        console.print(line, markup=False)
 
     console.print("\nDuplicates:")
     heads = {

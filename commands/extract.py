@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ..extract.config import BACKENDS, EncoderConfig, ExtractConfig
 from ..extract.frcnn.recipe import RECIPES
 from ..extract.text_encoding import ENCODINGS
 from ..parts import Part
-from .options import field_option, part, usage_errors
+from .options import columns_of, field_option, part, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -138,10 +139,7 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
     """The command's options as a configuration."""
     names = EncoderConfig.__dataclass_fields__
     encoders = EncoderConfig(**{name: options.pop(name) for name in names})
-    pairs = [pair.partition("=") for pair in options.pop("columns").split(",") if pair]
-    if any(not sign or not name for name, sign, _ in pairs):
-        raise ValueError("--columns takes pairs such as id=ID,text=TWEET")
-    columns = {name.strip(): column.strip() for name, _, column in pairs}
+    columns = columns_of(options.pop("columns"))
     only = tuple(kind.strip() for kind in options.pop("only").split(",") if kind.strip())
     return ExtractConfig(**options, columns=columns, only=only, encoders=encoders)
 
@@ -168,15 +166,32 @@ def show(summary: Summary, one: Part | None = None) -> None:
         console.print(f"part {one}: {wanted}", markup=False)
     right = ("made", "there before", "quarantined")
     console.print(grid(("kind", "encoder", *right, "store"), rows, right=right))
-    reasons = [(row.id, row.reason) for row in summary.rejected]
+    reasons = [(row.id, "", row.reason) for row in summary.rejected]
     for store in summary.stores:
-        reasons += [(sample, f"{store.kind}: {reason}") for sample, reason in store.quarantined.items()]
-    if reasons:
-        console.print(f"{len({sample for sample, _ in reasons})} in quarantine:")
-        for sample, reason in reasons[:SHOWN]:
-            console.print(f"  {sample}: {reason}", markup=False)
-        if len(reasons) > SHOWN:
-            console.print(f"  ... and {len(reasons) - SHOWN} more in {summary.folder}", markup=False)
+        reasons += [(sample, store.kind, reason) for sample, reason in store.quarantined.items()]
+    lines = one_line_each(reasons)
+    if lines:
+        console.print(f"{len(lines)} in quarantine:")
+        for line in lines[:SHOWN]:
+            console.print(f"  {line}", markup=False)
+        if len(lines) > SHOWN:
+            console.print(f"  ... and {len(lines) - SHOWN} more in {summary.folder}", markup=False)
     if any(store.untrained for store in summary.stores):
         console.print(UNTRAINED_NOTE, style="yellow")
     console.print(f"Done in {summary.seconds:.1f} s: {summary.folder}", markup=False)
+
+
+def one_line_each(reasons: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Return one line a sample, whatever the number of its reasons, so that lines count samples.
+
+    Args:
+        reasons: sample, kind of feature (empty: of the pair as a whole) and reason.
+    """
+    found: dict[str, dict[str, list[str]]] = {}  # sample -> reason -> kinds
+    for sample, kind, reason in reasons:
+        kinds = found.setdefault(sample, {}).setdefault(reason, [])
+        kinds += [kind] if kind else []
+    return [
+        f"{sample}: " + "; ".join(f"{', '.join(kinds)}: {reason}" if kinds else reason for reason, kinds in own.items())
+        for sample, own in found.items()
+    ]

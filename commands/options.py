@@ -48,17 +48,36 @@ def field_option(config: type, name: str, help: str, flag: str | None = None, **
     return click.option(*declaration, default=default, help=help, **more)
 
 
+def columns_of(text: str) -> dict[str, str]:
+    """Return what `--columns id=ID,text=TWEET` says: our names of columns, and the table's.
+
+    Raises:
+        ValueError: not such pairs, or a name that is none of ours.
+    """
+    from ..extract.folder import check_columns
+
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    if any(not sign or not name for name, sign, _ in pairs):
+        raise ValueError("--columns takes pairs such as id=ID,text=TWEET")
+    columns = {name.strip(): column.strip() for name, _, column in pairs}
+    check_columns(columns)
+    return columns
+
+
 STORES = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
 """The kinds of feature, and the parameter of `feature_options` that names a store of each."""
 
 
 def feature_options(command: F) -> F:
-    """`--regions`, `--text-encoder`, `--context-encoder` and `--cache`: which features a run is made of."""
+    """`--regions`, `--text-encoder`, `--context-encoder`, `--allow-missing` and `--cache`: what a run is made of."""
     for option in (
         click.option(
             "--cache",
             type=click.Path(path_type=Path),
             help="Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
+        ),
+        click.option(
+            "--allow-missing", is_flag=True, help="Go on where more than 5% of the pairs have no features or no part."
         ),
         click.option("--context-encoder", help="Which context features, where there are several."),
         click.option("--text-encoder", help="Which token features, where there are several."),

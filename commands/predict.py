@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import usage_errors
+from .options import columns_of, usage_errors
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -29,6 +29,7 @@ FAINT = 0.25
 @click.option("--text", help="The text that belongs to it.")
 @click.option("--table", type=click.Path(path_type=Path), help="CSV, TSV or JSONL with id, image and text, instead.")
 @click.option("--out", type=click.Path(path_type=Path), help="With --table: CSV to write; by default printed.")
+@click.option("--columns", default="", metavar="id=ID,text=TWEET,...", help="With --table: columns of other names.")
 @click.option("--allow-outside", is_flag=True, help="With --table: accept images outside of the table's folder.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 def command(
@@ -37,22 +38,29 @@ def command(
     text: str | None,
     table: Path | None,
     out: Path | None,
+    columns: str,
     allow_outside: bool,
     device: str,
 ) -> None:
     """Run RUN's own encoders and head on raw input: one pair (--image, --text) or a whole file (--table)."""
     if (table is None) == (image is None or text is None) or (table is not None and (image or text)):
         raise click.UsageError("give --image FILE and --text TEXT, or --table FILE")
+    if table is None and (out is not None or columns or allow_outside):
+        raise click.UsageError("--out, --columns and --allow-outside go with --table FILE")
     from ..device import pick_device
     from ..predict import Predictor
+    from ..predict.table import check_out
     from ..train.runs import load_run
 
     opened = load_run(run)
     with usage_errors():
         where = pick_device(device)
+        names = columns_of(columns)
+    if table is not None:
+        check_out(out, table, opened.path)
     predictor = Predictor(opened, where)
     if table is not None:
-        _table(predictor, table, out, allow_outside)
+        _table(predictor, table, out, allow_outside, names)
     elif image is not None and text is not None:
         _one(predictor, image, text)
 
@@ -117,12 +125,11 @@ def shaded(prediction: Prediction, region: Region, number: int) -> Text:
     return line
 
 
-def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: bool) -> None:
+def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: bool, columns: dict[str, str]) -> None:
     from ..predict.table import predict_table
     from .console import console
 
-    path = table.resolve()
-    good, bad = predict_table(predictor, path, out, allow_outside)
+    good, bad = predict_table(predictor, table, out, allow_outside, columns)
     if out is not None:
         console.print(f"{good} predicted, {bad} not (see the column error): {out}", markup=False)
     elif bad:

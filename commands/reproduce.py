@@ -62,13 +62,15 @@ def command(**options: Any) -> None:
 
     The rows are fixed beforehand: ITIN with m = 2 and λ = 0.2, its ablations, m and λ one at a time. Each run keeps the
     epoch that is best on the validation part and is evaluated once on the test part. Nothing is trained or evaluated
-    twice: the same command goes on where it was ended, and more seeds, tables or figures add only their runs.
+    twice: the same command goes on where it was ended, and more seeds, tables or figures add only their runs. Exit
+    code 1 if any run has failed.
 
     Writes report.html, tables/ (CSV and LaTeX), figures/ and numbers/ (the same, unrounded).
     """
     from ..report.report import PAGE
     from ..report.reproduction import Reproduction
     from ..report.write import write
+    from ..train.sweep import Sweep, check_none_failed
     from ..train.sweep_run import locked
     from .console import console
     from .train import short, show_note
@@ -78,6 +80,7 @@ def command(**options: Any) -> None:
     out, place, sweep = _prepared(options, request, protocol)
     console.print(f"Reproduction: {short(out)}, protocol {protocol}", markup=False)
     with locked(sweep.path):
+        sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
         _extend(out, sweep, request, place)
         if options["plan"]:
             return
@@ -91,6 +94,7 @@ def command(**options: Any) -> None:
         console.print(line, style="yellow", markup=False)
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Report: {short(out / PAGE)}", markup=False)
+    check_none_failed(sweep, made.keys.values(), "the same command with --retry-failed")
 
 
 def _request(options: dict[str, Any], protocol: Protocol) -> Request:
@@ -148,8 +152,15 @@ def _prepared(options: dict[str, Any], request: Request, protocol: Protocol) -> 
         if (out / "sweep" / "sweep.json").exists():
             sweep = Sweep(out / "sweep")
             configs += [one.config for one, _ in sweep.definition.places]
-    place = Workplace(found.table, found.stores, max(one.regions for one in configs), views_of(configs, {}), protocol)
-    show_data(found.stores, place.dataset, len(place.ids), place.labelled, place.streamed)
+    place = Workplace(
+        found.table,
+        found.stores,
+        max(one.regions for one in configs),
+        views_of(configs, {}),
+        protocol,
+        allow_missing=options["allow_missing"] or sweep is not None,  # what it was begun with is checked below
+    )
+    show_data(found.stores, place, place.splitter.outside)
     if sweep is None:
         definition: dict[str, Any] = {"mode": "paper", "axes": {}, "seeds": list(request.seeds), "number": None}
         sweep = create(out / "sweep", plan, place, **definition, folder=str(found.table.folder.resolve()))

@@ -36,7 +36,9 @@ _MODES = ("grid", "paper", "random", "optuna")
     "--paper", is_flag=True, help="m, λ and ablation one at a time through m = 2, λ = 0.2: Figs. 5, 6, Table III."
 )
 @click.option("--random", type=click.IntRange(1), metavar="N", help="So many of the combinations, drawn.")
-@click.option("--optuna", type=click.IntRange(1), metavar="N", help="So many trials of a guided search (needs Optuna).")
+@click.option(
+    "--optuna", type=click.IntRange(1), metavar="N", help="So many of them, by a guided search (needs Optuna)."
+)
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a sweep that was ended.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: train what has failed again, too.")
 @click.option("--reveal-test", is_flag=True, help="At the end, evaluate the best by validation on the test part, once.")
@@ -62,7 +64,7 @@ def command(**options: Any) -> None:
 
     Values are lists (2,5), ranges with both ends (0:6, 0:1:0.1) or all; a field that is left out keeps the default of
     `itin train`. Equal configurations are trained once. A sweep that was ended goes on with --resume: finished runs are
-    kept. The test part stays closed, but for --reveal-test.
+    kept. The test part stays closed, but for --reveal-test. Exit code 1 if any run has failed, however many have not.
 
     \b
       itin sweep --paper --seeds 5
@@ -70,7 +72,7 @@ def command(**options: Any) -> None:
       itin sweep --m 0:6 --lam 0:1:0.1 --set d=256,512,1024 --optuna 40
     """
     from ..device import pick_device
-    from ..train.sweep import Sweep
+    from ..train.sweep import Sweep, check_none_failed
     from ..train.sweep_run import check_same, locked, run
     from .console import console
     from .sweep_display import Display, show_best, show_test
@@ -94,7 +96,7 @@ def command(**options: Any) -> None:
             raise click.UsageError("--retry-failed goes with --resume DIR")
         sweep, place = _new(
             options,
-            lambda found, place: show_data(found.stores, place.dataset, len(place.ids), place.labelled, place.streamed),
+            lambda found, place: show_data(found.stores, place, place.splitter.outside),
         )
     console.print(f"Sweep: {short(sweep.path)}", markup=False)
     if options["plan"]:
@@ -113,6 +115,7 @@ def command(**options: Any) -> None:
         _run_part(sweep, place, options, workers, str(device), gru)
         return
     with locked(sweep.path):
+        sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
         try:
             with event_files(options["tensorboard"]) as files, Display() as display:
 
@@ -129,6 +132,7 @@ def command(**options: Any) -> None:
         except KeyboardInterrupt:
             click.echo(f"Stopped. Finished runs are kept; go on with: itin sweep --resume {sweep.path}", err=True)
             sys.exit(130)
+        _show_exhausted(sweep.definition)
         show_best(sweep)
         if options["reveal_test"]:
             from ..train.reveal import reveal
@@ -136,6 +140,7 @@ def command(**options: Any) -> None:
             show_test(reveal(sweep, place, str(device)))
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
+    check_none_failed(sweep)
 
 
 def _check_stages(options: dict[str, Any]) -> None:
@@ -171,17 +176,17 @@ def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: 
 
 def _consolidate(sweep: Sweep) -> None:
     """The table of results, when every run has one."""
+    from ..train.sweep import check_none_failed
     from ..train.sweep_parts import consolidate
     from .console import console
     from .sweep_display import show_best
     from .train import short, show_note
 
-    failed = consolidate(sweep)
-    if failed:
-        console.print(f"{failed} runs have failed: {short(sweep.path / 'failed')}", markup=False)
+    consolidate(sweep)
     show_best(sweep)
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
+    check_none_failed(sweep)
 
 
 def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
@@ -221,7 +226,7 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
     views = views_of(configs, axes)
     named = {kind: options[option] for kind, option in STORES.items()}
     found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0, views=views)
-    place = Workplace(found.table, found.stores, regions, views, protocol)
+    place = Workplace(found.table, found.stores, regions, views, protocol, allow_missing=options["allow_missing"])
     show(found, place)
     out = options["out"] or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
@@ -262,7 +267,14 @@ def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
     search = definition.axes if definition.mode == "optuna" else {}
     views = views_of([place.config for place, _ in definition.places] if not search else [], search)
     return Workplace(
-        read_table(folder), stores, definition.regions, views, definition.protocol_used, parts, definition.split
+        read_table(folder),
+        stores,
+        definition.regions,
+        views,
+        definition.protocol_used,
+        parts,
+        definition.split,
+        allow_missing=True,  # the sweep keeps the samples that it was begun on: `check_same`
     )
 
 
@@ -317,7 +329,7 @@ def _show_plan(definition: Definition) -> None:
 
     console.print(f"protocol {definition.protocol_used}", markup=False)
     if definition.mode == "optuna":
-        console.print(f"{definition.number} trials of {len(definition.seeds)} seeds each")
+        console.print(f"{definition.number} configurations by a guided search, {len(definition.seeds)} seeds each")
     else:
         runs = len({key for _, key in definition.places})
         same = len(definition.places) - runs
@@ -330,3 +342,16 @@ def _show_plan(definition: Definition) -> None:
         console.print(f"left out: {len(definition.left_out)} combinations that are no configuration", style="yellow")
         for reason in definition.left_out[:3]:
             console.print(f"  {reason}", style="yellow", markup=False)
+
+
+def _show_exhausted(definition: Definition) -> None:
+    """Say so where a guided search has tried all that there is."""
+    from .console import console
+
+    tried = len({key for _, key in definition.places}) // len(definition.seeds)
+    if definition.mode == "optuna" and tried < (definition.number or 0):
+        console.print(
+            f"The search has tried all {tried} configurations that its axes hold, fewer than the {definition.number}"
+            " asked for",
+            style="yellow",
+        )

@@ -18,6 +18,8 @@ from ..train.presets import PRESETS, with_preset
 from .options import STORES, feature_options, field_option, protocol_of, protocol_options, speed_options, usage_errors
 
 if TYPE_CHECKING:
+    from ..train.data import Features
+    from ..train.sweep_run import Workplace
     from ..train.tensorboard import EventFiles
 
 _PRESET = "Readings of the paper: its equations, or the authors' demo."
@@ -99,7 +101,7 @@ def command(**options: Any) -> None:
     protocol = protocol_of(options)
     gru, events, seeds = options.pop("gru"), options.pop("tensorboard"), options.pop("seeds")
     graphs, precision = options.pop("cuda_graphs"), options.pop("precision")
-    cache, dataset = options.pop("cache"), options.pop("dataset")
+    cache, dataset, allow_missing = (options.pop(name) for name in ("cache", "dataset", "allow_missing"))
     with usage_errors():
         config = TrainConfig(**with_preset(given(options)))
         if seeds is not None and "seed" in given(options):
@@ -112,11 +114,11 @@ def command(**options: Any) -> None:
         check_free(out)
     found = find_features(cache_root(cache), dataset, named, regions=config.regions > 0, views=[config.view])
     stores = found.of(config.view)
-    features = load_features(found.table, stores, config.regions, config.keep_special)
-    splitter = Splitter.of(protocol, features.ids, features.labels, found.table)
+    features = load_features(found.table, stores, config.regions, config.keep_special, allow_missing=allow_missing)
+    splitter = Splitter.of(protocol, features.ids, features.labels, found.table, allow_missing)
     with usage_errors():
         split = splitter.split(config.split_seed, config.fold)
-    show_data(stores, found.table.dataset["name"], len(features), features.labelled, features.streamed)
+    show_data(stores, features, splitter.outside)
     with usage_errors():
         if compute.plain:
             recurrence = choose(gru, device, work_of(config, features, split), say=console.print)
@@ -185,20 +187,22 @@ def free(path: Path) -> Path:
     return place
 
 
-def show_data(stores: Mapping[str, Any], dataset: str, used: int, labelled: int, streamed: bool) -> None:
-    """Prints which features a run is made of, how many labelled samples lack them, and whether memory holds them."""
+def show_data(stores: Mapping[str, Any], data: Features | Workplace, outside: Sequence[str]) -> None:
+    """Prints which features a run is made of, which samples are left out, and whether memory holds them.
+
+    Args:
+        stores: by kind.
+        data: the features.
+        outside: of `Splitter`.
+    """
     from .console import console
 
-    console.print(f"{dataset}: {used} labelled samples", markup=False)
+    console.print(f"{data.dataset}: {len(data.ids)} labelled samples", markup=False)
     for kind, store in stores.items():
         console.print(f"  {kind:8} {store.path.name}", markup=False)
-    if used < labelled:
-        console.print(
-            f"  {labelled - used} more have a label and no features: `itin extract` makes them",
-            style="yellow",
-            markup=False,
-        )
-    if streamed:
+    for line in (*data.outside, *outside):
+        console.print(f"  {line}", style="yellow", markup=False)
+    if data.streamed:
         console.print("  memory cannot hold them: each batch is read from the cache, which is slower", style="yellow")
 
 

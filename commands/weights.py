@@ -20,7 +20,9 @@ def command(detector_weights: str | None, text_encoder: str) -> None:
     from .console import console
 
     for row in needed(detector_weights, text_encoder):
-        found = f"{row.found}\n  sha256    {row.sha256()}" if row.found else "nothing"
+        fault = row.fault()
+        told = f"but it is {fault}" if fault else f"sha256    {row.sha256()}"
+        found = f"{row.found}\n  {told}" if row.found else "nothing"
         console.print(f"{row.encoder}: {row.needs}", style="bold", markup=False)
         console.print(f"  looked in {row.looked_in}\n  found     {found}", markup=False)
         if row.found is None:

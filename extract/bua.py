@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..lines import lines_of
+from ..weights_file import load_arrays
 from .encoders import Arrays
 from .files import BadFile, read_bytes, retrying
-from .frcnn.checkpoints import load_arrays
 from .samples import Rejected
 
 MAX_BYTES = 256 * 2**20
@@ -92,12 +93,13 @@ def read_tsv(source: Path) -> Iterator[Record | Rejected]:
     """The rows of a `.tsv` file, or of those in a folder."""
     for path in _files(source, ".tsv"):
         columns: tuple[str, ...] = ()
-        with retrying(lambda path=path: path.open("rb"), path) as file:  # type: ignore[misc]
-            for number, line in enumerate(file, 1):
-                cells = line.rstrip(b"\r\n").split(b"\t")
+        file = retrying(lambda path=path: path.open("rb"), path)  # type: ignore[misc]
+        with lines_of(file, "surrogateescape") as lines:
+            for number, line in enumerate(lines, 1):
+                cells = line.rstrip("\r\n").split("\t")
                 where = f"{path.name} line {number}"
-                if number == 1 and cells[0] in (b"image_id", b"img_id"):
-                    columns = tuple(cell.decode("ascii", "replace") for cell in cells)
+                if number == 1 and cells[0] in ("image_id", "img_id"):
+                    columns = tuple(cells)
                     if missing := set(COLUMNS[6]) - {SHORT.get(column, column) for column in columns}:
                         raise _no_columns(path, f"no {', '.join(sorted(missing))} among {', '.join(columns)}")
                     continue
@@ -187,7 +189,7 @@ def _info(member: bytes | None) -> tuple[dict[str, Any], str | None]:
     return {str(name): value for name, value in content.items() if name in BASE64}, None
 
 
-def _row(cells: Mapping[str, bytes], line: bytes) -> Record:
+def _row(cells: Mapping[str, str], line: str) -> Record:
     values: dict[str, Any] = {}
     for column, cell in cells.items():
         if column in BASE64:
@@ -199,12 +201,13 @@ def _row(cells: Mapping[str, bytes], line: bytes) -> Record:
         raise BadFile(f"{values['boxes'].size} numbers of boxes and {values['features'].size} of features for {count}")
     values["boxes"] = values["boxes"].reshape(count, 4)
     values["features"] = values["features"].reshape(count, -1) if count else np.zeros((0, 0), np.float32)
-    id = (cells.get("image_id") or cells.get("img_id") or b"").decode("utf-8")
-    return _record(id, values, None, hashlib.sha256(line).hexdigest())
+    id = cells.get("image_id") or cells.get("img_id") or ""
+    id.encode()  # an id that is not UTF-8 is refused
+    return _record(id, values, None, hashlib.sha256(line.encode(errors="surrogateescape")).hexdigest())
 
 
-def _decoded(column: str, cell: bytes) -> np.ndarray:
-    if cell[:2] in (b"b'", b'b"'):  # as str() of Python 3 writes bytes
+def _decoded(column: str, cell: str) -> np.ndarray:
+    if cell[:2] in ("b'", 'b"'):  # as str() of Python 3 writes bytes
         cell = cell[2:-1]
     try:
         return np.frombuffer(base64.b64decode(cell, validate=True), BASE64[column])

@@ -6,58 +6,85 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
 from ..labels import LABELS
+from ..lines import lines_of
+from ..rows import Row
 from .files import retrying
-from .samples import DataSet, Entry, Source, reject, source_of
-from .tables import SUFFIXES, Row, read_table
+from .samples import DataSet, Entry, Rejected, Source, reject, source_of
+from .tables import SUFFIXES, read_table
 
 COLUMNS = ("id", "image", "text", "label")
 """What a table holds; `label` may be absent."""
 
 
 def read(source: Source) -> DataSet:
-    """The reader of the data set `folder` for `open_dataset`.
+    """The reader of the data set `folder` for `open_dataset`."""
+    root = _root(source.root)
+    table = _table(root, source.table)
+    rows = read_rows(table, root, source.columns or {}, source.allow_outside)
+    name = source.name or _default_name(root)
+    return DataSet(
+        name=name,
+        root=root,
+        entries=[row for row in rows if isinstance(row, Entry)],
+        rejected=[row for row in rows if isinstance(row, Rejected)],
+        source=source_of(source, root=root, name=name, table=table),
+    )
+
+
+def read_rows(
+    table: Path, root: Path, given: Mapping[str, str], allow_outside: bool, labels: bool = True
+) -> list[Entry | Rejected]:
+    """Read a table of pairs: one entry or rejected row for each of its rows, in the table's order.
 
     A row whose id or label is no good, whose image lies outside the root, or which is malformed is rejected with its
     line number; of several rows with one id the first is kept. A label is any of `LABELS` in any case, or empty.
+
+    Args:
+        table: the file.
+        root: the folder, all links followed, that image paths start from.
+        given: the table's names for some of `COLUMNS`.
+        allow_outside: accept images outside `root`.
+        labels: whether labels are wanted; else what the table says of them is left alone.
+
+    Raises:
+        DataError: the table cannot be read, lacks a column, or has no row that can be used.
+        TransientError: it could not be read this time.
+        ValueError: `given` names what is none of `COLUMNS`.
     """
-    root = _root(source.root)
-    table = _table(root, source.table)
     found, rows = read_table(table)
-    columns = _columns(table, found, source.columns or {})
-    inside = (lambda path: True) if source.allow_outside else _fence(root)
+    columns = _columns(table, found, given, labels)
+    inside = (lambda path: True) if allow_outside else _fence(root)
     entries: dict[str, Entry] = {}
-    failed: list[tuple[str, int, str]] = []
+    kept: list[Entry | None] = []
+    failed: list[tuple[str, str, str]] = []
     for row in rows:
         id = ""
         try:
+            _check_lines(row, columns)
             id = _id(row, columns)
             if id in entries:
                 raise ValueError(f"id {id} stands on an earlier line too")
             entries[id] = _entry(id, row.values, columns, root, inside)
+            kept.append(entries[id])
         except ValueError as error:
-            failed.append((id, row.line, str(error)))
+            failed.append((id, row.where, str(error)))
+            kept.append(None)
     rejected = reject(failed, entries, table.name)
     if not entries:
         raise DataError(
             f"no row of {table} can be used",
             found=f"{len(rejected)} bad rows; {rejected[0].reason}",
-            next_step="mend the table, or say with --columns what its columns are",
+            next_step="fix the table, or say with --columns what its columns are",
         )
-    name = source.name or _default_name(root)
-    return DataSet(
-        name=name,
-        root=root,
-        entries=list(entries.values()),
-        rejected=rejected,
-        source=source_of(source, root=root, name=name, table=table),
-    )
+    left = iter(rejected)
+    return [next(left) if entry is None else entry for entry in kept]
 
 
 def _root(given: str | None) -> Path:
@@ -91,12 +118,17 @@ def _table(root: Path, given: str | None) -> Path:
     return tables[0]
 
 
-def _columns(table: Path, found: list[str], given: dict[str, str]) -> dict[str, str]:
-    """What we call a column -> what the table calls it."""
+def check_columns(given: Iterable[str]) -> None:
+    """Raise ValueError where a name is none of `COLUMNS`."""
     if unknown := sorted(set(given) - set(COLUMNS)):
         raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
+
+
+def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bool) -> dict[str, str]:
+    """What we call a column -> what the table calls it."""
+    check_columns(given)
     columns = {column: given.get(column, column) for column in COLUMNS}
-    if "label" not in given and "label" not in found:
+    if not labels or ("label" not in given and "label" not in found):
         del columns["label"]
     if double := sorted({name for name in columns.values() if found.count(name) > 1}):
         raise DataError(
@@ -107,11 +139,34 @@ def _columns(table: Path, found: list[str], given: dict[str, str]) -> dict[str, 
     if missing:
         raise DataError(
             f"{table} has no column {' and no column '.join(repr(name) for name in missing)}",
-            expected="columns id, image, text and, where known, label",
+            expected="columns id, image, text" + " and, where known, label" * labels,
             found=", ".join(repr(name[:40]) for name in found) or "no column",
             next_step="say what they are called in the table, for example --columns text=tweet",
         )
     return columns
+
+
+def _check_lines(row: Row, columns: dict[str, str]) -> None:
+    """Refuse a row that a stray pair of quotation marks has put together from several: its lines are rows themselves.
+
+    CSV knows no difference between those and a text of several lines; that a line of a text has as many cells as the
+    table, and an image's ending in the right one, is not to be expected.
+    """
+    if row.line == row.last or row.problem:
+        return
+    place, ending = list(row.values).index(columns["image"]), _ending(row.values[columns["image"]])
+    joined = ",".join(row.values.values()).encode(errors="surrogateescape")
+    for number, line in enumerate(lines_of(joined, "surrogateescape"), row.line):
+        cells = line.split(",")
+        if number > row.line and len(cells) == len(row.values) and ending and _ending(cells[place]) == ending:
+            raise ValueError(
+                f"a cell in quotation marks runs over these lines, and line {number} reads as a row of its own: "
+                "a quotation mark within a cell must be doubled"
+            )
+
+
+def _ending(image: str) -> str:
+    return Path(image.strip()).suffix.lower()
 
 
 def _id(row: Row, columns: dict[str, str]) -> str:

@@ -14,13 +14,19 @@ from typing import Any
 import numpy as np
 
 from ..cache import StoreWriter, Table
+from ..cache.manifest import shard_sizes
+from ..cache.remove import files_of, remove
 from ..cache.shard import FeatureError
 from ..errors import DataError
+from ..matching import MOST_LOST, Match, match
 from .bua import READERS, Record
 from .lane import Progress
 from .samples import Rejected
 
 UNKNOWN = "a bottom-up-attention detector that was not named"
+ROUNDING = 1e-3
+"""How far beyond 1 a box's share of its image may lie."""
+
 SHAPE = 0.02
 """How far the aspect ratio of the features' image may be from that of the data set's, beside rounding to pixels."""
 
@@ -36,14 +42,14 @@ class Imported:
     """Rows that are new in the store."""
     reused: int
     """Rows that were there before."""
-    without: int
-    """Samples of the data set that the source has no features for."""
     unscored: int
     """Stored rows without scores, which keep the order of the source."""
     scaled: int
     """Stored rows whose boxes were scaled to another image size."""
-    unknown: list[str]
-    """Ids of the source that are no sample of the data set."""
+    shares: int
+    """Stored rows whose boxes were shares of the image's width and height, between 0 and 1."""
+    match: Match
+    """How the samples of the data set and the images of the source that can be used or are unknown met."""
     rejected: list[Rejected]
     """What cannot be used, and why."""
     notes: dict[str, int]
@@ -60,7 +66,9 @@ class _Seen:
     dim: int
     digest: str
     records: int
-    unknown: list[str]
+    shares: bool
+    """Whether there are boxes between 0 and 1."""
+    match: Match
     rejected: list[Rejected]
 
 
@@ -73,13 +81,14 @@ def import_regions(
     max_regions: int | None = None,
     store_dtype: str = "float16",
     shard_size: int = 128,
+    allow_missing: bool = False,
     progress: Progress | None = None,
 ) -> Imported:
     """Fills a `regions` store with features from `source`; what it holds already is not written again.
 
     A record belongs to the sample of the same id, and its row stands for the data set's present image, so that training
-    finds it. That the features were made from the very same file cannot be told; boxes of an image of another size are
-    scaled, and an image of another shape is rejected.
+    finds it. That the features were made from the very same file cannot be told; boxes of an image of another size, and
+    boxes that are shares of width and height, are scaled, and an image of another shape is rejected.
 
     Args:
         source: a folder, or a file.
@@ -89,10 +98,12 @@ def import_regions(
         max_regions: regions that an image keeps; None: as many as the source has.
         store_dtype: `float16` or `float32`.
         shard_size: samples a shard.
+        allow_missing: whether more than `MOST_LOST` of the samples may get no features.
         progress: is told what is done.
 
     Raises:
-        DataError: the source has no such files, or none of them belongs to the data set.
+        DataError: the source has no such files, none of them belongs to the data set or can be used, or many samples
+            get no features.
         CacheError: the store cannot be written.
         ValueError: an argument.
     """
@@ -103,6 +114,13 @@ def import_regions(
     source = source.expanduser().resolve()
     samples = {str(sample["id"]): sample for sample in table.samples.to_dict("records")}
     seen = _look(source, form, samples, table)
+    if seen.match.loses_many and not allow_missing:
+        raise DataError(
+            f"{source} has no features for {len(seen.match.ours)} of {len(samples)} pairs of {table.folder.name}",
+            expected=f"features that can be used for at least {1 - MOST_LOST:.0%} of them",
+            found="; ".join([*outside(seen.match), *_reasons(seen.rejected)]),
+            next_step="fix the ids or the files, or go on without these pairs: --allow-missing",
+        )
     most = max_regions or max(seen.largest, 1)
     weights = {"imported": detector or UNKNOWN, "sha256": seen.digest}
     writer = StoreWriter(
@@ -111,7 +129,10 @@ def import_regions(
             "kind": "regions",
             "name": form,
             "weights": weights,
-            "preprocessing": {"order": "descending score where there are scores, else as in the source"},
+            "preprocessing": {
+                "order": "descending score where there are scores, else as in the source",
+                **({"boxes": "those between 0 and 1 are shares of width and height"} if seen.shares else {}),
+            },
             "dims": {"feature": seen.dim, "max_regions": most},
             "dtype": store_dtype,
         },
@@ -119,11 +140,13 @@ def import_regions(
     numbers = dict(zip(seen.rows, writer.extend(seen.rows.items(), shard_size), strict=True))
     waiting = {piece.block: set(piece.rows) for piece in writer.missing(numbers.values())}
     left = {row: block for block, rows in waiting.items() for row in rows}
-    reused = len(set(numbers.values()) - set(left) - set(writer.quarantined()))
+    refused = writer.quarantined()
+    reused = len(set(numbers.values()) - set(left) - set(refused))
     if progress:
         progress.start("regions", len(numbers), len(numbers) - len(left))
     rejected, notes, finished = list(seen.rejected), Counter[str](), dict[int, dict[int, Any]]()
-    made = unscored = scaled = 0
+    rejected += [Rejected(id, refused[row]) for id, row in numbers.items() if row in refused]  # by an import before
+    made = unscored = scaled = shares = 0
     for record in READERS[form](source):
         if isinstance(record, Rejected) or record.id not in numbers:
             continue
@@ -131,6 +154,7 @@ def import_regions(
         notes.update([record.note] if record.note else [])
         unscored += not record.scored
         scaled += (record.width, record.height) != (sample["width"], sample["height"])
+        shares += _are_shares(record)
         if row not in left:
             continue
         block = left[row]
@@ -146,6 +170,15 @@ def import_regions(
             progress.advance("regions", 1)
     for block, rows in finished.items():  # the source has shrunk since the first look
         made += writer.commit(block, rows)
+    if not made + reused:
+        if not shard_sizes(writer.folder):  # it may hold features of the images as they were before
+            remove(files_of(writer.folder), [writer.folder])
+        raise DataError(
+            f"no features in {source} can be used",
+            expected="finite numbers that fit the store",
+            found="; ".join(_reasons(rejected)),
+            next_step="fix the features, and import them again",
+        )
     provenance = {
         "options": None,  # no encoder here makes these features
         "imported": {
@@ -154,6 +187,7 @@ def import_regions(
             "records": seen.records,
             "without_scores": unscored,
             "scaled_boxes": scaled,
+            **({"boxes_as_shares": shares} if shares else {}),
             "left_out": dict(notes),
             "images": "matched by id; whether the features were made from the same image files was not checked",
         },
@@ -166,10 +200,10 @@ def import_regions(
         records=seen.records,
         made=made,
         reused=reused,
-        without=len(samples) - len(seen.rows),
         unscored=unscored,
         scaled=scaled,
-        unknown=seen.unknown,
+        shares=shares,
+        match=seen.match,
         rejected=rejected,
         notes=dict(notes),
     )
@@ -180,6 +214,7 @@ def _look(source: Path, form: str, samples: Mapping[str, Mapping[Any, Any]], tab
     rows: dict[str, str] = {}
     digest = hashlib.sha256()
     largest = dim = records = 0
+    shares = False
     unknown: list[str] = []
     rejected: list[Rejected] = []
     for record in READERS[form](source):
@@ -200,15 +235,36 @@ def _look(source: Path, form: str, samples: Mapping[str, Mapping[Any, Any]], tab
         else:
             dim = dim or length
             largest = max(largest, len(record.arrays["scores"]))
+            shares |= _are_shares(record)
             rows[record.id] = samples[record.id]["image_sha256"]
+    met = match(samples, [*rows, *unknown])
     if not rows or not dim:
         raise DataError(
             f"no features in {source} belong to the data set {table.folder.name}",
             expected="file names or image ids that are ids of the data set",
-            found="; ".join([*(f"{row.id}: {row.reason}" for row in rejected[:2]), *unknown[:3]]) or "nothing",
-            next_step="name the data set that they were made from with --dataset",
+            found="; ".join([*_reasons(rejected), *outside(met)]) or "nothing",
+            next_step="fix the ids, or name the data set that they were made from with --dataset",
         )
-    return _Seen(rows, largest, dim, digest.hexdigest(), records, unknown, rejected)
+    return _Seen(rows, largest, dim, digest.hexdigest(), records, shares, met, rejected)
+
+
+def outside(met: Match) -> list[str]:
+    """Return what stands on one side alone of the data set and the source, and the likely cause, a line each."""
+    return met.lines("pairs without features", "images of no pair of the data set")
+
+
+def _reasons(rejected: list[Rejected]) -> list[str]:
+    """What cannot be used, for a message."""
+    told = [*(f"{row.id}: {row.reason}" for row in rejected[:2]), *(["and so on"] if len(rejected) > 2 else [])]
+    return [f"cannot be used: {len(rejected)} ({', '.join(told)})"] if rejected else []
+
+
+def _are_shares(record: Record) -> bool:
+    """Whether the boxes are shares of width and height: in pixels, all regions would lie in the image's first one."""
+    boxes = record.arrays["boxes"]
+    return bool(
+        boxes.size and boxes.min() >= 0 and 0 < boxes.max() <= 1 + ROUNDING and record.width * record.height > 1
+    )
 
 
 def _other_shape(record: Record, sample: Mapping[Any, Any]) -> str | None:
@@ -225,7 +281,8 @@ def _other_shape(record: Record, sample: Mapping[Any, Any]) -> str | None:
 
 def _fitted(record: Record, sample: Mapping[Any, Any], most: int, dim: int) -> dict[str, np.ndarray]:
     """The first regions, with boxes in pixels of the data set's image."""
-    factors = np.array([sample["width"] / record.width, sample["height"] / record.height] * 2, np.float32)
+    size = (1, 1) if _are_shares(record) else (record.width, record.height)
+    factors = np.array([sample["width"] / size[0], sample["height"] / size[1]] * 2, np.float32)
     arrays = {name: array[:most] for name, array in record.arrays.items()}
     arrays["boxes"] = arrays["boxes"] * factors
     if not len(arrays["scores"]):

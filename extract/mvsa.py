@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..labels import LABELS
+from ..lines import lines_of
 from .files import BadFile, read_bytes
 from .samples import DataSet, Entry, Rejected, Source, reject, source_of
 
@@ -80,17 +81,17 @@ def read_labels(path: Path, annotators: int) -> tuple[list[Row], list[Rejected]]
         TransientError: the file could not be read this time.
     """
     try:
-        lines = read_bytes(path, MAX_LABEL_BYTES).decode("utf-8-sig").splitlines()
+        lines = list(lines_of(read_bytes(path, MAX_LABEL_BYTES)))
     except (BadFile, UnicodeDecodeError) as error:
         reason = f"a file that {error.reason}" if isinstance(error, BadFile) else "bytes that are no text"
         raise _not_labels(path, annotators, reason) from error
     header = lines[0].strip().lower().split("\t") if lines else []
     if header[:1] != ["id"] or len(header) < 2 or set(header[1:]) != {"text,image"}:
-        raise _not_labels(path, annotators, repr(lines[0][:80]) if lines else "an empty file")
+        raise _not_labels(path, annotators, repr(lines[0].rstrip("\r\n")[:80]) if lines else "an empty file")
     if len(header) - 1 != annotators:
         raise _not_labels(path, annotators, f"{len(header) - 1} columns 'text,image'")
     rows: dict[str, Row] = {}
-    failed: list[tuple[str, int, str]] = []
+    failed: list[tuple[str, str, str]] = []
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
@@ -100,7 +101,7 @@ def read_labels(path: Path, annotators: int) -> tuple[list[Row], list[Rejected]]
                 raise ValueError(f"id {id} stands on an earlier line too")
             rows[id] = _row(line, annotators)
         except ValueError as error:
-            failed.append((id, number, str(error)))
+            failed.append((id, f"line {number}", str(error)))
     rejected = reject(failed, rows, path.name)
     if not rows:
         raise _not_labels(path, annotators, rejected[0].reason if rejected else "a header line alone")

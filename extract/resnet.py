@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from ..errors import WeightsError
+from ..weights_file import UnsoundFile, cause_of, differences, read_state
 from .encoders import state_sha256
 
 MEAN = (0.485, 0.456, 0.406)
@@ -47,16 +48,28 @@ def load_resnet(name: str, random_init: int | None) -> tuple[Any, dict[str, Any]
     else:
         model = torchvision.models.get_model(name, weights=None)
         path = fetch(name)
-        try:
-            model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:
-            raise WeightsError(
-                f"{path} does not hold the weights of {name}: {str(error).splitlines()[0]}",
-                next_step=f"remove the file; it is downloaded again from {weights_url(name)}",
-            ) from error
+        model.load_state_dict(_state(name, path, model))
         weights = {"file": path.name}
     model.eval().requires_grad_(False)
     return model, {**weights, "sha256": state_sha256(model)}
+
+
+def _state(name: str, path: Path, model: Any) -> dict[str, torch.Tensor]:
+    try:
+        state = read_state(path)
+        counters = {key for key in model.state_dict() if key.endswith(".num_batches_tracked")}  # absent in old files
+        shapes = {key: value.shape for key, value in model.state_dict().items() if key in state or key not in counters}
+        different = differences(shapes, {key: value.shape for key, value in state.items()})
+        if different is not None:
+            raise UnsoundFile(f"the weights of another model: {different}")
+    except UnsoundFile as fault:
+        raise WeightsError(
+            f"{path} does not hold the weights of {name}",
+            expected=f"what {weights_url(name)} gives",
+            found=fault.found,
+            next_step="remove the file: it is downloaded again when it is needed, or put it there by hand",
+        ) from fault
+    return state
 
 
 def fetch(name: str) -> Path:
@@ -74,8 +87,8 @@ def fetch(name: str) -> Path:
                 digest = path.stem.rsplit("-", 1)[1]
                 torch.hub.download_url_to_file(weights_url(name), str(path), hash_prefix=digest, progress=False)
                 return path
-            except (OSError, RuntimeError) as error:
-                reason = str(error)
+            except Exception as error:  # of the network, of HTTP, of the disk, or another digest than the name says
+                reason = cause_of(error)
         raise WeightsError(
             f"the ImageNet weights of {name} are not here and cannot be downloaded: {reason}",
             expected=str(path),

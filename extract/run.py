@@ -77,8 +77,8 @@ class Summary:
 
     @property
     def unread(self) -> int:
-        """How many samples are left for the next run."""
-        return len(self.scan.unread) + sum(len(store.unread) for store in self.stores)
+        """How many samples are left for the next run, each counted once, whatever the number of its features."""
+        return len({row.id for row in self.scan.unread} | {id for store in self.stores for id, _ in store.unread})
 
     @property
     def left(self) -> int:

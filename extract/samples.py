@@ -179,15 +179,14 @@ def source_of(source: Source, *, root: Path, name: str, table: Path | None = Non
     return {**asdict(source), "root": str(root), "name": name, "table": None if table is None else str(table)}
 
 
-def reject(failed: Iterable[tuple[str, int, str]], kept: Container[str], file: str) -> list[Rejected]:
+def reject(failed: Iterable[tuple[str, str, str]], kept: Container[str], file: str) -> list[Rejected]:
     """Rejected rows of a table.
 
     Args:
-        failed: (id, line number, reason) of each; the id is empty where there is none.
-        kept: ids that another row of the table gave an entry: the row is rejected by its line, not by its id.
+        failed: (id, place in the file such as "line 4", reason) of each; the id is empty where there is none.
+        kept: ids that another row of the table gave an entry: the row is rejected by its place, not by its id.
         file: the table's name.
     """
     return [
-        Rejected(id if id and id not in kept else f"line {line}", f"{file}, line {line}: {reason}")
-        for id, line, reason in failed
+        Rejected(id if id and id not in kept else where, f"{file}, {where}: {reason}") for id, where, reason in failed
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -89,17 +90,28 @@ def scan(
             rejected.append(Rejected(entry.id, error.reason))
             missing += isinstance(error, _MissingImage)
     if missing and missing == len(dataset.entries):
+        image, told = dataset.entries[0].image, "no file at any of the paths"
+        next_step = "name the folder that the image paths start from with --root"
+        if windows := [entry.image for entry in dataset.entries if _has_backslash(entry.image)]:
+            image = windows[0]
+            told = f"backslashes in {len(windows)} of the paths: only Windows takes them for folders"
+            next_step = "write the table's image paths with / instead of \\, and without a drive such as C:"
         raise DataError(
             f"none of the {missing} images of {dataset.name} exists",
-            expected=f"images such as {dataset.entries[0].image}",
-            found="no file at any of the paths",
-            next_step="name the folder that the image paths start from with --root",
+            expected=f"images such as {image}",
+            found=told,
+            next_step=next_step,
         )
     return Scan(samples, rejected, unread, encoding)
 
 
 class _MissingImage(BadFile):
     pass
+
+
+def _has_backslash(path: Path) -> bool:
+    """Whether a path was probably written on Windows, and names no folders here."""
+    return os.sep == "/" and "\\" in str(path)
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,8 @@ def _read(entry: Entry, known: Sample | None, max_pixels: int) -> _Read:
         status = stat_file(entry.image, MAX_BYTES)
     except BadFile as error:
         kind = _MissingImage if error.missing else BadFile
-        raise kind(f"image file {error.reason}: {str(entry.image)!r}") from error
+        hint = "; write / instead of backslashes" if error.missing and _has_backslash(entry.image) else ""
+        raise kind(f"image file {error.reason}: {str(entry.image)!r}{hint}") from error
     try:
         text = entry.text if isinstance(entry.text, str) else read_bytes(entry.text, MAX_TEXT_BYTES)
     except BadFile as error:

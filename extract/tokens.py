@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import torch
 import transformers
 
 from ..errors import WeightsError
 from ..precision import products
+from ..weights_file import cause_of
 from .encoders import Arrays, EncoderSpec, state_sha256
-from .resnet import offline
+from .pretrained import VOCABULARIES, load_part, locate, not_had
 from .wordpiece import build_tokenizer
 
 BERT_BASE = "bert-base-uncased"
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 
 class BertTokens:
@@ -34,7 +34,8 @@ class BertTokens:
         tokenizer_file: with `random_init`, where no tokenizer is found beside the model: a tokenizer built before.
 
     Raises:
-        WeightsError: the model or its tokenizer cannot be had, or the file lacks weights.
+        WeightsError: the model or its tokenizer cannot be had, a file is not what it seems, the weights are those of
+            another architecture, or the tokenizer is that of another model.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class BertTokens:
         if config is None:
             model, weights = _trained(name)
         else:
-            model, weights = _untrained(config, random_init, len(self._tokenizer))
+            model, weights = _untrained(config, random_init, max(len(self._tokenizer), _last_id(self._tokenizer) + 1))
+        _check_fit(name, self._tokenizer, model)
         self._model = model.to(device)
         self._device = device
         self._autocast = compute_dtype == "bfloat16"
@@ -72,6 +74,10 @@ class BertTokens:
             },
             dims={"feature": int(model.config.hidden_size)},
         )
+        try:
+            self.encode(["☃ it's"])
+        except Exception as error:  # whatever the library and its parts raise
+            raise not_had(name, "model", f"it cannot encode a text: {cause_of(error)}") from error
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> list[Arrays]:
@@ -112,9 +118,7 @@ class BertTokens:
 
 def has_tokenizer(name: str) -> bool:
     """Whether a tokenizer for this model is in its folder or in the hub's cache (nothing is downloaded)."""
-    if Path(name).is_dir():
-        return any((Path(name) / file).exists() for file in TOKENIZER_FILES)
-    return any(isinstance(huggingface_hub.try_to_load_from_cache(name, file), str) for file in TOKENIZER_FILES)
+    return any(locate(name, file) is not None for file in VOCABULARIES)
 
 
 def words_of(tokenizer: Any, text: str, max_length: int) -> list[str]:
@@ -148,12 +152,9 @@ def load_tokenizer(name: str, built: Path | None) -> Any:
     """
     if built is not None:
         return build_tokenizer(built)
-    try:
-        tokenizer = _pretrained(transformers.AutoTokenizer, name, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise _not_had(name, "tokenizer", error) from error
+    tokenizer = load_part(transformers.AutoTokenizer, name, "tokenizer", use_fast=True)
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):  # made up from config.json alone
-        raise _not_had(name, "tokenizer", ValueError(f"no vocabulary among its files ({', '.join(TOKENIZER_FILES)})"))
+        raise not_had(name, "tokenizer", f"no vocabulary among its files ({', '.join(VOCABULARIES)})")
     if not tokenizer.is_fast:
         raise WeightsError(
             f"the tokenizer of {name} cannot say which words its tokens belong to",
@@ -161,16 +162,6 @@ def load_tokenizer(name: str, built: Path | None) -> Any:
             next_step="choose another --text-encoder, or convert its tokenizer to tokenizer.json",
         )
     return tokenizer
-
-
-def _pretrained(loader: Any, name: str, **options: Any) -> Any:
-    """What is here already is taken without asking the hub; a network is only needed for what is missing."""
-    try:
-        return loader.from_pretrained(name, local_files_only=True, **options)
-    except (OSError, ValueError):
-        if Path(name).is_dir() or offline():
-            raise
-    return loader.from_pretrained(name, **options)
 
 
 def _untrained(config: Any, seed: int | None, vocabulary: int) -> tuple[Any, dict[str, Any]]:
@@ -183,16 +174,28 @@ def _untrained(config: Any, seed: int | None, vocabulary: int) -> tuple[Any, dic
 
 
 def _trained(name: str) -> tuple[Any, dict[str, Any]]:
-    try:
-        with _quiet_loading():
-            model, loading = _pretrained(transformers.AutoModel, name, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _not_had(name, "model", error) from error
+    told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which are refused here, by name
+    model, loading = load_part(transformers.AutoModel, name, "model", **told)
+    other = sorted(
+        (key,) if isinstance(key, str) else key for key in loading["mismatched_keys"]
+    )  # (name, file's, ours)
+    if other:
+        ours = model.state_dict()
+        raise WeightsError(
+            f"the weights of {name} differ from its config.json in the shape of {len(other)} tensors",
+            expected=", ".join(f"{key} {tuple(ours[key].shape)}" for key, *_ in other[:3]),
+            found=", ".join(
+                f"{key} {tuple(shapes[0]) if shapes else 'of another shape'}" for key, *shapes in other[:3]
+            ),
+            next_step="take config.json and weights from the same model",
+        )
     missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
     if missing:
+        unknown = sorted(loading["unexpected_keys"])
         raise WeightsError(
             f"the weights of {name} lack {len(missing)} tensors of its architecture",
             expected=", ".join(missing[:3]),
+            found=f"{len(unknown)} that it does not have: {', '.join(unknown[:3])}" if unknown else None,
             next_step="choose a model whose file holds the whole encoder",
         )
     model.float().eval().requires_grad_(False)
@@ -201,40 +204,45 @@ def _trained(name: str) -> tuple[Any, dict[str, Any]]:
 
 def _config(name: str) -> Any:
     """The named architecture; that of BERT-Base is known without any file."""
-    try:
-        return transformers.AutoConfig.from_pretrained(name, local_files_only=True)
-    except (OSError, ValueError) as error:
+    if locate(name, "config.json") is None and not Path(name).exists():
         if name == BERT_BASE:
             return transformers.BertConfig()
         raise WeightsError(
             f"--random-init needs to know the architecture of {name}",
             expected="a folder with config.json, or the name bert-base-uncased",
             next_step=f"name a folder that holds the model's config.json, or use --text-encoder {BERT_BASE}",
-        ) from error
+        )
+    return load_part(transformers.AutoConfig, name, "configuration", download=False)
+
+
+def _last_id(tokenizer: Any) -> int:
+    """The highest id that a tokenizer can give, added tokens included."""
+    return max(tokenizer.get_vocab().values(), default=-1)
+
+
+def _check_fit(name: str, tokenizer: Any, model: Any) -> None:
+    """Raise WeightsError unless the model reads texts and has an embedding for every id of the tokenizer."""
+    sizes = (getattr(model.config, size, None) for size in ("max_position_embeddings", "hidden_size"))
+    if not all(isinstance(size, int) for size in sizes):
+        raise WeightsError(
+            f"{name} is not a BERT-like text model",
+            expected="a model whose config.json tells max_position_embeddings and hidden_size",
+            found=f"{type(model).__name__}, model_type {model.config.model_type}",
+            next_step="choose another --text-encoder",
+        )
+    embeddings = getattr(model.get_input_embeddings(), "weight", None)
+    rows = embeddings.shape[0] if embeddings is not None else math.inf  # inf: its ids are hashed
+    last = _last_id(tokenizer)
+    if last >= rows:
+        raise WeightsError(
+            f"the tokenizer of {name} has more words than its model",
+            expected=f"ids below {rows}, the number of the model's word embeddings",
+            found=f"{len(tokenizer)} words, with ids up to {last}",
+            next_step="take the tokenizer's files and the weights from the same model",
+        )
 
 
 def _sha256(model: Any) -> str:
     if getattr(model, "pooler", None) is not None:  # not used, and random where the file has none
         model.pooler = None
     return state_sha256(model)
-
-
-class _quiet_loading:  # noqa: N801
-    """Keeps the library's loading report off the terminal; what is missing is checked and told by us."""
-
-    def __enter__(self) -> None:
-        self._level = transformers.logging.get_verbosity()
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-
-    def __exit__(self, *exc: object) -> None:
-        transformers.logging.set_verbosity(self._level)
-        transformers.logging.enable_progress_bar()
-
-
-def _not_had(name: str, part: str, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"the {part} of {name} cannot be loaded: {str(error).strip().splitlines()[0]}",
-        expected="a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
-        next_step="`itin weights` says where it is looked for; --random-init 0 tries untrained encoders",
-    )

@@ -11,6 +11,8 @@ import torch
 
 from ..errors import WeightsError
 from ..paths import weights_root
+from ..weights_file import UnsoundFile, form_of
+from .pretrained import weight_files
 from .resnet import weights_path, weights_url
 from .tokens import BERT_BASE
 
@@ -53,6 +55,10 @@ class Needed:
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
+
+    def fault(self) -> str | None:
+        """Return what the file that was found is instead of weights, by its first bytes and length; None if sound."""
+        return None if self.found is None else _fault(self.found)
 
 
 def find_detector_weights(given: str | None) -> Path:
@@ -100,14 +106,23 @@ def needed(detector_weights: str | None = None, text_encoder: str = BERT_BASE) -
 
 
 def _text(name: str) -> Needed:
-    files = ("model.safetensors", "pytorch_model.bin")
+    try:
+        files = weight_files(name)
+    except WeightsError as error:
+        return Needed(name, "BERT-like model", name, None, str(error))
+    found = next((path for path in files if _fault(path)), files[0] if files else None)
     if Path(name).is_dir():
-        found = next((path for file in files if (path := Path(name) / file).is_file()), None)
         return Needed(name, "BERT-like model", name, found, "put model.safetensors and tokenizer.json into the folder")
-    cached = (huggingface_hub.try_to_load_from_cache(name, file) for file in files)
-    hub = next((Path(path) for path in cached if isinstance(path, str)), None)
     place = str(huggingface_hub.constants.HF_HUB_CACHE)
-    return Needed(name, "BERT-like model", place, hub, f"downloaded when first used; by hand: hf download {name}")
+    return Needed(name, "BERT-like model", place, found, f"downloaded when first used; by hand: hf download {name}")
+
+
+def _fault(path: Path) -> str | None:
+    try:
+        form_of(path)
+    except UnsoundFile as fault:
+        return fault.found
+    return None
 
 
 def _file(path: Path) -> Path | None:

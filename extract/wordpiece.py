@@ -10,6 +10,9 @@ import tokenizers
 import transformers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
+from ..errors import WeightsError
+from ..weights_file import UnsoundFile, cause_of, read_object
+
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = 8000
 
@@ -45,9 +48,23 @@ def _tokenizer(model: models.WordPiece) -> tokenizers.Tokenizer:
 
 
 def build_tokenizer(path: Path) -> Any:
-    """The tokenizer of a file that `train_wordpiece` made, as transformers uses it."""
+    """Return the tokenizer of a file that `train_wordpiece` made, as transformers uses it.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    try:
+        read_object(path)
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # of the library plain ones
+        raise WeightsError(
+            f"{path}: not the tokenizer that was built",
+            expected="a tokenizer.json that `itin extract` made of the data set's texts",
+            found=error.found if isinstance(error, UnsoundFile) else cause_of(error),
+            next_step="copy the file again from where it was made, or remove it and extract and train again",
+        ) from error
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizers.Tokenizer.from_file(str(path)),
+        tokenizer_object=tokenizer,
         unk_token="[UNK]",
         sep_token="[SEP]",
         pad_token="[PAD]",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ..errors import RunError, WeightsError
 from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
 from ..extract.weights import find_detector_weights
 from ..labels import LABELS
+from ..matching import examples, match
 from ..train.data import Features, load_features
 from ..train.find import Found, stores_of_run
 from ..train.runs import Run
@@ -69,9 +70,14 @@ def pairs_of(run: Run, part: str | None = None, cache: Path | None = None, found
     recorded = run.predictions[run.predictions["part"] == (part or shown_part(run))].set_index("id")
     ids = [str(sample) for sample in recorded.index]
     samples = found.table.samples
+    _check_there(run, ids, samples["id"].astype(str))
     samples = samples[samples["id"].astype(str).isin(set(ids))]
     features = load_features(
-        replace(found.table, samples=samples), found.stores, run.config.regions, run.config.keep_special
+        replace(found.table, samples=samples),
+        found.stores,
+        run.config.regions,
+        run.config.keep_special,
+        allow_missing=True,  # `_rows` asks for every pair of the run
     )
     rows = _rows(run, features, recorded)
     texts = samples.set_index(samples["id"].astype(str)).loc[ids]
@@ -137,21 +143,28 @@ def vocabulary_of(run: Run) -> Vocabulary:
         return Vocabulary()
 
 
+def _check_there(run: Run, ids: Iterable[str], there: Iterable[str]) -> None:
+    met = match(ids, there)
+    if met.ours:
+        raise RunError(
+            f"the cache does not hold the samples that the run {run.path} was made of",
+            expected=f"all {met.both + len(met.ours)} pairs of its predictions.csv",
+            found="; ".join(met.lines("missing")),
+            next_step="run the same `itin extract` again: it makes what is missing",
+        )
+
+
 def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     """The row of each recorded prediction among the features, (N,) int64."""
+    _check_there(run, recorded.index, features.ids)
     place = {sample: row for row, sample in enumerate(features.ids)}
-    missing = [sample for sample in recorded.index if sample not in place]
-    changed = [s for s in recorded.index if s in place and LABELS[features.labels[place[s]]] != recorded.at[s, "label"]]
-    if missing or changed:
-        wrong = missing or changed
+    changed = [s for s in recorded.index if LABELS[features.labels[place[s]]] != recorded.at[s, "label"]]
+    if changed:
         raise RunError(
-            f"the cache does not hold the {'samples' if missing else 'labels'} that the run {run.path} was made of",
-            expected=f"all {len(recorded)} pairs of its predictions.csv" + ("" if missing else ", with their labels"),
-            found=f"{len(wrong)} {'missing' if missing else 'with another label'}, {', '.join(map(str, wrong[:5]))}"
-            + (" and so on" if len(wrong) > 5 else ""),
-            next_step="run the same `itin extract` again: it makes what is missing"
-            if missing
-            else "train again on the new labels",
+            f"the cache does not hold the labels that the run {run.path} was made of",
+            expected=f"all {len(recorded)} pairs of its predictions.csv, with their labels",
+            found=f"{len(changed)} with another label: {examples(changed)}",
+            next_step="train again on the new labels",
         )
     return np.array([place[sample] for sample in recorded.index], dtype=np.int64)
 

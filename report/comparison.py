@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..labels import LABELS
+from ..matching import Match, match
 from ..predict.pairs import shown_part
 from ..train.runs import Run
 from ..train.statistics import holm, mcnemar
@@ -44,18 +45,30 @@ class Compared:
     only_b: int
     p: float
     """McNemar's exact test, two-sided."""
+    match: Match = field(default_factory=Match)
+    """How the pairs of the two met; those of one alone are not compared."""
 
 
 def compare(a: Run, b: Run, names: tuple[str, str]) -> Compared | None:
     """Compare two runs, or None where they have no pair in common."""
     if _key(a) != _key(b):
         return None
-    both = _predicted(a).join(_predicted(b)["predicted"].rename("predicted_b"), how="inner")
+    of_a, of_b = _predicted(a), _predicted(b)
+    both = of_a.join(of_b["predicted"].rename("predicted_b"), how="inner")
     if both.empty:
         return None
     right_a, right_b = ((both[name] == both["label"]).to_numpy() for name in ("predicted", "predicted_b"))
     only_a, only_b, p = mcnemar(right_a, right_b)
-    return Compared(*names, len(both), float(right_a.mean()), float(right_b.mean()), only_a, only_b, p)
+    return Compared(
+        *names,
+        len(both),
+        float(right_a.mean()),
+        float(right_b.mean()),
+        only_a,
+        only_b,
+        p,
+        match(of_a.index, of_b.index),
+    )
 
 
 def compare_all(runs: Runs) -> dict[tuple[int, int], Compared]:
@@ -96,7 +109,8 @@ def comparison(compared: Sequence[Compared], *, asks: bool = True) -> Section:
         " a difference as large. p (Holm) is adjusted for the number of comparisons. Each run counts as it is: what"
         " other seeds would give is not in these figures."
     ]
-    notes = [f"The first {LISTED} of {len(rows)} comparisons are listed."] if len(rows) > LISTED else []
+    notes = _apart(compared[:LISTED])
+    notes += [f"The first {LISTED} of {len(rows)} comparisons are listed."] if len(rows) > LISTED else []
     return Section(
         "comparison",
         "Comparison",
@@ -152,6 +166,15 @@ def compare_data(
             f"{i}-{j}": f"McNemar's exact test: p {show_p(one.p, sign=True)}." for (i, j), one in compared.items()
         },
     }
+
+
+def _apart(compared: Sequence[Compared]) -> list[str]:
+    """What two runs have predicted apart, which their comparison leaves out."""
+    told = []
+    for one in compared:
+        if lines := one.match.lines(f"pairs of {one.a} alone", f"pairs of {one.b} alone"):
+            told.append(f"{one.a} and {one.b} are compared on the {one.n} pairs of both: {'; '.join(lines)}.")
+    return told
 
 
 def _predicted(run: Run) -> pd.DataFrame:

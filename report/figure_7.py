@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..errors import CacheError, RunError
 from ..labels import LABELS
+from ..matching import match
 from ..predict.pairs import Pair, pairs_of
 from ..train.runs import Run, load_run
 from . import testing
@@ -84,8 +85,10 @@ def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None 
     run = load_run(result.run)
     table = testing.read(made.path, result.key)
     asked = made.request.pairs
-    if unknown := sorted(set(asked) - set(table["id"])):
-        raise ValueError(f"pairs: expected ids of the test part, got {', '.join(unknown)}")
+    met = match(asked, table["id"])
+    if met.ours:
+        cause = f" ({met.cause})" if met.cause is not None else ""
+        raise ValueError(f"pairs: expected ids of the test part, got {', '.join(met.ours)}{cause}")
     ids = list(asked) or typical(table)
     try:
         pairs = _pairs(run, table, ids, cache)

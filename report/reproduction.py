@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import RunError
 from ..labels import LABELS, numbers_of
+from ..matching import match
 from ..train.axes import Place
 from ..train.protocols import describe
 from ..train.runs import Run
@@ -183,10 +184,11 @@ class Reproduction:
                 ids, labels = by_seed[0]["id"].tolist(), numbers_of(by_seed[0]["label"])
             for table in by_seed:
                 if table["id"].tolist() != ids or not np.array_equal(numbers_of(table["label"]), labels):
+                    apart = match(table["id"], ids).lines("pairs in them alone", "pairs in the others alone")
                     raise RunError(
                         f"the test predictions in {self.path / 'test'} are not of the same pairs",
                         expected="the same ids and labels in all of them",
-                        found=f"others in those of {keys[0]}",
+                        found=f"others in those of {keys[0]}: {'; '.join(apart) or 'the same pairs with other labels'}",
                         next_step="reproduce into another folder with --out",
                     )
             predicted[keys] = np.stack([numbers_of(table["predicted"]) for table in by_seed])

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +46,14 @@ class Job:
         folder: an empty folder for the cache, the counts and the encoders.
         shard: samples a shard.
         limit: samples that are wanted.
+        variables: more of the environment in which it is submitted.
     """
 
     root: Path
     folder: Path
     shard: int = 16
     limit: int = 1000
+    variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cache, self.counts, bert = (self.folder / name for name in ("cache", "counts", "bert"))
@@ -68,7 +70,7 @@ class Job:
         """The environment in which jobs count, and take `delay` seconds a sample."""
         more = {} if untied is None else {"ITIN_UNTIED": str(untied)}
         own = {"ITIN_COUNTS": str(self.counts), "ITIN_DELAY": str(delay), "OMP_NUM_THREADS": "1"}
-        return {**os.environ, **own, **more}
+        return {**os.environ, **own, **more, **self.variables}
 
     def command(self, *options: str) -> list[str]:
         """`itin cluster submit` of this job."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+
+from itin.cache.files import TEMPORARY
 
 from . import features
 from .cache_pairs import itin_cache, make_pairs, store_of
@@ -72,6 +75,19 @@ def test_export_to_parquet(cache: Path, tmp_path: Path, kind: str) -> None:
         sample = features.sample(kind, row)
         found = np.array(table[kind][row].as_py(), np.float32)
         np.testing.assert_array_equal(found[: len(sample[kind])], sample[kind])
+
+
+@pytest.mark.parametrize("suffix", ["h5", "hdf5"])
+def test_export_without_file_locks(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """On a file system without locks HDF5 fails where it asks for one, as it does where another process holds it."""
+    fcntl = pytest.importorskip("fcntl", reason="needs POSIX locks")
+    store = store_of(cache, "context")
+    monkeypatch.setattr("secrets.token_hex", lambda size: "0" * 2 * size)
+    with (tmp_path / f"{TEMPORARY}out-{os.getpid()}-00000000.{suffix}").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        itin_cache("export", store.path, tmp_path / f"out.{suffix}")
+    with h5py.File(tmp_path / f"out.{suffix}", locking=False) as file:
+        np.testing.assert_array_equal(file["context"][:], store.read("context", np.arange(10)))
 
 
 def test_parquet_without_pyarrow(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,12 @@ def test_a_folder_of_ones_own(tmp_path: Path, draw_mvsa: Draw) -> None:
     printed = itin("predict", tmp_path / "run", "--table", root / "more.jsonl")
     assert next(csv.DictReader(io.StringIO(printed)))["id"] == "a"
     assert "2 of 3 rows could not be predicted" in printed
+    label = {"mood": "4"}  # no label of ours: predicting needs none
+    pd.DataFrame([{**row, **label} for row in rows[:3]]).to_csv(root / "more.csv", index=False)
+    itin("predict", tmp_path / "run", "--table", root / "more.csv", "--out", tmp_path / "out.csv", *columns)
+    assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == [row["tweet"] for row in rows[:3]]
+    said = itin("predict", tmp_path / "run", "--table", root / "more.csv", "--columns", "words=text", code=2)
+    assert "no column is called words here: name those of id, image, text, label" in said
 
 
 def test_the_whole_job_on_real_pairs(shared_data: Path, tmp_path: Path) -> None:
@@ -327,6 +333,40 @@ def test_ctrl_c_leaves_a_good_cache(tmp_path: Path, draw_mvsa: Draw, monkeypatch
     assert "Done in" in itin("extract", *options)
     (path,) = (cache / "mvsa-single").glob("regions-*")
     assert len(open_store(path)) == 12
+
+
+@pytest.mark.parametrize("broken", [2, 12])
+def test_quarantine_counts_samples_in_lines_too(tmp_path: Path, draw_mvsa: Draw, broken: int) -> None:
+    """One sample may be in quarantine for several kinds of feature, and for a text and an image."""
+    root = draw_mvsa(tmp_path / "data", pairs=14)
+    for id in range(1, broken + 1):
+        image = root / "data" / f"{id}.jpg"
+        image.write_bytes(image.read_bytes()[:-40])
+    (root / "data" / "14.txt").write_bytes(b" ")
+    output = itin(
+        "extract", "--dataset", "mvsa-single", "--root", root, "--cache", tmp_path / "cache", *encoders(tmp_path / "b")
+    )
+    lines = output.splitlines()
+    begin = lines.index(f"{broken + 1} in quarantine:") + 1
+    end = next(number for number in range(begin, len(lines)) if not lines[number].startswith("  "))
+    listed = lines[begin:end]
+    more = [int(line.split()[2]) for line in listed if line.startswith("  ... and ")]
+    samples = [line.split(":")[0].strip() for line in listed if not line.startswith("  ... and ")]
+    assert len(samples) + sum(more) == broken + 1
+    assert samples == ["14", *map(str, range(1, broken + 1))][: extract_command.SHOWN]
+    assert listed[0] == "  14: text is empty"
+    assert listed[1].startswith("  1: regions, context: JPEG image cannot be decoded")
+
+
+def test_one_line_a_sample() -> None:
+    reasons = [
+        ("a", "regions", "dark"),
+        ("b", "", "no text"),
+        ("a", "context", "dark"),
+        ("a", "tokens", "long"),
+        ("b", "", "twice"),
+    ]
+    assert extract_command.one_line_each(reasons) == ["a: regions, context: dark; tokens: long", "b: no text; twice"]
 
 
 def test_unread_files_say_come_again(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch) -> None:

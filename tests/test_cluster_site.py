@@ -42,6 +42,24 @@ def test_a_site_file(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text", ["on", "no", "yes", "true", "0123", "1e3", "1_000", "0x1f", "2026-01-02", "12:30:00", "="]
+)
+def test_values_are_texts(text: str, tmp_path: Path) -> None:
+    """YAML 1.1 reads each of these as a truth value, a number or a date, unless it is told not to."""
+    lines = [f"partition: {text}", f"itin: {text}", f"prologue: [{text}]", f"light_options: ['-p', -{text}]"]
+    (tmp_path / "site.yaml").write_text("\n".join(lines))
+    assert read_site(tmp_path / "site.yaml") == Site(
+        partition=text, itin=text, prologue=(text,), light_options=("-p", f"-{text}")
+    )
+
+
+@pytest.mark.parametrize("time", ["2:00:00", "90", "1-00:00:00", "0:30"])
+def test_times_need_no_quotes(time: str, tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(f"time: {time}\ngpus: 010\nwarn: 0120\npartition: ~\nat_once: '8'\n")
+    assert read_site(tmp_path / "site.yaml") == Site(time=time, gpus="010", warn=120, at_once=8)
+
+
 def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ITIN_SITE", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
@@ -66,14 +84,17 @@ def test_jobs_call_the_python_that_submits() -> None:
         ("patrition: gpu", "expected: some of partition, gpus"),
         ("patrition: gpu", "found:    patrition"),
         ("- gpu", "found:    list"),
-        ("time: 2:00:00", "time: put it in quotes, '2:00:00'; YAML reads it as 7200"),
+        ("partition: [cpu, gpu]", "partition: expected one text, got ['cpu', 'gpu']"),
+        ("warn: 1e2", "warn: expected a whole number, got '1e2'"),
+        ("warn: true", "warn: expected a whole number, got 'true'"),
         ("time: soon", "time: expected Slurm's form, such as 2:00:00"),
         ("gpus: many", "gpus: expected a number or type:number, got 'many'"),
         ("warn: 0", "warn: expected 1 to 65535 seconds, got 0"),
         ("warn: soon", "warn: expected a whole number, got 'soon'"),
         ("at_once: 0", "at_once must be at least 1"),
         ("sbatch_options: [account=lab]", "an option of sbatch begins with '-', got 'account=lab'"),
-        ("sbatch_options: 3", "sbatch_options: expected a list of texts, got 3"),
+        ("sbatch_options: {nice: 3}", "sbatch_options: expected a list of texts, got {'nice': '3'}"),
+        ("sbatch_options: [--nice, ~]", "sbatch_options: expected a list of texts, got ['--nice', None]"),
         ("a: [", "cannot read the site's defaults"),
     ],
 )

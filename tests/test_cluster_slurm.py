@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -15,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from itin.cluster import slurm
+from itin.cluster import submission as submissions
 from itin.cluster.status import status_of
 from itin.train.sweep import read_results
 
@@ -40,6 +43,17 @@ DELAY = 0.08
 USERS = ("nobody", "daemon")
 """Two users that every Debian has."""
 GROUP = "nogroup"
+DEFAULTS = {"SBATCH_ACCOUNT": "lab", "SBATCH_MEM_PER_CPU": "20"}
+"""What people set for all of their jobs."""
+HOSTILE = {
+    **{"SBATCH_TIMELIMIT": "0:01:00", "SBATCH_JOB_NAME": "mine", "SBATCH_PARTITION": "high", "SBATCH_GPUS": "2"},
+    **{"SBATCH_OUTPUT": "/dev/null", "SBATCH_ERROR": "/dev/null", "SBATCH_OPEN_MODE": "truncate"},
+    **{"SBATCH_ARRAY_INX": "0-1", "SBATCH_NO_REQUEUE": "", "SBATCH_SIGNAL": "B:KILL@60", "SBATCH_EXPORT": "NIL"},
+    **{"SQUEUE_STATES": "COMPLETED", "SQUEUE_PARTITION": "high", "SQUEUE_FORMAT": "%i", "SQUEUE_USERS": "nobody"},
+    **{"SCANCEL_STATE": "SUSPENDED", "SCANCEL_PARTITION": "high", "SLURM_HINT": "nomultithread"},
+    **{"SLURM_NTASKS": "2", "SLURM_MEM_PER_NODE": "50", "SRUN_CPUS_PER_TASK": "2"},
+}
+"""What would change a submission on its way to Slurm, or hide its jobs."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +96,32 @@ def finish(job: Job, seconds: float = 400) -> None:
     job.wait(lambda: not any(slurm.queue(one.name) for one in job.submissions()), 60)
 
 
+def run_itin(*words: object, environment: Mapping[str, str] | None = None) -> str:
+    """Runs itin to its end and returns what it printed."""
+    command = [sys.executable, "-m", "itin", *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300).stdout
+
+
+class Accepted(NamedTuple):
+    """A job as Slurm took it."""
+
+    name: str
+    limit: str
+    partition: str
+    account: str
+    memory: str
+    gpus: str
+    script: str
+
+
+def accepted(folder: Path) -> set[Accepted]:
+    """What Slurm took of the submissions in a folder: jobs that have ended, too."""
+    form = "%j|%l|%P|%a|%m|%b|%o"
+    lines = slurm.run(["squeue", "-h", "--me", "--states=all", "-o", form]).splitlines()
+    jobs = [Accepted(*line.split("|")) for line in lines if str(folder) in line]
+    return {job._replace(script=re.sub(r".*/(\w+)\.sbatch.*", r"\1", job.script)) for job in jobs}
+
+
 def at_work(job: Job) -> bool:
     """All four tasks encode, and something is committed."""
     return job.committed() > 4 and len(job.workers()) == 4
@@ -101,8 +141,7 @@ def test_plain(job: Job, tmp_path: Path) -> None:
     assert "the parts" in printed
     assert "cancel: scancel --name=itin-" in printed
     job.wait(lambda: job.committed() > 2)
-    command = [sys.executable, "-m", "itin", "cluster", "status", "--cache", job.cache]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shown = run_itin("cluster", "status", "--cache", job.cache)
     assert " run, " in shown
     assert "features/s" in shown
     assert "sweep       job" in shown
@@ -110,21 +149,32 @@ def test_plain(job: Job, tmp_path: Path) -> None:
     report("plain", job, started, kills=0)
     assert len(job.handed_over()) == 3 * SAMPLES
     whole = Job(job.root, tmp_path / "whole", SHARD, limit=SAMPLES)
-    subprocess.run([sys.executable, "-m", "itin", "extract", *whole.words], check=True, capture_output=True)
+    run_itin("extract", *whole.words)
     same_features(job.cache, whole.cache)
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shown = run_itin("cluster", "status", "--cache", job.cache)
     assert f"{3 * SAMPLES} of {3 * SAMPLES} done (100 %)" in shown
     assert "consolidated: yes" in shown
 
 
 def test_a_task_is_killed(job: Job, tmp_path: Path) -> None:
-    """And an image is bad: it goes into quarantine, and nobody waits for it."""
+    """And an image is bad: it goes into quarantine, and nobody waits for it. The environment asks for other things."""
     job.words[job.words.index("--root") + 1] = str(with_a_bad_image(job.root, tmp_path / "bad"))
-    job.submit(*options(), delay=DELAY)
+    job.variables = {**DEFAULTS, **HOSTILE}
+    job.submit(*options("--time", "0:10:00"), delay=DELAY)
     started = time.time()
     job.wait(lambda: at_work(job))
+    shown = run_itin("cluster", "status", "--cache", job.cache, environment=job.environment())
+    assert "  tasks       4 run, 0 wait: " in shown
+    assert "last error" not in shown
     kill(job.workers()[0])
     finish(job)
+    assert len(list(job.submissions()[0].logs.glob("consolidate-*"))) == 1
+    common = (job.submissions()[0].name, "10:00", "low", "lab", "20M")
+    assert accepted(job.cache) == {
+        Accepted(*common, "gres:gpu:1", "parts"),
+        Accepted(*common, "N/A", "sweep"),
+        Accepted(*common, "N/A", "consolidate"),
+    }
     report("a task SIGKILLed", job, started, kills=1, quarantined=1)
     assert "ended with exit code 137" in job.logs()
     assert "submitted again as" in job.logs()
@@ -278,6 +328,50 @@ def test_the_runs_of_a_sweep(cluster: Path, tmp_path: Path) -> None:
     table = read_results(path / "results.csv")
     assert table["status"].tolist() == ["done"] * 6
     assert len(list((path / "runs").iterdir())) == 6
+
+
+def test_what_is_printed_cancels_it(cluster: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, **DEFAULTS, **HOSTILE}
+    path = tmp_path / "sweep"
+    printed = run_itin(*sweep_words(tmp_path, path, "--sbatch-option=--hold"), environment=environment)
+    (one,) = (submissions.read(folder) for folder in submissions.find(tmp_path))
+    assert sorted(task.role for task in slurm.queue(one.name)) == ["consolidate", "parts", "sweep"]
+    cancel = printed.splitlines()[-1].removeprefix("cancel: ")
+    subprocess.run(["bash", "-c", cancel], env=environment, check=True, timeout=60)
+    assert slurm.queue(one.name) == []
+
+
+def sweep_words(folder: Path, path: Path, *options: str) -> list[str]:
+    """`itin cluster submit` of a sweep of one run in one part."""
+    cache = folder / "cache" if (folder / "cache").exists() else make_cache(folder / "cache")
+    words = ["--", "sweep", "--m", "0", "--seeds", "1", "--cache", str(cache), "--out", str(path)]
+    return ["cluster", "submit", "--jobs", "1", "--partition", "low", *options, *words]
+
+
+def test_jobs_inherit_no_other_jobs_variables(cluster: Path, tmp_path: Path) -> None:
+    """Submitted from within a job. --export counts where it is given, not where SBATCH_EXPORT is set."""
+    to = f"{tmp_path}/$SLURM_JOB_ID"
+    dump = ["--itin", f"sh -c 'env >{to}.new && mv {to}.new {to}.env'"]
+    commands = [
+        shlex.join([sys.executable, "-m", "itin", *sweep_words(tmp_path, tmp_path / name, *dump, *more)])
+        for name, more in (("all", ()), ("none", ("--sbatch-option=--export=NONE",)))
+    ]
+    environment = {**os.environ, "SBATCH_EXPORT": "NONE", "SBATCH_ACCOUNT": "lab", "MARK": "1", "ITIN_DATA": "/lab"}
+    outer = ["sbatch", "-p", "low", "--ntasks=2", "--mem-per-cpu=20", "--hint=nomultithread", "--export=ALL"]
+    log = tmp_path / "outer.log"
+    subprocess.run([*outer, "-o", log, "--wrap", " && ".join(commands)], env=environment, check=True, timeout=60)
+    end = time.monotonic() + 240
+    while len(found := list(tmp_path.glob("*.env"))) < 6:
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.2)
+    inherited = {"MARK": 0, "SLURM_EXPORT_ENV": 0}
+    for path in found:
+        seen = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+        assert (seen["SLURM_JOB_ACCOUNT"], seen["ITIN_DATA"]) == ("lab", "/lab")
+        other = {name for name in seen if re.match("SBATCH_|SLURM_(NTASKS|NPROCS|MEM|HINT|THREADS)", name)}
+        assert not other, path
+        inherited = {name: inherited[name] + (name in seen) for name in inherited}
+    assert inherited == {"MARK": 3, "SLURM_EXPORT_ENV": 3}
 
 
 def test_arrays_stay_below_the_size_that_the_cluster_takes(job: Job) -> None:

@@ -155,7 +155,7 @@ def test_submission(cache: Path, tmp_path: Path) -> None:
     assert "runs        3 of 6 done (50 %), 1 of them given up" in printed
     for index in (1, 3):
         assert train(Sweep(path), cache, f"{index}/4") == 0
-    assert "1 runs have failed" in itin(*work.consolidate(one))
+    assert f"1 of 6 runs of {path} failed" in itin(*work.consolidate(one), code=1)
     assert work.consolidated(one)
     with pytest.raises(ValueError, match="--retry-failed does not go with a submission"):
         work.prepare(["--resume", str(path), "--retry-failed"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from itin.extract.context import ResNetContext
 from itin.extract.grid import GridRegions, cell_boxes
 from itin.extract.tokens import BertTokens
 from itin.extract.wordpiece import build_tokenizer, train_wordpiece
+
+from .test_weights_file import PAGE, POINTER
 
 CPU = torch.device("cpu")
 TEXTS = ["The happy dog runs", "A sad, sad cat!", "dogs and cats and dogs", "ruining"]
@@ -160,9 +163,46 @@ def test_trained_resnet_is_read_from_torch_home() -> None:
     )
     assert not encoder.spec.untrained
     assert encoder.spec.weights == {"file": path.name, "sha256": untrained.spec.weights["sha256"]}
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(WeightsError, match="does not hold the weights of resnet18"):
-        ResNetContext("resnet18", random_init=None, device=CPU)
+    old = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    torch.save(old, path)  # as before PyTorch 0.4.1
+    assert ResNetContext("resnet18", random_init=None, device=CPU).spec == encoder.spec
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda path: path.write_bytes(b""), "an empty file"),
+        (lambda path: path.write_bytes(PAGE), "a web page, '404 Not Found'"),
+        (lambda path: path.write_bytes(POINTER), "a Git LFS pointer"),
+        (lambda path: path.write_bytes(b"not a checkpoint"), "16 bytes that begin with 'not a checkpoint'"),
+        (lambda path: path.write_bytes(b"\x80\x02"), "a file that cannot be read"),
+        (cut, "cut off"),
+        (lambda path: torch.save([1], path), "a list"),
+        (
+            lambda path: torch.save(torchvision.models.resnet34(weights=None).state_dict(), path),
+            r"the weights of another model: \d+ unknown: layer1\.2\.",
+        ),
+        (
+            lambda path: torch.save({**resnet18(0).state_dict(), "fc.bias": torch.zeros(7)}, path),
+            r"the weights of another model: 1 of another shape: fc\.bias \(7,\) instead of \(1000,\)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["context", "regions"])
+def test_a_resnet_file_that_is_none(kind: str, change: Callable[[Path], object], found: str) -> None:
+    path = resnet.weights_path("resnet18")
+    path.parent.mkdir(parents=True)
+    torch.save(resnet18(0).state_dict(), path)
+    change(path)
+    config = EncoderConfig(regions="grid-small", context_encoder="resnet18")
+    with pytest.raises(
+        WeightsError, match=rf"{path} does not hold the weights of resnet18\n  expected: .*\n  found:    .*{found}"
+    ):
+        build.build_encoder(kind, config, CPU)
 
 
 def test_missing_resnet_says_where_it_belongs() -> None:
@@ -237,7 +277,7 @@ def test_untrained_text_encoder_with_a_vocabulary_of_its_own(tmp_path: Path) -> 
     assert [output["word_ids"].max() + 1 for output in outputs] == [4, 6, 5, 1]
     assert encoder.spec.untrained
     with pytest.raises(
-        WeightsError, match=r"the tokenizer of .* cannot be loaded: (no vocabulary|Can't load tokenizer)"
+        WeightsError, match=r"the tokenizer of .* cannot be loaded: (no vocabulary|.*Can't load tokenizer)"
     ):
         BertTokens(str(folder), random_init=None, device=CPU)
 

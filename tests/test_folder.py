@@ -201,7 +201,12 @@ def test_wrong_root(tmp_path: Path) -> None:
             "no column 'text'\n.*\n.*'id', 'image', 'caption'\n.*--columns text=tweet",
         ),
         ("t.jsonl", '{"id": 1, "image": "a"}\n', "has no column 'text'"),
-        ("t.jsonl", "x\ny\n", "found: +no column"),
+        (
+            "t.jsonl",
+            "x\ny\n",
+            r"no line of .*t.jsonl is a JSON object(.|\n)*found: +line 1: malformed: Expecting value at column 1",
+        ),
+        ("t.jsonl", "\n{}\n", "found: +no column"),
         ("t.csv", "id,image,text\n", "t.csv has no rows(.|\n)*found: +a header line"),
         ("t.csv", "", "t.csv has no rows"),
         ("t.csv", "id,image,text,text\n1,a,b,c\n", "t.csv has more than one column 'text'"),

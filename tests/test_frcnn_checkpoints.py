@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from itin.errors import WeightsError
-from itin.extract.frcnn.checkpoints import file_sha256, load_arrays, load_network, read_checkpoint
+from itin.extract.frcnn.checkpoints import file_sha256, load_network, read_checkpoint
 from itin.extract.frcnn.recipe import RECIPES
 
 from .frcnn_small import NAMES, SMALL, file_state, network, save
@@ -147,7 +147,7 @@ def test_a_truncated_file(tmp_path: Path, file: str, share: float) -> None:
     path = write(tmp_path / file, public("hf"))
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    fails(path, "cannot be read", "download it again")
+    fails(path, "cannot be read", "download the file again")
 
 
 def test_pytorchs_older_format(tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ def test_pytorchs_older_format(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
-    fails(tmp_path / "missing.pth", "there is no such file")
+    fails(tmp_path / "missing.pth", "no such file")
     page = tmp_path / "page.pth"
     page.write_text("<!DOCTYPE html><html>404</html>")
-    fails(page, "not a checkpoint", "a web page")
+    fails(page, "cannot be read as a checkpoint", "a web page")
     pointer = tmp_path / "pointer.bin"
     pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     fails(pointer, "a Git LFS pointer")
@@ -173,9 +173,9 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
     resnet = save(tmp_path / "resnet.pth", {"conv1.weight": torch.zeros(1), "bn1.weight": torch.zeros(1)})
     fails(resnet, "the weights of another model", "2 arrays: bn1.weight, conv1.weight")
     torch.save([1, 2], tmp_path / "list.pth")
-    fails(tmp_path / "list.pth", "not a checkpoint", "a list")
+    fails(tmp_path / "list.pth", "cannot be read as a checkpoint", "a list")
     torch.save({"epoch": 3}, tmp_path / "state.pth")
-    fails(tmp_path / "state.pth", "not a state of named arrays", "'epoch' of type int")
+    fails(tmp_path / "state.pth", "'epoch' of type int instead of named arrays")
 
 
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:
@@ -205,33 +205,3 @@ def test_a_hostile_pickle_does_nothing(tmp_path: Path, file: str) -> None:
         torch.save(content, path)
     fails(path, "cannot be read", "a file that asks for more than arrays is not loaded at all")
     assert not target.exists()
-
-
-def test_the_unpickler_admits_arrays_and_containers_only() -> None:
-    plain: dict[str, Any] = {
-        "a": [np.arange(6, dtype=np.float32).reshape(2, 3), np.float64(2.5), (1, "x", None, True)],
-        "b": OrderedDict(c=np.array([1, 2], ">i4")),
-    }
-    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        read = load_arrays(pickle.dumps(plain, protocol))
-        np.testing.assert_array_equal(read["a"][0], plain["a"][0])
-        assert read["a"][1:] == plain["a"][1:]
-        assert read["b"]["c"].tolist() == [1, 2]
-    forbidden: list[Any] = [print, np.load, re.compile("x"), Path(), torch.zeros(1), eval, getattr]
-    for value in forbidden:
-        with pytest.raises(pickle.UnpicklingError, match="it asks for "):
-            load_arrays(pickle.dumps(value))
-    with pytest.raises(pickle.UnpicklingError, match=r"it asks for _codecs\.encode with 'rot13'"):
-        load_arrays(b"c_codecs\nencode\n(Vx\nVrot13\ntR.")
-    with pytest.raises(pickle.UnpicklingError, match=r"it asks for numpy\.f2py"):
-        load_arrays(b"cnumpy\nf2py\n.")
-
-
-def test_python_2_pickles_of_arrays() -> None:
-    """Written by Python 2 with protocol 2: the array's bytes come as a str."""
-    old = (
-        b"\x80\x02}q\x01U\x01wq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87Rq\x05"
-        b"(K\x01K\x02\x85cnumpy\ndtype\nq\x06U\x02f4K\x00K\x01\x87Rq\x07(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-        b"\x89U\x08\x00\x00\x80?\x00\x00\x00\xc0tbs."
-    )
-    assert load_arrays(old)["w"].tolist() == [1.0, -2.0]

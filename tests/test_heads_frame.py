@@ -252,9 +252,9 @@ def test_official_from_the_command_line(tmp_path: Path) -> None:
 def test_a_sweep_over_views_wants_the_same_samples(tmp_path: Path) -> None:
     cache = make_cache(tmp_path / "cache")
     add_center(cache / "planted", left_out=5)
-    result = CliRunner().invoke(
-        main, ["sweep", "--cache", str(cache), "--set", "center_crop=true,false", "--out", str(tmp_path / "sweep")]
-    )
+    words = ["sweep", "--cache", str(cache), "--set", "center_crop=true,false", "--out", str(tmp_path / "sweep")]
+    assert "5 of 60 labelled pairs of planted have no features" in CliRunner().invoke(main, words).output
+    result = CliRunner().invoke(main, [*words, "--allow-missing"])
     assert result.exit_code == 1
     assert "are not of the same samples" in result.output
     assert "5 in one of them alone" in result.output

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from itin.cache import open_store, read_table
+from itin.cache import Table, open_store, read_table
 from itin.errors import DataError, RunError
 from itin.extract.imports import UNKNOWN, import_regions
 from itin.predict import Predictor
@@ -35,6 +35,11 @@ def cache(tmp_path: Path, draw_mvsa: Draw) -> Path:
     return tmp_path / "cache"
 
 
+def sizes(table: Table) -> dict[str, tuple[int, int]]:
+    """Width and height of each image of a data set."""
+    return {row["id"]: (row["width"], row["height"]) for row in table.samples.to_dict("records")}
+
+
 def test_rows_belong_to_the_samples_of_their_ids(cache: Path, tmp_path: Path) -> None:
     source = tmp_path / "features"
     source.mkdir()
@@ -47,9 +52,10 @@ def test_rows_belong_to_the_samples_of_their_ids(cache: Path, tmp_path: Path) ->
     write_npz(source / "4.npz", {**made["1"], "x": np.full((1, DIM), np.nan, np.float32)}, size=(44, 34))
     (source / "6.npz").write_bytes(b"nothing")
     table = read_table(cache / "mvsa-single")
-    done = import_regions(source, "bua-npz", table, shard_size=2, store_dtype="float32")
-    assert (done.records, done.made, done.reused, done.without) == (7, 3, 0, 2)
-    assert (done.unscored, done.scaled, done.unknown) == (1, 1, ["99"])
+    done = import_regions(source, "bua-npz", table, shard_size=2, store_dtype="float32", allow_missing=True)
+    assert (done.records, done.made, done.reused) == (7, 3, 0)
+    assert (done.match.ours, done.match.theirs) == (("2", "6"), ("99",))
+    assert (done.unscored, done.scaled, done.shares) == (1, 1, 0)
     assert {row.id: row.reason for row in done.rejected} == {
         "2": "was made from an image of 32x42 pixels, the data set's has 42x32",
         "4": "regions holds values that are not finite",
@@ -75,6 +81,9 @@ def test_rows_belong_to_the_samples_of_their_ids(cache: Path, tmp_path: Path) ->
     told = store.manifest["provenance"]["imported"]
     assert (told["from"], told["source"], told["scaled_boxes"]) == ("bua-npz", str(source), 1)
     assert "was not checked" in told["images"]
+    again = import_regions(source, "bua-npz", table, shard_size=2, store_dtype="float32", allow_missing=True)
+    assert (again.path, again.made, again.reused) == (done.path, 0, 3)
+    assert {row.id for row in again.rejected} == {"2", "4", "6"}  # that of 4 used to be told once
 
 
 def test_ports_turn_pictures_and_so_do_we(tmp_path: Path, draw_mvsa: Draw) -> None:
@@ -104,7 +113,8 @@ def test_again_nothing_is_written_and_other_features_are_another_store(cache: Pa
     source = tmp_path / "train.tsv"
     rows = [tsv_row("1", features(3), (41, 31)), tsv_row("2", features(4), (42, 32)), tsv_row("1", features(3))]
     source.write_text("\n".join(rows))
-    first = import_regions(source, "bua-tsv", table, max_regions=2, detector="d2, 10 to 100 boxes")
+    detector = "d2, 10 to 100 boxes"
+    first = import_regions(source, "bua-tsv", table, max_regions=2, detector=detector, allow_missing=True)
     assert (first.made, first.reused, first.unscored) == (2, 0, 2)
     assert [(row.id, row.reason) for row in first.rejected] == [("1", "comes twice: the first is taken")]
     store = open_store(first.path)
@@ -112,11 +122,11 @@ def test_again_nothing_is_written_and_other_features_are_another_store(cache: Pa
     assert store.identity["weights"]["imported"] == "d2, 10 to 100 boxes"
     np.testing.assert_array_equal(store.read("boxes", [1])[0], features(4)["bbox"][:2])
     before = {path.name: path.read_bytes() for path in first.path.iterdir() if path.is_file()}
-    again = import_regions(source, "bua-tsv", table, max_regions=2, detector="d2, 10 to 100 boxes")
+    again = import_regions(source, "bua-tsv", table, max_regions=2, detector=detector, allow_missing=True)
     assert (again.made, again.reused, again.path) == (0, 2, first.path)
     assert {path.name: path.read_bytes() for path in first.path.iterdir() if path.is_file()} == before
     source.write_text("\n".join([*rows[:2], tsv_row("3", features(2), (43, 33))]))
-    assert import_regions(source, "bua-tsv", table, max_regions=2).path != first.path
+    assert import_regions(source, "bua-tsv", table, max_regions=2, allow_missing=True).path != first.path
 
 
 def test_what_cannot_be_imported(cache: Path, tmp_path: Path) -> None:
@@ -135,6 +145,77 @@ def test_what_cannot_be_imported(cache: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("write", "cause"),
+    [
+        (lambda id: f"{id:0>4}.jpg", "leading zeros and file extensions: '1' against '0001.jpg', 6 such"),
+        (lambda id: f"{id}.feat", "file extensions: '1' against '1.feat', 6 such"),
+        (lambda id: f"val2014/{id}", "folders before the name: '1' against 'val2014/1', 6 such"),
+    ],
+)
+def test_ids_that_do_not_meet(cache: Path, tmp_path: Path, write: Callable[[str], str], cause: str) -> None:
+    source = tmp_path / "train.tsv"
+    whole = list(sizes(read_table(cache / "mvsa-single")).items())
+    source.write_text("\n".join(tsv_row(write(i), features(2), size) for i, size in whole))
+    with pytest.raises(DataError) as caught:
+        import_regions(source, "bua-tsv", read_table(cache / "mvsa-single"))
+    assert "no features in" in str(caught.value)
+    assert f"likely cause: {cause}" in str(caught.value)
+    some = [tsv_row(i if i < "4" else write(i), features(2), size) for i, size in whole]
+    source.write_text("\n".join(some))
+    with pytest.raises(DataError, match=r"has no features for 3 of 6 pairs[\s\S]*likely cause: .*, 3 such"):
+        import_regions(source, "bua-tsv", read_table(cache / "mvsa-single"))
+    assert not list((cache / "mvsa-single").glob("regions-*"))
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "reason"),
+    [
+        (np.nan, "float32", "regions holds values that are not finite"),
+        (1e6, "float16", "1: regions overflows float16: 1e+06"),
+    ],
+)
+def test_an_import_in_which_nothing_can_be_used(
+    cache: Path, tmp_path: Path, value: float, dtype: str, reason: str
+) -> None:
+    """It used to leave an empty store, and exit code 0, the first time and every time after it."""
+    source = tmp_path / "features"
+    source.mkdir()
+    for id, size in sizes(read_table(cache / "mvsa-single")).items():
+        write_npz(source / f"{id}.npz", {**features(2), "x": np.full((2, DIM), value, np.float32)}, size)
+    words = "cache", "import", source, "--from", "bua-npz", "--cache", cache, "--store-dtype", dtype
+    for _ in range(2):
+        said = itin(*words, code=1)
+        assert f"no features in {source} can be used" in said
+        assert "cannot be used: 6 (1: " in said
+        assert reason in said
+        assert not list((cache / "mvsa-single").glob("regions-*"))
+
+
+def test_boxes_between_0_and_1_are_shares_of_the_image(cache: Path, tmp_path: Path) -> None:
+    """They used to be taken as pixels: all regions in the first one."""
+    source = tmp_path / "features"
+    source.mkdir()
+    table = read_table(cache / "mvsa-single")
+    made = {id: features(3, int(id)) for id in sizes(table)}
+    for id, size in sizes(table).items():
+        write_npz(source / f"{id}.npz", made[id], size)
+    pixels = import_regions(source, "bua-npz", table, store_dtype="float32")
+    for id, (width, height) in sizes(table).items():
+        shares = made[id]["bbox"] / np.array([width, height] * 2, np.float32)
+        twice = 2 if id == "2" else 1  # the size that they were made at does not matter then
+        write_npz(source / f"{id}.npz", {**made[id], "bbox": shares}, (width * twice, height * twice))
+    said = itin("cache", "import", source, "--from", "bua-npz", "--cache", cache, "--store-dtype", "float32")
+    assert "6 with boxes between 0 and 1: taken as shares of the image's width and height" in said.splitlines()
+    (path,) = set((cache / "mvsa-single").glob("regions-*")) - {pixels.path}
+    (there, here), rows = (open_store(pixels.path), open_store(path)), np.arange(6)
+    assert there.ids == here.ids
+    np.testing.assert_allclose(here.read("boxes", rows), there.read("boxes", rows), rtol=1e-5)
+    assert "boxes" in here.identity["preprocessing"]
+    assert "boxes" not in there.identity["preprocessing"]
+    assert here.manifest["provenance"]["imported"]["boxes_as_shares"] == 6
+
+
 def test_the_command_says_what_it_left_out(cache: Path, tmp_path: Path) -> None:
     source = tmp_path / "features"
     source.mkdir()
@@ -142,15 +223,23 @@ def test_the_command_says_what_it_left_out(cache: Path, tmp_path: Path) -> None:
     write_npz(source / "2.npz", features(2), size=(42, 32), info=[1])
     write_npz(source / "7.npz", features(2))
     (source / "3.npz").write_bytes(b"")
-    said = itin("cache", "import", source, "--from", "bua-npz", "--cache", cache, "--detector", "caffe r101")
+    words = "cache", "import", source, "--from", "bua-npz", "--cache", cache, "--detector", "caffe r101"
+    said = itin(*words, code=1)
+    assert "has no features for 4 of 6 pairs of mvsa-single" in said
+    assert (
+        "pairs without features: 4 (3, 4, 5, 6); images of no pair of the data set: 1 (7); cannot be used: 1 (3: "
+        in said
+    )
+    assert not list((cache / "mvsa-single").glob("regions-*"))
+    said = itin(*words, "--allow-missing")
     for line in (
         "bua-npz: 4 images; 2 imported, 0 there before",
         "1 without scores: their regions keep the order of the source",
         "1 with scores: their regions stand by descending score",
         "1 times info left out: it is no dict",
         "1 made from another size of the image: boxes scaled to the data set's images",
-        "1 are no sample of the data set: 7",
-        "4 samples of the data set have no features here",
+        "images of no pair of the data set: 1 (7)",
+        "pairs without features: 4 (3, 4, 5, 6)",
         "1 cannot be used:",
         "  3: 3.npz cannot be read: File is not a zip file",
         "Matched by id; that they were made from the very images of the data set was not checked.",

@@ -42,8 +42,10 @@ def table(name: str = "mvsa-single", twins: int = 0, **columns: Any) -> Any:
     return SimpleNamespace(dataset={"name": name}, samples=samples.assign(**columns))
 
 
-def splitter(protocol: str = "itin-811", duplicates: str | None = None, **of: Any) -> Splitter:
-    return Splitter.of(Protocol.parse(protocol, duplicates), IDS, LABELS, table(**of))
+def splitter(
+    protocol: str = "itin-811", duplicates: str | None = None, allow_missing: bool = True, **of: Any
+) -> Splitter:
+    return Splitter.of(Protocol.parse(protocol, duplicates), IDS, LABELS, table(**of), allow_missing)
 
 
 def part_of(split: Split) -> dict[str, str]:
@@ -209,6 +211,11 @@ def test_files(tmp_path: Path) -> None:
         "sizes": {"train": 10, "val": 10, "test": 10},
     }  # fmt: skip
     assert made.case(9, 0) == made.case(3, 0)
+    assert [line.partition(" (")[0] for line in made.outside] == [
+        "pairs in no part: 67", "ids of the split that are no labelled pair with features here: 1",
+    ]  # fmt: skip
+    with pytest.raises(DataError, match=r"gives no part to 67 of 97 labelled pairs[\s\S]*--allow-missing"):
+        splitter(f"file:{path}", allow_missing=False)
 
 
 def test_a_fixed_test_part_stays_and_what_equals_it_leaves() -> None:
@@ -227,6 +234,32 @@ def test_a_fixed_split_without_duplicates(tmp_path: Path) -> None:
     assert split.description["duplicates_left_out"] == {"train": 4, "val": 1}
     assert not {0, 3, 4, 6, 9} & {*split.train, *split.val, *split.test}
     assert split.test.tolist() == list(range(2, 30, 3))
+
+
+@pytest.mark.parametrize("protocol", ["itin-811", "folds:3", "agree"])
+@pytest.mark.parametrize(("equal", "next_step"), [(True, "leave out --group-duplicates"), (False, "extract more")])
+def test_an_empty_part_is_blamed_on_what_left_it_empty(protocol: str, equal: bool, next_step: str) -> None:
+    """There is no split to check: all pairs are equal, or too few."""
+    samples = {
+        "text_sha256": ["same" if equal else str(i) for i in range(N)],
+        **{name: ["positive"] * N for name in ("text_label", "image_label")},
+    }
+    few = 9 if equal else 2
+    made = Splitter.of(Protocol.parse(protocol, "exact"), IDS[:few], LABELS[:few], table(**samples))
+    with pytest.raises(DataError) as caught:
+        made.split()
+    said = str(caught.value)
+    assert said.startswith(f"the protocol {protocol}, duplicates together (exact) leaves the ")
+    assert f"  next:     {next_step}" in said
+    assert "check that the split" not in said
+
+
+def test_a_given_part_that_equal_pairs_leave_empty(tmp_path: Path) -> None:
+    path = tmp_path / "parts.csv"
+    path.write_text("\n".join(["id,part", *(f"s{i},{('val', 'test')[i % 2]}" for i in range(8)), "s9,train"]) + "\n")
+    splitter(f"file:{path}").split()
+    with pytest.raises(DataError, match=r"leaves the val part empty[\s\S]*--group-duplicates, which drops pairs that"):
+        splitter(f"file:{path}", "exact", twins=5).split()
 
 
 def test_folds_that_are_not_there() -> None:
@@ -326,6 +359,25 @@ def test_the_published_splits_have_the_digests_that_stand_here(name: str) -> Non
     assert {part: list(parts.values()).count(part) for part in PARTS} == clmlf.SPLITS[name].sizes
 
 
+@pytest.mark.skipif(not SPLITS.is_dir(), reason="the published splits of MVSA are not here")
+def test_the_published_split_on_a_sample() -> None:
+    """It names thousands of pairs that a sample of the data set does not have."""
+    lines = (SPLITS.parents[1] / "mvsa-single-sample" / "labelResultAll.txt").read_text().splitlines()[1:]
+    named = read_parts(SPLITS / "clmlf-mvsa-single.tsv")[0]
+    ids = [one for one in (line.split()[0] for line in lines) if one in named]
+    frame = pd.DataFrame({"id": ids})
+    made = Splitter.of(
+        Protocol("clmlf", path=SPLITS / "clmlf-mvsa-single.tsv"),
+        ids,
+        np.zeros(len(ids), np.int64),
+        SimpleNamespace(dataset={"name": "mvsa-single"}, samples=frame),
+    )
+    assert len(ids) == 389
+    (line,) = made.outside
+    assert line.startswith("ids of the split that are no labelled pair with features here: 4122 (")
+    assert sum(made.split().description["sizes"].values()) == 389
+
+
 # On the command line -------------------------------------------------------------------------------------------------
 
 SMALL = "d=6", "k=4", "hidden=4", "epochs=1", "batch_size=16"
@@ -419,8 +471,13 @@ def test_a_sweep_on_given_parts_goes_on_without_their_file(cache: Path, tmp_path
     parts.write_text("\n".join(["id,part", *(f"s{i},{PARTS[i % 3]}" for i in range(50)), "zz,test"]) + "\n")
     settings = [word for one in SMALL for word in ("--set", one)]
     out = tmp_path / "sweep"
-    result = itin("sweep", "--cache", cache, "--split", parts, "--out", out, *settings, "--plan")
+    words = ["sweep", "--cache", cache, "--split", parts, "--out", out, *settings, "--plan"]
+    assert "gives no part to 10 of 60 labelled pairs" in itin(*words).output
+    result = itin(*words, "--allow-missing")
     assert result.exit_code == 0, result.output
+    assert "  pairs in no part: 10 (s50, s51, s52, s53, s54 and so on)\n" in result.output
+    assert "  ids of the split that are no labelled pair with features here: 1 (zz)\n" in result.output
+    assert "--allow-missing cannot be changed with --resume" in itin("sweep", "--resume", out, "--allow-missing").output
     parts.unlink()
     result = itin("sweep", "--resume", out, "--device", "cpu", "--workers", 1)
     assert result.exit_code == 0, result.output

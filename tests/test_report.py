@@ -179,6 +179,18 @@ def test_other_parts_are_not_compared(made: Made, runs: Path, tmp_path: Path) ->
     found = compare(a, other, ("A", "B"))
     ids = [set(run.predictions[run.predictions["part"] == "test"]["id"]) for run in (a, other)]
     assert (0 if found is None else found.n) == len(ids[0] & ids[1])
+    alone = make_run(made, tmp_path / "alone")
+    predictions = load_run(alone).predictions
+    last = predictions[predictions["part"] == "test"]["id"].iloc[-1]
+    predictions.loc[predictions["id"] == last, "id"] = f"{last}.jpg"
+    predictions.to_csv(alone / "predictions.csv", index=False)
+    found = compare(a, load_run(alone), ("A", "D"))
+    assert found is not None
+    assert (found.n, found.match.ours, found.match.theirs) == (5, (last,), (f"{last}.jpg",))
+    assert comparison([found]).notes == [
+        f"A and D are compared on the 5 pairs of both: pairs of A alone: 1 ({last}); pairs of D alone: 1 ({last}.jpg); "
+        f"likely cause: file extensions: '{last}' against '{last}.jpg', 1 such."
+    ]
     data = compare_data({"A": a, "C": closed}, {}, {}, [])
     assert [run["group"] for run in data["runs"]] == [0, 1]
 

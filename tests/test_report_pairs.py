@@ -139,7 +139,7 @@ def test_other_checkpoints_labels_and_samples_are_refused(made: Made, path: Path
     first = run.predictions[run.predictions["part"] == "test"]["id"].iloc[0]
     samples = found.table.samples[found.table.samples["id"] != first]
     with pytest.raises(
-        RunError, match=rf"does not hold the samples(?s:.*)found:    1 missing, {first}\n.*itin extract"
+        RunError, match=rf"does not hold the samples(?s:.*)found:    missing: 1 \({first}\)\n.*itin extract"
     ):
         pairs_of(run, found=replace(found, table=replace(found.table, samples=samples)))
 

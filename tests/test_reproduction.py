@@ -470,7 +470,10 @@ def test_runs_that_broke_down(cache: Path, tmp_path: Path) -> None:
     words = ["--cache", cache, "--seeds", 1, "--tables", 3, "--figures", "5,7", "--out", out]
     words += [*WORDS, "--set", "lr=1e30"]
     result = reproduce(*words)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
+    assert "Report: " in result.output
+    assert f"runs of {out / 'sweep'} failed" in result.output
+    assert "the same command with --retry-failed" in result.output
     assert "missing: " in result.output
     assert "training broke down" in result.output
     made = Reproduction(out)

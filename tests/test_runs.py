@@ -27,6 +27,8 @@ from itin.train.runs import Run, evaluate, load_run
 from itin.train.splits import Split, random_split
 from itin.train.write_run import check_free, run_name, write_run
 
+from .test_weights_file import PAGE, POINTER
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 NOW = datetime(2024, 1, 31, 14, 25, 30, tzinfo=timezone.utc)
@@ -279,12 +281,15 @@ def test_evaluate_refuses_other_features(made: Made, run: Run) -> None:
         evaluate(run, replace(features, context=features.context[:, :3]))
     ids = [*features.ids[:-1], "other"]
     with pytest.raises(
-        RunError, match=rf"lack samples[\s\S]*all 60 of its split.csv\n  found:    1 missing, {features.ids[-1]}\n"
+        RunError, match=rf"lack samples[\s\S]*all 60 of its split.csv\n  found:    missing: 1 \({features.ids[-1]}\)\n"
     ):
         evaluate(run, replace(features, ids=ids))
-    many = ["x" + sample for sample in features.ids]
-    with pytest.raises(RunError, match=r"60 missing, .* and so on"):
+    many = ["pics/" + sample for sample in features.ids]
+    with pytest.raises(RunError, match=r"missing: 60 \(.* and so on\); likely cause: .*folders before the name"):
         evaluate(run, replace(features, ids=many))
+    renamed = run.predictions.assign(id=["x" + sample for sample in run.predictions["id"]])
+    with pytest.raises(RunError, match=r"predictions.csv is not of the pairs [\s\S]*in split.csv alone: 6 \("):
+        evaluate(run.with_predictions(renamed), features)
     with pytest.raises(RunError, match=r"labels are not those of the run[\s\S]*found:    6 others"):
         evaluate(run, replace(features, labels=(features.labels + 1) % 3))
 
@@ -383,8 +388,24 @@ def test_checkpoint_of_another_shape(copy: Path) -> None:
     save_file({**whole, "mlp_c.0.bias": torch.zeros(4)}, path)
     with pytest.raises(RunError, match=r"expected: mlp_c.0.bias absent\n  found:    mlp_c.0.bias \(4,\)"):
         load_run(copy).head()
-    path.write_bytes(b"rubbish")
-    with pytest.raises(RunError, match=r"cannot read the checkpoint .*model.safetensors"):
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"rubbish", "7 bytes that begin with 'rubbish'"),
+        (b"", "an empty file"),
+        (POINTER, "a Git LFS pointer"),
+        (PAGE, "a web page"),
+        (None, r"\d+ bytes, where its header tells of \d+: it was cut off"),
+    ],
+)
+def test_checkpoint_that_is_none(copy: Path, content: bytes | None, found: str) -> None:
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5] if content is None else content)
+    with pytest.raises(
+        RunError, match=rf"cannot read the checkpoint .*model.safetensors\n  expected: .*\n  found:    {found}"
+    ):
         load_run(copy).head()
 
 

@@ -64,11 +64,11 @@ def test_source_opens_the_same_again(
 
 
 def test_rejected_row_of_a_kept_id_is_named_by_its_line() -> None:
-    failed = [("7", 3, "twice"), ("8", 4, "odd"), ("", 5, "no id")]
+    failed = [("7", "line 3", "twice"), ("8", "line 4", "odd"), ("", "lines 5-9", "no id")]
     assert reject(failed, {"7"}, "t.csv") == [
         Rejected("line 3", "t.csv, line 3: twice"),
         Rejected("8", "t.csv, line 4: odd"),
-        Rejected("line 5", "t.csv, line 5: no id"),
+        Rejected("lines 5-9", "t.csv, lines 5-9: no id"),
     ]
 
 

@@ -251,6 +251,25 @@ def test_wrong_root(tmp_path: Path, draw_mvsa: Draw) -> None:
     assert [r.id for r in scan(open_dataset("folder", root)).rejected] == ["a", "b"]
 
 
+@pytest.mark.parametrize("start", ["pics", "C:\\pics", ".\\a b"])
+def test_backslashes_are_named(tmp_path: Path, draw_mvsa: Draw, start: str) -> None:
+    """They used to get a hint on --root."""
+    root = draw_mvsa(tmp_path / "m", 3)
+    table = root / "t.csv"
+    table.write_text(f"id,image,text\na,data/none.jpg,hi\nb,{start}\\1.jpg,hi\n")
+    with pytest.raises(DataError) as caught:
+        scan(open_dataset("folder", root, name="mine"))
+    said = str(caught.value)
+    assert "backslashes in 1 of the paths" in said
+    assert f"images such as {root}/{start}\\1.jpg" in said
+    assert "write the table's image paths with / instead of \\" in said
+    assert "--root" not in said
+    table.write_text(table.read_text() + "c,data/1.jpg,hi\n")
+    reasons = {row.id: row.reason for row in scan(open_dataset("folder", root, name="mine")).rejected}
+    assert reasons["b"].endswith("; write / instead of backslashes")
+    assert "write /" not in reasons["a"]
+
+
 def test_order_is_kept_whatever_finishes_first(
     tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ CSV = 'id,text,part\n007,"one, two",Train\n8,x,dev\n9,y,TESTING\n10,z,train\n'
 def test_tables(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8", newline="")
-    split = split_from_file(path, ["9", "007", "11", "8"])
+    split = split_from_file(path, ["9", "007", "11", "8"], allow_missing=True)
     assert (split.train.tolist(), split.val.tolist(), split.test.tolist()) == ([1], [3], [0])
     assert split.description == {
         "kind": "file",
@@ -106,12 +107,13 @@ def test_tables(tmp_path: Path, name: str, text: str) -> None:
         ("s.csv", "id,part\n1,train\n1,test\n", r"line 3: id '1' stands in two parts[\s\S]*train and test"),
         ("s.csv", "name,part\n1,train\n", r"line 2: no id or no part[\s\S]*found:    name, part"),
         ("s.tsv", "id,part\n1,train\n", r"line 2: no id or no part[\s\S]*found:    id,part"),
-        ("s.csv", "id,part\n1\n", r"line 2: no id or no part"),
-        ("s.csv", 'id,part\n1,"train\n', r"cannot read the split"),
+        ("s.csv", "id,part\n1\n", r"line 2: malformed: 1 cells in a table of 2 columns"),
+        ("s.csv", 'id,part\n1,"train\n', r"s.csv, line 2: a quotation mark opens a cell and none closes it"),
         ("s.csv", "id,part\n1,train\n2,val\n", r"leaves the test part empty[\s\S]*1 in train, 1 in val, 0 in test"),
-        ("s.csv", "", r"the split leaves the train part empty"),
+        ("s.csv", "", r"the split .*s.csv leaves the train part empty"),
         ("s.jsonl", "{]\n", r"s.jsonl, line 1: "),
-        ("s.jsonl", "[1]\n", r"s.jsonl, line 1: not a record"),
+        ("s.jsonl", "[1]\n", r"s.jsonl, line 1: malformed: a JSON object is expected, this is list"),
+        ("s.jsonl", '[{"id": 1, "part": "train"}]\n', r"s.jsonl is a JSON array, not JSONL"),
         ("s.jsonl", '{"id": 1}\n', r"s.jsonl, line 1: no id or no part"),
         ("s.xlsx", "", r"no table that can be read[\s\S]*found:    .xlsx"),
     ],
@@ -122,11 +124,57 @@ def test_bad_tables(tmp_path: Path, name: str, text: str, message: str) -> None:
         split_from_file(tmp_path / name, ["1", "2", "3"])
 
 
+def table_of(path: Path, ids: list[str]) -> Path:
+    path.write_text("id,part\n" + "".join(f"{one},{('train', 'val', 'test')[i % 3]}\n" for i, one in enumerate(ids)))
+    return path
+
+
+def test_ids_that_lost_their_zeros(tmp_path: Path) -> None:
+    """25 of 40 used to vanish without a word."""
+    ids = [f"{i:03d}" for i in range(85, 125)]
+    path = table_of(tmp_path / "s.csv", [str(int(one)) for one in ids])
+    with pytest.raises(DataError) as caught:
+        split_from_file(path, ids)
+    assert str(caught.value) == (
+        f"{path} gives no part to 15 of 40 labelled pairs with features\n"
+        "  expected: a part for at least 95% of them\n"
+        "  found:    pairs in no part: 15 (085, 086, 087, 088, 089 and so on); "
+        "ids of the split that are no labelled pair with features here: 15 (85, 86, 87, 88, 89 and so on); "
+        "likely cause: leading zeros: '085' against '85', 15 such\n"
+        "  next:     fix the ids in the table, or leave these pairs out with --allow-missing"
+    )
+    split = split_from_file(path, ids, allow_missing=True)
+    assert split.description["sizes"] == {"train": 9, "val": 8, "test": 8}
+    assert len(split.outside) == 3
+    with pytest.raises(DataError, match=r"leaves the train part empty[\s\S]*likely cause: leading zeros"):
+        split_from_file(path, ids[:15])
+
+
+@pytest.mark.parametrize("write", [lambda one: f"img/{one}", lambda one: f"{one}.jpg", lambda one: f"n{one}".upper()])
+def test_a_part_for_almost_every_pair(tmp_path: Path, write: Callable[[str], str]) -> None:
+    ids = [f"n{i}" if write("1").isupper() else str(i) for i in range(40)]
+    for lost, refused in ((2, False), (3, True)):
+        named = [write(one.removeprefix("n")) for one in ids[:lost]] + ids[lost:] + ["elsewhere"] * (lost > 2)
+        path = table_of(tmp_path / f"{lost}.csv", named)
+        if refused:
+            with pytest.raises(DataError, match=r"gives no part to 3 of 40[\s\S]*likely cause: "):
+                split_from_file(path, ids)
+        else:
+            assert split_from_file(path, ids).description["not_in_split"] == 2
+
+
+def test_ids_that_the_data_set_lacks_are_counted(tmp_path: Path) -> None:
+    split = split_from_file(table_of(tmp_path / "s.csv", [str(i) for i in range(4000)]), IDS)
+    assert split.outside == [
+        "ids of the split that are no labelled pair with features here: 3970 (0, 1, 2, 3, 4 and so on)"
+    ]
+
+
 def test_unreadable_tables(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read the split .*No such file"):
         split_from_file(tmp_path / "none.csv", IDS)
     (tmp_path / "s.csv").write_bytes(b"id,part\n\xff,train\n")
-    with pytest.raises(DataError, match=r"cannot read the split .*utf-8"):
+    with pytest.raises(DataError, match=r"s.csv, line 2: id or part is not UTF-8"):
         split_from_file(tmp_path / "s.csv", IDS)
 
 

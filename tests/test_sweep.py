@@ -451,6 +451,45 @@ def test_killed_sweep_goes_on(cache: Path, tmp_path: Path) -> None:
     assert not list(out.glob(".features-*"))
 
 
+# Exit codes ----------------------------------------------------------------------------------------------------------
+
+
+def sweep_command(*arguments: object, code: int) -> str:
+    result = CliRunner().invoke(main, ["sweep", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(("rates", "told"), [("1e30", "all 2 runs of"), ("0.01,1e30", "2 of 4 runs of")])
+def test_failed_runs_end_with_1(cache: Path, tmp_path: Path, rates: str, told: str) -> None:
+    """However the sweep is ended: at once, resumed, or in parts; a part is through whatever its runs came to."""
+    small = [word for field in ("d=6", "k=4", "hidden=4", "epochs=2") for word in ("--set", field)]
+    new = ["--cache", cache, "--seeds", 2, "--set", f"lr={rates}", *small, "--workers", 1]
+    printed = sweep_command(*new, "--out", tmp_path / "whole", code=1)
+    assert f"Error: {told} {tmp_path / 'whole'} failed" in printed
+    assert "training broke down" in printed.partition("found:")[2]
+    assert f"itin sweep --resume {tmp_path / 'whole'} --retry-failed" in printed
+    assert printed.index("Results: ") < printed.index("Error: ")
+    assert len(Sweep(tmp_path / "whole").failed()) == 2
+    assert told in sweep_command("--resume", tmp_path / "whole", "--workers", 1, code=1)
+
+    parts = tmp_path / "parts"
+    sweep_command(*new, "--out", parts, "--plan", code=0)
+    for part in ("0/2", "1/2"):
+        sweep_command("--resume", parts, "--workers", 1, "--part", part, code=0)
+    assert f"{told} {parts} failed" in sweep_command("--resume", parts, "--consolidate", code=1)
+    assert len(read_results(parts / "results.csv")) == len(Sweep(parts).definition.places)
+
+
+def test_a_run_that_has_been_trained_since_has_not_failed(cache: Path, tmp_path: Path) -> None:
+    small = [word for field in ("d=6", "k=4", "hidden=4", "epochs=2") for word in ("--set", field)]
+    sweep_command("--cache", cache, *small, "--out", tmp_path / "s", "--workers", 1, code=0)
+    ((_, key),) = Sweep(tmp_path / "s").definition.places
+    for name in (key, "of no place"):
+        (tmp_path / "s" / "failed" / f"{name}.json").write_text('{"error": "once"}')
+    sweep_command("--resume", tmp_path / "s", "--workers", 1, code=0)
+
+
 def workers_at(out: Path) -> list[str]:
     """Processes that have mapped the sweep's features."""
     found = []

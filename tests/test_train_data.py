@@ -50,7 +50,9 @@ def arrays(kind: str, i: int) -> dict[str, np.ndarray]:
     }
 
 
-def make_store(parent: Path, kind: str, ids: list[str], max_regions: int = 3) -> Store:
+def make_store(
+    parent: Path, kind: str, ids: list[str], max_regions: int = 3, quarantine: tuple[str, ...] = ()
+) -> Store:
     dims = {"regions": {"feature": 6, "max_regions": max_regions}, "tokens": {"feature": 5}, "context": {"feature": 4}}
     identity: dict[str, Any] = {
         "kind": kind,
@@ -62,6 +64,9 @@ def make_store(parent: Path, kind: str, ids: list[str], max_regions: int = 3) ->
     }
     writer = StoreWriter(parent, identity)
     rows = writer.extend([(sample, digest(kind, sample)) for sample in ids], shard_size=2)
+    for row in rows:
+        if writer.plan.rows[row][0] in quarantine:
+            writer.quarantine(row, "spoilt")
     for piece in writer.missing(rows):
         samples = {row: writer.stored(arrays(kind, IDS.index(writer.plan.rows[row][0]))) for row in piece.rows}
         writer.commit(piece.block, samples)
@@ -94,7 +99,7 @@ def make_table(**changes: Any) -> SimpleNamespace:
 
 
 def test_labelled_samples_that_all_stores_hold(stores: dict[str, Store]) -> None:
-    features = load_features(make_table(), stores, m=2)
+    features = load_features(make_table(), stores, m=2, allow_missing=True)
     assert features.ids == ["s0", "s2", "s4", "s5", "s6"]  # s1 has no label, s3 no context
     assert features.labels.tolist() == [0, 2, 0, 2, 1]
     assert (features.labelled, features.missing) == (6, {"regions": 0, "tokens": 0, "context": 1})
@@ -111,27 +116,68 @@ def test_labelled_samples_that_all_stores_hold(stores: dict[str, Store]) -> None
         assert np.array_equal(words, arrays("tokens", i)["tokens"][1:-1])
 
 
+def test_many_samples_without_features_are_refused(stores: dict[str, Store], tmp_path: Path) -> None:
+    with pytest.raises(CacheError, match=r"1 of 6 labelled pairs of planted have no features[\s\S]*--allow-missing"):
+        load_features(make_table(), stores, m=2)
+    assert load_features(make_table(), stores, m=2, allow_missing=True).outside == [
+        "without features: 1 (s3), `itin extract` makes them"
+    ]
+    renamed = make_table(id=[f"S{i:02d}" for i in range(7)])
+    with pytest.raises(
+        CacheError, match=r"no labelled sample of planted [\s\S]*cause: upper and lower case and leading zeros"
+    ):
+        load_features(renamed, stores, m=2)
+    some = make_table(id=[*IDS[:4], *(f"{one}.txt" for one in IDS[4:])])
+    with pytest.raises(CacheError) as caught:
+        load_features(some, stores, m=2)
+    assert "likely cause: file extensions: 's4.txt' against 's4', 3 such" in str(caught.value)
+
+
+def test_a_changed_input_is_told_from_one_that_was_never_extracted(stores: dict[str, Store]) -> None:
+    texts = [*(digest("tokens", sample) for sample in IDS[:4]), "changed", "changed", "changed"]
+    with pytest.raises(CacheError) as caught:
+        load_features(make_table(text_sha256=texts), stores, m=2)
+    assert "4 of 6 labelled pairs" in str(caught.value)
+    assert "3 of them had another image or text when their tokens features were made" in str(caught.value)
+
+
+def test_what_is_in_quarantine_is_no_loss(stores: dict[str, Store], tmp_path: Path) -> None:
+    """Its reason is known, and was told when the features were made; of another input of the sample it says nothing."""
+    context = make_store(tmp_path, "context", IDS, quarantine=("s3", "s4"))
+    features = load_features(make_table(), {**stores, "context": context}, m=2)
+    assert (features.ids, features.missing["context"]) == (["s0", "s2", "s5", "s6"], 2)
+    assert features.outside == ["in quarantine: 2 (s3, s4), `itin cache info` says why"]
+    other = make_table(
+        image_sha256=[*(digest("context", one) for one in IDS[:4]), "new", *(digest("context", one) for one in IDS[5:])]
+    )
+    with pytest.raises(CacheError, match="1 of 6 labelled pairs of planted have no features"):
+        load_features(other, {**stores, "context": context}, m=2)
+
+
 def test_special_tokens_can_be_kept(stores: dict[str, Store]) -> None:
-    features = load_features(make_table(), stores, m=2, keep_special=True)
+    features = load_features(make_table(), stores, m=2, keep_special=True, allow_missing=True)
     assert np.diff(features.offsets).tolist() == [3, 5, 4, 3, 6]
     assert np.array_equal(features.tokens[:3], arrays("tokens", 0)["tokens"])
 
 
 def test_changed_input_is_missing_until_it_is_extracted_again(stores: dict[str, Store]) -> None:
     table = make_table(image_sha256=["changed", *(digest("context", sample) for sample in IDS[1:])])
-    features = load_features(table, stores, m=2)
+    features = load_features(table, stores, m=2, allow_missing=True)
     assert features.ids == ["s2", "s4", "s5", "s6"]
     assert features.missing == {"regions": 1, "tokens": 0, "context": 2}
 
 
 def test_without_regions(stores: dict[str, Store], tmp_path: Path) -> None:
-    with_store = load_features(make_table(), stores, m=0)
+    with_store = load_features(make_table(), stores, m=0, allow_missing=True)
     assert with_store.regions.shape == (5, 0, 0)
     assert with_store.dims == {"token_dim": 5, "context_dim": 4}
     fewer = {**stores, "regions": make_store(tmp_path, "regions", ["s0", "s2"])}
-    assert load_features(make_table(), fewer, m=0).ids == ["s0", "s2"]  # the same samples as with regions
+    assert load_features(make_table(), fewer, m=0, allow_missing=True).ids == [
+        "s0",
+        "s2",
+    ]  # the same samples as with regions
     del fewer["regions"]
-    assert load_features(make_table(), fewer, m=0).ids == with_store.ids
+    assert load_features(make_table(), fewer, m=0, allow_missing=True).ids == with_store.ids
 
 
 @pytest.mark.parametrize("kind", ["regions", "tokens", "context"])
@@ -166,7 +212,7 @@ def test_labels_are_checked(stores: dict[str, Store]) -> None:
 def test_arguments_are_checked(stores: dict[str, Store]) -> None:
     with pytest.raises(ValueError, match="m: expected at least 0, got -1"):
         load_features(make_table(), stores, m=-1)
-    features = load_features(make_table(), stores, m=2)
+    features = load_features(make_table(), stores, m=2, allow_missing=True)
     with pytest.raises(ValueError, match="features: expected at least m = 3 regions an image, got 2"):
         Resident(features, torch.device("cpu"), 3)
     with pytest.raises(ValueError, match=r"context: expected \(5, C\), got \(4, 4\)"):
@@ -177,7 +223,7 @@ def test_arguments_are_checked(stores: dict[str, Store]) -> None:
 
 
 def test_batches(stores: dict[str, Store]) -> None:
-    features = load_features(make_table(), stores, m=3)
+    features = load_features(make_table(), stores, m=3, allow_missing=True)
     resident = Resident(features, torch.device("cpu"), 2)
     batch = resident.batch(torch.tensor([3, 0, 1]))  # s5, s0, s2
     assert batch.labels.tolist() == [2, 0, 2]
@@ -195,7 +241,7 @@ def test_batches(stores: dict[str, Store]) -> None:
 
 
 def test_resident_uses_the_arrays_without_a_copy(stores: dict[str, Store]) -> None:
-    features = load_features(make_table(), stores, m=2)
+    features = load_features(make_table(), stores, m=2, allow_missing=True)
     resident = Resident(features, torch.device("cpu"), 2)
     assert resident.tokens.data_ptr() == features.tokens.ctypes.data
     assert resident.regions.data_ptr() == features.regions.ctypes.data

@@ -16,6 +16,7 @@ from ..errors import CacheError, DataError
 from ..itin_head.batch import mask_of
 from ..itin_head.packing import Words, gather_words
 from ..labels import LABELS
+from ..matching import MOST_LOST, examples, match
 from .memory import available
 from .streamed import StreamedRegions, StreamedTokens
 
@@ -68,6 +69,8 @@ class Features:
     """How many samples of the data set have a label."""
     missing: dict[str, int] = field(default_factory=dict)
     """For each kind, how many labelled samples its store does not hold."""
+    outside: list[str] = field(default_factory=list)
+    """Why labelled samples are not among these, a line each; known where features are read from their stores."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -103,7 +106,12 @@ class Features:
 
 
 def load_features(
-    table: TableLike, stores: Mapping[str, Any], m: int, keep_special: bool = False, stream: bool | None = None
+    table: TableLike,
+    stores: Mapping[str, Any],
+    m: int,
+    keep_special: bool = False,
+    stream: bool | None = None,
+    allow_missing: bool = False,
 ) -> Features:
     """Read the labelled samples that all the given stores hold, in the order of the table.
 
@@ -116,9 +124,12 @@ def load_features(
         keep_special: keep the words with word id -1, [CLS] and [SEP].
         stream: leave regions and words in their stores, to be read batch by batch; by default where memory could not
             hold them.
+        allow_missing: whether more than `MOST_LOST` of the labelled samples may lack features. Those in quarantine do
+            not count: why they have none is known.
 
     Raises:
-        CacheError: a kind without a store, a store with fewer regions than m, or no labelled sample in all stores.
+        CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
+            many that are not.
         DataError: no sample has a label, or one has an unknown label.
     """
     if m < 0:
@@ -142,17 +153,21 @@ def load_features(
 
     samples, labels = _labelled(table.samples, name)
     ids = [str(sample) for sample in samples["id"]]
-    rows = {kind: store.index(ids, [str(digest) for digest in samples[INPUT[kind]]]) for kind, store in stores.items()}
+    inputs = {kind: [str(digest) for digest in samples[INPUT[kind]]] for kind in stores}
+    rows = {kind: store.index(ids, inputs[kind]) for kind, store in stores.items()}
     held_by_all = np.all([found >= 0 for found in rows.values()], axis=0)
     missing = {kind: int((found < 0).sum()) for kind, found in rows.items()}
     if not held_by_all.any():
+        cause = match(ids, stores[max(missing, key=lambda kind: missing[kind])].ids).cause
         raise CacheError(
             f"no labelled sample of {name or 'this data set'} has features of every kind",
             expected="the same samples in all stores",
             found=f"{len(ids)} labelled samples; without features: "
-            + ", ".join(f"{count} of {kind}" for kind, count in missing.items()),
+            + ", ".join(f"{count} of {kind}" for kind, count in missing.items())
+            + (f"; {cause}" if cause is not None else ""),
             next_step="run the same `itin extract` again: it makes what is missing",
         )
+    outside = _outside(name, ids, inputs, stores, rows, allow_missing)
     rows = {kind: found[held_by_all] for kind, found in rows.items()}
     n = int(held_by_all.sum())
 
@@ -189,7 +204,48 @@ def load_features(
         dataset=name,
         labelled=len(ids),
         missing=missing,
+        outside=outside,
     )
+
+
+def _outside(
+    name: str,
+    ids: list[str],
+    inputs: Mapping[str, list[str]],
+    stores: Mapping[str, Any],
+    rows: Mapping[str, np.ndarray],
+    allow_missing: bool,
+) -> list[str]:
+    """Why samples have no features: in quarantine, or lost.
+
+    Raises:
+        CacheError: many are lost.
+    """
+    absent = np.flatnonzero(np.any([found < 0 for found in rows.values()], axis=0)).tolist()
+    bad = {kind: store.quarantined for kind, store in stores.items()} if absent else {}
+    lost = [row for row in absent if not any((ids[row], inputs[kind][row]) in bad[kind] for kind in bad)]
+    told = []
+    if len(absent) > len(lost):
+        known = [ids[row] for row in sorted(set(absent) - set(lost))]
+        told.append(f"in quarantine: {len(known)} ({examples(known)}), `itin cache info` says why")
+    if lost:
+        kind = max(stores, key=lambda one: int((rows[one][lost] < 0).sum()))
+        met = match((ids[row] for row in lost if rows[kind][row] < 0), stores[kind].ids)
+        told.append(
+            f"without features: {len(lost)} ({examples([ids[row] for row in lost])}), `itin extract` makes them"
+        )
+        if met.both:
+            told.append(f"{met.both} of them had another image or text when their {kind} features were made")
+        told += [met.cause] if met.cause is not None else []
+    if len(lost) > MOST_LOST * (len(ids) - len(absent) + len(lost)) and not allow_missing:
+        raise CacheError(
+            f"{len(lost)} of {len(ids)} labelled pairs of {name or 'this data set'} have no features",
+            expected=f"features of at least {1 - MOST_LOST:.0%} of the pairs that are not in quarantine",
+            found="; ".join(told),
+            next_step="run the same `itin extract` again, without --limit: it makes what is missing; or go on without "
+            "these pairs: --allow-missing",
+        )
+    return told
 
 
 def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -> int:

@@ -12,8 +12,15 @@ from typing import Any
 from ..errors import RunError
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(
+    path: Path, data: bytes, next_step: str = "fix the cause and run the same command again: finished runs are kept"
+) -> None:
     """Put a file into the place of what may stand there.
+
+    Args:
+        path: the file.
+        data: its contents.
+        next_step: what to do where it cannot be written.
 
     Raises:
         RunError: it cannot be written.
@@ -29,10 +36,7 @@ def replace(path: Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}",
-            next_step="mend the cause and run the same command again: finished runs are kept",
-        ) from error
+        raise RunError(f"cannot write {path}: {error.strerror or error}", next_step=next_step) from error
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:

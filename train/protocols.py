@@ -102,9 +102,18 @@ class Splitter:
     """The part of each id, where they are fixed."""
     origin: dict[str, Any] = field(default_factory=dict)
     """What the protocol records beside its name."""
+    outside: list[str] = field(default_factory=list)
+    """What stands on one side alone of the samples and the file that gives the parts, a line each."""
 
     @classmethod
-    def of(cls, protocol: Protocol, ids: Sequence[str], labels: NDArray[np.int64], table: TableLike) -> Splitter:
+    def of(
+        cls,
+        protocol: Protocol,
+        ids: Sequence[str],
+        labels: NDArray[np.int64],
+        table: TableLike,
+        allow_missing: bool = False,
+    ) -> Splitter:
         """Apply a protocol to the samples of a data set.
 
         Args:
@@ -113,6 +122,7 @@ class Splitter:
             labels: (N,) their classes.
             table: the data set's table, with what the protocol asks for: `text_label` and `image_label` for `agree`,
                 digests and texts to keep duplicates together.
+            allow_missing: whether a file may leave more than a few samples without a part: `split_from_file`.
 
         Raises:
             DataError: the table lacks that, or a file is missing or not what it should be.
@@ -123,13 +133,14 @@ class Splitter:
         if (way := protocol.duplicates) is not None:
             groups = duplicates.groups_of(duplicates.text_keys(samples, way), duplicates.image_keys(samples))
         if protocol.fixed:
-            given = _given(protocol, ids, kind_of(table))
+            given = _given(protocol, ids, kind_of(table), allow_missing)
             parts = dict(given.pairs(ids))
             left_out: dict[str, Any] = {}
             if groups is not None:
                 parts, left_out = without_leaks(parts, dict(zip(ids, groups.tolist(), strict=True)))
             origin = {name: value for name, value in given.description.items() if name != "sizes"}
-            return cls(protocol, ids, labels, groups=groups, parts=parts, origin={**origin, **left_out})
+            origin |= left_out
+            return cls(protocol, ids, labels, groups=groups, parts=parts, origin=origin, outside=given.outside)
         rows = np.arange(len(ids))
         origin = {}
         if protocol.kind == "agree":
@@ -164,7 +175,7 @@ class Splitter:
         if self.protocol.duplicates is not None:
             record["duplicates"] = self.protocol.duplicates
         if self.parts is not None:
-            made = split_from_parts(self.ids, self.parts, {})
+            made = self._made(self.parts)
             sizes = {"sizes": made.description["sizes"]}
             return Split(made.train, made.val, made.test, {**record, **self.origin, **sizes})
         if self.protocol == Protocol():
@@ -182,8 +193,21 @@ class Splitter:
             ratio = RATIOS[self.protocol.kind]
             parts = {self.ids[row]: part for row, part in random_parts(order, groups, ratio).items()}
             record |= {"kind": "random", "ratio": ":".join(map(str, ratio)), "seed": seed}
-        made = split_from_parts(self.ids, parts, {})
+        made = self._made(parts)
         return Split(made.train, made.val, made.test, {**record, **self.origin, "sizes": made.description["sizes"]})
+
+    def _made(self, parts: Mapping[str, str]) -> Split:
+        """The split of these parts; where one is empty, the message says what left it so."""
+        if self.groups is not None and len(np.unique(self.groups)) < len(self.ids):
+            what = (
+                "drops pairs that equal one of a later part" if self.protocol.fixed else "keeps equal pairs in one part"
+            )
+            next_step = f"leave out --group-duplicates, which {what}"
+        elif self.protocol.fixed:
+            return split_from_parts(self.ids, parts, {})
+        else:
+            next_step = "extract more samples" + (", or ask for fewer folds" if self.protocol.folds else "")
+        return split_from_parts(self.ids, parts, {}, what=f"the protocol {self.protocol}", next_step=next_step)
 
 
 def named(description: Mapping[str, Any]) -> str:
@@ -213,11 +237,11 @@ def kind_of(table: TableLike) -> str:
     return str(source.get("kind") or table.dataset.get("name", ""))
 
 
-def _given(protocol: Protocol, ids: Sequence[str], kind: str) -> Split:
+def _given(protocol: Protocol, ids: Sequence[str], kind: str, allow_missing: bool) -> Split:
     """The parts that a file gives."""
     path = protocol.path
     if protocol.kind == "file":
-        return split_from_file(path if path is not None else Path(), ids)
+        return split_from_file(path if path is not None else Path(), ids, allow_missing)
     if path is None:
         clmlf.published_for(kind)
         path = clmlf.place_of(kind)
@@ -229,7 +253,7 @@ def _given(protocol: Protocol, ids: Sequence[str], kind: str) -> Split:
                 next_step=f"`itin data fetch clmlf --dataset {kind}`, or name its file with --protocol clmlf:PATH",
             )
     clmlf.check(path, read_parts(path)[0], kind)
-    return split_from_file(path, ids)
+    return split_from_file(path, ids, allow_missing)
 
 
 def _agreeing(samples: Any, kind: str) -> NDArray[np.int64]:

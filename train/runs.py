@@ -24,6 +24,7 @@ import pandas as pd
 from ..errors import RunError
 from ..itin_head.config import HeadConfig
 from ..labels import LABELS
+from ..matching import examples, match
 from .config import TrainConfig
 from .splits import PARTS, Split, split_from_parts
 
@@ -149,12 +150,12 @@ class Run:
         Raises:
             RunError: ids of the run's split are missing.
         """
-        missing = sorted(set(self.parts) - set(ids))
-        if missing:
+        met = match(self.parts, ids)
+        if met.ours:
             raise RunError(
                 f"the features lack samples that the run {self.path} was made of",
                 expected=f"all {len(self.parts)} of its split.csv",
-                found=f"{len(missing)} missing, {', '.join(missing[:5])}{' and so on' if len(missing) > 5 else ''}",
+                found="; ".join(met.lines("missing")),
                 next_step="run the same `itin extract` again: it makes what is missing",
             )
         return split_from_parts(ids, self.parts, self.record["split"])
@@ -166,16 +167,20 @@ class Run:
             RunError: the checkpoint is missing, damaged, or of another shape than the configuration says.
         """
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load
 
         from ..itin_head import make
+        from ..weights_file import UnsoundFile, read_state
 
         path = self.path / "model.safetensors"
         try:
-            state = load(path.read_bytes())
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"cannot read the checkpoint {path}: {error}", next_step="train the run again") from error
+            state = read_state(path)
+        except UnsoundFile as fault:
+            raise RunError(
+                f"cannot read the checkpoint {path}",
+                expected="the trained head, as `itin train` wrote it",
+                found=fault.found,
+                next_step="copy the run's own model.safetensors again, or train the run again",
+            ) from fault
         with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
             head = make(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
         _check_shapes(
@@ -270,12 +275,20 @@ def predict_part(
     rows = split.rows(part)
     recorded = run.predictions[run.predictions["part"] == part]
     label_of = dict(zip(recorded["id"], recorded["label"], strict=True))
+    met = match((features.ids[row] for row in rows), label_of)
+    if label_of and (met.ours or met.theirs):
+        raise RunError(
+            f"{run.path / 'predictions.csv'} is not of the pairs that the run's split.csv puts into the {part} part",
+            expected="the same ids in both",
+            found="; ".join(met.lines("in split.csv alone", "in predictions.csv alone")),
+            next_step="put the run's own files back, or train the run again",
+        )
     changed = [features.ids[row] for row in rows if label_of.get(features.ids[row]) != LABELS[features.labels[row]]]
     if label_of and changed:
         raise RunError(
             f"the labels are not those of the run {run.path}",
             expected="the labels of its predictions.csv",
-            found=f"{len(changed)} others, {', '.join(changed[:5])}{' and so on' if len(changed) > 5 else ''}",
+            found=f"{len(changed)} others: {examples(changed)}",
             next_step="train again on the new labels",
         )
     resident = Resident(features, torch.device(device), run.config.regions, run.config.max_words)

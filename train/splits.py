@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..matching import MOST_LOST, Match, match
+from ..rows import Row, rows_of
 
 PARTS = ("train", "val", "test")
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
+"""Tables of id and part; `.txt` is read as `.tsv`."""
 
 ALIASES = {
     **{part: part for part in PARTS},
@@ -38,6 +40,8 @@ class Split:
     test: NDArray[np.int64]
     description: dict[str, Any]
     """How the split came about, for `config.json`."""
+    match: Match = field(default_factory=Match)
+    """How the samples and the ids of a table met, where the split comes from one."""
 
     def rows(self, part: str) -> NDArray[np.int64]:
         """Return the rows of `train`, `val` or `test`."""
@@ -45,6 +49,11 @@ class Split:
             raise ValueError(f"part: expected one of {', '.join(PARTS)}, got {part!r}")
         rows: NDArray[np.int64] = getattr(self, part)
         return rows
+
+    @property
+    def outside(self) -> list[str]:
+        """What stands on one side alone of the samples and the table, and the likely cause, a line each."""
+        return _outside(self.match)
 
     def pairs(self, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Yield id and part of each sample that is in a part, in the order of `ids`."""
@@ -107,12 +116,27 @@ def part_sizes(n: int, ratio: tuple[int, int, int]) -> tuple[int, int, int]:
     return first, second, n - first - second
 
 
-def split_from_parts(ids: Sequence[str], part_of: Mapping[str, str], description: Mapping[str, Any]) -> Split:
+def split_from_parts(
+    ids: Sequence[str],
+    part_of: Mapping[str, str],
+    description: Mapping[str, Any],
+    *,
+    what: str = "the split",
+    next_step: str = "check that the split belongs to this data set and that its samples are extracted",
+) -> Split:
     """Return the split that a mapping from id to part gives; samples without a part stay out.
+
+    Args:
+        ids: the ids of all labelled samples, each once.
+        part_of: the part of each id.
+        description: how the split came about.
+        what: what gave the parts, and `next_step` what to do about it, for the message on an empty part.
+        next_step: see `what`.
 
     Raises:
         DataError: a part without a sample.
     """
+    met = match(ids, part_of)
     rows: dict[str, list[int]] = {part: [] for part in PARTS}
     for row, sample in enumerate(ids):
         if sample in part_of:
@@ -120,20 +144,22 @@ def split_from_parts(ids: Sequence[str], part_of: Mapping[str, str], description
     for part, members in rows.items():
         if not members:
             raise DataError(
-                f"the split leaves the {part} part empty",
+                f"{what} leaves the {part} part empty",
                 expected="samples of the data set in each of " + ", ".join(PARTS),
-                found=", ".join(f"{len(members)} in {part}" for part, members in rows.items()),
-                next_step="check that the split belongs to this data set and that its samples are extracted",
+                found="; ".join(
+                    [", ".join(f"{len(members)} in {part}" for part, members in rows.items()), *_outside(met)]
+                ),
+                next_step=next_step,
             )
     train, val, test = (np.array(rows[part], dtype=np.int64) for part in PARTS)
     outside = {
         "not_in_split": len(ids) - len(train) - len(val) - len(test),
-        "not_in_features": len(set(part_of) - set(ids)),
+        "not_in_features": len(met.theirs),
     }
-    return Split(train, val, test, _with_sizes({**description, **outside}, train, val, test))
+    return Split(train, val, test, _with_sizes({**description, **outside}, train, val, test), met)
 
 
-def split_from_file(path: Path, ids: Sequence[str]) -> Split:
+def split_from_file(path: Path, ids: Sequence[str], allow_missing: bool = False) -> Split:
     """Return the split that a table gives.
 
     Args:
@@ -141,13 +167,23 @@ def split_from_file(path: Path, ids: Sequence[str]) -> Split:
             lists the parts' names. Further columns are left alone.
         ids: the ids of all labelled samples. Samples that the table does not name stay out; the description counts
             them, and the ids of the table that are not among the samples.
+        allow_missing: whether more than `MOST_LOST` of the samples may stay out.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, names an unknown part or puts an id into two parts.
+        DataError: the file cannot be read, lacks a column, names an unknown part, puts an id into two parts, leaves a
+            part empty or leaves out many samples.
     """
     part_of, data = read_parts(path)
     description = {"kind": "file", "file": str(path.resolve()), "sha256": hashlib.sha256(data).hexdigest()}
-    return split_from_parts(ids, part_of, description)
+    split = split_from_parts(ids, part_of, description, what=f"the split {path}")
+    if split.match.loses_many and not allow_missing:
+        raise DataError(
+            f"{path} gives no part to {len(split.match.ours)} of {len(ids)} labelled pairs with features",
+            expected=f"a part for at least {1 - MOST_LOST:.0%} of them",
+            found="; ".join(split.outside),
+            next_step="fix the ids in the table, or leave these pairs out with --allow-missing",
+        )
+    return split
 
 
 def read_parts(path: Path) -> tuple[dict[str, str], bytes]:
@@ -156,73 +192,65 @@ def read_parts(path: Path) -> tuple[dict[str, str], bytes]:
     Raises:
         DataError: as `split_from_file`, which tells what a table is.
     """
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"the split {path} is no table that can be read",
+            expected=f"a file ending in {', '.join(SUFFIXES)}",
+            found=path.suffix or "no ending",
+            next_step="rename or convert the file",
+        )
     try:
         data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(
-            f"cannot read the split {path}: {error}", next_step="give --split a UTF-8 table of id and part"
+            f"cannot read the split {path}: {error.strerror or error}", next_step="name another file with --split"
         ) from error
     part_of: dict[str, str] = {}
-    for line, sample, name in _records(path, text):
+    for row, sample, name in _records(path, data):
         part = ALIASES.get(name.strip().lower())
         if part is None:
             raise DataError(
-                f"{path}, line {line}: unknown part",
+                f"{path}, {row.where}: unknown part",
                 expected=", ".join(ALIASES),
                 found=repr(name),
-                next_step="mend the table",
+                next_step="fix the table",
             )
         if part_of.setdefault(sample, part) != part:
             raise DataError(
-                f"{path}, line {line}: id {sample!r} stands in two parts",
+                f"{path}, {row.where}: id {sample!r} stands in two parts",
                 expected="each id in one part",
                 found=f"{part_of[sample]} and {part}",
-                next_step="mend the table",
+                next_step="fix the table",
             )
     return part_of, data
 
 
-def _records(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield line number, id and the part's name as written."""
-    rows: Iterable[Mapping[str, Any]]
-    suffix = path.suffix.lower()
-    if suffix == ".jsonl":
-        rows = _json_lines(path, text)
-    elif suffix in (".csv", ".tsv", ".txt"):
-        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="," if suffix == ".csv" else "\t", strict=True)
-    else:
-        raise DataError(
-            f"the split {path} is no table that can be read",
-            expected="a file ending in .csv, .tsv, .txt or .jsonl",
-            found=suffix or "no ending",
-        )
-    try:
-        for number, row in enumerate(rows, start=1 if suffix == ".jsonl" else 2):
-            column = "part" if "part" in row else "split"
-            if row.get("id") is None or row.get(column) is None:
-                raise DataError(
-                    f"{path}, line {number}: no id or no part",
-                    expected="the columns id and part (or split)",
-                    found=", ".join(map(str, row)) or "no column",
-                    next_step="name the columns so in the table's first line",
-                )
-            yield number, str(row["id"]).strip(), str(row[column])
-    except csv.Error as error:
-        raise DataError(f"cannot read the split {path}: {error}", next_step="mend the table") from error
-
-
-def _json_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}", next_step="mend the table") from error
-        if not isinstance(row, dict):
+def _records(path: Path, data: bytes) -> Iterator[tuple[Row, str, str]]:
+    """Yield each row, its id and the part's name as written."""
+    for row in rows_of(path, data)[1]:
+        if row.problem:
+            raise DataError(f"{path}, {row.where}: {row.problem}", next_step="fix the table")
+        found = row.values
+        id, part = found.get("id"), found.get("part" if "part" in found else "split")
+        if id is None or part is None:
             raise DataError(
-                f"{path}, line {number}: not a record", expected="a JSON object a line", found=type(row).__name__
+                f"{path}, {row.where}: no id or no part",
+                expected="the columns id and part (or split)",
+                found=", ".join(found) or "no column",
+                next_step="name the columns so in the table's first line, or in each object of JSONL",
             )
-        yield row
+        sample, name = str(id).strip(), str(part)
+        try:
+            (sample + name).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{path}, {row.where}: id or part is not UTF-8", next_step="save the table again as UTF-8"
+            ) from None
+        yield row, sample, name
+
+
+def _outside(met: Match) -> list[str]:
+    return met.lines("pairs in no part", "ids of the split that are no labelled pair with features here")
 
 
 def _with_sizes(description: Mapping[str, Any], *parts: NDArray[np.int64]) -> dict[str, Any]:

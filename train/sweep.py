@@ -5,7 +5,6 @@ SWEEP/split.csv        id, part: only where the parts were given by a file
 SWEEP/runs/NAME-KEY/   one run folder a configuration and seed, whole or absent, with validation figures alone
 SWEEP/failed/KEY.json  a configuration that broke down: its error
 SWEEP/results.csv      one row a place; also results.parquet where pyarrow is installed
-SWEEP/optuna.journal   the trials of a guided search
 SWEEP/test.json        the chosen configuration on the test part, where that was asked for
 """
 
@@ -246,6 +245,34 @@ def read_definition(path: Path) -> Definition:
             found=f"missing {error}" if isinstance(error, KeyError) else str(error),
             next_step="start a new sweep",
         ) from error
+
+
+def check_none_failed(sweep: Sweep, keys: Iterable[str] | None = None, again: str | None = None) -> None:
+    """Check that no run has failed, once all have ended.
+
+    Args:
+        sweep: the sweep.
+        keys: the runs that count; by default those of all places.
+        again: the command that trains failed runs again; by default that of the sweep.
+
+    Raises:
+        RunError: some have; it names the first.
+    """
+    wanted = set(keys) if keys is not None else {key for _, key in sweep.definition.places}
+    failed = {key: result for key, result in sweep.failed().items() if key in wanted}
+    if failed:
+        finished = sweep.finished()  # what has been trained since does not count
+        failed = {key: result for key, result in failed.items() if key not in finished}
+    if failed:
+        key, result = next(iter(failed.items()))
+        count = f"all {len(wanted)}" if len(failed) == len(wanted) else f"{len(failed)} of {len(wanted)}"
+        raise RunError(
+            f"{count} runs of {sweep.path} failed",
+            expected="no failed run; the other results are kept",
+            found=f"{key}: {result.error.splitlines()[0] if result.error else 'no reason given'}",
+            next_step=f"see {sweep.path / 'failed'}, fix the cause, then: "
+            + (again or f"itin sweep --resume {sweep.path} --retry-failed"),
+        )
 
 
 def result_of(run: Run) -> Result:

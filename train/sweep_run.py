@@ -82,6 +82,7 @@ class Workplace:
         protocol: how samples become parts.
         parts: the part of each id, where the protocol fixes it and the sweep has recorded it.
         split: the description of these parts.
+        allow_missing: whether many labelled samples may have no features or no part.
     """
 
     def __init__(
@@ -93,13 +94,15 @@ class Workplace:
         protocol: protocols.Protocol | None = None,
         parts: Mapping[str, str] | None = None,
         split: Mapping[str, Any] | None = None,
+        allow_missing: bool = False,
     ) -> None:
         from .data import load_features
 
         self.table, self.stores = table, stores
         self._stores = {view: stores_of_view(stores, view) for view in sorted(set(views))}
         self.features: dict[View, Features] = {
-            view: load_features(table, own, regions, view.keep_special) for view, own in self._stores.items()
+            view: load_features(table, own, regions, view.keep_special, allow_missing=allow_missing)
+            for view, own in self._stores.items()
         }
         one = next(iter(self.features.values()))
         for features in self.features.values():
@@ -111,12 +114,12 @@ class Workplace:
                     found=f"{len(set(features.ids) ^ set(one.ids))} in one of them alone",
                     next_step="run `itin extract` again with both context encoders: it makes what is missing",
                 )
-        self.ids, self.dataset, self.labelled, self.streamed = one.ids, one.dataset, one.labelled, one.streamed
+        self.ids, self.dataset, self.streamed, self.outside = one.ids, one.dataset, one.streamed, one.outside
         self.protocol = protocol or protocols.Protocol()
         if parts is not None:
             self.splitter = Splitter(self.protocol, self.ids, one.labels, parts=dict(parts), origin=dict(split or {}))
         else:
-            self.splitter = Splitter.of(self.protocol, self.ids, one.labels, table)
+            self.splitter = Splitter.of(self.protocol, self.ids, one.labels, table, allow_missing)
         self._identities = {
             view: Identity(features, table, self._stores[view]) for view, features in self.features.items()
         }

@@ -1,26 +1,17 @@
-"""Reads the public detector checkpoints: which family a file is of, what it must hold, and what is wrong with it.
-
-Downloaded pickles are untrusted. PyTorch files are read with `weights_only=True`, `.pkl` files with an unpickler that
-admits NumPy arrays and plain containers only.
-"""
+"""Reads the public detector checkpoints: which family a file is of, what it must hold, and how it differs."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
-import struct
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import WeightsError
+from ...weights_file import UnsoundFile, differences, read_state
 from .network import FasterRCNN
 from .recipe import ARCHITECTURES, RECIPES, Architecture, Family, Recipe
 
@@ -64,46 +55,6 @@ class Checkpoint:
     """True where the anchors are the file's own."""
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Admits NumPy arrays, NumPy scalars and plain containers."""
-
-    _CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
-    _ADMITTED = frozenset(
-        [
-            *((core, name) for core in _CORE for name in ("_reconstruct", "scalar")),
-            *((core.replace("multiarray", "numeric"), "_frombuffer") for core in _CORE),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("collections", "OrderedDict"),
-            ("_codecs", "encode"),  # how Python 2 and protocol 2 write an array's bytes
-        ]
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        if module == "_codecs":
-            return _latin1
-        if module == "collections":
-            return OrderedDict
-        if module == "numpy":
-            return getattr(np, name)
-        core = np.core if np.lib.NumpyVersion(np.__version__) < "2.0.0" else np._core  # type: ignore[attr-defined]
-        return getattr(core.numeric if name == "_frombuffer" else core.multiarray, name)
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """The one use of `_codecs.encode` in pickled arrays."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for _codecs.encode with {encoding!r}")
-    return text.encode("latin1")
-
-
-def load_arrays(data: bytes) -> Any:
-    """Unpickle NumPy arrays and plain containers; `pickle.UnpicklingError` for anything else."""
-    return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()
-
-
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file."""
     digest = hashlib.sha256()
@@ -129,7 +80,7 @@ def read_checkpoint(
     """
     if isinstance(recipe, str) and recipe not in RECIPES:
         raise ValueError(f"there is no detector recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    found = _flat(path, _read(path))
+    found = _state(path)
     family = _family(path, found)
     if recipe is None:
         recipe = RECIPES["airsplay" if family == "hf" and path.suffix == ".pkl" else family]
@@ -188,73 +139,19 @@ def _theirs(name: str, family: Family) -> str:
     return name
 
 
-def _read(path: Path) -> Any:
-    """The file's content, by what its first bytes say it is."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file", expected=_DETECTOR, found="nothing", next_step=_HELP)
-    with path.open("rb") as file:
-        head = file.read(64)
+def _state(path: Path) -> dict[str, Tensor]:
+    """The file's tensors; counters of training are left out."""
     try:
-        if head[:2] == b"PK":
-            return torch.load(path, map_location="cpu", weights_only=True)
-        if len(head) > 9 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 100_000_000:
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        if head[:1] == b"\x80" and path.suffix == ".pkl":
-            return load_arrays(path.read_bytes())
-        if head[:1] == b"\x80":  # PyTorch's older format
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each reader has its own classes for a damaged file
+        state = read_state(path)
+    except UnsoundFile as fault:
         raise WeightsError(
-            f"{path}: the file cannot be read",
-            expected=f"{_DETECTOR}, whole, holding arrays only",
-            found=f"{type(error).__name__}: {_first_line(error)}",
-            next_step="download it again; a file that asks for more than arrays is not loaded at all",
-        ) from error
-    if head.startswith(b"version https://git-lfs"):
-        kind = "a Git LFS pointer, which stands for a file that was not fetched"
-    elif head.lstrip()[:1] == b"<":
-        kind = "a web page"
-    else:
-        kind = f"{path.stat().st_size} bytes that begin with {head[:8]!r}" if head else "an empty file"
-    raise WeightsError(
-        f"{path}: not a checkpoint",
-        expected=f"{_DETECTOR}, as .pkl, .pth, .bin or .safetensors",
-        found=kind,
-        next_step=_HELP,
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:200]
-
-
-def _flat(path: Path, content: Any) -> dict[str, Tensor]:
-    """Names and tensors, out of `model` where the file wraps them; counters of training are left out."""
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
-    elif isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping):
-        raise WeightsError(
-            f"{path}: not a checkpoint", expected=_DETECTOR, found=f"a {type(content).__name__}", next_step=_HELP
-        )
-    flat: dict[str, Tensor] = {}
-    for name, value in content.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-            value = torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise WeightsError(
-                f"{path}: not a state of named arrays",
-                expected=_DETECTOR,
-                found=f"{name!r} of type {type(value).__name__}",
-                next_step=_HELP,
-            )
-        name = name.removeprefix("module.")
-        if not name.endswith(".num_batches_tracked"):
-            flat[name] = value
-    return flat
+            f"{path}: cannot be read as a checkpoint",
+            expected=f"{_DETECTOR}, whole, as .pkl, .pth, .bin or .safetensors that holds arrays only",
+            found=fault.found,
+            next_step=f"{fault.next_step}; {_HELP}",
+        ) from fault
+    names = ((name.removeprefix("module."), value) for name, value in state.items())
+    return {name: value for name, value in names if not name.endswith(".num_batches_tracked")}
 
 
 def _family(path: Path, found: Mapping[str, Tensor]) -> Family:
@@ -280,28 +177,12 @@ def _family(path: Path, found: Mapping[str, Tensor]) -> Family:
 
 def _compare(path: Path, family: Family, shapes: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> None:
     """Raise with the first names that are missing, unknown, or of another shape."""
-    missing = [name for name in shapes if name not in found]
-    extra = [name for name in found if name not in shapes]
-    other = [name for name in shapes if name in found and tuple(found[name].shape) != shapes[name]]
-    if not (missing or extra or other):
+    different = differences(shapes, {name: tuple(value.shape) for name, value in found.items()})
+    if different is None:
         return
-    lines = []
-    if missing:
-        lines.append(f"{len(missing)} missing: {_some(missing)}")
-    if extra:
-        lines.append(f"{len(extra)} unknown: {_some(extra)}")
-    if other:
-        lines.append(
-            f"{len(other)} of another shape: "
-            + _some([f"{name} {tuple(found[name].shape)} instead of {shapes[name]}" for name in other])
-        )
     raise WeightsError(
         f"{path}: the {family} checkpoint differs from its architecture",
         expected=f"{len(shapes)} arrays of ResNet-101 C4 with 1600 objects and 400 attributes, in the {family} names",
-        found="; ".join(lines),
+        found=different,
         next_step=_HELP,
     )
-
-
-def _some(items: list[str]) -> str:
-    return ", ".join(items[:3]) + (" ..." if len(items) > 3 else "")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import WeightsError
+from ...lines import lines_of
 
 OBJECTS_FILE = "objects_vocab.txt"
 ATTRIBUTES_FILE = "attributes_vocab.txt"
@@ -44,7 +45,7 @@ def read_names(path: Path, count: int) -> tuple[str, ...]:
         WeightsError: the file is missing, is no text, or holds another number of names.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        lines = list(lines_of(path.read_bytes()))
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(
             f"{path}: the vocabulary cannot be read",
@@ -52,7 +53,7 @@ def read_names(path: Path, count: int) -> tuple[str, ...]:
             found=f"{type(error).__name__}: {error}",
             next_step="name another file, or leave the option out: ids are shown then",
         ) from error
-    names = tuple(line.split(",")[0].strip() for line in text.splitlines())
+    names = tuple(line.split(",")[0].strip() for line in lines)
     if len(names) != count or not all(names):
         empty = [number for number, name in enumerate(names, 1) if not name]
         raise WeightsError(
