@@ -94,8 +94,7 @@ def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None 
         pairs = _pairs(run, table, ids, cache)
     except (CacheError, RunError) as error:
         return Figure7(Section("figure-7", title, [f"The pairs cannot be shown: {error.what}."]), missing=[error.what])
-    root = run.record["dataset"].get("source", {}).get("root")
-    where = Images(Path(root) if root else None, images)
+    where = Images.of(run, images)
     pictures = {pair.image_sha256: thumbnail(pair, where, SIDE) for pair in pairs}
     seed = run.config.seed
     chosen = "These pairs were asked for." if asked else f"The pairs were chosen by a rule: {RULE}."

@@ -176,9 +176,8 @@ def _pairs(runs: Runs, cache: Path | None, missing: list[str]) -> dict[str, list
 def _pictures(pairs: dict[str, list[Pair]], runs: Runs, images: Path | None) -> dict[str, Thumbnail]:
     pictures: dict[str, Thumbnail] = {}
     for name, each in pairs.items():
-        root = runs[name].record["dataset"].get("source", {}).get("root")
-        where = Images(Path(root) if root else None, images)
-        pictures |= thumbnails([pair for pair in each if pair.image_sha256 not in pictures], where)
+        new = [pair for pair in each if pair.image_sha256 not in pictures]
+        pictures |= thumbnails(new, Images.of(runs[name], images))
     return pictures
 
 

@@ -16,8 +16,7 @@ from ..train import disk
 from ..train.runs import load_run, predict_part
 from ..train.sweep import Result
 from ..train.sweep_run import Workplace
-
-COLUMNS = ("id", "part", "label", "predicted", *(f"p_{label}" for label in LABELS))
+from ..train.write_run import PREDICTIONS, predictions_csv
 
 
 def path_of(folder: Path, key: str) -> Path:
@@ -57,22 +56,13 @@ def evaluate(
         run = load_run(result.run)
         features = place.features[run.config.view]
         split, probabilities = predict_part(run, features, device)
-        table = pd.DataFrame(
-            {
-                "id": [features.ids[row] for row in split.test],
-                "part": "test",
-                "label": [LABELS[number] for number in features.labels[split.test]],
-                "predicted": [LABELS[number] for number in probabilities.argmax(1)],
-                **{f"p_{label}": probabilities[:, place] for place, label in enumerate(LABELS)},
-            }
-        )
-        disk.replace(path, table.to_csv(index=False, lineterminator="\n").encode())
+        disk.replace(path, predictions_csv({"test": probabilities}, features, split))
         if advance is not None:
             advance()
 
 
 def read(folder: Path, key: str) -> pd.DataFrame:
-    """Return the test predictions of a run, sorted by id; `COLUMNS`, numbers as they were written.
+    """Return the test predictions of a run, sorted by id; `PREDICTIONS`, numbers as they were written.
 
     Raises:
         RunError: the file cannot be read.
@@ -80,8 +70,8 @@ def read(folder: Path, key: str) -> pd.DataFrame:
     path = path_of(folder, key)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if list(table) != list(COLUMNS):
-            raise ValueError(f"expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, table))}")
+        if list(table) != list(PREDICTIONS):
+            raise ValueError(f"expected the columns {', '.join(PREDICTIONS)}, found {', '.join(map(str, table))}")
         for label in LABELS:
             table[f"p_{label}"] = [float(value) for value in table[f"p_{label}"]]
     except (OSError, ValueError) as error:

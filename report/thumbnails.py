@@ -19,6 +19,7 @@ from ..extract.build import default_workers
 from ..extract.files import BadFile
 from ..extract.images import image_bytes, image_input, read_image
 from ..predict.pairs import Pair
+from ..train.runs import Run
 
 SIDE = 256
 """The longer side of a small picture, in pixels."""
@@ -48,6 +49,12 @@ class Images:
 
     def __init__(self, root: Path | None = None, folder: Path | None = None) -> None:
         self.root, self.folder = root, folder
+
+    @classmethod
+    def of(cls, run: Run, folder: Path | None) -> Images:
+        """The images of a run's data set; the folder as above."""
+        root = run.record["dataset"].get("source", {}).get("root")
+        return cls(Path(root) if root else None, folder)
 
     def places(self, image: Path) -> Iterator[Path]:
         """Where an image may be, the likeliest first."""

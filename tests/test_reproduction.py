@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -435,9 +434,7 @@ def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
 
 
 def test_figure_7_is_drawn(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = io.BytesIO()
-    Image.new("RGB", (40, 30), (200, 120, 40)).save(data, "JPEG")
-    monkeypatch.setattr(Images, "read", lambda *_: data.getvalue())
+    monkeypatch.setattr(Images, "read", lambda *_: np.full((30, 40, 3), (200, 120, 40), np.uint8))
     report = write(Reproduction(copy), "png")
     assert not report.missing
     pairs = len(report.data["pairs"]["runs"][0]["pairs"])

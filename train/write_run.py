@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import RunError
 from ..labels import LABELS
@@ -30,6 +31,9 @@ from .splits import Split
 if TYPE_CHECKING:
     from .data import Features, TableLike
     from .loop import Fit
+
+PREDICTIONS = ("id", "part", "label", "predicted", *(f"p_{label}" for label in LABELS))
+"""The columns of a table of predictions."""
 
 
 def run_name(config: TrainConfig, dataset: str, when: datetime) -> str:
@@ -87,7 +91,7 @@ def write_run(
         "metrics.json": _json(_metrics(fit)),
         "history.csv": _csv(list(fit.history[0]), (row.values() for row in fit.history)),
         "split.csv": _csv(["id", "part"], split.pairs(features.ids)),
-        "predictions.csv": _predictions(fit, features, split),
+        "predictions.csv": predictions_csv(fit.probabilities, features, split),
         "model.safetensors": _checkpoint(fit),
         "environment.json": _json(_environment(fit, device, now)),
     }
@@ -168,13 +172,20 @@ def _environment(fit: Fit, device: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def _predictions(fit: Fit, features: Features, split: Split) -> bytes:
+def predictions_csv(probabilities: Mapping[str, NDArray[np.float64]], features: Features, split: Split) -> bytes:
+    """Return a table of predictions: id, part, label, predicted, and the probability of each class.
+
+    Args:
+        probabilities: (rows of the part, classes) of each part.
+        features: with the ids and labels.
+        split: the parts as rows of the features.
+    """
     rows = []
-    for part, probabilities in fit.probabilities.items():
-        for row, values in zip(split.rows(part), probabilities, strict=True):
+    for part, each in probabilities.items():
+        for row, values in zip(split.rows(part), each, strict=True):
             label, predicted = LABELS[features.labels[row]], LABELS[int(values.argmax())]
             rows.append([features.ids[row], part, label, predicted, *map(float, values)])
-    return _csv(["id", "part", "label", "predicted", *(f"p_{label}" for label in LABELS)], rows)
+    return _csv(PREDICTIONS, rows)
 
 
 def _checkpoint(fit: Fit) -> bytes:
