@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Submission:
     work: str
     """`extract` or `sweep`."""
     words: tuple[str, ...]
-    """The command's arguments, with paths that mean the same from everywhere."""
+    """The command's arguments: of a sweep with paths that mean the same from everywhere, else as they were typed."""
     parts: int
     retries: int
     """How often in a row parts are submitted again although nothing new came of it; 0: never again."""
@@ -46,6 +46,8 @@ class Submission:
     """Seconds since 1970."""
     directory: str
     """Where it was submitted from; jobs run there."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Of an extraction: `ExtractConfig.to_record`, which parts read; submissions of before have their words alone."""
 
     @property
     def name(self) -> str:
@@ -56,6 +58,11 @@ class Submission:
     def home(self) -> Path:
         """What it fills: a data set's folder in the cache, or a sweep's."""
         return self.folder.parent.parent
+
+    @property
+    def record(self) -> Path:
+        """The file with all of this."""
+        return self.folder / RECORD
 
     @property
     def logs(self) -> Path:

@@ -102,8 +102,9 @@ def submit(
     consolidation, which verifies every shard and writes the manifests. Submitting again does no harm. `-- sweep ...`
     trains the runs of a sweep in the same way.
     """
-    from ..cluster.contract import work_of
     from ..cluster.site import read_site
+    from ..cluster.works import work_of
+    from .submitted import prepare
 
     with usage_errors():
         work = work_of(words[0])
@@ -115,7 +116,7 @@ def submit(
         if engine == "dask" and dry_run:
             raise click.UsageError("--dry-run writes Slurm's scripts: there are none for Dask")
         defaults = read_site(site).overridden(given)
-        prepared = work.prepare(words[1:])
+        prepared = prepare(words)
     submission = _submission(engine, work, prepared, jobs, retries, defaults)
     missing = work.missing(submission)
     if prepared.note:
@@ -157,6 +158,7 @@ def _submission(engine: str, work: Work, prepared: Prepared, jobs: int, retries:
         limit=prepared.limit,
         created=time.time(),
         directory=str(Path.cwd()),
+        config=prepared.config,
     )
     submissions.write(submission)
     return submission

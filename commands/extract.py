@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,14 @@ SHOWN = 10
 
 
 @click.command("extract", short_help="Encode a data set's images and texts into the feature cache.")
-@click.option("--dataset", type=click.Choice(DATASETS), required=True, help="Which data set, or `folder` for your own.")
+@click.option("--dataset", type=click.Choice(DATASETS), help="Which data set, or `folder` for your own.")
+@click.option(
+    "--config",
+    "record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take all options from a submission's record, for --part or --consolidate.",
+)
 @field_option(
     ExtractConfig, "root", "The data set's folder; by default $ITIN_DATA/<dataset>.", type=click.Path(path_type=Path)
 )
@@ -136,12 +144,32 @@ def command(**options: Any) -> None:
 
 
 def config_from(options: dict[str, Any]) -> ExtractConfig:
-    """The command's options as a configuration."""
+    """The command's options as a configuration; with `--config` those of a submission's record.
+
+    Raises:
+        ValueError: a wrong option, or one that does not go with another.
+        DataError: the record cannot be read.
+    """
+    if (record := options.pop("record")) is not None:
+        return _from_record(record, options)
+    if options["dataset"] is None:
+        raise ValueError(f"--dataset is missing: expected one of {', '.join(DATASETS)}")
     names = EncoderConfig.__dataclass_fields__
     encoders = EncoderConfig(**{name: options.pop(name) for name in names})
     columns = columns_of(options.pop("columns"))
     only = tuple(kind.strip() for kind in options.pop("only").split(",") if kind.strip())
     return ExtractConfig(**options, columns=columns, only=only, encoders=encoders)
+
+
+def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
+    from ..cluster.submission import read
+
+    context = click.get_current_context()
+    given = {name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    if more := sorted(given - {"part", "consolidate", "device"}):
+        raise ValueError(f"--config says all but --part, --consolidate and --device: leave --{more[0]} out")
+    config = ExtractConfig.from_record(read(path if path.is_dir() else path.parent).config)
+    return replace(config, **{name: options[name] for name in given})
 
 
 def show(summary: Summary, one: Part | None = None) -> None:

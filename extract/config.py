@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,27 @@ class ExtractConfig:
             value: Any = getattr(self, option)
             if value is not None and value < 1:
                 raise ValueError(f"{option} must be at least 1, got {value}")
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the fields as JSON values, for `from_record`; which part of the work is not among them."""
+        values = asdict(self)
+        del values["part"]
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> ExtractConfig:
+        """Return the configuration that `to_record` gave.
+
+        Raises:
+            ValueError: a name that is no field, a missing one, or a wrong value.
+        """
+        known = {one.name for one in fields(cls)} | {one.name for one in fields(EncoderConfig)}
+        given = {**values, **values.get("encoders", {})}
+        if unknown := sorted(set(given) - known):
+            raise ValueError(f"unknown fields: {', '.join(unknown)}")
+        if "dataset" not in values:
+            raise ValueError("dataset: expected a name, got none")
+        own = dict(values)
+        own |= {name: Path(own[name]) for name in ("root", "table", "cache") if own.get(name) is not None}
+        own |= {"encoders": EncoderConfig(**own.get("encoders", {})), "only": tuple(own.get("only", KINDS))}
+        return cls(**own)

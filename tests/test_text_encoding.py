@@ -221,9 +221,8 @@ def test_a_submission_tells_it_and_hands_on_what_was_given(
 ) -> None:
     assert config.root is not None
     save_again(config.root)
-    words = ["--dataset", "mvsa-single", "--root", str(config.root), "--cache", str(tmp_path / "cache")]
-    prepared = Extraction().prepare(words)
+    given = ExtractConfig("mvsa-single", root=config.root, cache=tmp_path / "cache")
+    prepared = Extraction().prepare(given, ())
     assert prepared.note == "texts are read as UTF-8; --encoding gb18030 reads all as GB18030"
-    assert "--encoding" not in prepared.words
-    given = Extraction().prepare([*words, "--encoding", "utf-8"]).words
-    assert given[given.index("--encoding") + 1] == "utf-8"
+    assert prepared.config["encoding"] is None
+    assert Extraction().prepare(replace(given, encoding="utf-8"), ()).config["encoding"] == "utf-8"
