@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import DataError
 from ..lines import lines_of
 from ..weights_file import load_arrays
-from .encoders import Arrays
+from .encoders.contract import Arrays
 from .files import BadFile, read_bytes, retrying
 from .samples import Rejected
 

@@ -20,7 +20,7 @@ from itin.errors import CacheError, DataError
 from itin.extract import files as source_files
 from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
-from itin.extract.encoders import Arrays, EncoderSpec
+from itin.extract.encoders.contract import Arrays, EncoderSpec
 from itin.extract.run import Summary, extract
 
 Draw = Callable[..., Path]
