@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 import torchvision
 import transformers
@@ -261,6 +262,35 @@ def test_long_texts_keep_their_first_wordpieces(tmp_path: Path) -> None:
     assert len(whole["token_ids"]) == 102
     assert output["token_ids"][:8].tolist() == whole["token_ids"][:8].tolist()
     assert output["word_ids"][-1] == -1
+
+
+@pytest.mark.parametrize(
+    ("family", "length"), [("bert", 20), ("roberta", 18), ("camembert", 18), ("xlm-roberta", 18), ("mpnet", 18)]
+)
+def test_long_texts_fill_the_positions_that_a_model_has(family: str, length: int, tmp_path: Path) -> None:
+    """RoBERTa's like count from the padding's position on: of 20 they have 18, special tokens included."""
+    words = {word: i for i, word in enumerate(("<s>", "<pad>", "</s>", "<unk>", "the", "happy", "dog", "runs"))}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.post_processor = tokenizers.processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    special = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    fast.save_pretrained(tmp_path)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.AutoConfig.for_model(
+        family, vocab_size=len(words), max_position_embeddings=20, pad_token_id=1, **sizes
+    )
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config).eval()
+    model.save_pretrained(tmp_path)
+    encoder = BertTokens(EncoderConfig(text_encoder=str(tmp_path), max_tokens=30), CPU)
+    long, short = encoder.encode(["the happy dog runs " * 10, "the dog"])
+    assert long["token_ids"].tolist() == [0, *([4, 5, 6, 7] * 10)[: length - 2], 2]
+    assert short["token_ids"].tolist() == [0, 4, 6, 2]
+    with torch.inference_mode():
+        expected = model(input_ids=torch.tensor(long["token_ids"][None], dtype=torch.long))[0][0]
+    np.testing.assert_allclose(long["tokens"], expected, rtol=1e-4, atol=1e-5)
+    assert encoder.spec.preprocessing["max_tokens"] == 18  # as ever: what was made of shorter texts is still found
 
 
 def test_a_checkpoint_that_lacks_tensors_is_refused(tmp_path: Path) -> None:

@@ -60,14 +60,15 @@ class BertTokens:
         self._autocast = config.compute_dtype == "bfloat16"
         self.batch_size = batch_size or 32
         special = self._tokenizer.num_special_tokens_to_add(pair=False)
-        self._max_length = min(config.max_tokens + special, int(model.config.max_position_embeddings))
+        limit = min(config.max_tokens + special, int(model.config.max_position_embeddings))
+        self._max_length = min(limit, _positions(model))
         self.spec = EncoderSpec(
             kind="tokens",
             name=Path(name).name if Path(name).is_dir() else name,
             weights=weights,
             preprocessing={
                 "tokenizer_sha256": tokenizer_sha256(self._tokenizer),
-                "max_tokens": self._max_length - special,
+                "max_tokens": limit - special,  # not fewer positions: the fingerprint of what always worked stays
                 "layer": "last",
                 "compute_dtype": config.compute_dtype,
             },
@@ -258,6 +259,17 @@ def _check_fit(name: str, tokenizer: Any, model: Any) -> None:
             found=f"{len(tokenizer)} words, with ids up to {last}",
             next_step="take the tokenizer's files and the weights from the same model",
         )
+
+
+def _positions(model: Any) -> int:
+    """Return how many tokens a text may have, special ones included.
+
+    RoBERTa and its like count positions from the one after the padding's: their table of positions has a row for the
+    padding, and no token takes that one or those before it.
+    """
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    return int(model.config.max_position_embeddings) - max((row + 1 for row in padding), default=0)
 
 
 def _sha256(model: Any) -> str:
