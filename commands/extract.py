@@ -11,9 +11,10 @@ import click
 
 from ..cache.schema import FLOATS, KINDS
 from ..extract.config import BACKENDS, EncoderConfig, ExtractConfig
+from ..extract.data.datasets import DATASETS
+from ..extract.data.text_encoding import ENCODINGS
 from ..extract.encoders.build import ENCODERS
 from ..extract.frcnn.recipe import RECIPES
-from ..extract.text_encoding import ENCODINGS
 from ..parts import Part
 from .options import columns_of, either, field_option, part, usage_errors
 from .stopping import stop_on_signals
@@ -21,13 +22,14 @@ from .stopping import stop_on_signals
 if TYPE_CHECKING:
     from ..extract.run import Summary
 
-DATASETS = ("mvsa-single", "mvsa-multiple", "folder")
 SHOWN = 10
 """Quarantined samples that the summary names one by one."""
 
 
 @click.command("extract", short_help="Encode a data set's images and texts into the feature cache.")
-@click.option("--dataset", type=click.Choice(DATASETS), required=True, help="Which data set, or `folder` for your own.")
+@click.option(
+    "--dataset", type=click.Choice(tuple(DATASETS)), required=True, help="Which data set, or `folder` for your own."
+)
 @field_option(
     ExtractConfig, "root", "The data set's folder; by default $ITIN_DATA/<dataset>.", type=click.Path(path_type=Path)
 )

@@ -60,7 +60,7 @@ def columns_of(text: str) -> dict[str, str]:
     Raises:
         ValueError: not such pairs, or a name that is none of ours.
     """
-    from ..extract.folder import check_columns
+    from ..extract.data.sets.folder import check_columns
 
     pairs = [pair.partition("=") for pair in text.split(",") if pair]
     if any(not sign or not name for name, sign, _ in pairs):

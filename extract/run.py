@@ -21,17 +21,17 @@ from ..errors import CacheError, TransientError
 from ..parts import default_workers
 from .config import EncoderConfig, ExtractConfig
 from .consolidate import check_complete
+from .data.images import read_image
+from .data.reading import BadFile
+from .data.samples import DataSet, Rejected, Sample
+from .data.scan import Scan
+from .data.survey import Survey, has_changed, last_survey, open_config, survey
 from .encoders.build import build_encoder, identity_of
 from .encoders.contract import ImageEncoder, TextEncoder
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
-from .files import BadFile
-from .images import read_image
 from .lane import Lane, Progress
 from .order import in_order
-from .samples import DataSet, Rejected, Sample
-from .scan import Scan
-from .survey import Survey, has_changed, last_survey, open_config, survey
 
 T = TypeVar("T")
 R = TypeVar("R")

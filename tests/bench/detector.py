@@ -32,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import nms, roi_align, roi_pool
 
 from itin.extract.config import EncoderConfig
+from itin.extract.data.images import read_image
 from itin.extract.encoders.context import ResNetContext
 from itin.extract.encoders.tokens import BERT_BASE, BertTokens
 from itin.extract.encoders.wordpiece import train_wordpiece
@@ -42,7 +43,6 @@ from itin.extract.frcnn.preprocess import Prepared, prepare
 from itin.extract.frcnn.proposals import propose
 from itin.extract.frcnn.recipe import ARCHITECTURES, RECIPES, Recipe
 from itin.extract.frcnn.selection import Selection
-from itin.extract.images import read_image
 from itin.extract.lane import TEXT_BATCHES
 from itin.parts import default_workers
 
