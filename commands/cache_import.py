@@ -12,7 +12,7 @@ from ..extract.config import EncoderConfig, ExtractConfig
 from .options import usage_errors
 
 if TYPE_CHECKING:
-    from ..extract.imports import Imported
+    from ..extract.foreign.regions import Imported
 
 FORMS = ("bua-npz", "bua-tsv")
 SHOWN = 10
@@ -59,7 +59,7 @@ def command(
     File names (bua-npz) or image ids (bua-tsv) must be ids of a data set that `itin extract` has put into the cache.
     The store is named after the form: `itin train --regions bua-npz` takes it where there are several.
     """
-    from ..extract.imports import import_regions
+    from ..extract.foreign.regions import import_regions
     from ..paths import cache_root
     from ..train.find import find_table
     from .console import Bars
@@ -82,7 +82,7 @@ def command(
 
 def show(done: Imported, form: str) -> None:
     """Prints what an import did."""
-    from ..extract.imports import outside
+    from ..extract.foreign.regions import outside
     from .console import console
 
     stored = done.made + done.reused

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..extract.text_encoding import ENCODINGS
+from ..extract.data.text_encoding import ENCODINGS
 from ..labels import numbers_of
+from ..parts import default_workers
 from ..train.config import TrainConfig
 from .options import field_option, protocol_of, protocol_options, usage_errors
 
@@ -90,9 +91,8 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 
     from ..cache import Table
     from ..errors import DataError
-    from ..extract.build import default_workers
-    from ..extract.samples import open_dataset
-    from ..extract.scan import scan, undecodable
+    from ..extract.data.datasets import open_dataset
+    from ..extract.data.scan import scan, undecodable
     from .console import Bars
 
     with usage_errors():

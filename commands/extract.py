@@ -12,22 +12,23 @@ import click
 
 from ..cache.schema import FLOATS, KINDS
 from ..extract.config import BACKENDS, EncoderConfig, ExtractConfig
+from ..extract.data.datasets import DATASETS
+from ..extract.data.text_encoding import ENCODINGS
+from ..extract.encoders.build import ENCODERS
 from ..extract.frcnn.recipe import RECIPES
-from ..extract.text_encoding import ENCODINGS
 from ..parts import Part
-from .options import columns_of, field_option, part, usage_errors
+from .options import columns_of, either, field_option, part, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from ..extract.run import Summary
 
-DATASETS = ("mvsa-single", "mvsa-multiple", "folder")
 SHOWN = 10
 """Quarantined samples that the summary names one by one."""
 
 
 @click.command("extract", short_help="Encode a data set's images and texts into the feature cache.")
-@click.option("--dataset", type=click.Choice(DATASETS), help="Which data set, or `folder` for your own.")
+@click.option("--dataset", type=click.Choice(tuple(DATASETS)), help="Which data set, or `folder` for your own.")
 @click.option(
     "--config",
     "record",
@@ -55,7 +56,7 @@ SHOWN = 10
     "For MVSA: what its text files are read as; by default what was decided before, else by what they hold.",
     type=click.Choice(ENCODINGS),
 )
-@field_option(EncoderConfig, "regions", "Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small.")
+@field_option(EncoderConfig, "regions", f"Region encoder: {either(ENCODERS['regions'])}.")
 @field_option(EncoderConfig, "text_encoder", "BERT-like model by name, or a folder that holds one.")
 @field_option(EncoderConfig, "context_encoder", "Context encoder.")
 @field_option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -25,6 +25,12 @@ def part(text: str) -> Part:
         return Part.parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def either(names: Iterable[str]) -> str:
+    """Return names as a sentence has them: `a, b or c`."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def field_option(config: type, name: str, help: str, flag: str | None = None, **more: Any) -> Callable[[F], F]:
@@ -54,7 +60,7 @@ def columns_of(text: str) -> dict[str, str]:
     Raises:
         ValueError: not such pairs, or a name that is none of ours.
     """
-    from ..extract.folder import check_columns
+    from ..extract.data.sets.folder import check_columns
 
     pairs = [pair.partition("=") for pair in text.split(",") if pair]
     if any(not sign or not name for name, sign, _ in pairs):

@@ -79,7 +79,7 @@ def bad_pairs(image: Path) -> Iterator[None]:
     """A pair that cannot be encoded is an error of the data."""
     from ..cache.shard import FeatureError
     from ..errors import DataError
-    from ..extract.files import BadFile
+    from ..extract.data.reading import BadFile
 
     try:
         yield

@@ -16,10 +16,10 @@ def command(detector_weights: str | None, text_encoder: str) -> None:
 
     Nothing is downloaded. HF_HOME, TORCH_HOME, ITIN_WEIGHTS and HF_HUB_OFFLINE are honoured.
     """
-    from ..extract.weights import needed
+    from ..extract.encoders.build import needed
     from .console import console
 
-    for row in needed(detector_weights, text_encoder):
+    for row in needed(EncoderConfig(detector_weights=detector_weights, text_encoder=text_encoder)):
         fault = row.fault()
         told = f"but it is {fault}" if fault else f"sha256    {row.sha256()}"
         found = f"{row.found}\n  {told}" if row.found else "nothing"

@@ -12,7 +12,7 @@ from ..cache.manifest import shard_path
 from ..cache.shard import FeatureError
 from ..cache.shard_reader import Shard
 from ..parts import Part
-from .encoders import Arrays, ImageEncoder, TextEncoder
+from .encoders.contract import Arrays, ImageEncoder, TextEncoder
 
 TEXT_BATCHES = 16
 """Batches of texts that are encoded together, at most, so that the encoder can sort them by length."""

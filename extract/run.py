@@ -18,18 +18,20 @@ import torch
 from ..cache import StoreWriter, files, store_name
 from ..device import pick_device
 from ..errors import CacheError, TransientError
-from .build import build_encoder, default_workers, identity_of, needs_built_tokenizer
+from ..parts import default_workers
 from .config import EncoderConfig, ExtractConfig
 from .consolidate import check_complete
-from .encoders import ImageEncoder, TextEncoder
-from .files import BadFile
-from .images import read_image
+from .data.images import read_image
+from .data.reading import BadFile
+from .data.samples import DataSet, Rejected, Sample
+from .data.scan import Scan
+from .data.survey import Survey, has_changed, last_survey, open_config, survey
+from .encoders.build import build_encoder, identity_of
+from .encoders.contract import ImageEncoder, TextEncoder
+from .encoders.tokens import needs_built_tokenizer
+from .encoders.wordpiece import train_wordpiece
 from .lane import Lane, Progress
 from .order import in_order
-from .samples import DataSet, Rejected, Sample
-from .scan import Scan
-from .survey import Survey, has_changed, last_survey, open_config, survey
-from .wordpiece import train_wordpiece
 
 T = TypeVar("T")
 R = TypeVar("R")

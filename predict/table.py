@@ -15,11 +15,11 @@ from typing import Any
 
 from ..cache.shard import FeatureError
 from ..errors import DataError, RunError, TransientError
-from ..extract.files import BadFile
-from ..extract.folder import read_rows
-from ..extract.images import read_image
-from ..extract.samples import DataSet, Entry, Rejected, Sample
-from ..extract.scan import Scan, scan
+from ..extract.data.images import read_image
+from ..extract.data.reading import BadFile
+from ..extract.data.samples import DataSet, Entry, Rejected, Sample
+from ..extract.data.scan import Scan, scan
+from ..extract.data.sets.folder import read_rows
 from ..labels import LABELS
 from ..train import disk
 from ..train.runs import FILES

@@ -19,7 +19,7 @@ import numpy as np
 from itin.cache import open_store, read_table
 from itin.cluster import submission as submissions
 from itin.cluster.submission import Submission
-from itin.extract.samples import open_dataset
+from itin.extract.data.datasets import open_dataset
 
 COUNTED = Path(__file__).parent / "slurm" / "counted.py"
 KINDS = ("regions", "tokens", "context")

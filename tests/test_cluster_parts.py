@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from itin.cache import open_store
 from itin.cli import COME_AGAIN, main
 from itin.errors import CacheError, TransientError
-from itin.extract import run, survey
+from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
+from itin.extract.data import survey
 from itin.extract.run import Summary, extract
 from itin.parts import Part
 

@@ -17,10 +17,10 @@ from PIL import Image
 
 from itin.cache import open_store, read_table
 from itin.errors import CacheError, DataError
-from itin.extract import files as source_files
 from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
-from itin.extract.encoders import Arrays, EncoderSpec
+from itin.extract.data import reading
+from itin.extract.encoders.contract import Arrays, EncoderSpec
 from itin.extract.run import Summary, extract
 
 Draw = Callable[..., Path]
@@ -83,7 +83,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Fake]:
 
     monkeypatch.setattr(run, "build_encoder", build)
     monkeypatch.setattr(run, "needs_built_tokenizer", lambda config: False)
-    monkeypatch.setattr(source_files, "WAITS", (0, 0))
+    monkeypatch.setattr(reading, "WAITS", (0, 0))
     return made
 
 
@@ -350,7 +350,7 @@ def test_no_feature_of_before_is_taken_for_a_picture_that_is_turned(
     turned(config.root / "data" / "3.jpg", 6)
     turned(config.root / "data" / "7.jpg", 1)
     with pytest.MonkeyPatch.context() as before:
-        before.setattr("itin.extract.images.TURNS", {})
+        before.setattr("itin.extract.data.images.TURNS", {})
         folder = extract(config).folder
     table = folder / "samples.jsonl"
     rows = [json.loads(line) for line in table.read_text().splitlines()]

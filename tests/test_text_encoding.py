@@ -15,11 +15,11 @@ from itin.cache.files import read_json
 from itin.cli import main
 from itin.cluster.extraction import Extraction
 from itin.extract.config import ExtractConfig
+from itin.extract.data.datasets import open_dataset
+from itin.extract.data.scan import scan
+from itin.extract.data.survey import last_survey, open_config
+from itin.extract.data.text_encoding import ENCODINGS, decide, decode
 from itin.extract.run import extract
-from itin.extract.samples import open_dataset
-from itin.extract.scan import scan
-from itin.extract.survey import last_survey, open_config
-from itin.extract.text_encoding import ENCODINGS, decide, decode
 from itin.parts import Part
 
 from .test_cli import encoders, itin

@@ -1,16 +1,10 @@
-"""What a data set is to the rest of the package, and the table of data sets by name."""
+"""What a data set is to the rest of the package: entries, samples, and what cannot be used."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-
-from .text_encoding import ENCODINGS
-
-KINDS = ("mvsa-single", "mvsa-multiple", "folder")
-"""Data sets that `open_dataset` knows."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ class DataSet:
     dropped: dict[str, int] = field(default_factory=dict)
     """How many pairs the data set's own label rule leaves out, by reason."""
     source: dict[str, object] = field(default_factory=dict)
-    """The arguments with which `open_dataset(**source)` opens it again."""
+    """The arguments with which `datasets.open_dataset(**source)` opens it again."""
     text_encoding: str = "utf-8"
     """In which the data set is published; of the files that entries name as their text."""
 
@@ -107,7 +101,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Source:
-    """What a reader is asked for; see `open_dataset`."""
+    """What a reader is asked for; see `datasets.open_dataset`."""
 
     kind: str
     root: str | None
@@ -116,62 +110,6 @@ class Source:
     columns: dict[str, str] | None
     allow_outside: bool
     encoding: str | None
-
-
-def open_dataset(
-    kind: str,
-    root: str | Path | None = None,
-    *,
-    name: str | None = None,
-    table: str | Path | None = None,
-    columns: Mapping[str, str] | None = None,
-    allow_outside: bool = False,
-    encoding: str | None = None,
-) -> DataSet:
-    """Read a data set's table; images and text files are not touched.
-
-    Args:
-        kind: one of `KINDS`.
-        root: the data set's folder; for MVSA `$ITIN_DATA/<kind>` where none is given.
-        name: names the data set in the cache; by default the kind, for `folder` the folder's name and a short hash of
-            its path.
-        table: for `folder`: the CSV, TSV or JSONL file, where the folder does not hold exactly one.
-        columns: for `folder`: the table's names for `id`, `image`, `text` and `label` where they differ.
-        allow_outside: for `folder`: accept images outside `root`.
-        encoding: for MVSA: one of `text_encoding.ENCODINGS`, in which the text files are; None: by what they hold.
-
-    Raises:
-        DataError: a folder or table is missing or is not what its reader expects.
-        TransientError: the table could not be read this time.
-        ValueError: an unknown kind, a name that cannot be a folder's name, or an option that the kind does not have.
-    """
-    from . import folder, mvsa  # they build on the classes above
-
-    readers: dict[str, Callable[[Source], DataSet]] = {
-        "mvsa-single": mvsa.read,
-        "mvsa-multiple": mvsa.read,
-        "folder": folder.read,
-    }
-    if kind not in readers:
-        raise ValueError(f"no data set {kind!r}; there are {', '.join(readers)}")
-    if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
-        raise ValueError(f"the name {name!r} does not do: letters, digits, '_', '-', '+' and '.' only, '.' not first")
-    if name in KINDS and name != kind:
-        raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
-    if kind != "folder" and (table is not None or columns or allow_outside):
-        raise ValueError(f"table, columns and allow_outside belong to the data set 'folder', not to {kind!r}")
-    if encoding is not None and (kind == "folder" or encoding not in ENCODINGS):
-        raise ValueError(f"encoding is for MVSA's text files, one of {', '.join(ENCODINGS)}: not {encoding!r}")
-    source = Source(
-        kind=kind,
-        root=None if root is None else str(root),
-        name=name,
-        table=None if table is None else str(table),
-        columns=dict(columns) if columns else None,
-        allow_outside=allow_outside,
-        encoding=encoding,
-    )
-    return readers[kind](source)
 
 
 def source_of(source: Source, *, root: Path, name: str, table: Path | None = None) -> dict[str, object]:

@@ -22,8 +22,8 @@ from PIL import (
 )
 
 from .exif import orientation
-from .files import BadFile, read_bytes
 from .png import SIGNATURE, Png
+from .reading import BadFile, read_bytes
 
 MAX_PIXELS = 89_478_485
 """Width times height above which an image is refused: Pillow's own default, a quarter of a gigabyte as RGB."""

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ..cache import StoreWriter, Table
-from ..cache.manifest import shard_sizes
-from ..cache.remove import files_of, remove
-from ..cache.shard import FeatureError
-from ..errors import DataError
-from ..matching import MOST_LOST, Match, match
+from ...cache import StoreWriter, Table
+from ...cache.manifest import shard_sizes
+from ...cache.remove import files_of, remove
+from ...cache.shard import FeatureError
+from ...errors import DataError
+from ...matching import MOST_LOST, Match, match
+from ..data.samples import Rejected
+from ..lane import Progress
 from .bua import READERS, Record
-from .lane import Progress
-from .samples import Rejected
 
 UNKNOWN = "a bottom-up-attention detector that was not named"
 ROUNDING = 1e-3

@@ -12,9 +12,10 @@ import torchvision
 from PIL import Image
 from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
-from ..errors import WeightsError
-from ..weights_file import UnsoundFile, cause_of, differences, read_state
-from .encoders import state_sha256
+from ...errors import WeightsError
+from ...weights_file import UnsoundFile, cause_of, differences, read_state
+from .contract import state_sha256
+from .weights import Needed
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -28,6 +29,18 @@ def weights_url(name: str) -> str:
 def weights_path(name: str) -> Path:
     """Where torch keeps that file: `$TORCH_HOME/hub/checkpoints`."""
     return Path(torch.hub.get_dir()) / "checkpoints" / weights_url(name).rsplit("/", 1)[1]
+
+
+def resnet_needs(encoder: str, name: str) -> Needed:
+    """Return what an encoder needs that computes with a ResNet, by torchvision's name of it."""
+    path = weights_path(name)
+    return Needed(
+        encoder,
+        f"{name}, ImageNet",
+        str(path.parent),
+        path if path.is_file() else None,
+        f"downloaded when first used; by hand: {weights_url(name)}",
+    )
 
 
 def load_resnet(name: str, random_init: int | None) -> tuple[Any, dict[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DataError
-from ..rows import Row, rows_of
-from .files import BadFile, read_bytes
+from ...errors import DataError
+from ...rows import Row, rows_of
+from .reading import BadFile, read_bytes
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 MAX_TABLE_BYTES = 8 * 2**30

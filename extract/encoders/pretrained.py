@@ -11,8 +11,8 @@ import huggingface_hub
 import tokenizers
 import transformers
 
-from ..errors import WeightsError
-from ..weights_file import UnsoundFile, cause_of, check_real, form_of, read_object, read_state
+from ...errors import WeightsError
+from ...weights_file import UnsoundFile, cause_of, check_real, form_of, read_object, read_state
 from .resnet import offline
 
 Part = Literal["configuration", "tokenizer", "model"]

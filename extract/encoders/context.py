@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..precision import products
-from .encoders import Arrays, EncoderSpec
-from .resnet import load_resnet, to_input
+from ...precision import products
+from ..config import EncoderConfig
+from .contract import Arrays, EncoderSpec
+from .resnet import load_resnet, resnet_needs, to_input
+from .weights import Needed
 
 SIZE = 224
 RESIZED = 256
@@ -22,33 +24,25 @@ class ResNetContext:
     """ResNet18 without its top layer on the image resized to 224x224, or on its centre.
 
     Args:
-        name: `resnet18`; `resnet18-center`: the shorter side resized to 256, and the middle 224x224 of that.
-        random_init: seed of random weights, or None for ImageNet's.
+        config: `context_encoder` names it: `resnet18`; `resnet18-center`: the shorter side resized to 256, and the
+            middle 224x224 of that.
         device: where it runs.
-        compute_dtype: `float32`, or `bfloat16` for autocast.
         batch_size: images a batch.
 
     Raises:
         WeightsError: the weights cannot be had.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        random_init: int | None,
-        device: torch.device,
-        compute_dtype: str = "float32",
-        batch_size: int = 32,
-    ) -> None:
+    def __init__(self, config: EncoderConfig, device: torch.device, *, batch_size: int | None = None) -> None:
+        name = config.context_encoder
         self._center = name.endswith(CENTER)
-        model, weights = load_resnet(name.removesuffix(CENTER), random_init)
+        model, weights = load_resnet(name.removesuffix(CENTER), config.random_init)
         feature = int(model.fc.in_features)
         model.fc = nn.Identity()
         self._model = model.to(device).to(memory_format=torch.channels_last)
         self._device = device
-        self._autocast = compute_dtype == "bfloat16"
-        self.batch_size = batch_size
+        self._autocast = config.compute_dtype == "bfloat16"
+        self.batch_size = batch_size or 32
         self.spec = EncoderSpec(
             kind="context",
             name=name,
@@ -56,10 +50,15 @@ class ResNetContext:
             preprocessing={
                 **({"resize": RESIZED, "center_crop": SIZE} if self._center else {"resize": [SIZE, SIZE]}),
                 "interpolation": "bilinear-antialias",
-                "compute_dtype": compute_dtype,
+                "compute_dtype": config.compute_dtype,
             },
             dims={"feature": feature},
         )
+
+    @staticmethod
+    def needs(config: EncoderConfig) -> Needed:
+        """Return which weights it needs."""
+        return resnet_needs(config.context_encoder, config.context_encoder.removesuffix(CENTER))
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
         """(H, W, 3) uint8 RGB -> (3, 224, 224) float32."""

@@ -43,6 +43,10 @@ class EncoderSpec:
 class ImageEncoder(Protocol):
     """Turns images into regions or context.
 
+    One that `build.ENCODERS` names is made by `Class(config: EncoderConfig, device: torch.device, *, batch_size: int |
+    None)`, with its own name in the configuration, and its static method `needs(config) -> weights.Needed` says which
+    weights that takes.
+
     `prepare` runs in worker threads on one decoded image, (H, W, 3) uint8 RGB, and must neither touch the device nor
     shared state. `encode` runs on the device and returns one dict of float32 or integer arrays an image, in order:
 
@@ -65,7 +69,10 @@ class ImageEncoder(Protocol):
 
 
 class TextEncoder(Protocol):
-    """Turns texts into tokens: `tokens (n, D)` float32, `token_ids (n,)`, `word_ids (n,)` int32 (-1: special token)."""
+    """Turns texts into tokens: `tokens (n, D)` float32, `token_ids (n,)`, `word_ids (n,)` int32 (-1: special token).
+
+    Made as an `ImageEncoder` is, with `tokenizer_file: Path | None` besides.
+    """
 
     spec: EncoderSpec
     batch_size: int

@@ -11,13 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from ..labels import LABELS
-from ..lines import lines_of
-from ..rows import Row
-from .files import retrying
-from .samples import DataSet, Entry, Rejected, Source, reject, source_of
-from .tables import SUFFIXES, read_table
+from ....errors import DataError
+from ....labels import LABELS
+from ....lines import lines_of
+from ....rows import Row
+from ..reading import retrying
+from ..samples import DataSet, Entry, Rejected, Source, reject, source_of
+from ..tables import SUFFIXES, read_table
 
 COLUMNS = ("id", "image", "text", "label")
 """What a table holds; `label` may be absent."""

@@ -7,15 +7,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import torch
 import transformers
 
-from ..errors import WeightsError
-from ..precision import products
-from ..weights_file import cause_of
-from .encoders import Arrays, EncoderSpec, state_sha256
-from .pretrained import VOCABULARIES, load_part, locate, not_had
+from ...errors import WeightsError
+from ...precision import products
+from ...weights_file import cause_of
+from ..config import EncoderConfig
+from .contract import Arrays, EncoderSpec, state_sha256
+from .pretrained import VOCABULARIES, load_part, locate, not_had, weight_files
+from .weights import Needed, fault_of
 from .wordpiece import build_tokenizer
 
 BERT_BASE = "bert-base-uncased"
@@ -25,11 +28,8 @@ class BertTokens:
     """The last hidden state of a BERT-like model, with [CLS] and [SEP] (word id -1).
 
     Args:
-        name: a model's name on the Hugging Face hub, or a folder that holds one.
-        random_init: seed of random weights for the named architecture, or None for trained ones.
+        config: `text_encoder` is a model's name on the Hugging Face hub, or a folder that holds one.
         device: where it runs.
-        max_tokens: WordPieces kept, without [CLS] and [SEP].
-        compute_dtype: `float32`, or `bfloat16` for autocast.
         batch_size: texts a batch; batches are made of texts of similar length.
         tokenizer_file: with `random_init`, where no tokenizer is found beside the model: a tokenizer built before.
 
@@ -40,37 +40,37 @@ class BertTokens:
 
     def __init__(
         self,
-        name: str,
-        *,
-        random_init: int | None,
+        config: EncoderConfig,
         device: torch.device,
-        max_tokens: int = 100,
-        compute_dtype: str = "float32",
-        batch_size: int = 32,
+        *,
+        batch_size: int | None = None,
         tokenizer_file: Path | None = None,
     ) -> None:
-        config = None if random_init is None else _config(name)
-        self._tokenizer = load_tokenizer(name, tokenizer_file if random_init is not None else None)
-        if config is None:
+        name, seed = config.text_encoder, config.random_init
+        architecture = None if seed is None else _architecture(name)
+        self._tokenizer = load_tokenizer(name, None if seed is None else tokenizer_file)
+        if architecture is None:
             model, weights = _trained(name)
         else:
-            model, weights = _untrained(config, random_init, max(len(self._tokenizer), _last_id(self._tokenizer) + 1))
+            words = max(len(self._tokenizer), _last_id(self._tokenizer) + 1)
+            model, weights = _untrained(architecture, seed, words)
         _check_fit(name, self._tokenizer, model)
         self._model = model.to(device)
         self._device = device
-        self._autocast = compute_dtype == "bfloat16"
-        self.batch_size = batch_size
+        self._autocast = config.compute_dtype == "bfloat16"
+        self.batch_size = batch_size or 32
         special = self._tokenizer.num_special_tokens_to_add(pair=False)
-        self._max_length = min(max_tokens + special, int(model.config.max_position_embeddings))
+        limit = min(config.max_tokens + special, int(model.config.max_position_embeddings))
+        self._max_length = min(limit, _positions(model))
         self.spec = EncoderSpec(
             kind="tokens",
             name=Path(name).name if Path(name).is_dir() else name,
             weights=weights,
             preprocessing={
                 "tokenizer_sha256": tokenizer_sha256(self._tokenizer),
-                "max_tokens": self._max_length - special,
+                "max_tokens": limit - special,  # not fewer positions: the fingerprint of what always worked stays
                 "layer": "last",
-                "compute_dtype": compute_dtype,
+                "compute_dtype": config.compute_dtype,
             },
             dims={"feature": int(model.config.hidden_size)},
         )
@@ -78,6 +78,20 @@ class BertTokens:
             self.encode(["☃ it's"])
         except Exception as error:  # whatever the library and its parts raise
             raise not_had(name, "model", f"it cannot encode a text: {cause_of(error)}") from error
+
+    @staticmethod
+    def needs(config: EncoderConfig) -> Needed:
+        """Return which weights it needs."""
+        name, what = config.text_encoder, "BERT-like model"
+        try:
+            files = weight_files(name)
+        except WeightsError as error:
+            return Needed(name, what, name, None, str(error))
+        found = next((path for path in files if fault_of(path)), files[0] if files else None)
+        if Path(name).is_dir():
+            return Needed(name, what, name, found, "put model.safetensors and tokenizer.json into the folder")
+        place = str(huggingface_hub.constants.HF_HUB_CACHE)
+        return Needed(name, what, place, found, f"downloaded when first used; by hand: hf download {name}")
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> list[Arrays]:
@@ -114,6 +128,11 @@ class BertTokens:
             hidden = self._model(input_ids=batch.to(self._device), attention_mask=mask.to(self._device))[0]
         hidden = hidden.float().cpu().numpy()
         return [hidden[row, : len(sequence)] for row, sequence in enumerate(ids)]
+
+
+def needs_built_tokenizer(config: EncoderConfig) -> bool:
+    """Return whether untrained text features are asked for and no tokenizer of the model is at hand."""
+    return config.random_init is not None and not has_tokenizer(config.text_encoder)
 
 
 def has_tokenizer(name: str) -> bool:
@@ -202,7 +221,7 @@ def _trained(name: str) -> tuple[Any, dict[str, Any]]:
     return model, {"file": name, "sha256": _sha256(model)}
 
 
-def _config(name: str) -> Any:
+def _architecture(name: str) -> Any:
     """The named architecture; that of BERT-Base is known without any file."""
     if locate(name, "config.json") is None and not Path(name).exists():
         if name == BERT_BASE:
@@ -240,6 +259,17 @@ def _check_fit(name: str, tokenizer: Any, model: Any) -> None:
             found=f"{len(tokenizer)} words, with ids up to {last}",
             next_step="take the tokenizer's files and the weights from the same model",
         )
+
+
+def _positions(model: Any) -> int:
+    """Return how many tokens a text may have, special ones included.
+
+    RoBERTa and its like count positions from the one after the padding's: their table of positions has a row for the
+    padding, and no token takes that one or those before it.
+    """
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    return int(model.config.max_position_embeddings) - max((row + 1 for row in padding), default=0)
 
 
 def _sha256(model: Any) -> str:

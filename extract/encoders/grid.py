@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..precision import products
-from .encoders import Arrays, EncoderSpec
-from .resnet import load_resnet, to_input
+from ...precision import products
+from ..config import EncoderConfig
+from .contract import Arrays, EncoderSpec
+from .resnet import load_resnet, resnet_needs, to_input
+from .weights import Needed
 
 
 @dataclass(frozen=True)
@@ -42,41 +44,30 @@ class GridRegions:
     """Cells of a feature map with their boxes; a cell's score is what `Grid.order` says.
 
     Args:
-        name: one of `GRIDS`.
-        random_init: seed of random weights, or None for ImageNet's.
+        config: `regions` is one of `GRIDS`, `max_regions` how many cells are kept, by descending score, ties by cell
+            index (row by row).
         device: where it runs.
-        max_regions: cells kept, by descending score, ties by cell index (row by row).
-        compute_dtype: `float32`, or `bfloat16` for autocast.
         batch_size: images a batch.
 
     Raises:
         WeightsError: the weights cannot be had.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        random_init: int | None,
-        device: torch.device,
-        max_regions: int = 36,
-        compute_dtype: str = "float32",
-        batch_size: int = 16,
-    ) -> None:
-        self._grid = grid = GRIDS[name]
-        model, weights = load_resnet(grid.backbone, random_init)
+    def __init__(self, config: EncoderConfig, device: torch.device, *, batch_size: int | None = None) -> None:
+        self._grid = grid = GRIDS[config.regions]
+        model, weights = load_resnet(grid.backbone, config.random_init)
         parts = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
         trunk = nn.Sequential(*(getattr(model, part) for part in parts[: parts.index(grid.layer) + 1]))
         self._trunk = trunk.to(device).to(memory_format=torch.channels_last)
         self._device = device
-        self._autocast = compute_dtype == "bfloat16"
-        self._max_regions = max_regions
-        self.batch_size = batch_size
+        self._autocast = config.compute_dtype == "bfloat16"
+        self._max_regions = config.max_regions
+        self.batch_size = batch_size or 16
         with torch.inference_mode():
             feature = trunk(torch.zeros(1, 3, 64, 64, device=device)).shape[1]
         self.spec = EncoderSpec(
             kind="regions",
-            name=name,
+            name=config.regions,
             weights=weights,
             preprocessing={
                 "backbone": grid.backbone,
@@ -84,10 +75,15 @@ class GridRegions:
                 "resize": [grid.size, grid.size],
                 "interpolation": "bilinear-antialias",
                 "order": grid.order,
-                "compute_dtype": compute_dtype,
+                "compute_dtype": config.compute_dtype,
             },
-            dims={"feature": int(feature), "max_regions": max_regions},
+            dims={"feature": int(feature), "max_regions": config.max_regions},
         )
+
+    @staticmethod
+    def needs(config: EncoderConfig) -> Needed:
+        """Return which weights it needs."""
+        return resnet_needs(config.regions, GRIDS[config.regions].backbone)
 
     def prepare(self, image: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
         """(H, W, 3) uint8 RGB -> the network's input and the image's (height, width)."""

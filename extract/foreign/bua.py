@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-from ..lines import lines_of
-from ..weights_file import load_arrays
-from .encoders import Arrays
-from .files import BadFile, read_bytes, retrying
-from .samples import Rejected
+from ...errors import DataError
+from ...lines import lines_of
+from ...weights_file import load_arrays
+from ..data.reading import BadFile, read_bytes, retrying
+from ..data.samples import Rejected
+from ..encoders.contract import Arrays
 
 MAX_BYTES = 256 * 2**20
 """The most that one image's features may take, unpacked."""

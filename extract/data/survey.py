@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..cache import write_table
-from ..cache.files import read_json
-from ..cache.table import read_lines
-from ..errors import CacheError
-from ..paths import cache_root
-from .config import ExtractConfig
-from .files import stat_file
+from ...cache import write_table
+from ...cache.files import read_json
+from ...cache.table import read_lines
+from ...errors import CacheError
+from ...paths import cache_root
+from ..config import ExtractConfig
+from .datasets import open_dataset
 from .images import MAX_BYTES
-from .samples import DataSet, Entry, Rejected, Sample, open_dataset
+from .reading import stat_file
+from .samples import DataSet, Entry, Rejected, Sample
 from .scan import Scan, scan
 from .text_encoding import TextEncoding
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import DataError, TransientError
-from .files import BadFile, read_bytes, stat_file
+from ...errors import DataError, TransientError
 from .images import MAX_BYTES, MAX_PIXELS, ImageInput, image_bytes, image_input, read_image
+from .reading import BadFile, read_bytes, stat_file
 from .samples import DataSet, Entry, Rejected, Sample
 from .text_encoding import TextEncoding, decide, decode
 

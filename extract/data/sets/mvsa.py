@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DataError
-from ..labels import LABELS
-from ..lines import lines_of
-from .files import BadFile, read_bytes
-from .samples import DataSet, Entry, Rejected, Source, reject, source_of
+from ....errors import DataError
+from ....labels import LABELS
+from ....lines import lines_of
+from ..reading import BadFile, read_bytes
+from ..samples import DataSet, Entry, Rejected, Source, reject, source_of
 
 ANNOTATORS = {"mvsa-single": 1, "mvsa-multiple": 3}
 """Columns of labels in each data set's table."""

@@ -10,8 +10,8 @@ import tokenizers
 import transformers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
-from ..errors import WeightsError
-from ..weights_file import UnsoundFile, cause_of, read_object
+from ...errors import WeightsError
+from ...weights_file import UnsoundFile, cause_of, read_object
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = 8000
