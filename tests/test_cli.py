@@ -98,7 +98,7 @@ def test_defaults_are_those_of_the_dataclass(command: click.Command, configs: tu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["extract", "--dataset", "folder", "--limit", "0"], "limit must be at least 1"),
+        (["extract", "--dataset", "folder", "--limit", "0"], "limit: expected an integer of at least 1"),
         (["extract", "--dataset", "folder", "--columns", "id"], "--columns takes pairs such as id=ID,text=TWEET"),
         (["extract", "--dataset", "folder", "--only", "sound"], "only must name some of regions, tokens, context"),
         (["train", "--m", "0", "--ablation", "no-context"], "m = 0 leaves no region"),
