@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..cache.schema import FLOATS
 from ..extract.config import EncoderConfig, ExtractConfig
-from .options import usage_errors
+from .options import options_of, usage_errors
 
 if TYPE_CHECKING:
     from ..extract.foreign.regions import Imported
@@ -31,16 +30,8 @@ SHOWN = 10
 @click.option("--dataset", help="The data set in the cache that they belong to; by default the only one.")
 @click.option("--detector", metavar="TEXT", help="Which weights made them, in a few words, to be told by `cache info`.")
 @click.option("--max-regions", type=int, help="Regions kept for each image, by score; by default all.")
-@click.option(
-    "--store-dtype",
-    type=click.Choice(FLOATS),
-    default=EncoderConfig.store_dtype,
-    show_default=True,
-    help="Dtype of the stored features.",
-)
-@click.option(
-    "--shard-size", default=ExtractConfig.shard_size, show_default=True, help="Samples a shard, as for `itin extract`."
-)
+@options_of(EncoderConfig, "store_dtype")
+@options_of(ExtractConfig, "shard_size")
 @click.option("--allow-missing", is_flag=True, help="Go on where more than 5% of the pairs get no features.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 def command(

@@ -11,7 +11,8 @@ from ..extract.data.text_encoding import ENCODINGS
 from ..labels import numbers_of
 from ..parts import default_workers
 from ..train.config import TrainConfig
-from .options import field_option, protocol_of, protocol_options, usage_errors
+from .options import options_of, take, usage_errors
+from .run_options import ProtocolOptions
 
 if TYPE_CHECKING:
     from ..cache import Table
@@ -34,9 +35,8 @@ SHOWN = 10
     type=click.Choice(ENCODINGS),
     help="With --root: what the text files are read as; by default by what they hold.",
 )
-@protocol_options
-@field_option(TrainConfig, "split_seed", "Fixes what is random in the protocol.")
-@field_option(TrainConfig, "fold", "Which fold is the test part; of --protocol folds:K.")
+@options_of(ProtocolOptions)
+@options_of(TrainConfig, "split_seed", "fold")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write every pair that has an equal one to a file.")
 def command(**options: Any) -> None:
     """Count what a data set holds, by part of a protocol.
@@ -52,7 +52,8 @@ def command(**options: Any) -> None:
 
     if options["encoding"] is not None and options["root"] is None:
         raise click.UsageError("--encoding goes with --root; the cache holds texts as `itin extract` read them")
-    protocol = protocol_of(options)
+    with usage_errors():
+        protocol = take(ProtocolOptions, options).made()
     table, unusable = _from_root(options) if options["root"] is not None else _from_cache(options)
     labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
     ids = [str(one) for one in labelled["id"]]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 from ..extract.config import EncoderConfig
-from .options import field_option
+from .options import options_of
 
 
 @click.command("weights", short_help="List the encoders' weights: needed, found, how to get them.")
-@field_option(EncoderConfig, "detector_weights", "Checkpoint of vg-frcnn to look at.", type=click.Path())
-@field_option(EncoderConfig, "text_encoder", "BERT-like model by name, or a folder that holds one.")
+@options_of(EncoderConfig, "detector_weights", "text_encoder")
 def command(detector_weights: str | None, text_encoder: str) -> None:
     """List what each encoder needs, where it looks, what it found with its SHA-256, and how to get it.
 

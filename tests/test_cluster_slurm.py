@@ -337,7 +337,7 @@ def test_two_users_submit_the_same_store_at_once(
 
 def test_the_runs_of_a_sweep(cluster: Path, tmp_path: Path) -> None:
     cache, path = make_cache(tmp_path / "cache"), tmp_path / "sweep"
-    small = [word for setting in ("d=6", "k=4", "hidden=4", "epochs=2") for word in ("--set", setting)]
+    small = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2"]
     words = ["sweep", "--m", "0,1,2", "--seeds", "2", *small, "--cache", cache, "--out", path, "--workers", "1"]
     command = [sys.executable, "-m", "itin", "cluster", "submit", "--jobs", "4", "--partition", "low", "--", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -199,7 +199,7 @@ def test_a_record_says_all_but_the_part(config: ExtractConfig, fakes: Fakes) -> 
         (["--", "train"], "`itin train` cannot run in parts; what can: extract, sweep"),
         (["--", "extract", "--dataset", "mvsa-single", "--part", "0/2"], "--part is set by the submission"),
         (["--", "extract", "--dataset", "mvsa-single", "--consolidate"], "--consolidate is set by the submission"),
-        (["--", "extract", "--dataset", "mvsa-single", "--limit", "0"], "limit must be at least 1"),
+        (["--", "extract", "--dataset", "mvsa-single", "--limit", "0"], "limit: expected an integer of at least 1"),
         (["--", "extract", "--data", "x"], "No such option"),
         (["--time", "soon", "--", "extract"], "time: expected Slurm's form"),
         (["--engine", "dask", "--", "extract"], "--engine dask needs --scheduler ADDRESS"),

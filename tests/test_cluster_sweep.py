@@ -27,7 +27,7 @@ from .test_sweep import workplace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2", "--set", "batch_size=16"]
+SMALL = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2", "--batch-size", "16"]
 GRID = ["--m", "0,1,2", "--seeds", "2"]
 
 

@@ -274,8 +274,8 @@ def test_a_complete_cache_may_be_read_only(
     [
         ({"only": ("regions", "sound")}, "only must name some of regions, tokens, context, got sound"),
         ({"only": ()}, "got nothing"),
-        ({"limit": 0}, "limit must be at least 1, got 0"),
-        ({"shard_size": -1}, "shard_size must be at least 1"),
+        ({"limit": 0}, "limit: expected an integer of at least 1 or None, got 0"),
+        ({"shard_size": -1}, "shard_size: expected an integer of at least 1, got -1"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
@@ -284,11 +284,11 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 
 
 def test_wrong_encoder_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="store_dtype must be one of float16, float32, got 'int8'"):
+    with pytest.raises(ValueError, match="store_dtype: expected one of float16, float32, got 'int8'"):
         EncoderConfig(store_dtype="int8")
-    with pytest.raises(ValueError, match="compute_dtype must be float32 or bfloat16"):
+    with pytest.raises(ValueError, match="compute_dtype: expected one of float32, bfloat16"):
         EncoderConfig(compute_dtype="float64")
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="max_regions: expected an integer of at least 1, got 0"):
         EncoderConfig(max_regions=0)
 
 

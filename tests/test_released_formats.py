@@ -22,8 +22,8 @@ from click.testing import CliRunner
 
 from itin.cache import find_stores, fingerprint_of, open_store, read_table
 from itin.cli import main
-from itin.extract.encoders.build import build_encoder, identity_of
 from itin.extract.config import EncoderConfig
+from itin.extract.encoders.build import build_encoder, identity_of
 from itin.train.runs import load_run
 from itin.train.sweep import Sweep
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ FIGURES = ("val_accuracy", "val_weighted_f1", "val_macro_f1", "val_loss")
 SHOWN = 20
 """Configurations that a notebook shows."""
 
-FIELDS = tuple(field.name for field in fields(TrainConfig))
+FIELDS = tuple(TrainConfig().to_dict())
 
 
 @dataclass

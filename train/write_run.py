@@ -11,7 +11,6 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -120,7 +119,7 @@ def _config(fit: Fit, features: Features, split: Split, table: TableLike, stores
         "format": FORMAT,
         "key": Identity(features, table, stores).key(fit.config, split),
         "train": fit.config.to_dict(),
-        "head": asdict(fit.head),
+        "head": fit.head.to_dict(),
         "labels": list(LABELS),
         "dataset": dict(table.dataset),
         "samples": {"labelled": features.labelled, "used": len(features), "missing": features.missing},
@@ -192,7 +191,7 @@ def _checkpoint(fit: Fit) -> bytes:
     from safetensors.torch import save
 
     # One entry alone: safetensors writes several in any order, and the same run shall give the same bytes.
-    data: bytes = save(fit.state_dict, metadata={"itin_head": json.dumps(asdict(fit.head))})
+    data: bytes = save(fit.state_dict, metadata={"itin_head": json.dumps(fit.head.to_dict())})
     return data
 
 
