@@ -111,6 +111,7 @@ def everywhere(config: ExtractConfig) -> ExtractConfig:
     encoders = replace(
         config.encoders,
         text_encoder=_absolute_if_there(config.encoders.text_encoder),
+        detector_weights=_absolute(config.encoders.detector_weights),
         object_names=_absolute(config.encoders.object_names),
         attribute_names=_absolute(config.encoders.attribute_names),
     )
