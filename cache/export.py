@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -13,9 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .. import disk
 from ..errors import CacheError
-from . import files
 from .schema import KINDS
+from .sealed_json import write_error
 from .store import Arrays, Store
 
 AT_ONCE = 256
@@ -44,14 +43,8 @@ def export(store: Store, target: Path, first: int | None = None, advance: Advanc
         raise ValueError("--first takes a number from 1 on, for a store of regions")
     if target.exists():
         raise CacheError(f"{target} is there already", next_step="remove it, or choose another name")
-    temporary = target.with_name(f"{files.TEMPORARY}{target.stem}-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
-    try:
+    with disk.replacing(target, write_error) as temporary:
         writers[target.suffix](store, temporary, first, advance)
-        temporary.replace(target)
-    except OSError as error:
-        raise files.write_error(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _parts(store: Store, first: int | None) -> Iterator[tuple[slice, Arrays]]:

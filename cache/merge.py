@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import disk
 from ..errors import CacheError
-from . import files, quarantine
+from . import quarantine
 from .manifest import NAME, committed_rows, read_manifest, shard_sizes
 from .plan import Plan, Row
 from .schema import KINDS
+from .sealed_json import DamagedError, read_bytes, write_error
 from .shard_reader import Shard
 from .writer import StoreWriter
 
@@ -75,7 +77,7 @@ class _Source:
         if self._shard is None or self._shard.path != path:
             shard = Shard(path, self.plan.fingerprint)
             if damaged := shard.damage():
-                raise files.DamagedError(path, f"{', '.join(damaged)} do not fit their checksums")
+                raise DamagedError(path, f"{', '.join(damaged)} do not fit their checksums")
             self._shard = shard
             self._arrays = {name: shard.array(name) for name in shard.header.arrays}
         return self._shard
@@ -157,10 +159,10 @@ def _provenance(sources: Sequence[_Source], target: Path) -> dict[str, Any]:
 def copy_table(source: Path, target: Path) -> bool:
     """Copies a data set's table, and the tokenizer that was built from its texts, to where there is none."""
     if (tokenizer := source / "tokenizer.json").exists() and not (target / "tokenizer.json").exists():
-        files.create(target / "tokenizer.json", files.read_bytes(tokenizer))
+        disk.create(target / "tokenizer.json", read_bytes(tokenizer), write_error)
     if (target / "dataset.json").exists() or not (source / "dataset.json").exists():
         return False
     for name in TABLE:
         if (source / name).exists():
-            files.replace(target / name, files.read_bytes(source / name))
+            disk.replace(target / name, read_bytes(source / name), write_error)
     return True

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheError
-from . import files
 from .manifest import ShardEntry, in_threads, listed_shards, read_manifest, shard_sizes
 from .plan import RowIndex, segment_path
 from .schema import KINDS, fingerprint_of
+from .sealed_json import check_stamp, from_json, read_bytes, repair, seal_of
 from .shard_reader import Shard, Wanted, open_shard
 
 OPENED = 512
@@ -193,13 +193,11 @@ class Store:
         columns: dict[str, list[str]] = {"ids": [], "sha256": []}
         for number, listed in enumerate(self.manifest["plan"]):
             path = segment_path(self.path, number)
-            data = files.read_bytes(path)
-            segment = files.from_json(path, data)
-            files.check_stamp(path, segment["format"], segment["fingerprint"], self.fingerprint)
-            if files.seal_of(data) != listed["checksum"]:
-                raise CacheError(
-                    f"{path} is not the plan that the manifest speaks of", next_step=files.repair(self.path)
-                )
+            data = read_bytes(path)
+            segment = from_json(path, data)
+            check_stamp(path, segment["format"], segment["fingerprint"], self.fingerprint)
+            if seal_of(data) != listed["checksum"]:
+                raise CacheError(f"{path} is not the plan that the manifest speaks of", next_step=repair(self.path))
             for name, column in columns.items():
                 column += segment[name]
         return columns
@@ -253,9 +251,7 @@ class Store:
             expected=f"{entry.bytes} bytes",
             found="no such file" if size is None else f"{size} bytes",
             next_step=(
-                "run the same `itin extract` again: it makes just this shard"
-                if size is None
-                else files.repair(self.path)
+                "run the same `itin extract` again: it makes just this shard" if size is None else repair(self.path)
             ),
         )
 

@@ -15,7 +15,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from ..cache import StoreWriter, files, store_name
+from .. import disk
+from ..cache import StoreWriter, store_name
+from ..cache.sealed_json import write_error
 from ..device import pick_device
 from ..errors import CacheError, TransientError
 from .build import build_encoder, default_workers, identity_of, needs_built_tokenizer
@@ -109,7 +111,7 @@ def load_encoders(config: ExtractConfig, folder: Path, samples: list[Sample]) ->
     if "tokens" in config.only and needs_built_tokenizer(config.encoders):
         tokenizer_file = folder / "tokenizer.json"
         if not tokenizer_file.exists():  # built once: with other texts it would be another encoder
-            files.create(tokenizer_file, train_wordpiece(sample.text for sample in samples))
+            disk.create(tokenizer_file, train_wordpiece(sample.text for sample in samples), write_error)
     return [
         build_encoder(
             kind,

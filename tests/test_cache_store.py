@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, files, find_stores, open_store, store_name
+from itin.cache import Store, StoreWriter, find_stores, open_store, sealed_json, store_name
 from itin.cache.ranges import from_ranges, to_ranges
 from itin.cache.schema import KINDS, fingerprint_of
 from itin.cache.shard import FeatureError
@@ -270,19 +270,19 @@ def test_other_versions_and_fingerprints_are_refused(tmp_path: Path) -> None:
     store = made(tmp_path, "context")
     other = made(tmp_path / "other", "context", dtype="float16")
     manifest = store.path / "manifest.json"
-    value = files.read_json(manifest)
-    manifest.write_bytes(files.to_json({**value, "format": 2}))
+    value = sealed_json.read_json(manifest)
+    manifest.write_bytes(sealed_json.to_json({**value, "format": 2}))
     with pytest.raises(CacheError, match=r"newer than this itin[\s\S]*expected: format 1[\s\S]*found:    format 2"):
         open_store(store.path)
-    manifest.write_bytes(files.to_json({**value, "identity": {**value["identity"], "dtype": "float16"}}))
+    manifest.write_bytes(sealed_json.to_json({**value, "identity": {**value["identity"], "dtype": "float16"}}))
     with pytest.raises(CacheError, match="contradicts itself"):
         open_store(store.path)
-    manifest.write_bytes(files.to_json(value))
+    manifest.write_bytes(sealed_json.to_json(value))
     shard = store.path / "shard-00000.h5"
     foreign = (other.path / "shard-00000.h5").read_bytes()
     shard.write_bytes(foreign)
     value["shards"][0]["bytes"] = len(foreign)
-    manifest.write_bytes(files.to_json(value))
+    manifest.write_bytes(sealed_json.to_json(value))
     with pytest.raises(CacheError, match="belongs to other features than its folder"):
         open_store(store.path).read("context", np.array([0]))
     (store.path / "plan.json").write_text("{")

@@ -13,8 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import disk
 from ..errors import CacheError, RunError
-from . import disk, protocols
+from . import protocols
 from .axes import Place, Plan
 from .config import TrainConfig, View
 from .find import stores_of_view
@@ -319,7 +320,7 @@ def run(
         begin: told of the source and the results that are there.
         listen: told of every event.
     """
-    for rubbish in (*sweep.path.glob("runs/.tmp-*"), *sweep.path.glob(".features-*")):
+    for rubbish in (*sweep.path.glob(f"runs/{disk.TEMPORARY}*"), *sweep.path.glob(".features-*")):
         shutil.rmtree(rubbish, ignore_errors=True)
     if retry:
         for file in sweep.path.glob("failed/*.json"):
