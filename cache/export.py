@@ -15,10 +15,7 @@ from .. import disk
 from ..errors import CacheError
 from .schema import KINDS
 from .sealed_json import write_error
-from .store import Arrays, Store
-
-AT_ONCE = 256
-"""Rows that are held in memory at a time."""
+from .store import AT_ONCE, Arrays, Store
 
 Advance = Callable[[int], None]
 
@@ -49,29 +46,20 @@ def export(store: Store, target: Path, first: int | None = None, advance: Advanc
 
 def _parts(store: Store, first: int | None) -> Iterator[tuple[slice, Arrays]]:
     """Rows by rows the arrays of a store, packed."""
-    for begin in range(0, len(store), AT_ONCE):
-        rows = np.arange(begin, min(begin + AT_ONCE, len(store)))
-        yield slice(begin, begin + len(rows)), _arrays(store, rows, first)
+    for part in _slices(len(store)):
+        yield part, store.packed(np.arange(part.start, part.stop), first)
 
 
-def _arrays(store: Store, rows: np.ndarray, first: int | None) -> Arrays:
-    if store.kind == "tokens":
-        return store.read_ragged(rows)
-    arrays = {
-        schema.name: store.read(schema.name, rows, first if schema.axis == "region" else None)
-        for schema in KINDS[store.kind]
-    }
-    if store.kind == "regions":
-        counts = store.read("counts", rows)
-        arrays["counts"] = counts if first is None else np.minimum(counts, np.int32(first))
-    return arrays
+def _slices(count: int) -> Iterator[slice]:
+    for begin in range(0, count, AT_ONCE):
+        yield slice(begin, min(begin + AT_ONCE, count))
 
 
 def _shapes(store: Store, first: int | None) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
     """Name -> dtype and shape of each array as a whole, but for the strings."""
     sizes = {
         name: (array.dtype, (len(store), *array.shape[1:]))
-        for name, array in _arrays(store, np.zeros(0, np.int64), first).items()
+        for name, array in store.packed(np.zeros(0, np.int64), first).items()
     }
     if store.kind == "tokens":
         total = sum(int(store.lengths(np.arange(p.start, p.stop)).sum()) for p in _slices(len(store)))
@@ -80,11 +68,6 @@ def _shapes(store: Store, first: int | None) -> dict[str, tuple[np.dtype[Any], t
             sizes[schema.name] = (dtype, (total, *shape[1:]))
         sizes["offsets"] = (np.dtype("<i8"), (len(store) + 1,))
     return sizes
-
-
-def _slices(count: int) -> Iterator[slice]:
-    for begin in range(0, count, AT_ONCE):
-        yield slice(begin, min(begin + AT_ONCE, count))
 
 
 def _pieces(store: Store, first: int | None, names: tuple[str, ...]) -> Iterator[tuple[int, Arrays]]:

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from io import FileIO
@@ -22,6 +22,7 @@ from ..errors import CacheError
 from . import header
 from .header import Header, Place
 from .ranges import from_ranges
+from .schema import KINDS
 from .sealed_json import DamagedError, check_stamp, read_bytes, read_error
 
 RUN = 1 << 15
@@ -48,6 +49,23 @@ def open_shard(path: Path) -> Iterator[FileIO]:
         raise read_error(path, error) from error
     finally:
         file.close()
+
+
+def unpack(kind: str, arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield each sample's arrays as the encoder returned them: the inverse of `shard.pack`, without copies.
+
+    Args:
+        kind: `regions`, `tokens` or `context`.
+        arrays: those of the kind, with `counts` for regions and `offsets` for tokens.
+    """
+    names = [schema.name for schema in KINDS[kind]]
+    if kind == "tokens":
+        for begin, end in itertools.pairwise(arrays["offsets"].tolist()):
+            yield {name: arrays[name][begin:end] for name in names}
+    else:
+        for place in range(len(arrays[kind])):
+            end = int(arrays["counts"][place]) if kind == "regions" else None
+            yield {name: arrays[name][place][:end] for name in names}
 
 
 class Wanted:
