@@ -60,6 +60,11 @@ class StoreWriter:
         self._last_piece: dict[int, int] = {}
         self._committed: dict[str, ShardEntry] = {}
 
+    @property
+    def shard_size(self) -> int:
+        """The most rows of a shard; 1 where nothing is planned yet."""
+        return max((segment.shard_size for segment in self.plan.segments), default=1)
+
     def extend(self, rows: Iterable[Row], shard_size: int) -> list[int]:
         """Plans the rows that are not planned yet, and returns the numbers of all, in order."""
         return self.plan.extend(rows, shard_size)
@@ -116,9 +121,7 @@ class StoreWriter:
         remaining = dict(samples)
         while remaining:
             committed, free = self._pieces(block)
-            done: set[int] = set()
-            for path in committed:
-                done.update(Shard(path, self.fingerprint).rows.tolist())
+            done = self._rows_of(committed)
             remaining = {row: sample for row, sample in sorted(remaining.items()) if row not in done}
             if remaining:
                 data = self._shard(remaining)
@@ -126,6 +129,13 @@ class StoreWriter:
                     self._committed[free.name] = entry_of(free, header_of(free, data), hashlib.sha256(data).hexdigest())
                     return len(remaining)
         return 0
+
+    def committed(self, block: int) -> set[int]:
+        """Return the rows of a block that are in shards now, whoever made them."""
+        return self._rows_of(self._pieces(block)[0])
+
+    def _rows_of(self, shards: Iterable[Path]) -> set[int]:
+        return {row for path in shards for row in Shard(path, self.fingerprint).rows.tolist()}
 
     def _pieces(self, block: int) -> tuple[list[Path], Path]:
         """The committed pieces of a block, and the lowest free name.

@@ -18,7 +18,7 @@ from .options import columns_of, field_option, part, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
-    from ..extract.run import Summary
+    from ..extract.summary import Summary
 
 DATASETS = ("mvsa-single", "mvsa-multiple", "folder")
 SHOWN = 10

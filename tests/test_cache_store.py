@@ -306,3 +306,15 @@ def test_ranges_read_back(rows: tuple[int, ...]) -> None:
 
 def test_ranges_are_short() -> None:
     assert to_ranges((0, 1, 2, 5, 7, 8)) == "0-2,5,7-8"
+
+
+def test_a_writer_says_what_of_a_block_is_committed_by_whomever(tmp_path: Path) -> None:
+    one, other = (StoreWriter(tmp_path, features.identity("context")) for _ in range(2))
+    assert one.shard_size == 1
+    rows = one.extend(features.rows(6), 4)
+    other.plan.refresh()
+    assert (one.shard_size, one.committed(0)) == (4, set())
+    for writer, row in ((other, 2), (one, 0)):
+        writer.commit(0, {row: writer.stored(features.sample("context", row))})
+    assert [one.committed(block) for block in (0, 1)] == [{0, 2}, set()]
+    assert [piece.rows for piece in other.missing(rows)] == [(1, 3), (4, 5)]

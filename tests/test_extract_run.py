@@ -21,7 +21,8 @@ from itin.extract import files as source_files
 from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.encoders import Arrays, EncoderSpec
-from itin.extract.run import Summary, extract
+from itin.extract.run import extract
+from itin.extract.summary import Summary
 
 Draw = Callable[..., Path]
 

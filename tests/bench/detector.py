@@ -41,7 +41,7 @@ from itin.extract.frcnn.proposals import propose
 from itin.extract.frcnn.recipe import ARCHITECTURES, RECIPES, Recipe
 from itin.extract.frcnn.selection import Selection
 from itin.extract.images import read_image
-from itin.extract.lane import TEXT_BATCHES
+from itin.extract.lanes import TEXT_BATCHES
 from itin.extract.tokens import BERT_BASE, BertTokens
 from itin.extract.wordpiece import train_wordpiece
 

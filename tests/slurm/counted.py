@@ -17,7 +17,7 @@ from typing import Any
 def patch() -> None:
     """Counts from now on in this process."""
     from itin.cluster import chain
-    from itin.extract.lane import Lane
+    from itin.extract.lanes import Lane
 
     flush = Lane.flush
     path = Path(os.environ["ITIN_COUNTS"]) / f"{os.getpid()}.txt"
