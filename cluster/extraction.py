@@ -23,7 +23,7 @@ from .contract import Missing, Prepared
 from .submission import Submission
 
 if TYPE_CHECKING:
-    from ..extract.lane import Progress
+    from ..extract.progress import Progress
 
 OWN = ("part", "plan", "consolidate", "into")
 """Options that a submission sets itself."""

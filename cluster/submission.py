@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..cache import files
+from .. import disk
+from ..cache.sealed_json import write_error
 from ..errors import ItinError
 
 FOLDER = "cluster"
@@ -77,9 +78,9 @@ def new_id() -> str:
 
 def write(submission: Submission) -> None:
     """Makes the submission's folder with its record."""
-    files.make_folder(submission.logs)
+    disk.make_folder(submission.logs, write_error)
     record = {key: value for key, value in asdict(submission).items() if key != "folder"}
-    files.replace(submission.folder / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    disk.replace(submission.folder / RECORD, disk.to_json(record), write_error)
 
 
 def read(folder: Path) -> Submission:

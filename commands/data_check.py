@@ -46,7 +46,7 @@ def command(**options: Any) -> None:
     beside the same counts here.
     """
 
-    from ..train import disk
+    from .. import disk
     from ..train.census import census
     from ..train.protocols import Splitter, kind_of
 

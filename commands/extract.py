@@ -17,7 +17,7 @@ from .options import Command, Option, columns_of, options_of, take, usage_errors
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
-    from ..extract.run import Summary
+    from ..extract.summary import Summary
 
 SHOWN = 10
 """Quarantined samples that the summary names one by one."""

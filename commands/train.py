@@ -153,8 +153,12 @@ def show_data(stores: Mapping[str, Any], data: Features | Workplace, outside: Se
         console.print(f"  {kind:8} {store.path.name}", markup=False)
     for line in (*data.outside, *outside):
         console.print(f"  {line}", style="yellow", markup=False)
-    if data.streamed:
-        console.print("  memory cannot hold them: each batch is read from the cache, which is slower", style="yellow")
+    if data.mapped:
+        console.print(
+            f"  memory cannot hold them: a temporary file in {data.mapped} does, which is slower",
+            style="yellow",
+            markup=False,
+        )
 
 
 def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> None:

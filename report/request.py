@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import disk
 from ..errors import RunError
-from ..train import disk
 from ..train.axes import PAPER, Place, Plan, make_plan, parse_values
 from ..train.config import REPEATS
 

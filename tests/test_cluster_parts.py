@@ -19,7 +19,8 @@ from itin.errors import CacheError, TransientError
 from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.data import survey
-from itin.extract.run import Summary, extract
+from itin.extract.run import extract
+from itin.extract.summary import Summary
 from itin.parts import Part
 
 from .test_extract_run import Fake, config, fakes, made  # noqa: F401

@@ -20,7 +20,8 @@ from itin.errors import CacheError, DataError
 from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.data import reading
-from itin.extract.run import Summary, extract
+from itin.extract.run import extract
+from itin.extract.summary import Summary
 
 from .cheap_encoder import Fake
 
@@ -258,14 +259,12 @@ def test_a_wrong_root_is_one_clear_error(config: ExtractConfig, fakes: dict[str,
 def test_a_complete_cache_may_be_read_only(
     config: ExtractConfig, fakes: dict[str, Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from itin.cache import files
-
     extract(config)
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(files, "_write", refuse)
+    monkeypatch.setattr("itin.disk._write", refuse)
     assert made(extract(config)) == {"regions": 0, "tokens": 0, "context": 0}
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from itin import disk
 from itin.cli import main
 from itin.errors import RunError
-from itin.train import disk
 from itin.train.axes import Place
 from itin.train.config import TrainConfig
 from itin.train.identity import canonical

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from itin.cache import read_table
-from itin.cache.files import read_json
+from itin.cache.sealed_json import read_json
 from itin.cli import main
 from itin.cluster.extraction import Extraction
 from itin.extract.config import ExtractConfig

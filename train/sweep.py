@@ -18,8 +18,8 @@ from typing import Any
 
 import pandas as pd
 
+from .. import disk
 from ..errors import RunError
-from . import disk
 from .axes import Place
 from .config import REPEATS, TrainConfig
 from .protocols import Protocol
@@ -128,7 +128,7 @@ class Sweep:
         """The results of all finished runs, by key, from their run folders."""
         results = {}
         for config in sorted(self.path.glob("runs/*/config.json")):
-            if not config.parent.name.startswith(".tmp-"):
+            if not config.parent.name.startswith(disk.TEMPORARY):
                 run = load_run(config.parent)
                 results[str(run.record.get("key"))] = result_of(run)
         return results
@@ -137,7 +137,7 @@ class Sweep:
         """The results of all failed runs, by key."""
         results = {}
         for file in sorted(self.path.glob("failed/*.json")):
-            if not file.name.startswith(".tmp-"):
+            if not file.name.startswith(disk.TEMPORARY):
                 record = _read(file)
                 results[file.stem] = Result(file.stem, None, {}, str(record.get("error", "")))
         return results

@@ -20,7 +20,7 @@ from ...cache.shard import FeatureError
 from ...errors import DataError
 from ...matching import MOST_LOST, Match, match
 from ..data.samples import Rejected
-from ..lane import Progress
+from ..progress import Progress, Silent
 from .bua import READERS, Record
 
 UNKNOWN = "a bottom-up-attention detector that was not named"
@@ -142,8 +142,8 @@ def import_regions(
     left = {row: block for block, rows in waiting.items() for row in rows}
     refused = writer.quarantined()
     reused = len(set(numbers.values()) - set(left) - set(refused))
-    if progress:
-        progress.start("regions", len(numbers), len(numbers) - len(left))
+    progress = progress or Silent()
+    progress.start("regions", len(numbers), len(numbers) - len(left))
     rejected, notes, finished = list(seen.rejected), Counter[str](), dict[int, dict[int, Any]]()
     rejected += [Rejected(id, refused[row]) for id, row in numbers.items() if row in refused]  # by an import before
     made = unscored = scaled = shares = 0
@@ -166,8 +166,7 @@ def import_regions(
         waiting[block].discard(row)
         if not waiting[block] and block in finished:
             made += writer.commit(block, finished.pop(block))
-        if progress:
-            progress.advance("regions", 1)
+        progress.advance("regions", 1)
     for block, rows in finished.items():  # the source has shrunk since the first look
         made += writer.commit(block, rows)
     if not made + reused:

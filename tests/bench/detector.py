@@ -43,7 +43,7 @@ from itin.extract.frcnn.preprocess import Prepared, prepare
 from itin.extract.frcnn.proposals import propose
 from itin.extract.frcnn.recipe import ARCHITECTURES, RECIPES, Recipe
 from itin.extract.frcnn.selection import Selection
-from itin.extract.lane import TEXT_BATCHES
+from itin.extract.lanes import TEXT_BATCHES
 from itin.parts import default_workers
 
 Arrays = dict[str, np.ndarray]

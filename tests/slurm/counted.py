@@ -57,7 +57,7 @@ def patch() -> None:
     if os.environ.get("ITIN_CHEAP"):
         use_cheap_encoders()
     from itin.cluster import chain
-    from itin.extract.lane import Lane
+    from itin.extract.lanes import Lane
 
     flush = Lane.flush
     path = Path(os.environ["ITIN_COUNTS"]) / f"{os.getpid()}.txt"

@@ -1,35 +1,25 @@
-"""A lane: one encoder, the store it fills, and the rows that are still to be made."""
+"""Lanes, each an encoder, the store it fills and the rows that are still to be made; and in which order they go."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..cache import StoreWriter
-from ..cache.manifest import shard_path
 from ..cache.shard import FeatureError
-from ..cache.shard_reader import Shard
 from ..parts import Part
 from .encoders.contract import Arrays, ImageEncoder, TextEncoder
+from .progress import Progress
 
 TEXT_BATCHES = 16
 """Batches of texts that are encoded together, at most, so that the encoder can sort them by length."""
 
 
-class Progress(Protocol):
-    """What the extraction tells while it runs."""
-
-    def start(self, kind: str, total: int, done: int) -> None:
-        """A kind of feature begins: `total` samples, of which `done` are there already."""
-
-    def advance(self, kind: str, count: int) -> None:
-        """So many more samples are done, committed or quarantined."""
-
-
 class Lane:
-    """Collects prepared inputs into batches, encodes them, and commits each block of rows as soon as it is whole.
+    """Collect prepared inputs into batches, encode them, and commit each block of rows as soon as it is whole.
 
     Args:
         encoder: makes the features.
@@ -51,8 +41,7 @@ class Lane:
         self.writer = writer
         self._at_once = encoder.batch_size
         if encoder.spec.kind == "tokens":  # but no more than a shard: a kill is to lose one at most
-            shard = max((segment.shard_size for segment in writer.plan.segments), default=1)
-            self._at_once = max(encoder.batch_size, min(TEXT_BATCHES * encoder.batch_size, shard))
+            self._at_once = max(encoder.batch_size, min(TEXT_BATCHES * encoder.batch_size, writer.shard_size))
         self.kind: str = encoder.spec.kind
         blocks = writer.plan.blocks_of(np.asarray(rows, np.int64)).tolist() if rows else []
         self.position_of: dict[int, int] = {}
@@ -87,30 +76,25 @@ class Lane:
         return sum(map(len, self._waiting.values()))
 
     def look_again(self, block: int) -> None:
-        """Leaves out the rows of a block that another writer has committed since we began."""
-        done: set[int] = set()
-        piece = 0
-        while (path := shard_path(self.writer.folder, block, piece)).exists():
-            done.update(Shard(path, self.writer.fingerprint).rows.tolist())
-            piece += 1
-        done &= self._waiting.get(block, set())
+        """Leave out the rows of a block that another writer has committed since we began."""
+        done = self._waiting.get(block, set()) & self.writer.committed(block)
         for row in done:
             del self.row_of[self.position_of[row]]
             self._settle(row)
 
     def keep(self) -> None:
-        """Commits what is finished of the blocks under way, each as a smaller shard: nobody has to make it again."""
+        """Commit what is finished of the blocks under way, each as a smaller shard: nobody has to make it again."""
         for block in list(self._finished):
             self.made += self.writer.commit(block, self._finished.pop(block))
 
     def add(self, position: int, prepared: Any) -> None:
-        """Takes one prepared input; encodes when a batch is full."""
+        """Take one prepared input; encode when a batch is full."""
         self._batch.append((self.row_of[position], prepared))
         if len(self._batch) >= self._at_once:
             self.flush()
 
     def flush(self) -> None:
-        """Encodes what has been collected."""
+        """Encode what has been collected."""
         batch, self._batch = self._batch, []
         if batch:
             rows = [row for row, _ in batch]
@@ -118,19 +102,19 @@ class Lane:
                 self._take(row, arrays)
 
     def reject(self, position: int, reason: str) -> None:
-        """Quarantines a sample whose input cannot be used."""
+        """Quarantine a sample whose input cannot be used."""
         row = self.row_of[position]
         self.writer.quarantine(row, reason)
         self._settle(row)
 
     def skip(self, position: int, reason: str) -> None:
-        """Leaves a sample for the next run: its input could not be read this time."""
+        """Leave a sample for the next run: its input could not be read this time."""
         row = self.row_of[position]
         self.unread.append((self.writer.plan.rows[row][0], reason))
         self._settle(row)
 
     def _encode(self, prepared: list[Any]) -> Iterable[Arrays | Exception]:
-        """One result an input. When a batch fails its inputs are tried alone, so that one cannot spoil the others."""
+        """Return one result an input. A batch that fails is tried one by one, so that one cannot spoil the others."""
         try:
             return self.encoder.encode(prepared)
         except (RuntimeError, ValueError, ArithmeticError) as error:
@@ -164,3 +148,47 @@ class Lane:
             del self._waiting[block]
             self.made += self.writer.commit(block, self._finished.pop(block, {}))
         self._progress.advance(self.kind, before - len(waiting))
+
+
+Block = tuple[Lane, int]
+"""A lane and one of its blocks."""
+
+
+def _rounds(lanes: Sequence[Lane], shuffled: bool) -> list[tuple[list[int], list[Block]]]:
+    """Return the blocks that lack rows; those of several lanes with the same samples go together: one image, one look.
+
+    Args:
+        lanes: what is to be filled.
+        shuffled: in random order. Two processes that do the same part (two submissions of one store) then meet
+            in few blocks, because each skips what the other has committed.
+
+    Returns:
+        (positions of the samples, blocks) each.
+    """
+    together: dict[tuple[int, int, int], tuple[list[int], list[Block]]] = {}
+    for lane in lanes:
+        for block, positions in lane.missing.items():
+            key = (min(positions), max(positions), len(positions))
+            together.setdefault(key, (positions, []))[1].append((lane, block))
+    found = list(together.values())
+    if shuffled:
+        random.SystemRandom().shuffle(found)
+    return found
+
+
+def in_order(
+    lanes: Sequence[Lane], shuffled: bool, stopped: Callable[[], bool]
+) -> Iterator[tuple[int, tuple[Lane, ...]]]:
+    """Yield the samples still to be made, each with the lanes that want it, block by block: few shards are under way.
+
+    What others have committed since is left out: lanes look again before every block.
+    """
+    for positions, blocks in _rounds(lanes, shuffled):
+        if stopped():
+            return
+        for lane, block in blocks:
+            lane.look_again(block)
+        for position in positions:
+            wanting = tuple(lane for lane, _ in blocks if position in lane.row_of)
+            if wanting:
+                yield position, wanting

@@ -1,29 +1,17 @@
-"""Files that are either whole or absent: temporary name in the same folder, fsync, link or rename, fsync the folder.
-
-`os.link` fails when the name is taken, so of several writers exactly one wins. The protocol was chosen by killing real
-writers at random instants; HDF5 files under way are unreadable after a kill, so nothing is ever appended to.
-"""
+"""The cache's JSON files: sealed with a checksum, stamped with format and fingerprint; and its errors of files."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
-import os
-import secrets
-import socket
-import time
 from pathlib import Path
 from typing import Any
 
+from .. import disk
 from ..errors import CacheError
 from .schema import FORMAT
 
-TEMPORARY = ".tmp-"
-STALE_SECONDS = 24 * 3600
-
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 _REMEDY = {
     errno.ENOSPC: "free some space (or choose another place with --cache DIR) and run the same command again",
     errno.EDQUOT: "free some of your quota (or choose another place with --cache DIR) and run the same command again",
@@ -36,106 +24,13 @@ _REMEDY = {
 
 
 def write_error(path: Path, error: OSError) -> CacheError:
-    """The one clear error for a write that failed; what was committed before stays good."""
-    remedy = _REMEDY.get(error.errno or 0, "mend the cause and run the same command again: nothing committed is lost")
+    """Return the one clear error for a write that failed; what was committed before stays good."""
+    remedy = _REMEDY.get(error.errno or 0, "fix the cause and run the same command again: nothing committed is lost")
     return CacheError(f"cannot write {path}: {error.strerror or error}", next_step=remedy)
 
 
-def create(path: Path, data: bytes | bytearray) -> bool:
-    """Commits a new file. Returns False, and changes nothing, when the name is taken already.
-
-    Raises:
-        CacheError: the file could not be written (disk full, permission denied, read-only, folder gone).
-    """
-    return _commit(path, data, replace=False)
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Commits a file in the place of what may stand there: readers see the old one or the new one, nothing between.
-
-    A file that holds these bytes already is left alone, so that a cache that lacks nothing may be read-only.
-    """
-    with contextlib.suppress(OSError):
-        if path.stat().st_size == len(data) and path.read_bytes() == data:
-            return
-    _commit(path, data, replace=True)
-
-
-def _commit(path: Path, data: bytes | bytearray, *, replace: bool) -> bool:
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-    put = _rename if replace else _link
-    try:
-        try:
-            _write(temporary, data)
-            won = put(temporary, path)
-        except FileNotFoundError:  # somebody took the temporary file away: write it again, once
-            _write(temporary, data)
-            won = put(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise write_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return won
-
-
-def _write(path: Path, data: bytes | bytearray) -> None:
-    with path.open("wb") as file:  # plain open: the permissions follow the umask, so that a group can share a cache
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _rename(temporary: Path, path: Path) -> bool:
-    temporary.replace(path)
-    return True
-
-
-def _link(temporary: Path, path: Path) -> bool:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return temporary.stat().st_nlink == 2  # on NFS: our link was made and only the reply was lost
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        if path.exists():
-            return False
-        return _rename(temporary, path)
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:  # some network file systems refuse to sync a folder
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def make_folder(path: Path) -> None:
-    """Makes a folder with its parents; a failure is one clear error."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from error
-
-
-def remove_stale(folder: Path) -> None:
-    """Removes temporary files that no living writer can own: those older than a day."""
-    limit = time.time() - STALE_SECONDS
-    for path in folder.glob(f"{TEMPORARY}*"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < limit:
-                path.unlink()
-
-
 def to_json(value: dict[str, Any]) -> bytes:
-    """One JSON object, an entry of its first two levels a line, that ends with the checksum of the bytes before it."""
+    """Return one JSON object, an entry of its first two levels a line, ending with the checksum of the bytes before."""
     body = ("{\n" + "".join(f" {_line(key)}: {_two_levels(item)},\n" for key, item in value.items())).encode()
     return body + _seal(body)
 
@@ -161,12 +56,12 @@ def _seal(body: bytes) -> bytes:
 
 
 def seal_of(data: bytes) -> str:
-    """The checksum at the end of what `to_json` made: `sha256:` and 64 digits."""
+    """Return the checksum at the end of what `to_json` made: `sha256:` and 64 digits."""
     return data[-len(_seal(b"")) :].split(b'"')[3].decode()
 
 
 def from_json(path: Path, data: bytes) -> dict[str, Any]:
-    """The inverse of `to_json`, without the checksum.
+    """Return what `to_json` was given, without the checksum.
 
     Args:
         path: the file, for the messages.
@@ -199,12 +94,12 @@ class DamagedError(CacheError):
 
 
 def repair(folder: Path) -> str:
-    """The command that mends a store."""
+    """Return the commands that repair a store."""
     return f"run `itin cache verify --repair {folder}`, and then the same `itin extract` again"
 
 
 def read_error(path: Path, error: OSError) -> CacheError:
-    """The one clear error for a file that could not be read; it says nothing about what stands in it."""
+    """Return the one clear error for a file that could not be read; it says nothing about what stands in it."""
     return CacheError(
         f"cannot read {path}: {error.strerror or error}",
         next_step="see to the permissions or to the disk; nothing here says that the file is damaged",
@@ -212,7 +107,7 @@ def read_error(path: Path, error: OSError) -> CacheError:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A whole file.
+    """Return a whole file.
 
     Raises:
         CacheError: missing, or not readable now.
@@ -225,8 +120,17 @@ def read_bytes(path: Path) -> bytes:
         raise read_error(path, error) from error
 
 
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Commit one of the cache's JSON files in the place of what may stand there.
+
+    Raises:
+        CacheError: it cannot be written.
+    """
+    disk.replace(path, to_json(value), write_error)
+
+
 def read_json(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
-    """Reads one of the cache's JSON files and checks its format version, checksum and fingerprint.
+    """Read one of the cache's JSON files and check its format version, checksum and fingerprint.
 
     Raises:
         CacheError: missing, damaged, of another format version, or of another fingerprint.
@@ -237,7 +141,7 @@ def read_json(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
 
 
 def check_stamp(path: Path, version: object, found: object, expected: str | None) -> None:
-    """Refuses a file of another format version or another fingerprint, and says which side differs."""
+    """Refuse a file of another format version or another fingerprint, and say which side differs."""
     if version != FORMAT:
         newer = isinstance(version, int) and version > FORMAT
         raise CacheError(
