@@ -15,9 +15,9 @@ from .options import STORES, feature_options, part, protocol_of, protocol_option
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
-    from ..train.pool import Event
-    from ..train.sweep import Definition, Sweep
-    from ..train.sweep_run import Workplace
+    from ..train.sweeps.folder import Definition, Sweep
+    from ..train.sweeps.prepare import SweepData
+    from ..train.sweeps.setup import Event
 
 _MODES = ("grid", "paper", "random", "optuna")
 
@@ -72,8 +72,9 @@ def command(**options: Any) -> None:
       itin sweep --m 0:6 --lam 0:1:0.1 --set d=256,512,1024 --optuna 40
     """
     from ..device import pick_device
-    from ..train.sweep import Sweep, check_none_failed
-    from ..train.sweep_run import check_same, locked, run
+    from ..train.sweeps.folder import Sweep, check_none_failed, locked
+    from ..train.sweeps.prepare import data_of
+    from ..train.sweeps.run import run
     from .console import console
     from .sweep_display import Display, show_best, show_test
     from .train import event_files, short, show_data, show_note
@@ -89,30 +90,29 @@ def command(**options: Any) -> None:
     if options["resume"] is not None:
         _refuse_with_resume(options)
         sweep = Sweep(options["resume"])
-        place = _workplace_of(sweep, options["cache"])
-        check_same(sweep, place)
+        data = data_of(sweep, options["cache"])
     else:
         if options["retry_failed"]:
             raise click.UsageError("--retry-failed goes with --resume DIR")
-        sweep, place = _new(
+        sweep, data = _new(
             options,
-            lambda found, place: show_data(found.stores, place, place.splitter.outside),
+            lambda found, data: show_data(found.stores, data, data.splitter.outside),
         )
     console.print(f"Sweep: {short(sweep.path)}", markup=False)
     if options["plan"]:
         return
     source = None
     if sweep.definition.mode == "optuna":
-        from ..train.guided import Guided, check_installed
+        from ..train.sweeps.search import Search, check_installed
 
         check_installed()
-        source = Guided
+        source = Search
     _show_plan(sweep.definition)
     workers = options["workers"] or (max(1, cores() // options["threads"]) if device.type == "cpu" else 1)
     with usage_errors():
-        gru = prepare(options["gru"], device, sweep.definition, place, console.print)
+        gru = prepare(options["gru"], device, sweep.definition, data, console.print)
     if options["part"] is not None:
-        _run_part(sweep, place, options, workers, str(device), gru)
+        _run_part(sweep, data, options, workers, str(device), gru)
         return
     with locked(sweep.path):
         sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
@@ -125,8 +125,8 @@ def command(**options: Any) -> None:
                         files.listen(event)
 
                 run(
-                    sweep, place, source, workers=workers, threads=options["threads"], device=str(device), gru=gru,
-                    retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=listen,
+                    sweep, data, source=source, workers=workers, threads=options["threads"], device=str(device),
+                    gru=gru, retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=listen,
                     graphs=options["cuda_graphs"], precision=options["precision"],
                 )  # fmt: skip
         except KeyboardInterrupt:
@@ -135,9 +135,9 @@ def command(**options: Any) -> None:
         _show_exhausted(sweep.definition)
         show_best(sweep)
         if options["reveal_test"]:
-            from ..train.reveal import reveal
+            from ..train.sweeps.reveal import reveal
 
-            show_test(reveal(sweep, place, str(device)))
+            show_test(reveal(sweep, data, str(device)))
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
     check_none_failed(sweep)
@@ -156,28 +156,27 @@ def _check_stages(options: dict[str, Any]) -> None:
         )
 
 
-def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: int, device: str, gru: str) -> None:
+def _run_part(sweep: Sweep, data: SweepData, options: dict[str, Any], workers: int, device: str, gru: str) -> None:
     """One part of a sweep; exit code 0 only when all of its runs have ended."""
     from ..cli import COME_AGAIN
-    from ..train.sweep_parts import run_part
-    from ..train.sweep_run import locked
+    from ..train.sweeps.folder import locked
+    from ..train.sweeps.run import run
     from .sweep_display import Display
 
     with locked(sweep.path, shared=True), stop_on_signals() as stop, Display() as display:
-        left = run_part(
-            sweep, place, options["part"], stop, workers=workers, stack=options["stack"], begin=display.begin,
+        results = run(
+            sweep, data, options["part"], stop=stop, workers=workers, stack=options["stack"], begin=display.begin,
             listen=display.listen, threads=options["threads"], device=device, gru=gru,
             graphs=options["cuda_graphs"], precision=options["precision"],
         )  # fmt: skip
-    if left:
+    if left := len(sweep.definition.missing(results, options["part"])):
         click.echo(f"Told to stop: {left} runs are left. Run the same command to go on.", err=True)
         sys.exit(COME_AGAIN)
 
 
 def _consolidate(sweep: Sweep) -> None:
     """The table of results, when every run has one."""
-    from ..train.sweep import check_none_failed
-    from ..train.sweep_parts import consolidate
+    from ..train.sweeps.folder import check_none_failed, consolidate
     from .console import console
     from .sweep_display import show_best
     from .train import short, show_note
@@ -189,12 +188,12 @@ def _consolidate(sweep: Sweep) -> None:
     check_none_failed(sweep)
 
 
-def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
+def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, SweepData]:
     """A new sweep from the command's options."""
     from ..paths import cache_root
-    from ..train.axes import make_plan, parse_seeds, parse_settings, parse_values, views_of
+    from ..train.axes import make_plan, parse_seeds, parse_settings, parse_values, readers
     from ..train.find import find_features
-    from ..train.sweep_run import Workplace, create
+    from ..train.sweeps.prepare import SweepData, create
     from .train import free
 
     modes = [mode for mode in _MODES if options[mode]]
@@ -218,16 +217,14 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
             raise ValueError("a guided search compares on one validation part: choose a fold with --set fold=0")
         plan = make_plan(mode, axes, seeds, number, folds)
     if mode == "optuna":
-        from ..train.guided import check_installed
+        from ..train.sweeps.search import check_installed
 
         check_installed()
-    configs = [place.config for place in plan.places]
-    regions = max([config.regions for config in configs] or axes.get("m", (TrainConfig.m,)))
-    views = views_of(configs, axes)
+    configs = readers(plan.trials, axes)
     named = {kind: options[option] for kind, option in STORES.items()}
-    found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0, views=views)
-    place = Workplace(found.table, found.stores, regions, views, protocol, allow_missing=options["allow_missing"])
-    show(found, place)
+    found = find_features(cache_root(options["cache"]), options["dataset"], named, configs)
+    data = SweepData(found.table, found.stores, configs, protocol, allow_missing=options["allow_missing"])
+    show(found, data)
     out = options["out"] or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
         "mode": mode,
@@ -236,58 +233,19 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
         "number": number,
         "folder": str(found.table.folder.resolve()),
     }
-    return create(out, plan, place, **definition), place
+    return create(out, plan, data, **definition), data
 
 
-def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
-    """The features that a sweep was begun on."""
-    import csv
-
-    from ..cache import open_store, read_table
-    from ..errors import RunError
-    from ..train.axes import views_of
-    from ..train.sweep_run import Workplace
-
-    definition = sweep.definition
-    folder = Path(definition.folder) if cache is None else cache / Path(definition.folder).name
-    stores = {}
-    for kind, entry in definition.stores.items():
-        path = Path(entry["path"]) if cache is None else folder / Path(entry["path"]).name
-        if not path.is_dir():
-            raise RunError(
-                f"the {kind} features of the sweep {sweep.path} are gone",
-                expected=str(path),
-                next_step="name the cache folder with --cache, or run the same `itin extract` again",
-            )
-        stores[kind] = open_store(path)
-    parts = None
-    if definition.split is not None:
-        with (sweep.path / "split.csv").open(encoding="utf-8", newline="") as file:
-            parts = {row["id"]: row["part"] for row in csv.DictReader(file)}
-    search = definition.axes if definition.mode == "optuna" else {}
-    views = views_of([place.config for place, _ in definition.places] if not search else [], search)
-    return Workplace(
-        read_table(folder),
-        stores,
-        definition.regions,
-        views,
-        definition.protocol_used,
-        parts,
-        definition.split,
-        allow_missing=True,  # the sweep keeps the samples that it was begun on: `check_same`
-    )
-
-
-def prepare(gru: str, device: Any, definition: Definition, place: Workplace, say: Any) -> str:
+def prepare(gru: str, device: Any, definition: Definition, data: SweepData, say: Any) -> str:
     """Build the C++ recurrence before the workers start, if any run is going to use it, or try the fused cells."""
     from ..train.recurrence import choose, side_by_side
 
     if device.type == "cuda":
         side_by_side(gru, device, say)
-    configs = [one.config for one, _ in definition.places]
+    configs = [trial.config for trial in definition.trials]
     if definition.mode == "optuna":
         configs = [TrainConfig(d=max(definition.axes.get("d", [TrainConfig.d])))]
-    work = max((place.work(config) for config in configs), default=0.0) if gru == "auto" else 0.0
+    work = max((data.work(config) for config in configs), default=0.0) if gru == "auto" else 0.0
     chosen = choose(gru, device, work, say)
     return "packed" if chosen == "packed" else gru  # each run chooses again by its own work, as it would alone
 
@@ -331,11 +289,11 @@ def _show_plan(definition: Definition) -> None:
     if definition.mode == "optuna":
         console.print(f"{definition.number} configurations by a guided search, {len(definition.seeds)} seeds each")
     else:
-        runs = len({key for _, key in definition.places})
-        same = len(definition.places) - runs
-        each = {tuple(getattr(place.config, name) for name in REPEATS) for place, _ in definition.places}
+        runs = len(definition.runs())
+        same = len(definition.trials) - runs
+        each = {tuple(getattr(trial.config, name) for name in REPEATS) for trial in definition.trials}
         text = f"{runs} runs: {runs // len(each)} configurations, {len(definition.seeds)} seeds each"
-        if (folds := len({place.config.fold for place, _ in definition.places})) > 1:
+        if (folds := len({trial.config.fold for trial in definition.trials})) > 1:
             text += f" on each of {folds} folds"
         console.print(text + (f"; {same} places repeat a run" if same else ""), markup=False)
     if definition.left_out:
@@ -348,7 +306,7 @@ def _show_exhausted(definition: Definition) -> None:
     """Say so where a guided search has tried all that there is."""
     from .console import console
 
-    tried = len({key for _, key in definition.places}) // len(definition.seeds)
+    tried = len(definition.runs()) // len(definition.seeds)
     if definition.mode == "optuna" and tried < (definition.number or 0):
         console.print(
             f"The search has tried all {tried} configurations that its axes hold, fewer than the {definition.number}"

@@ -19,8 +19,8 @@ from .options import STORES, feature_options, field_option, protocol_of, protoco
 
 if TYPE_CHECKING:
     from ..train.data import Features
-    from ..train.sweep_run import Workplace
-    from ..train.tensorboard import EventFiles
+    from ..train.sweeps.prepare import SweepData
+    from ..train.sweeps.tensorboard import EventFiles
 
 _PRESET = "Readings of the paper: its equations, or the authors' demo."
 
@@ -89,6 +89,7 @@ def command(**options: Any) -> None:
     from ..train.axes import parse_seeds
     from ..train.data import load_features
     from ..train.find import find_features
+    from ..train.identity import Identity
     from ..train.loop import fit, work_of
     from ..train.protocols import Splitter
     from ..train.recurrence import choose, side_by_side
@@ -112,7 +113,7 @@ def command(**options: Any) -> None:
         device = pick_device(device_name)
     if out is not None:
         check_free(out)
-    found = find_features(cache_root(cache), dataset, named, regions=config.regions > 0, views=[config.view])
+    found = find_features(cache_root(cache), dataset, named, [config])
     stores = found.of(config.view)
     features = load_features(found.table, stores, config.regions, config.keep_special, allow_missing=allow_missing)
     splitter = Splitter.of(protocol, features.ids, features.labels, found.table, allow_missing)
@@ -125,6 +126,7 @@ def command(**options: Any) -> None:
         else:  # as configurations side by side may be computed
             recurrence = side_by_side(gru, device, say=console.print)
         compute = replace(compute, recurrence=recurrence)
+    identity = Identity(features, found.table, stores)
     folders = _folders(out, configs, features.dataset)
     results = []
     with event_files(events) as files:
@@ -137,7 +139,10 @@ def command(**options: Any) -> None:
                         files.add(name, row)
 
                 result = fit(one, features, split, device, on_epoch, compute=compute)
-            run = write_run(result, features, split, found.table, stores, device=str(device), out=folder)
+            run = write_run(
+                result, features, split, found.table.dataset, stores, identity.key(one, split), device=str(device),
+                out=folder,
+            )  # fmt: skip
             results.append(result)
             seed = f"seed {one.seed}: " if seeds is not None else ""
             took = f"{len(result.history)} of {one.epochs}" if len(result.history) < one.epochs else f"{one.epochs}"
@@ -156,7 +161,7 @@ def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None
     """TensorBoard's event files, where they are wanted."""
     if folder is None:
         return nullcontext()
-    from ..train.tensorboard import EventFiles
+    from ..train.sweeps.tensorboard import EventFiles
 
     return EventFiles(folder)
 
@@ -187,7 +192,7 @@ def free(path: Path) -> Path:
     return place
 
 
-def show_data(stores: Mapping[str, Any], data: Features | Workplace, outside: Sequence[str]) -> None:
+def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Sequence[str]) -> None:
     """Prints which features a run is made of, which samples are left out, and whether memory holds them.
 
     Args:

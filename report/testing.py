@@ -14,8 +14,8 @@ from ..errors import RunError
 from ..labels import LABELS
 from ..train import disk
 from ..train.runs import load_run, predict_part
-from ..train.sweep import Result
-from ..train.sweep_run import Workplace
+from ..train.sweeps.folder import Result
+from ..train.sweeps.prepare import SweepData
 
 COLUMNS = ("id", "part", "label", "predicted", *(f"p_{label}" for label in LABELS))
 
@@ -33,7 +33,7 @@ def missing(folder: Path, keys: Sequence[str]) -> list[str]:
 def evaluate(
     folder: Path,
     results: Sequence[Result],
-    place: Workplace,
+    data: SweepData,
     device: str = "cpu",
     advance: Callable[[], None] | None = None,
 ) -> None:
@@ -42,7 +42,7 @@ def evaluate(
     Args:
         folder: of the reproduction.
         results: the finished runs.
-        place: the features that they were trained on.
+        data: the features that they were trained on.
         device: where to compute.
         advance: called after each.
 
@@ -55,7 +55,7 @@ def evaluate(
         if result.run is None or path.exists():
             continue
         run = load_run(result.run)
-        features = place.features[run.config.view]
+        features = data.features[run.config.view]
         split, probabilities = predict_part(run, features, device)
         table = pd.DataFrame(
             {
@@ -63,7 +63,7 @@ def evaluate(
                 "part": "test",
                 "label": [LABELS[number] for number in features.labels[split.test]],
                 "predicted": [LABELS[number] for number in probabilities.argmax(1)],
-                **{f"p_{label}": probabilities[:, place] for place, label in enumerate(LABELS)},
+                **{f"p_{label}": probabilities[:, number] for number, label in enumerate(LABELS)},
             }
         )
         disk.replace(path, table.to_csv(index=False, lineterminator="\n").encode())

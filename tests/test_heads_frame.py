@@ -19,7 +19,7 @@ from itin.cli import main
 from itin.errors import CacheError, RunError
 from itin.itin_head import HEADS, heads
 from itin.itin_head.heads import READING, HeadSpec
-from itin.train.axes import make_plan, parse_values, views_of
+from itin.train.axes import make_plan, parse_values, readers
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident, load_features
 from itin.train.find import find_features
@@ -167,7 +167,7 @@ def test_heads_and_presets_are_axes() -> None:
     plan = make_plan(
         "grid", {"head": ("itin", "concat"), "preset": ("paper", "official"), "ablation": ("none", "no-gate")}, [0]
     )
-    assert [(p.config.head, preset_of(p.config), p.config.ablation) for p in plan.places] == [
+    assert [(p.config.head, preset_of(p.config), p.config.ablation) for p in plan.trials] == [
         ("itin", "paper", "none"),
         ("itin", "paper", "no-gate"),
         ("itin", "official", "none"),
@@ -176,8 +176,12 @@ def test_heads_and_presets_are_axes() -> None:
         ("concat", "official", "none"),
     ]
     assert "for the head concat has no ablations" in plan.left_out[0]
-    assert views_of([], {"preset": ("paper", "official"), "m": (1, 2)}) == {View(False, False), View(True, True)}
-    assert views_of([], {}) == {View(False, False)}
+    axes = {"preset": ("paper", "official"), "m": (0, 2), "ablation": ("none", "no-context"), "lam": (0.1, 0.2)}
+    read = readers([], axes)
+    assert {config.view for config in read} == {View(False, False), View(True, True)}
+    assert [(config.m, config.ablation) for config in read] == [(0, "none"), (2, "none"), (2, "no-context")] * 2
+    assert readers([], {}) == readers([], {"m": [0], "ablation": ["no-context"]}) == [TrainConfig()]
+    assert readers(plan.trials, axes) == [trial.config for trial in plan.trials]
 
 
 # Context of the centre -----------------------------------------------------------------------------------------------
@@ -198,21 +202,18 @@ def add_center(folder: Path, n: int = 60, left_out: int = 0) -> None:
 
 def test_the_store_of_the_centre_is_found_by_itself(tmp_path: Path) -> None:
     cache = make_cache(tmp_path)
-    centre = {View(True, True)}
+    plain, centre = [TrainConfig()], [TrainConfig(keep_special=True, center_crop=True)]
     with pytest.raises(CacheError, match="no context features of the centre of the images in") as caught:
-        find_features(cache, None, {}, views=centre)
+        find_features(cache, None, {}, centre)
     assert "--only context --context-encoder resnet18-center" in str(caught.value)
     add_center(cache / "planted")
-    whole, middle, both = (
-        find_features(cache, None, {}, views=views)
-        for views in ({View(False, False)}, centre, {View(False, False), *centre})
-    )
+    whole, middle, both = (find_features(cache, None, {}, configs) for configs in (plain, centre, plain + centre))
     assert set(whole.stores) == {"regions", "tokens", "context"}
     assert whole.stores["context"].identity["name"] == "test"
     assert middle.of(View(True, True))["context"].identity["name"] == "test-center"
     assert both.of(View(False, False))["context"].identity["name"] == "test"
     assert both.of(View(False, True))["context"].identity["name"] == "test-center"
-    assert find_features(cache, None, {"context": "test-center"}, views=centre).stores.keys() == middle.stores.keys()
+    assert find_features(cache, None, {"context": "test-center"}, centre).stores.keys() == middle.stores.keys()
 
 
 def cli(*arguments: object, code: int = 0) -> str:
@@ -334,7 +335,9 @@ def test_the_head_of_the_documentation_is_trained_stacked_and_evaluated(
     from itin.train.write_run import write_run
 
     own = load_features(read_table(folder), found.stores, 2)
-    path = write_run(fit(configs[0], own, split), own, split, found.table, found.stores, out=tmp_path / "run")
+    path = write_run(
+        fit(configs[0], own, split), own, split, found.table.dataset, found.stores, "k", out=tmp_path / "run"
+    )
     run = load_run(path)
     assert evaluate(run, own)["loss"] == pytest.approx(run.metrics["test"]["loss"])
     changed = {**run.record, "head": {**run.record["head"], "head": "gone"}}

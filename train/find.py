@@ -11,7 +11,7 @@ from typing import Any
 from ..cache import Store, Table, find_stores, open_store, read_table
 from ..cache.table import options_of
 from ..errors import CacheError, RunError
-from .config import View
+from .config import TrainConfig, View
 from .runs import Run
 
 CENTER = "-center"
@@ -54,8 +54,7 @@ def find_features(
     cache: Path,
     dataset: str | None,
     named: Mapping[str, str | None],
-    regions: bool = True,
-    views: Iterable[View] = (View(False, False),),
+    configs: Iterable[TrainConfig] = (TrainConfig(),),
 ) -> Found:
     """The stores of all kinds of feature of one data set.
 
@@ -63,22 +62,22 @@ def find_features(
         cache: the cache folder.
         dataset: the data set's name there; None for the only one.
         named: store or encoder name by kind; None for the only one.
-        regions: whether regions are needed; where they are not, a store that can be told without a name is still
+        configs: what is to be trained. Where none looks at regions, a store that can be told without a name is still
             taken, so that runs with and without regions are made of the same samples.
-        views: what is to be read; it decides between the context of the whole image and that of its centre.
 
     Raises:
         CacheError: a data set or store is missing, or must be named.
     """
     table = find_table(cache, dataset)
+    configs = list(configs)
     stores = {}
     for kind in ("regions", "tokens"):
         try:
             stores[kind] = find_store(table.folder, kind, named.get(kind))
         except CacheError:
-            if kind != "regions" or regions:
+            if kind != "regions" or any(config.regions for config in configs):
                 raise
-    crops = {view.center_crop for view in views}
+    crops = {config.center_crop for config in configs}
     if False in crops:
         stores["context"] = find_store(table.folder, "context", named.get("context"), lambda path: not _centered(path))
     if True in crops:
