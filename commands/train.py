@@ -115,7 +115,9 @@ def command(**options: Any) -> None:
         check_free(out)
     found = find_features(cache_root(cache), dataset, named, [config])
     stores = found.of(config.view)
-    features = load_features(found.table, stores, config.regions, config.keep_special, allow_missing=allow_missing)
+    features = load_features(
+        found.table, stores, config.regions, config.keep_special, None, allow_missing, config.inputs
+    )
     splitter = Splitter.of(protocol, features.ids, features.labels, found.table, allow_missing)
     with usage_errors():
         split = splitter.split(config.split_seed, config.fold)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import types
 from dataclasses import replace
@@ -19,6 +20,7 @@ from itin.cli import main
 from itin.errors import CacheError, RunError
 from itin.itin_head import HEADS, heads
 from itin.itin_head.heads import READING, HeadSpec
+from itin.predict.pairs import pairs_of
 from itin.train.axes import make_plan, parse_values, readers
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident, load_features
@@ -29,6 +31,7 @@ from itin.train.presets import PRESETS, preset_of, short_name, with_preset
 from itin.train.runs import evaluate, load_run
 from itin.train.splits import Split, random_split
 from itin.train.steps import shape_of, stackable
+from itin.train.sweeps.folder import Sweep
 
 from .sweep_data import DIMS, make_cache
 
@@ -223,6 +226,70 @@ def cli(*arguments: object, code: int = 0) -> str:
 
 
 SMALL = ("--d", 8, "--k", 8, "--epochs", 1, "--batch-size", 16)
+
+
+def remove_stores(cache: Path, *kinds: str) -> None:
+    for kind in kinds:
+        for store in find_stores(cache / "planted", kind):
+            shutil.rmtree(store)
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "unread"),
+    [
+        (("--head", "text-only"), {"head": "text-only"}, ("context", "regions")),
+        (("--head", "image-only"), {"head": "image-only"}, ("tokens",)),
+        (("--ablation", "no-context"), {"ablation": "no-context"}, ("context",)),
+        (("--m", 0), {"m": 0}, ("regions",)),
+    ],
+)
+def test_a_head_needs_stores_of_what_it_looks_at_alone(
+    tmp_path: Path, words: tuple[object, ...], config: dict[str, Any], unread: tuple[str, ...]
+) -> None:
+    """Key and figures are those beside all stores; stores may go once a run is trained; sweeps ask for no more."""
+    runs = {}
+    for name, absent in (("beside", ()), ("alone", unread)):
+        cache = make_cache(tmp_path / name)
+        remove_stores(cache, *absent)
+        cli("train", "--cache", cache, *words, *SMALL, "--out", tmp_path / "runs" / name)
+        runs[name] = load_run(tmp_path / "runs" / name)
+        assert set(runs[name].record["stores"]) == {"regions", "tokens", "context"} - set(absent)
+    alone, beside = runs["alone"], runs["beside"]
+    assert alone.record["key"] == beside.record["key"]
+    assert alone.metrics == beside.metrics
+    assert alone.predictions.equals(beside.predictions)
+    remove_stores(tmp_path / "beside", *unread)
+    assert cli("evaluate", beside.path) == cli("evaluate", alone.path)
+    labels = [pair.prediction.label for pair in pairs_of(beside)]
+    assert labels == alone.predictions.query("part == 'test'")["predicted"].tolist()
+    small = [word for field in ("d=8", "k=8", "epochs=1", "batch_size=16") for word in ("--set", field)]
+    for how in (("--workers", 1), ("--stack", 2, "--cuda-graphs")):
+        out = tmp_path / str(how[0])
+        swept = cli("sweep", "--cache", tmp_path / "alone", *words, *small, *how, "--device", "cpu", "--out", out)
+        assert "Results: " in swept
+        (result,) = Sweep(out).finished().values()
+        assert result.key == alone.record["key"]
+        assert result.figures["val_loss"] == pytest.approx(alone.metrics["val"]["loss"], rel=1e-5)
+    read = sorted(TrainConfig(**config).inputs)[0]
+    remove_stores(tmp_path / "alone", read)
+    assert f"no {read} features" in cli("train", "--cache", tmp_path / "alone", *words, *SMALL, code=1)
+
+
+def test_a_store_that_is_not_looked_at_decides_which_pairs_take_part(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path)
+    add_center(cache / "planted", left_out=2)
+    text = TrainConfig(head="text-only")
+    for config, n in ((text, 60), (replace(text, center_crop=True), 58)):
+        found = find_features(cache, None, {}, [config])
+        features = load_features(
+            found.table, found.of(config.view), 0, stream=None, allow_missing=True, inputs=config.inputs
+        )
+        assert len(features) == n
+    (center,) = (path for path in find_stores(cache / "planted", "context") if "center" in path.name)
+    (center / "manifest.json").unlink()  # an extraction that has not ended decides nothing
+    assert "context" not in find_features(cache, None, {}, [replace(text, center_crop=True)]).of(View(False, True))
+    with pytest.raises(CacheError, match="no context features of other"):
+        find_features(cache, None, {"context": "other"}, [text])
 
 
 def test_official_from_the_command_line(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -112,20 +112,21 @@ def load_features(
     keep_special: bool = False,
     stream: bool | None = None,
     allow_missing: bool = False,
+    inputs: Collection[str] = tuple(INPUT),
 ) -> Features:
     """Read the labelled samples that all the given stores hold, in the order of the table.
 
     Args:
         table: the data set's table.
-        stores: `itin.cache.Store` by kind; `tokens` and `context` always, `regions` unless m is 0. With m = 0 a
-            `regions` store that is given is not read, but still decides which samples there are, so that runs with and
-            without regions are made of the same ones.
+        stores: `itin.cache.Store` by kind. One that is not needed (`regions` with m = 0, or a kind that is none of
+            `inputs`) still decides which samples there are, so that all heads see the same ones.
         m: regions of an image to read.
         keep_special: keep the words with word id -1, [CLS] and [SEP].
         stream: leave regions and words in their stores, to be read batch by batch; by default where memory could not
             hold them.
         allow_missing: whether more than `MOST_LOST` of the labelled samples may lack features. Those in quarantine do
             not count: why they have none is known.
+        inputs: the kinds that must be there.
 
     Raises:
         CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
@@ -136,7 +137,7 @@ def load_features(
         raise ValueError(f"m: expected at least 0, got {m}")
     name = str(table.dataset.get("name", ""))
     for kind in INPUT:
-        if kind not in stores and (kind != "regions" or m):
+        if kind in inputs and kind not in stores and (kind != "regions" or m):
             raise CacheError(
                 f"no {kind} features of {name or 'this data set'}",
                 expected=f"a store of kind {kind}",
@@ -183,7 +184,9 @@ def load_features(
             StreamedRegions(store, rows["regions"], m) if stream else store.read("regions", rows["regions"], first=m)
         )
         counts = np.minimum(store.read("counts", rows["regions"]).astype(np.int64), m)
-    if stream:
+    if "tokens" not in stores:
+        tokens, offsets = np.zeros((0, 0), np.float16), np.zeros(n + 1, np.int64)
+    elif stream:
         tokens = StreamedTokens(stores["tokens"], rows["tokens"], keep_special)
         offsets = tokens.offsets
     else:
@@ -193,6 +196,9 @@ def load_features(
             tokens = words["tokens"]
         else:
             tokens, offsets = _keep(words["tokens"], offsets, words["word_ids"] != -1)
+    context = np.zeros((n, 0), np.float16)
+    if "context" in stores:
+        context = stores["context"].read("context", rows["context"])
     return Features(
         ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
         labels=labels[held_by_all],
@@ -200,7 +206,7 @@ def load_features(
         counts=counts,
         tokens=tokens,
         offsets=offsets,
-        context=stores["context"].read("context", rows["context"]),
+        context=context,
         dataset=name,
         labelled=len(ids),
         missing=missing,
@@ -259,8 +265,9 @@ def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -
     bytes_each = {
         kind: store.feature_dim * np.dtype(store.identity["dtype"]).itemsize for kind, store in stores.items()
     }
-    size: int = len(rows["context"]) * bytes_each["context"]
-    size += 2 * int(stores["tokens"].lengths(rows["tokens"]).sum()) * bytes_each["tokens"]  # with and without [CLS]
+    size = len(rows["context"]) * bytes_each["context"] if "context" in stores else 0
+    if "tokens" in stores:
+        size += 2 * int(stores["tokens"].lengths(rows["tokens"]).sum()) * bytes_each["tokens"]  # with and without [CLS]
     return size + (len(rows["regions"]) * m * bytes_each["regions"] if m else 0)
 
 

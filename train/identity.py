@@ -19,7 +19,8 @@ REVISION = 1
 """To be raised when the same configuration begins to mean something else: another default, another formula."""
 
 _DEFAULTS = TrainConfig()
-_DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
+DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
+"""The field of a head's configuration that holds the length of each kind of feature."""
 
 
 def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
@@ -94,7 +95,7 @@ class Identity:
                 if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
             },
             "dims": {
-                name: size for name, size in self._features.dims.items() if name in {_DIMS[kind] for kind in inputs}
+                name: size for name, size in self._features.dims.items() if name in {DIMS[kind] for kind in inputs}
             },
             "dataset": self._features.dataset,
             "samples": self.samples,

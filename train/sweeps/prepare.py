@@ -54,9 +54,14 @@ class SweepData:
         self.table, self.stores = table, stores
         configs = list(configs)
         regions = max(config.regions for config in configs)
-        self._stores = {view: stores_of_view(stores, view) for view in sorted({config.view for config in configs})}
+        inputs: dict[View, frozenset[str]] = {}
+        for config in configs:
+            inputs[config.view] = inputs.get(config.view, frozenset()) | config.inputs
+        self._stores = {view: stores_of_view(stores, view) for view in sorted(inputs)}
         self.features: dict[View, Features] = {
-            view: load_features(table, own, regions, view.keep_special, allow_missing=allow_missing)
+            view: load_features(
+                table, own, regions, view.keep_special, allow_missing=allow_missing, inputs=inputs[view]
+            )
             for view, own in self._stores.items()
         }
         one = next(iter(self.features.values()))
