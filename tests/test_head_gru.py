@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from itin.itin_head import HeadConfig, ITINHead, compiled
 from itin.itin_head.gru import bigru, deep_bigru, plain_bigru, weights
-from itin.itin_head.packing import Packing, StaticShape, Words, gather_words, pack, pack_words
+from itin.itin_head.packing import Packing, Words, gather_words, pack, pack_words
 from itin.train import recurrence
 from itin.train.config import TrainConfig
 from itin.train.data import Features
+from itin.train.graphs import StaticShape
 from itin.train.loop import fit
 from itin.train.recurrence import WORTH_BUILDING, choose, operations, side_by_side
 from itin.train.splits import random_split
