@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..parts import Part
 from .contract import Missing, Prepared
 from .submission import Submission
 
@@ -24,8 +23,8 @@ class Sweeping:
             path: the folder.
             words: options of `itin sweep` that say how to train, for every part.
         """
-        from ..train.sweep import Sweep
-        from ..train.sweep_parts import check_parts
+        from ..train.sweeps.folder import Sweep
+        from ..train.sweeps.run import check_parts
 
         check_parts(Sweep(path))
         home = path.expanduser().absolute()
@@ -41,19 +40,12 @@ class Sweeping:
 
     def missing(self, submission: Submission) -> Missing:
         """The runs that have neither ended nor failed."""
-        from ..train.sweep import Sweep, missing
-        from ..train.sweep_parts import places_of
+        from ..train.sweeps.folder import Sweep
 
         sweep = Sweep(submission.home)
-        failed, finished = sweep.failed(), sweep.finished()
-        parts: Counter[int] = Counter()
-        left = {key for _, key in missing(sweep.definition, {**failed, **finished})}
-        for index in range(submission.parts):
-            lacking = sum(key in left for _, key in places_of(sweep.definition, Part(index, submission.parts)))
-            if lacking:
-                parts[index] = lacking
-        wanted = len({key for _, key in sweep.definition.places})
-        return Missing(dict(parts), wanted, len(set(failed) - set(finished)))
+        runs, ended = sweep.definition.runs(), sweep.ended()
+        parts = Counter(number % submission.parts for number, trial in enumerate(runs) if trial.key not in ended)
+        return Missing(dict(parts), len(runs), sum(result.run is None for result in ended.values()))
 
     def made_since(self, submission: Submission, begin: float) -> int:
         """Runs whose folder got its name then or later."""

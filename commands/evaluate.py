@@ -26,8 +26,9 @@ def command(run: Path, cache: Path | None, device: str) -> None:
     with usage_errors():
         where = pick_device(device)
     found = stores_of_run(opened, cache)
-    features = load_features(  # `evaluate` asks for every pair of the run, whatever else the data set has
-        found.table, found.stores, opened.config.regions, opened.config.keep_special, allow_missing=True
+    config, allow_missing = opened.config, True  # `evaluate` asks for every pair of the run, whatever else there is
+    features = load_features(
+        found.table, found.stores, config.regions, config.keep_special, None, allow_missing, config.inputs
     )
     scores = evaluate(opened, features, where)
     show_scores({"test": scores}, opened.record["split"])

@@ -19,8 +19,8 @@ from .run_options import Computing, FeatureOptions, ProtocolOptions
 if TYPE_CHECKING:
     from ..report.request import Request
     from ..train.protocols import Protocol
-    from ..train.sweep import Sweep
-    from ..train.sweep_run import Workplace
+    from ..train.sweeps.folder import Sweep
+    from ..train.sweeps.prepare import SweepData
 
 
 VARIED = ("head", "m", "lam", "ablation", "seed", "fold")
@@ -76,8 +76,7 @@ def command(**options: Any) -> None:
     from ..report.report import PAGE
     from ..report.reproduction import Reproduction
     from ..report.write import write
-    from ..train.sweep import Sweep, check_none_failed
-    from ..train.sweep_run import locked
+    from ..train.sweeps.folder import Sweep, check_none_failed, locked
     from .console import console
     from .train import short, show_note
 
@@ -85,15 +84,15 @@ def command(**options: Any) -> None:
     with usage_errors():
         protocol = take(ProtocolOptions, options).made()
         request = _request(own, options, protocol)
-    out, place, sweep = _prepared(own.out, wanted, request, protocol)
+    out, data, sweep = _prepared(own.out, wanted, request, protocol)
     console.print(f"Reproduction: {short(out)}, protocol {protocol}", markup=False)
     with locked(sweep.path):
         sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
-        _extend(out, sweep, request, place)
+        _extend(out, sweep, request, data)
         if own.plan:
             return
-        _train(own.retry_failed, computing, sweep, place)
-        _evaluate(computing.device, out, place)
+        _train(own.retry_failed, computing, sweep, data)
+        _evaluate(computing.device, out, data)
     made = Reproduction(out)
     with usage_errors():
         report = write(made, own.format, own.images, wanted.cache)
@@ -102,7 +101,7 @@ def command(**options: Any) -> None:
         console.print(line, style="yellow", markup=False)
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Report: {short(out / PAGE)}", markup=False)
-    check_none_failed(sweep, made.keys.values(), "the same command with --retry-failed")
+    check_none_failed(sweep, (trial.key for trial in made.trials), "the same command with --retry-failed")
 
 
 def _request(own: ReproduceOptions, options: dict[str, Any], protocol: Protocol) -> Request:
@@ -135,40 +134,38 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
 
 def _prepared(
     out: Path | None, wanted: FeatureOptions, request: Request, protocol: Protocol
-) -> tuple[Path, Workplace, Sweep]:
+) -> tuple[Path, SweepData, Sweep]:
     """The folder, the features, and the sweep in the folder, made where there is none."""
     from ..errors import RunError
-    from ..train.axes import views_of
-    from ..train.sweep import Sweep
-    from ..train.sweep_run import Workplace, check_same, create
+    from ..train.sweeps.folder import Sweep
+    from ..train.sweeps.prepare import SweepData, check_same, create
     from .train import show_data
 
     with usage_errors():
         plan = request.plan()
-    configs = [one.config for one in plan.places]
+    configs = [trial.config for trial in plan.trials]
     sweep = None
     if out is not None and (out / "sweep" / "sweep.json").exists():
         sweep = Sweep(out / "sweep")
-        configs += [one.config for one, _ in sweep.definition.places]
-    found = wanted.find(views_of(configs, {}))
+        configs += sweep.definition.readers
+    found = wanted.find(configs)
     if out is None:
         clean = "".join(c if c.isalnum() or c in "-_." else "-" for c in str(protocol).replace(", ", "-"))
         out = Path("runs") / f"reproduce-{found.table.folder.name}-{clean}"
         if (out / "sweep" / "sweep.json").exists():
             sweep = Sweep(out / "sweep")
-            configs += [one.config for one, _ in sweep.definition.places]
-    place = Workplace(
+            configs += sweep.definition.readers
+    data = SweepData(
         found.table,
         found.stores,
-        max(one.regions for one in configs),
-        views_of(configs, {}),
+        configs,
         protocol,
         allow_missing=wanted.allow_missing or sweep is not None,  # what it was begun with is checked below
     )
-    show_data(found.stores, place, place.splitter.outside)
+    show_data(found.stores, data, data.splitter.outside)
     if sweep is None:
         definition: dict[str, Any] = {"mode": "paper", "axes": {}, "seeds": list(request.seeds), "number": None}
-        sweep = create(out / "sweep", plan, place, **definition, folder=str(found.table.folder.resolve()))
+        sweep = create(out / "sweep", plan, data, **definition, folder=str(found.table.folder.resolve()))
     elif str(sweep.definition.protocol_used) != str(protocol):
         raise RunError(
             f"{out} holds a reproduction by another protocol",
@@ -177,42 +174,41 @@ def _prepared(
             next_step="choose another --out",
         )
     else:
-        check_same(sweep, place)
-    return out, place, sweep
+        check_same(sweep, data)
+    return out, data, sweep
 
 
-def _extend(out: Path, sweep: Sweep, request: Request, place: Workplace) -> None:
+def _extend(out: Path, sweep: Sweep, request: Request, data: SweepData) -> None:
     """Say what is to be trained, and keep what was asked for."""
-    from ..train.sweep import missing
-    from ..train.sweep_run import extend
+    from ..train.sweeps.prepare import extend
     from .console import console
 
-    extend(sweep, request.plan(), place)
+    extend(sweep, request.plan(), data)
     request.write(out)
-    keys = {place.key(one.config) for one in request.plan().places}
-    left = keys & {key for _, key in missing(sweep.definition, {**sweep.failed(), **sweep.finished()})}
+    keys = {trial.key for trial in data.keyed(request.plan().trials)}
+    left = keys - set(sweep.ended())
     console.print(f"{len(keys)} runs, {len(keys) - len(left)} of them there already", markup=False)
 
 
-def _train(retry: bool, computing: Computing, sweep: Sweep, place: Workplace) -> None:
+def _train(retry: bool, computing: Computing, sweep: Sweep, data: SweepData) -> None:
     from ..device import pick_device
-    from ..train.sweep_run import run
+    from ..train.sweeps.run import run
     from .sweep import prepare
     from .sweep_display import Display
 
     with usage_errors():
         device = pick_device(computing.device)
-        gru = prepare(computing.gru, device, sweep.definition, place, click.echo)
+        gru = prepare(computing.gru, device, sweep.definition, data, click.echo)
     how = computing.arguments(device, gru)
     try:
         with Display() as display:
-            run(sweep, place, retry=retry, begin=display.begin, listen=display.listen, **how)
+            run(sweep, data, retry=retry, begin=display.begin, listen=display.listen, **how)
     except KeyboardInterrupt:
         click.echo("Stopped. Finished runs are kept; the same command goes on.", err=True)
         sys.exit(130)
 
 
-def _evaluate(device: str, out: Path, place: Workplace) -> None:
+def _evaluate(device: str, out: Path, data: SweepData) -> None:
     """The rows that were asked for, on the test part, each run once."""
     from ..device import pick_device
     from ..report import testing
@@ -220,11 +216,12 @@ def _evaluate(device: str, out: Path, place: Workplace) -> None:
     from .console import console
 
     made = Reproduction(out)
-    results = [made.results[key] for key in dict.fromkeys(made.keys.values()) if key in made.results]
+    keys = dict.fromkeys(trial.key for trial in made.trials)
+    results = [made.results[key] for key in keys if key in made.results]
     left = testing.missing(out, [one.key for one in results if one.run is not None])
     if left:
         console.print(f"Evaluating {len(left)} runs on the test part, once")
-    testing.evaluate(out, results, place, str(pick_device(device)))
+    testing.evaluate(out, results, data, str(pick_device(device)))
 
 
 def _show(made: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..fields import check, option
 from ..itin_head.config import GRUS
 from ..parts import cores
-from ..train.config import DUPLICATES, PRECISIONS, View
+from ..train.config import DUPLICATES, PRECISIONS, TrainConfig
 
 if TYPE_CHECKING:
     import torch
@@ -36,13 +36,13 @@ class FeatureOptions:
     cache: Path | None = option(None, metavar="DIR")
     """Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features."""
 
-    def find(self, views: Iterable[View], regions: bool = True) -> Found:
-        """Return the stores; `train.find.find_features` says which and what is raised."""
+    def find(self, configs: Iterable[TrainConfig]) -> Found:
+        """Return the stores that configurations need; `train.find.find_features` says which and what is raised."""
         from ..paths import cache_root
         from ..train.find import find_features
 
         named = {"regions": self.regions, "tokens": self.text_encoder, "context": self.context_encoder}
-        return find_features(cache_root(self.cache), self.dataset, named, regions=regions, views=views)
+        return find_features(cache_root(self.cache), self.dataset, named, configs)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Computing:
         check(self)
 
     def arguments(self, device: torch.device, gru: str) -> dict[str, Any]:
-        """Return what `train.sweep_run.run` is to be told of it, the device and the GRU being chosen."""
+        """Return what `train.sweeps.run.run` is to be told of it, the device and the GRU being chosen."""
         workers = self.workers or (max(1, cores() // self.threads) if device.type == "cpu" else 1)
         return {
             "workers": workers, "threads": self.threads, "stack": self.stack, "device": str(device), "gru": gru,

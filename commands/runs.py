@@ -29,7 +29,7 @@ def command(
     from rich.console import Console
 
     from ..train import table as tables
-    from ..train.sweep import FIELDS
+    from ..train.sweeps.folder import FIELDS
     from .console import console, grid
     from .sweep_display import TEXTS, with_differences
     from .train import short, show_note

@@ -19,9 +19,9 @@ from .run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptio
 from .stopping import stop_on_signals
 
 if TYPE_CHECKING:
-    from ..train.pool import Event
-    from ..train.sweep import Definition, Sweep
-    from ..train.sweep_run import Workplace
+    from ..train.sweeps.folder import Definition, Sweep
+    from ..train.sweeps.prepare import SweepData
+    from ..train.sweeps.setup import Event
 
 _FIRST_AXES = ("head", "preset", "m", "lam", "ablation", "gate")
 """The axes that change slowest, whatever the order of the options."""
@@ -104,8 +104,9 @@ def command(**options: Any) -> None:
       itin sweep --m 0:6 --lam 0:1:0.1 --d 256,512,1024 --optuna 40
     """
     from ..device import pick_device
-    from ..train.sweep import Sweep, check_none_failed
-    from ..train.sweep_run import check_same, locked, run
+    from ..train.sweeps.folder import Sweep, check_none_failed, locked
+    from ..train.sweeps.prepare import data_of
+    from ..train.sweeps.run import run
     from .console import console
     from .sweep_display import Display, show_best, show_test
     from .train import event_files, short, show_note
@@ -123,25 +124,24 @@ def command(**options: Any) -> None:
         _refuse_one_by_one(computing)
     if own.resume is not None:
         sweep = Sweep(own.resume)
-        place = _workplace_of(sweep, wanted.cache)
-        check_same(sweep, place)
+        data = data_of(sweep, wanted.cache)
     else:
-        sweep, place = _new(own, options, wanted, output.out)
+        sweep, data = _new(own, options, wanted, output.out)
     console.print(f"Sweep: {short(sweep.path)}", markup=False)
     if own.plan:
         return
     source = None
     if sweep.definition.mode == "optuna":
-        from ..train.guided import Guided, check_installed
+        from ..train.sweeps.search import Search, check_installed
 
         check_installed()
-        source = Guided
+        source = Search
     _show_plan(sweep.definition)
     with usage_errors():
-        gru = prepare(computing.gru, device, sweep.definition, place, console.print)
+        gru = prepare(computing.gru, device, sweep.definition, data, console.print)
     how = computing.arguments(device, gru)
     if own.part is not None:
-        _run_part(sweep, place, own.part, how)
+        _run_part(sweep, data, own.part, how)
         return
     with locked(sweep.path):
         sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
@@ -153,39 +153,40 @@ def command(**options: Any) -> None:
                     if files is not None:
                         files.listen(event)
 
-                run(sweep, place, source, retry=own.retry_failed, begin=display.begin, listen=listen, **how)
+                run(
+                    sweep, data, source=source, retry=own.retry_failed, begin=display.begin, listen=listen, **how
+                )  # fmt: skip
         except KeyboardInterrupt:
             click.echo(f"Stopped. Finished runs are kept; go on with: itin sweep --resume {sweep.path}", err=True)
             sys.exit(130)
         _show_exhausted(sweep.definition)
         show_best(sweep)
         if own.reveal_test:
-            from ..train.reveal import reveal
+            from ..train.sweeps.reveal import reveal
 
-            show_test(reveal(sweep, place, str(device)))
+            show_test(reveal(sweep, data, str(device)))
     show_note(["untrained"] if sweep.definition.untrained else [])
     console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
     check_none_failed(sweep)
 
 
-def _run_part(sweep: Sweep, place: Workplace, part: Part, how: dict[str, Any]) -> None:
+def _run_part(sweep: Sweep, data: SweepData, part: Part, how: dict[str, Any]) -> None:
     """One part of a sweep; exit code 0 only when all of its runs have ended."""
     from ..cli import COME_AGAIN
-    from ..train.sweep_parts import run_part
-    from ..train.sweep_run import locked
+    from ..train.sweeps.folder import locked
+    from ..train.sweeps.run import run
     from .sweep_display import Display
 
     with locked(sweep.path, shared=True), stop_on_signals() as stop, Display() as display:
-        left = run_part(sweep, place, part, stop, begin=display.begin, listen=display.listen, **how)
-    if left:
+        results = run(sweep, data, part, stop=stop, begin=display.begin, listen=display.listen, **how)
+    if left := len(sweep.definition.missing(results, part)):
         click.echo(f"Told to stop: {left} runs are left. Run the same command to go on.", err=True)
         sys.exit(COME_AGAIN)
 
 
 def _consolidate(sweep: Sweep) -> None:
     """The table of results, when every run has one."""
-    from ..train.sweep import check_none_failed
-    from ..train.sweep_parts import consolidate
+    from ..train.sweeps.folder import check_none_failed, consolidate
     from .console import console
     from .sweep_display import show_best
     from .train import short, show_note
@@ -199,10 +200,10 @@ def _consolidate(sweep: Sweep) -> None:
 
 def _new(
     own: SweepOptions, options: dict[str, Any], wanted: FeatureOptions, out: Path | None
-) -> tuple[Sweep, Workplace]:
+) -> tuple[Sweep, SweepData]:
     """A new sweep from the command's options."""
-    from ..train.axes import make_plan, parse_seeds, parse_values, views_of
-    from ..train.sweep_run import Workplace, create
+    from ..train.axes import make_plan, parse_seeds, parse_values, readers
+    from ..train.sweeps.prepare import SweepData, create
     from .train import free, show_data
 
     mode, number = own.mode, own.random or own.optuna
@@ -218,15 +219,13 @@ def _new(
             raise ValueError("a guided search compares on one validation part: choose a fold with --fold 0")
         plan = make_plan(mode, axes, seeds, number, folds)
     if mode == "optuna":
-        from ..train.guided import check_installed
+        from ..train.sweeps.search import check_installed
 
         check_installed()
-    configs = [place.config for place in plan.places]
-    regions = max([config.regions for config in configs] or axes.get("m", (TrainConfig.m,)))
-    views = views_of(configs, axes)
-    found = wanted.find(views, regions=regions > 0)
-    place = Workplace(found.table, found.stores, regions, views, protocol, allow_missing=wanted.allow_missing)
-    show_data(found.stores, place, place.splitter.outside)
+    configs = readers(plan.trials, axes)
+    found = wanted.find(configs)
+    data = SweepData(found.table, found.stores, configs, protocol, allow_missing=wanted.allow_missing)
+    show_data(found.stores, data, data.splitter.outside)
     out = out or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
         "mode": mode,
@@ -235,58 +234,19 @@ def _new(
         "number": number,
         "folder": str(found.table.folder.resolve()),
     }
-    return create(out, plan, place, **definition), place
+    return create(out, plan, data, **definition), data
 
 
-def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
-    """The features that a sweep was begun on."""
-    import csv
-
-    from ..cache import open_store, read_table
-    from ..errors import RunError
-    from ..train.axes import views_of
-    from ..train.sweep_run import Workplace
-
-    definition = sweep.definition
-    folder = Path(definition.folder) if cache is None else cache / Path(definition.folder).name
-    stores = {}
-    for kind, entry in definition.stores.items():
-        path = Path(entry["path"]) if cache is None else folder / Path(entry["path"]).name
-        if not path.is_dir():
-            raise RunError(
-                f"the {kind} features of the sweep {sweep.path} are gone",
-                expected=str(path),
-                next_step="name the cache folder with --cache, or run the same `itin extract` again",
-            )
-        stores[kind] = open_store(path)
-    parts = None
-    if definition.split is not None:
-        with (sweep.path / "split.csv").open(encoding="utf-8", newline="") as file:
-            parts = {row["id"]: row["part"] for row in csv.DictReader(file)}
-    search = definition.axes if definition.mode == "optuna" else {}
-    views = views_of([place.config for place, _ in definition.places] if not search else [], search)
-    return Workplace(
-        read_table(folder),
-        stores,
-        definition.regions,
-        views,
-        definition.protocol_used,
-        parts,
-        definition.split,
-        allow_missing=True,  # the sweep keeps the samples that it was begun on: `check_same`
-    )
-
-
-def prepare(gru: str, device: Any, definition: Definition, place: Workplace, say: Any) -> str:
+def prepare(gru: str, device: Any, definition: Definition, data: SweepData, say: Any) -> str:
     """Build the C++ recurrence before the workers start, if any run is going to use it, or try the fused cells."""
     from ..itin_head.gru.choose import choose, side_by_side
 
     if device.type == "cuda":
         side_by_side(gru, device, say)
-    configs = [one.config for one, _ in definition.places]
+    configs = [trial.config for trial in definition.trials]
     if definition.mode == "optuna":
         configs = [TrainConfig(d=max(definition.axes.get("d", [TrainConfig.d])))]
-    work = max((place.work(config) for config in configs), default=0.0) if gru == "auto" else 0.0
+    work = max((data.work(config) for config in configs), default=0.0) if gru == "auto" else 0.0
     chosen = choose(gru, device, work, say)
     return "packed" if chosen == "packed" else gru  # each run chooses again by its own work, as it would alone
 
@@ -318,11 +278,11 @@ def _show_plan(definition: Definition) -> None:
     if definition.mode == "optuna":
         console.print(f"{definition.number} configurations by a guided search, {len(definition.seeds)} seeds each")
     else:
-        runs = len({key for _, key in definition.places})
-        same = len(definition.places) - runs
-        each = {tuple(getattr(place.config, name) for name in REPEATS) for place, _ in definition.places}
+        runs = len(definition.runs())
+        same = len(definition.trials) - runs
+        each = {tuple(getattr(trial.config, name) for name in REPEATS) for trial in definition.trials}
         text = f"{runs} runs: {runs // len(each)} configurations, {len(definition.seeds)} seeds each"
-        if (folds := len({place.config.fold for place, _ in definition.places})) > 1:
+        if (folds := len({trial.config.fold for trial in definition.trials})) > 1:
             text += f" on each of {folds} folds"
         console.print(text + (f"; {same} places repeat a run" if same else ""), markup=False)
     if definition.left_out:
@@ -335,7 +295,7 @@ def _show_exhausted(definition: Definition) -> None:
     """Say so where a guided search has tried all that there is."""
     from .console import console
 
-    tried = len({key for _, key in definition.places}) // len(definition.seeds)
+    tried = len(definition.runs()) // len(definition.seeds)
     if definition.mode == "optuna" and tried < (definition.number or 0):
         console.print(
             f"The search has tried all {tried} configurations that its axes hold, fewer than the {definition.number}"

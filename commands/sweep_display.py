@@ -16,9 +16,8 @@ from .console import LOG_SECONDS, console, grid
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..train.pool import Event
-    from ..train.sweep import Result, Sweep
-    from ..train.sweep_run import Source
+    from ..train.sweeps.folder import Result, Sweep
+    from ..train.sweeps.setup import Event, Source
 
 TEXTS = ("run", "dataset", "head", "preset", "ablation", "gate", "schedule", "class_weights", "protocol")
 """Columns that are aligned to the left."""
@@ -72,22 +71,21 @@ class Display:
         """Something has happened."""
         if self._first is None:
             self._first = time.monotonic()
-        config = event.job.config
-        if event.kind == "epoch":
-            row = event.values
+        config, row, result = event.trial.config, event.row, event.result
+        if result is None:
             self._under_way[event.worker] = row["epoch"] / config.epochs
             text = f"epoch {row['epoch']:.0f}/{config.epochs}  validation accuracy {row['val_accuracy']:.4f}"
-            self._workers[event.worker] = (event.job.name.rpartition("-")[0], text)
+            self._workers[event.worker] = (event.trial.name.rpartition("-")[0], text)
         else:
             self._under_way.pop(event.worker, None)
             self._workers.pop(event.worker, None)
-            if event.kind == "done":
+            if result.run is not None:
                 self._done += 1
-                self._best = sorted([*self._best, (event.values["accuracy"], event.job.name)], reverse=True)[:BEST]
+                best = (result.figures["val_accuracy"], event.trial.name)
+                self._best = sorted([*self._best, best], reverse=True)[:BEST]
             else:
                 self._failed += 1
-                line = str(event.values["error"]).splitlines()[0]
-                console.print(f"failed: {event.job.name}: {line}", style="red", markup=False)
+                console.print(f"failed: {event.trial.name}: {result.error.splitlines()[0]}", style="red", markup=False)
         self._show()
 
     def _show(self) -> None:
@@ -138,7 +136,7 @@ def show_best(sweep: Sweep) -> None:
             figures.append(f"{row[name]:.4f}{spread}")
         rows.append([*(_cell(row[name]) for name in varying), *([row["seeds"]] if several else []), *figures])
     figures = ["validation accuracy", "weighted F1"]
-    folds = len({place.config.fold for place, _ in sweep.definition.places}) > 1
+    folds = len({trial.config.fold for trial in sweep.definition.trials}) > 1
     columns = [*varying, *(["runs" if folds else "seeds"] if several else []), *figures]
     console.print(f"Best of {len(done)} by validation accuracy:")
     console.print(grid(columns, rows, right=[name for name in columns if name not in TEXTS]))
@@ -187,7 +185,7 @@ def show_test(record: dict[str, Any]) -> None:
 
 def _fields() -> list[str]:
     from ..train.config import REPEATS
-    from ..train.sweep import FIELDS
+    from ..train.sweeps.folder import FIELDS
 
     return [name for name in FIELDS if name not in REPEATS]
 

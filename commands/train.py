@@ -19,8 +19,8 @@ from .run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptio
 
 if TYPE_CHECKING:
     from ..train.data import Features
-    from ..train.sweep_run import Workplace
-    from ..train.tensorboard import EventFiles
+    from ..train.sweeps.prepare import SweepData
+    from ..train.sweeps.tensorboard import EventFiles
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def command(**options: Any) -> None:
     from ..itin_head.gru.choose import choose, side_by_side
     from ..train.axes import parse_seeds
     from ..train.data import load_features
+    from ..train.identity import Identity
     from ..train.loop import fit, work_of
     from ..train.protocols import Splitter
     from ..train.steps import ComputeOptions, check_compute
@@ -69,9 +70,11 @@ def command(**options: Any) -> None:
         rule = protocol.made()
     if output.out is not None:
         check_free(output.out)
-    found = wanted.find([config.view], regions=config.regions > 0)
+    found = wanted.find([config])
     stores, missing = found.of(config.view), wanted.allow_missing
-    features = load_features(found.table, stores, config.regions, config.keep_special, allow_missing=missing)
+    features = load_features(
+        found.table, stores, config.regions, config.keep_special, allow_missing=missing, inputs=config.inputs
+    )
     splitter = Splitter.of(rule, features.ids, features.labels, found.table, missing)
     with usage_errors():
         split = splitter.split(config.split_seed, config.fold)
@@ -82,6 +85,7 @@ def command(**options: Any) -> None:
         else:  # as configurations side by side may be computed
             recurrence = side_by_side(computing.gru, device, say=console.print)
         compute = replace(compute, recurrence=recurrence)
+    identity = Identity(features, found.table, stores)
     folders = _folders(output.out, configs, features.dataset)
     results = []
     with event_files(output.tensorboard) as files:
@@ -94,7 +98,10 @@ def command(**options: Any) -> None:
                         files.add(name, row)
 
                 result = fit(one, features, split, device, on_epoch, compute=compute)
-            run = write_run(result, features, split, found.table, stores, device=str(device), out=folder)
+            run = write_run(
+                result, features, split, found.table.dataset, stores, identity.key(one, split), device=str(device),
+                out=folder,
+            )  # fmt: skip
             results.append(result)
             seed = f"seed {one.seed}: " if seeds is not None else ""
             took = f"{len(result.history)} of {one.epochs}" if len(result.history) < one.epochs else f"{one.epochs}"
@@ -113,7 +120,7 @@ def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None
     """TensorBoard's event files, where they are wanted."""
     if folder is None:
         return nullcontext()
-    from ..train.tensorboard import EventFiles
+    from ..train.sweeps.tensorboard import EventFiles
 
     return EventFiles(folder)
 
@@ -138,7 +145,7 @@ def free(path: Path) -> Path:
     return place
 
 
-def show_data(stores: Mapping[str, Any], data: Features | Workplace, outside: Sequence[str]) -> None:
+def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Sequence[str]) -> None:
     """Prints which features a run is made of, which samples are left out, and whether memory holds them.
 
     Args:

@@ -16,6 +16,7 @@ from ..extract.summary import Summary
 from ..train.config import TrainConfig
 from ..train.data import Features, load_features
 from ..train.find import Found, find_features
+from ..train.identity import Identity
 from ..train.loop import Fit, fit
 from ..train.splits import Split, random_split
 from ..train.write_run import write_run
@@ -76,13 +77,15 @@ def load(folder: Path) -> tuple[Found, Features, Split]:
 def compare(folder: Path, on_epoch: Callable[[dict[str, float]], None] | None = None) -> list[Trained]:
     """Trains each of `HEADS` on the features of `prepare`, and writes a run folder for each."""
     found, features, split = load(folder)
+    identity = Identity(features, found.table, found.stores)
     trained = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # heads this small gain nothing from a second one
     try:
         for name, ablation in HEADS.items():
             result = fit(replace(RECIPE, ablation=ablation), features, split, torch.device("cpu"), on_epoch)
-            run = write_run(result, features, split, found.table, found.stores, parent=folder / "runs")
+            key = identity.key(result.config, split)
+            run = write_run(result, features, split, found.table.dataset, found.stores, key, parent=folder / "runs")
             trained.append(Trained(name, result, run))
     finally:
         torch.set_num_threads(threads)

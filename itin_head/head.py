@@ -158,7 +158,8 @@ class Head(nn.Module):
             words = tokens
             if token_mask is not None:
                 raise ValueError("token_mask: expected None beside packed words, got a tensor")
-            expect("tokens.x", words.x, (2, words.packing.rows, config.token_dim))
+            if "tokens" in config.inputs:
+                expect("tokens.x", words.x, (2, words.packing.rows, config.token_dim))
         elif tokens is None:
             if "tokens" in config.inputs:
                 raise ValueError(f"tokens: expected (B, n, {config.token_dim}), got None")
@@ -174,11 +175,11 @@ class Head(nn.Module):
             check_words_first(token_mask)
             words = pack_words(tokens, token_mask)
         B = len(words.mask)
-        if regions is not None:
+        if regions is not None and "regions" in config.inputs:
             expect("regions", regions, (B, "m", config.region_dim))
         if region_mask is not None:
             expect("region_mask", region_mask, (B, "m" if regions is None else regions.shape[1]), torch.bool)
-        if context is not None:
+        if context is not None and "context" in config.inputs:
             expect("context", context, (B, config.context_dim))
         return words
 

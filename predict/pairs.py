@@ -78,6 +78,7 @@ def pairs_of(run: Run, part: str | None = None, cache: Path | None = None, found
         run.config.regions,
         run.config.keep_special,
         allow_missing=True,  # `_rows` asks for every pair of the run
+        inputs=run.config.inputs,
     )
     rows = _rows(run, features, recorded)
     texts = samples.set_index(samples["id"].astype(str)).loc[ids]
@@ -172,9 +173,11 @@ def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
 def _readings(run: Run, found: Found, texts: pd.DataFrame) -> list[Reading]:
     """What the stores hold of the words and regions of some samples, rows of the data set's table."""
     ids, m = list(texts.index), run.config.regions
-    store, split = found.stores["tokens"], splitter_of(run)
-    read = store.read_ragged(store.index(ids, texts["text_sha256"].astype(str).tolist()))
-    words = [one[seen(one, run.config)] for one in np.split(read["word_ids"], read["offsets"][1:-1])]
+    words, split = [np.zeros(0, np.int32)] * len(ids), None
+    if "tokens" in found.stores:
+        store, split = found.stores["tokens"], splitter_of(run)
+        read = store.read_ragged(store.index(ids, texts["text_sha256"].astype(str).tolist()))
+        words = [one[seen(one, run.config)] for one in np.split(read["word_ids"], read["offsets"][1:-1])]
     regions: list[dict[str, np.ndarray] | None] = [None] * len(ids)
     if m:
         store = found.stores["regions"]

@@ -38,7 +38,7 @@ class Predictor:
         self._device = device
         self._head = run.head(device)
         self._stores: dict[str, dict[str, Any]] = run.record["stores"]
-        self._encoders = {kind: self._encoder(kind) for kind in sorted(run.config.inputs)}
+        self._encoders = {kind: self._encoder(kind) for kind in sorted(run.head_config.reads)}
         self._vocabulary: Vocabulary = getattr(self._encoders.get("regions"), "vocabulary", None) or Vocabulary()
 
     def __call__(self, image: Path, text: str) -> Prediction:
@@ -69,7 +69,7 @@ class Predictor:
         )
 
     def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], n: int) -> Features:
-        """The features of n pairs as they are read from stores; of what the head does not look at they hold zeros."""
+        """The features of n pairs as they are read from stores; of what the head does not read they hold zeros."""
         m, head = self.run.config.regions, self.run.head_config
         counts = np.array([min(m, len(arrays["scores"])) for arrays in encoded.get("regions", [])] or [0] * n)
         regions = np.zeros((n, m, head.region_dim), np.float32)

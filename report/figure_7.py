@@ -78,8 +78,8 @@ def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None 
         ValueError: a pair that was named is not in the test part.
     """
     title = "Fig. 7: what the head looked at"
-    place = next((one for one in made.keys if one.axis == "ablation" and one.config.ablation == "none"), None)
-    result = made.results.get(made.keys[place]) if place is not None else None
+    trial = next((one for one in made.trials if one.axis == "ablation" and one.config.ablation == "none"), None)
+    result = made.results.get(trial.key) if trial is not None else None
     if result is None or result.run is None or result.key in made.missing:
         return Figure7(Section("figure-7", title, ["The run of the full model is not there."]))
     run = load_run(result.run)

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import CacheError, RunError
 from ..predict.pairs import Pair, pairs_of, shown_part
 from ..train.runs import Run, load_run
-from ..train.sweep import Sweep
+from ..train.sweeps.folder import Sweep
 from ..train.table import find_runs
 from .browser import Shown, pairs_data
 from .comparison import compare_all, compare_data, comparison

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from ..errors import RunError
 from ..labels import LABELS, numbers_of
 from ..matching import match
-from ..train.axes import Place
+from ..train.axes import Trial
 from ..train.protocols import describe
 from ..train.runs import Run
 from ..train.statistics import bootstrap, interval, over_seeds
-from ..train.sweep import Result, Sweep
+from ..train.sweeps.folder import Result, Sweep
 from . import testing
 from .request import Request, read_request, recipe
 from .scores import SCORES, Row, scores_of
@@ -50,30 +50,30 @@ class Reproduction:
     @cached_property
     def results(self) -> dict[str, Result]:
         """The results of all runs, by key."""
-        return {**self.sweep.failed(), **self.sweep.finished()}
+        return self.sweep.ended()
 
     @cached_property
-    def keys(self) -> dict[Place, str]:
-        """The places that were asked for, with their runs' keys."""
-        asked = set(self.request.plan().places)
-        return {place: key for place, key in self.sweep.definition.places if place in asked}
+    def trials(self) -> list[Trial]:
+        """What was asked for."""
+        asked = set(self.request.plan().trials)
+        return list(dict.fromkeys(trial for trial in self.sweep.definition.trials if trial in asked))
 
     @cached_property
-    def groups(self) -> dict[tuple[str, ...], list[Place]]:
+    def groups(self) -> dict[tuple[str, ...], list[Trial]]:
         """The configurations, by the keys of their runs: the same runs may stand at several places of the paper."""
-        by_recipe: dict[Any, list[Place]] = {}
-        for place in self.keys:
-            by_recipe.setdefault(recipe(place), []).append(place)
-        found: dict[tuple[str, ...], list[Place]] = {}
-        for places in by_recipe.values():
-            places.sort(key=lambda place: (place.config.seed, place.config.fold))
-            found.setdefault(tuple(self.keys[place] for place in places), []).append(places[0])
+        by_recipe: dict[Any, list[Trial]] = {}
+        for trial in self.trials:
+            by_recipe.setdefault(recipe(trial), []).append(trial)
+        found: dict[tuple[str, ...], list[Trial]] = {}
+        for trials in by_recipe.values():
+            trials.sort(key=lambda trial: (trial.config.seed, trial.config.fold))
+            found.setdefault(tuple(trial.key for trial in trials), []).append(trials[0])
         return found
 
     @cached_property
     def missing(self) -> dict[str, str]:
         """The runs without test predictions, by key: why."""
-        lacking = testing.missing(self.path, list(dict.fromkeys(self.keys.values())))
+        lacking = testing.missing(self.path, list(dict.fromkeys(trial.key for trial in self.trials)))
         told = {key: one.error.splitlines()[0] if one.error else "not evaluated" for key, one in self.results.items()}
         return {key: told.get(key, "not trained") for key in lacking}
 
@@ -88,7 +88,7 @@ class Reproduction:
         return self._outcomes[0]
 
     @cached_property
-    def rows(self) -> list[tuple[list[Place], Row]]:
+    def rows(self) -> list[tuple[list[Trial], Row]]:
         """Every configuration whose runs are all there, with the places of the paper where it stands."""
         _, labels, predicted = self._outcomes
         if not predicted:
@@ -102,15 +102,15 @@ class Reproduction:
                 name: replace(over_seeds(by_seed[name]), low=low, high=high)
                 for name, (low, high) in ((name, interval(own[name])) for name in SCORES)
             }
-            places = self.groups[keys]
-            found.append((places, Row(places[0].config, scores, by_seed, own, classes == labels)))
+            trials = self.groups[keys]
+            found.append((trials, Row(trials[0].config, scores, by_seed, own, classes == labels)))
         return found
 
     def row(self, axis: str, **fields: Any) -> Row | None:
         """The configuration on an axis with these values, or None where its runs are not all there."""
-        for places, row in self.rows:
-            for place in places:
-                if place.axis == axis and all(getattr(place.config, name) == one for name, one in fields.items()):
+        for trials, row in self.rows:
+            for trial in trials:
+                if trial.axis == axis and all(getattr(trial.config, name) == one for name, one in fields.items()):
                     return row
         return None
 
@@ -137,7 +137,7 @@ class Reproduction:
             if figure in self.request.figures:
                 values = getattr(self.request, axis)
                 made[f"figure-{figure}"] = curve_table(axis, {one: self.row(axis, **{axis: one}) for one in values})
-        return {**made, "runs": runs_table(self.keys, self.results, self.missing, partial(testing.read, self.path))}
+        return {**made, "runs": runs_table(self.trials, self.results, self.missing, partial(testing.read, self.path))}
 
     @property
     def dataset(self) -> str:
@@ -151,8 +151,8 @@ class Reproduction:
         """The full model's first finished run, for what all runs have in common."""
         from ..train.runs import load_run
 
-        for key in self.keys.values():
-            if (result := self.results.get(key)) is not None and result.run is not None:
+        for trial in self.trials:
+            if (result := self.results.get(trial.key)) is not None and result.run is not None:
                 return load_run(result.run)
         return None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import disk
 from ..errors import RunError
-from ..train.axes import PAPER, Place, Plan, make_plan, parse_values
+from ..train.axes import PAPER, Plan, Trial, make_plan, parse_values
 from ..train.config import REPEATS
 
 FORMAT = 1
@@ -51,7 +51,7 @@ class Request:
             raise ValueError("seeds: expected at least one, got none")
 
     def plan(self) -> Plan:
-        """Return the places that it takes, the full model first.
+        """Return the trials that it takes, the full model first.
 
         Raises:
             ValueError: settings that are no configuration.
@@ -59,8 +59,8 @@ class Request:
         axes = {name: (value,) for name, value in self.settings.items()}
         whole = make_plan("paper", {**axes, "m": self.m, "lam": self.lam}, self.seeds, None, self.folds)
         wanted = {_AXES[kind][number] for kind in _AXES for number in getattr(self, kind)}
-        full = [one for one in whole.places if one.axis == "ablation" and one.config.ablation == "none"]
-        others = [one for one in whole.places if one.axis in wanted]
+        full = [one for one in whole.trials if one.axis == "ablation" and one.config.ablation == "none"]
+        others = [one for one in whole.trials if one.axis in wanted]
         return Plan(list(dict.fromkeys([*full, *others])), whole.left_out)
 
     def write(self, folder: Path) -> None:
@@ -93,6 +93,6 @@ def read_request(folder: Path) -> Request:
         raise RunError(f"cannot read {path}: {error}", next_step="use the itin that made it") from error
 
 
-def recipe(place: Place) -> tuple[Any, ...]:
+def recipe(trial: Trial) -> tuple[Any, ...]:
     """What repetitions of one configuration share: its axis and all fields but the seeds and the fold."""
-    return place.axis, tuple((name, value) for name, value in place.config.to_dict().items() if name not in REPEATS)
+    return trial.axis, tuple((name, value) for name, value in trial.config.to_dict().items() if name not in REPEATS)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ..train.config import REPEATS
-from ..train.reveal import revealed
 from ..train.statistics import over_seeds
-from ..train.sweep import FIELDS, Sweep
+from ..train.sweeps.folder import FIELDS, Sweep
+from ..train.sweeps.reveal import revealed
 from . import published
 from .figures import LineChart, curve
 from .names import SIGNS

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..labels import LABELS, numbers_of
-from ..train.axes import Place
+from ..train.axes import Trial
 from ..train.statistics import Estimate, difference, holm, mcnemar
-from ..train.sweep import Result
+from ..train.sweeps.folder import Result
 from . import published
 from .scores import SCORES, Row, scores_of
 
@@ -76,7 +76,7 @@ def curve_table(axis: str, rows: Mapping[float, Row | None]) -> pd.DataFrame:
 
 
 def runs_table(
-    keys: Mapping[Place, str],
+    trials: Sequence[Trial],
     results: Mapping[str, Result],
     missing: Mapping[str, str],
     read: Callable[[str], pd.DataFrame],
@@ -84,19 +84,19 @@ def runs_table(
     """One row a run: its recipe, validation and test figures, and why it has none.
 
     Args:
-        keys: the runs' keys by their places.
+        trials: those that were asked for.
         results: by key.
         missing: why runs have no test predictions, by key.
         read: from a key to the test predictions.
     """
-    by_key: dict[str, list[Place]] = {}
-    for place, key in keys.items():
-        by_key.setdefault(key, []).append(place)
+    by_key: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_key.setdefault(trial.key, []).append(trial)
     rows = []
-    for key, places in by_key.items():
+    for key, same in by_key.items():
         result = results.get(key)
-        row: dict[str, Any] = {"key": key, "axes": ",".join(dict.fromkeys(place.axis for place in places))}
-        row |= places[0].config.to_dict()
+        row: dict[str, Any] = {"key": key, "axes": ",".join(dict.fromkeys(trial.axis for trial in same))}
+        row |= same[0].config.to_dict()
         row |= {"val_accuracy": result.figures.get("val_accuracy") if result is not None else None}
         if key not in missing:
             table = read(key)

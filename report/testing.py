@@ -14,8 +14,8 @@ from .. import disk
 from ..errors import RunError
 from ..labels import LABELS
 from ..train.runs import load_run, predict_part
-from ..train.sweep import Result
-from ..train.sweep_run import Workplace
+from ..train.sweeps.folder import Result
+from ..train.sweeps.prepare import SweepData
 from ..train.write_run import PREDICTIONS, predictions_csv
 
 
@@ -32,7 +32,7 @@ def missing(folder: Path, keys: Sequence[str]) -> list[str]:
 def evaluate(
     folder: Path,
     results: Sequence[Result],
-    place: Workplace,
+    data: SweepData,
     device: str = "cpu",
     advance: Callable[[], None] | None = None,
 ) -> None:
@@ -41,7 +41,7 @@ def evaluate(
     Args:
         folder: of the reproduction.
         results: the finished runs.
-        place: the features that they were trained on.
+        data: the features that they were trained on.
         device: where to compute.
         advance: called after each.
 
@@ -54,7 +54,7 @@ def evaluate(
         if result.run is None or path.exists():
             continue
         run = load_run(result.run)
-        features = place.features[run.config.view]
+        features = data.features[run.config.view]
         split, probabilities = predict_part(run, features, device)
         disk.replace(path, predictions_csv({"test": probabilities}, features, split))
         if advance is not None:

@@ -19,6 +19,7 @@ from itin.predict.words import bert_words
 from itin.train.config import TrainConfig
 from itin.train.data import load_features
 from itin.train.find import find_features
+from itin.train.identity import Identity
 from itin.train.loop import fit
 from itin.train.splits import random_split
 from itin.train.write_run import write_run
@@ -107,7 +108,8 @@ def make_run(
     features = load_features(found.table, found.stores, config.regions, config.keep_special)
     split = random_split(features.ids, split_seed)
     result = fit(config, features, split, evaluate=evaluate)
-    return write_run(result, features, split, found.table, found.stores, out=out)
+    key = Identity(features, found.table, found.stores).key(config, split)
+    return write_run(result, features, split, found.table.dataset, found.stores, key, out=out)
 
 
 def _arrays(kind: str, i: int, label: int, text: str, size: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pytest
 
 from itin.cluster import slurm
 from itin.cluster import submission as submissions
 from itin.cluster.status import status_of
-from itin.train.sweep import read_results
 
 from .cluster_faults import Account, Job, counted_itin, kill, note, same_features, with_a_bad_image
 from .sweep_data import make_cache
@@ -346,7 +346,7 @@ def test_the_runs_of_a_sweep(cluster: Path, tmp_path: Path) -> None:
     while not (path / "results.csv").exists():
         assert time.monotonic() < end, [log.read_text() for log in path.glob("cluster/*/logs/*")]
         time.sleep(0.5)
-    table = read_results(path / "results.csv")
+    table = pd.read_csv(path / "results.csv")
     assert table["status"].tolist() == ["done"] * 6
     assert len(list((path / "runs").iterdir())) == 6
 

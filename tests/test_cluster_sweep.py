@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from threading import Event
+from threading import Event as Flag
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,13 +18,13 @@ from itin.cluster.works import work_of
 from itin.commands.submitted import prepare
 from itin.errors import RunError
 from itin.parts import Part
-from itin.train.pool import EPOCH
-from itin.train.sweep import FIGURES, Sweep, read_results
-from itin.train.sweep_parts import consolidate, places_of, run_part
-from itin.train.sweep_run import locked
+from itin.train.config import TrainConfig
+from itin.train.sweeps.folder import FIGURES, Sweep, consolidate, locked
+from itin.train.sweeps.run import run
+from itin.train.sweeps.setup import Event
 
 from .sweep_data import make_cache
-from .test_sweep import workplace
+from .test_sweep import read_results, sweep_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,9 +45,11 @@ def itin(*arguments: object, code: int = 0) -> str:
     return result.output
 
 
-def train(sweep: Sweep, cache: Path, part: str, stop: Event | None = None) -> int:
-    place = workplace(cache, regions=2, special=False)
-    return run_part(sweep, place, Part.parse(part), stop or Event(), workers=1, stack=2)
+def train(sweep: Sweep, cache: Path, part: str, **options: Any) -> int:
+    """Train a part; return how many of its runs are left."""
+    own = Part.parse(part)
+    results = run(sweep, sweep_data(cache, [TrainConfig(m=2)]), own, stack=2, **options)
+    return len(sweep.definition.missing(results, own))
 
 
 def test_parts_together_are_the_sweep(cache: Path, tmp_path: Path) -> None:
@@ -75,26 +78,24 @@ def test_parts_together_are_the_sweep(cache: Path, tmp_path: Path) -> None:
 def test_who_trains_what(cache: Path, tmp_path: Path) -> None:
     itin("sweep", "--m", "0:2", "--ablation", "all", *SMALL, "--cache", cache, "--out", tmp_path / "s", "--plan")
     definition = Sweep(tmp_path / "s").definition
-    keys = [[key for _, key in places_of(definition, Part(index, 3))] for index in range(3)]
-    assert sorted(key for part in keys for key in part) == sorted({key for _, key in definition.places})
+    keys = [[trial.key for trial in definition.runs(Part(index, 3))] for index in range(3)]
+    assert sorted(key for part in keys for key in part) == sorted({trial.key for trial in definition.trials})
     assert max(map(len, keys)) - min(map(len, keys)) <= 1
 
 
 def test_a_stop_drops_the_runs_under_way(cache: Path, tmp_path: Path) -> None:
     itin("sweep", *GRID, *SMALL, "--cache", cache, "--out", tmp_path / "s", "--plan")
-    sweep, stop = Sweep(tmp_path / "s"), Event()
+    sweep, stop = Sweep(tmp_path / "s"), Flag()
 
-    def listen(event: object) -> None:
-        if getattr(event, "kind", "") == EPOCH:
+    def listen(event: Event) -> None:
+        if event.row:
             stop.set()
 
-    left = run_part(
-        sweep, workplace(cache, regions=2, special=False), Part(0, 1), stop, workers=1, stack=2, listen=listen
-    )
-    assert left == 6
+    assert train(sweep, cache, "0/1", stop=stop, listen=listen) == 6
     assert not [path for path in (sweep.path / "runs").iterdir() if not path.name.startswith(".")]
     assert train(sweep, cache, "0/1") == 0
-    assert consolidate(sweep) == 0
+    consolidate(sweep)
+    assert (read_results(sweep.path / "results.csv")["status"] == "done").all()
 
 
 def test_parts_run_together_but_not_with_the_whole(cache: Path, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_submission(cache: Path, tmp_path: Path) -> None:
     work = work_of("sweep")
     assert dict(work.missing(one).parts) == {0: 2, 1: 2, 2: 1, 3: 1}
     assert train(Sweep(path), cache, "0/4") == 0
-    (path / "failed" / f"{places_of(Sweep(path).definition, Part(2, 4))[0][1]}.json").write_text('{"error": "x"}')
+    (path / "failed" / f"{Sweep(path).definition.runs(Part(2, 4))[0].key}.json").write_text('{"error": "x"}')
     missing = work.missing(one)
     assert (dict(missing.parts), missing.given_up) == ({1: 2, 3: 1}, 1)
     status = status_of(one)

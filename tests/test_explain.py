@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,13 +211,31 @@ def test_command_draws_a_pair_with_the_runs_own_encoders(demo_run: Path, tmp_pat
     assert "give a JPEG, PNG, WebP, GIF, BMP or TIFF" in done.output
 
 
-@pytest.mark.parametrize("head", ["text-only", "image-only", "concat"])
-def test_heads_that_look_at_less_predict_raw_pairs_as_in_training(demo_run: Path, tmp_path: Path, head: str) -> None:
-    words = ["--cache", demo_run.parent / "cache", "--out", tmp_path / "run", "--head", head, "--epochs", "1"]
+@pytest.mark.parametrize(
+    ("head", "kinds", "encoders"),
+    [
+        ("text-only", ["tokens"], ["tokens"]),
+        ("image-only", ["context", "regions"], ["context", "regions"]),
+        ("concat", ["context", "regions", "tokens"], ["context", "regions", "tokens"]),
+        ("majority", ["context"], []),
+    ],
+)
+def test_heads_that_look_at_less_predict_raw_pairs_as_in_training(
+    demo_run: Path, tmp_path: Path, head: str, kinds: list[str], encoders: list[str]
+) -> None:
+    """From the stores that they look at alone, by the encoders of what they read."""
+    cache = shutil.copytree(demo_run.parent / "cache", tmp_path / "cache")
+    for store in cache.glob("*/*-*/"):
+        if store.is_dir() and store.name.partition("-")[0] not in kinds:
+            shutil.rmtree(store)
+    words = ["--cache", cache, "--out", tmp_path / "run", "--head", head, "--epochs", "1"]
     assert CliRunner().invoke(main, ["train", *map(str, words)]).exit_code == 0
     run = load_run(tmp_path / "run")
+    assert sorted(run.record["stores"]) == kinds
     pairs = pairs_of(run)
-    found = Predictor(run, torch.device("cpu")).predict([(read_image(pair.image), pair.text) for pair in pairs])
+    predictor = Predictor(run, torch.device("cpu"))
+    assert list(predictor._encoders) == encoders
+    found = predictor.predict([(read_image(pair.image), pair.text) for pair in pairs])
     for pair, own in zip(pairs, found, strict=True):
         assert own.probabilities == pytest.approx(pair.prediction.probabilities, abs=1e-5)
         assert own.regions == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,22 @@ from itin.itin_head.gru.packing import Words, gather_words
 from itin.itin_head.side_by_side import Alone
 from itin.itin_head.stacked import StackedHead
 from itin.precision import products
-from itin.train import stacks
+from itin.train.axes import Trial
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident
 from itin.train.graphs import GraphSteps, bucket_of, longest_by_rank
 from itin.train.loop import Fit, fit, fit_side_by_side
 from itin.train.objective import Objective
-from itin.train.pool import DONE, EPOCH, FAILED, Event, Job, Setup
+from itin.train.presets import short_name
 from itin.train.protocols import Protocol, Splitter
-from itin.train.runs import load_run
+from itin.train.runs import Run, load_run
 from itin.train.shared import open_features, save_features
 from itin.train.splits import Split, random_split
-from itin.train.stacks import Stacks, bytes_of, fitting, is_memory
 from itin.train.steps import ComputeOptions, check_compute, predict, shape_of
+from itin.train.sweeps import one_device
+from itin.train.sweeps.one_device import Stacks, bytes_of, fitting, is_memory
+from itin.train.sweeps.run import Queue
+from itin.train.sweeps.setup import Event, Setup
 
 from .test_runs import TABLE, make_stores
 
@@ -269,31 +273,39 @@ def setup(features: Features, tmp_path: Path) -> Setup:
     save_features(features, tmp_path / "features")
     (tmp_path / "runs").mkdir()
     splitter = Splitter(Protocol(), features.ids, features.labels)
-    return Setup({PLAIN: tmp_path / "features"}, TABLE, {PLAIN: make_stores()}, tmp_path / "runs", splitter)
+    return Setup({PLAIN: tmp_path / "features"}, TABLE.dataset, {PLAIN: make_stores()}, tmp_path / "runs", splitter)
 
 
-class Jobs:
-    def __init__(self, configs: list[TrainConfig]) -> None:
-        self.jobs = [Job(f"key{i}", f"run{i}", config) for i, config in enumerate(configs)]
-
-    def next(self) -> Job | None:
-        return self.jobs.pop(0) if self.jobs else None
+def queue(configs: list[TrainConfig]) -> Queue:
+    return Queue(Trial("grid", config, f"key{i}") for i, config in enumerate(configs))
 
 
-def heights(events: list[Event], setup: Setup) -> list[int]:
-    done = [event.job.name for event in events if event.kind == DONE]
-    return [load_run(setup.runs / name).environment["stacked"] for name in done]
+def done(events: Iterable[Event]) -> list[Run]:
+    return [load_run(event.result.run) for event in events if event.result is not None and event.result.run is not None]
+
+
+def failed(events: Iterable[Event]) -> list[tuple[str, str]]:
+    return [
+        (event.result.key, event.result.error)
+        for event in events
+        if event.result is not None and event.result.run is None
+    ]
+
+
+def heights(events: list[Event]) -> list[int]:
+    return [run.environment["stacked"] for run in done(events)]
 
 
 def test_stacks_of_equal_shape(setup: Setup) -> None:
     short = replace(BASE, epochs=1)
     configs = [short, replace(short, seed=1), replace(short, d=8), replace(short, seed=2), replace(short, d=8, m=0)]
     with Stacks(setup, 2) as engine:
-        events = list(engine.run(Jobs(configs)))
-    assert [event.job.name for event in events if event.kind == DONE] == ["run0", "run1", "run2", "run4", "run3"]
-    assert heights(events, setup) == [2, 2, 2, 2, 1]
-    assert sum(event.kind == EPOCH for event in events) == 5
-    kept = load_run(setup.runs / "run1")
+        events = list(engine.run(queue(configs)))
+    assert [run.record["key"] for run in done(events)] == ["key0", "key1", "key2", "key4", "key3"]
+    assert heights(events) == [2, 2, 2, 2, 1]
+    assert sum(bool(event.row) for event in events) == 5
+    kept = done(events)[1]
+    assert kept.path == setup.runs / f"{short_name(configs[1])}-seed1-key1"
     assert kept.config == configs[1]
     assert set(kept.metrics) & {"val", "test"} == {"val"}
 
@@ -304,30 +316,33 @@ def test_stack_that_does_not_fit_is_halved(setup: Setup, monkeypatch: pytest.Mon
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return real(configs, *rest)
 
-    real = stacks.train
-    monkeypatch.setattr(stacks, "train", small)
+    real = one_device.train
+    monkeypatch.setattr(one_device, "train", small)
     short = replace(BASE, epochs=1)
     with Stacks(setup, 5) as engine:
-        events = list(engine.run(Jobs([replace(short, seed=seed) for seed in range(5)])))
-    assert heights(events, setup) == [2, 2, 1, 1]
-    failed = [event for event in events if event.kind == FAILED]
-    assert [event.job.name for event in failed] == ["run4"]
-    assert "can't allocate memory" in failed[0].values["error"]
+        events = list(engine.run(queue([replace(short, seed=seed) for seed in range(5)])))
+    assert heights(events) == [2, 2, 1, 1]
+    ((key, error),) = failed(events)
+    assert key == "key4"
+    assert "can't allocate memory" in error
 
 
 def test_other_errors_are_those_of_the_stack(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: Any) -> Any:
         raise KeyError("x")
 
-    monkeypatch.setattr(stacks, "train", wrong)
-    events = list(Stacks(setup, 2).run(Jobs([BASE, replace(BASE, seed=1)])))
-    assert [(event.kind, event.values["error"]) for event in events] == [(FAILED, "KeyError: 'x'")] * 2
+    monkeypatch.setattr(one_device, "train", wrong)
+    events = list(Stacks(setup, 2).run(queue([BASE, replace(BASE, seed=1)])))
+    assert failed(events) == [("key0", "KeyError: 'x'"), ("key1", "KeyError: 'x'")]
     monkeypatch.undo()
-    (setup.runs / "run0").mkdir()
-    (setup.runs / "run0" / "file").touch()
-    broken, done = (event for event in Stacks(setup, 2).run(Jobs([BASE, replace(BASE, seed=1)])) if event.kind != EPOCH)
-    assert (broken.kind, done.kind) == (FAILED, DONE)
-    assert "run0 is already there" in broken.values["error"]
+    there = setup.runs / f"{short_name(BASE)}-seed0-key0"
+    there.mkdir()
+    (there / "file").touch()
+    events = list(Stacks(setup, 2).run(queue([BASE, replace(BASE, seed=1)])))
+    ((key, error),) = failed(events)
+    assert key == "key0"
+    assert f"{there.name} is already there" in error
+    assert heights(events) == [2]
     with pytest.raises(ValueError, match="limit: expected at least 1, got 0"):
         Stacks(setup, 0)
 
@@ -424,8 +439,8 @@ def test_precision_of_products(features: Features, split: Split, monkeypatch: py
 
 def test_stacks_pass_on_how(setup: Setup) -> None:
     with Stacks(replace(setup, graphs=True, precision="bfloat16"), 2) as engine:
-        assert sum(event.kind == DONE for event in engine.run(Jobs([BASE, replace(BASE, seed=1)]))) == 2
-    environment = load_run(setup.runs / "run1").environment
+        _, run = done(engine.run(queue([BASE, replace(BASE, seed=1)])))
+    environment = run.environment
     assert {name: environment[name] for name in ("gru", "stacked", "precision")} == {
         "gru": "packed",
         "stacked": 2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import types
 from dataclasses import replace
@@ -19,7 +20,8 @@ from itin.cli import main
 from itin.errors import CacheError, RunError
 from itin.itin_head import HEADS, registry
 from itin.itin_head.registry import GRU_SETTINGS, HeadSpec
-from itin.train.axes import make_plan, parse_values, views_of
+from itin.predict.pairs import pairs_of
+from itin.train.axes import make_plan, parse_values, readers
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident, load_features
 from itin.train.find import find_features
@@ -29,6 +31,7 @@ from itin.train.presets import PRESETS, preset_of, short_name, with_preset
 from itin.train.runs import evaluate, load_run
 from itin.train.splits import Split, random_split
 from itin.train.steps import shape_of, stackable
+from itin.train.sweeps.folder import Sweep
 
 from .sweep_data import DIMS, make_cache
 
@@ -167,7 +170,7 @@ def test_heads_and_presets_are_axes() -> None:
     plan = make_plan(
         "grid", {"head": ("itin", "concat"), "preset": ("paper", "official"), "ablation": ("none", "no-gate")}, [0]
     )
-    assert [(p.config.head, preset_of(p.config), p.config.ablation) for p in plan.places] == [
+    assert [(p.config.head, preset_of(p.config), p.config.ablation) for p in plan.trials] == [
         ("itin", "paper", "none"),
         ("itin", "paper", "no-gate"),
         ("itin", "official", "none"),
@@ -176,8 +179,12 @@ def test_heads_and_presets_are_axes() -> None:
         ("concat", "official", "none"),
     ]
     assert "for the head concat has no ablations" in plan.left_out[0]
-    assert views_of([], {"preset": ("paper", "official"), "m": (1, 2)}) == {View(False, False), View(True, True)}
-    assert views_of([], {}) == {View(False, False)}
+    axes = {"preset": ("paper", "official"), "m": (0, 2), "ablation": ("none", "no-context"), "lam": (0.1, 0.2)}
+    read = readers([], axes)
+    assert {config.view for config in read} == {View(False, False), View(True, True)}
+    assert [(config.m, config.ablation) for config in read] == [(0, "none"), (2, "none"), (2, "no-context")] * 2
+    assert readers([], {}) == readers([], {"m": [0], "ablation": ["no-context"]}) == [TrainConfig()]
+    assert readers(plan.trials, axes) == [trial.config for trial in plan.trials]
 
 
 # Context of the centre -----------------------------------------------------------------------------------------------
@@ -198,21 +205,18 @@ def add_center(folder: Path, n: int = 60, left_out: int = 0) -> None:
 
 def test_the_store_of_the_centre_is_found_by_itself(tmp_path: Path) -> None:
     cache = make_cache(tmp_path)
-    centre = {View(True, True)}
+    plain, centre = [TrainConfig()], [TrainConfig(keep_special=True, center_crop=True)]
     with pytest.raises(CacheError, match="no context features of the centre of the images in") as caught:
-        find_features(cache, None, {}, views=centre)
+        find_features(cache, None, {}, centre)
     assert "--only context --context-encoder resnet18-center" in str(caught.value)
     add_center(cache / "planted")
-    whole, middle, both = (
-        find_features(cache, None, {}, views=views)
-        for views in ({View(False, False)}, centre, {View(False, False), *centre})
-    )
+    whole, middle, both = (find_features(cache, None, {}, configs) for configs in (plain, centre, plain + centre))
     assert set(whole.stores) == {"regions", "tokens", "context"}
     assert whole.stores["context"].identity["name"] == "test"
     assert middle.of(View(True, True))["context"].identity["name"] == "test-center"
     assert both.of(View(False, False))["context"].identity["name"] == "test"
     assert both.of(View(False, True))["context"].identity["name"] == "test-center"
-    assert find_features(cache, None, {"context": "test-center"}, views=centre).stores.keys() == middle.stores.keys()
+    assert find_features(cache, None, {"context": "test-center"}, centre).stores.keys() == middle.stores.keys()
 
 
 def cli(*arguments: object, code: int = 0) -> str:
@@ -222,6 +226,70 @@ def cli(*arguments: object, code: int = 0) -> str:
 
 
 SMALL = ("--d", 8, "--k", 8, "--epochs", 1, "--batch-size", 16)
+
+
+def remove_stores(cache: Path, *kinds: str) -> None:
+    for kind in kinds:
+        for store in find_stores(cache / "planted", kind):
+            shutil.rmtree(store)
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "unread"),
+    [
+        (("--head", "text-only"), {"head": "text-only"}, ("context", "regions")),
+        (("--head", "image-only"), {"head": "image-only"}, ("tokens",)),
+        (("--ablation", "no-context"), {"ablation": "no-context"}, ("context",)),
+        (("--m", 0), {"m": 0}, ("regions",)),
+    ],
+)
+def test_a_head_needs_stores_of_what_it_looks_at_alone(
+    tmp_path: Path, words: tuple[object, ...], config: dict[str, Any], unread: tuple[str, ...]
+) -> None:
+    """Key and figures are those beside all stores; stores may go once a run is trained; sweeps ask for no more."""
+    runs = {}
+    for name, absent in (("beside", ()), ("alone", unread)):
+        cache = make_cache(tmp_path / name)
+        remove_stores(cache, *absent)
+        cli("train", "--cache", cache, *words, *SMALL, "--out", tmp_path / "runs" / name)
+        runs[name] = load_run(tmp_path / "runs" / name)
+        assert set(runs[name].record["stores"]) == {"regions", "tokens", "context"} - set(absent)
+    alone, beside = runs["alone"], runs["beside"]
+    assert alone.record["key"] == beside.record["key"]
+    assert alone.metrics == beside.metrics
+    assert alone.predictions.equals(beside.predictions)
+    remove_stores(tmp_path / "beside", *unread)
+    assert cli("evaluate", beside.path) == cli("evaluate", alone.path)
+    labels = [pair.prediction.label for pair in pairs_of(beside)]
+    assert labels == alone.predictions.query("part == 'test'")["predicted"].tolist()
+    small = [word for field in ("d=8", "k=8", "epochs=1", "batch_size=16") for word in ("--set", field)]
+    for how in (("--workers", 1), ("--stack", 2, "--cuda-graphs")):
+        out = tmp_path / str(how[0])
+        swept = cli("sweep", "--cache", tmp_path / "alone", *words, *small, *how, "--device", "cpu", "--out", out)
+        assert "Results: " in swept
+        (result,) = Sweep(out).finished().values()
+        assert result.key == alone.record["key"]
+        assert result.figures["val_loss"] == pytest.approx(alone.metrics["val"]["loss"], rel=1e-5)
+    read = sorted(TrainConfig(**config).inputs)[0]
+    remove_stores(tmp_path / "alone", read)
+    assert f"no {read} features" in cli("train", "--cache", tmp_path / "alone", *words, *SMALL, code=1)
+
+
+def test_a_store_that_is_not_looked_at_decides_which_pairs_take_part(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path)
+    add_center(cache / "planted", left_out=2)
+    text = TrainConfig(head="text-only")
+    for config, n in ((text, 60), (replace(text, center_crop=True), 58)):
+        found = find_features(cache, None, {}, [config])
+        features = load_features(
+            found.table, found.of(config.view), 0, stream=None, allow_missing=True, inputs=config.inputs
+        )
+        assert len(features) == n
+    (center,) = (path for path in find_stores(cache / "planted", "context") if "center" in path.name)
+    (center / "manifest.json").unlink()  # an extraction that has not ended decides nothing
+    assert "context" not in find_features(cache, None, {}, [replace(text, center_crop=True)]).of(View(False, True))
+    with pytest.raises(CacheError, match="no context features of other"):
+        find_features(cache, None, {"context": "other"}, [text])
 
 
 def test_official_from_the_command_line(tmp_path: Path) -> None:
@@ -334,7 +402,9 @@ def test_the_head_of_the_documentation_is_trained_stacked_and_evaluated(
     from itin.train.write_run import write_run
 
     own = load_features(read_table(folder), found.stores, 2)
-    path = write_run(fit(configs[0], own, split), own, split, found.table, found.stores, out=tmp_path / "run")
+    path = write_run(
+        fit(configs[0], own, split), own, split, found.table.dataset, found.stores, "k", out=tmp_path / "run"
+    )
     run = load_run(path)
     assert evaluate(run, own)["loss"] == pytest.approx(run.metrics["test"]["loss"])
     changed = {**run.record, "head": {**run.record["head"], "head": "gone"}}

@@ -25,7 +25,7 @@ from itin.train.protocols import Protocol, Splitter, describe
 from itin.train.runs import load_run
 from itin.train.splits import PARTS, Split, part_sizes, random_split, read_parts
 from itin.train.statistics import wilson
-from itin.train.sweep import Sweep
+from itin.train.sweeps.folder import Sweep
 
 from .sweep_data import make_cache
 

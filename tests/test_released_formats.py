@@ -25,7 +25,7 @@ from itin.cli import main
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders.build import build_encoder, identity_of
 from itin.train.runs import load_run
-from itin.train.sweep import Sweep
+from itin.train.sweeps.folder import Sweep
 
 from .fixtures import make as sets
 

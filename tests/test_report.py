@@ -26,7 +26,7 @@ from itin.report.run_sections import classes, confusion, learning, parts_of, pro
 from itin.report.sweep_sections import curve_of
 from itin.report.thumbnails import SIDE, Images, thumbnail, thumbnails
 from itin.train.runs import UNTRAINED_NOTE, load_run
-from itin.train.sweep import Sweep
+from itin.train.sweeps.folder import Sweep
 
 from .report_data import Made, make_data, make_run
 from .test_report_page import EVIL

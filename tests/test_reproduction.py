@@ -32,7 +32,6 @@ from itin.report.reproduction import Reproduction
 from itin.report.request import Request, read_request
 from itin.report.thumbnails import Images
 from itin.report.write import report_of, write
-from itin.train import sweep_run
 from itin.train.data import load_features
 from itin.train.runs import evaluate, load_run
 from itin.train.statistics import bootstrap, holm, interval
@@ -79,8 +78,8 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 def test_the_paper_takes_twenty_configurations() -> None:
-    places = Request(seeds=(0,)).plan().places
-    axes = {axis: [place.config for place in places if place.axis == axis] for axis in ("ablation", "m", "lam")}
+    trials = Request(seeds=(0,)).plan().trials
+    axes = {axis: [trial.config for trial in trials if trial.axis == axis] for axis in ("ablation", "m", "lam")}
     assert [config.ablation for config in axes["ablation"]] == [
         "none", "no-align", "no-gate", "no-context", "only-context",
     ]  # fmt: skip
@@ -99,16 +98,16 @@ def test_the_paper_takes_twenty_configurations() -> None:
     ],
 )
 def test_only_what_is_asked_for(tables: tuple[int, ...], figures: tuple[int, ...], axes: list[str]) -> None:
-    places = Request(tables=tables, figures=figures, seeds=(0, 1)).plan().places
-    assert list(dict.fromkeys(place.axis for place in places)) == axes
-    assert [place.config.ablation for place in places if place.axis == "ablation"] == ["none", "none"]
+    trials = Request(tables=tables, figures=figures, seeds=(0, 1)).plan().trials
+    assert list(dict.fromkeys(trial.axis for trial in trials)) == axes
+    assert [trial.config.ablation for trial in trials if trial.axis == "ablation"] == ["none", "none"]
 
 
 def test_it_is_kept(tmp_path: Path) -> None:
     request = Request((3,), (), (3, 4), (0, 1), (1, 2), (0.5,), {"d": 8, "clip": None, "preset": "official"}, ("7",))
     request.write(tmp_path)
     assert read_request(tmp_path) == request
-    assert {place.config.gru_layers for place in request.plan().places} == {2}
+    assert {trial.config.gru_layers for trial in request.plan().trials} == {2}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,7 @@ def test_wrong_requests(fields: dict[str, Any], message: str) -> None:
 
 def test_each_run_is_trained_and_tested_once(made: Reproduction) -> None:
     runs = list((made.path / "sweep" / "runs").iterdir())
-    keys = set(made.keys.values())
+    keys = {trial.key for trial in made.trials}
     assert len(keys) == len(runs) == 8 * 3
     assert {path.stem for path in (made.path / "test").iterdir()} == keys
     assert not made.missing
@@ -145,7 +144,7 @@ def test_predictions_are_those_of_the_checkpoints(made: Reproduction, cache: Pat
     table = read_table(cache / "mvsa-single")
     stores = {path.name.partition("-")[0]: open_store(path) for path in sorted(table.folder.glob("*-test-*"))}
     features = load_features(table, stores, 3)
-    for key in list(dict.fromkeys(made.keys.values()))[:4]:
+    for key in list(dict.fromkeys(trial.key for trial in made.trials))[:4]:
         result = made.results[key]
         assert result.run is not None
         known = evaluate(load_run(result.run), features)
@@ -172,7 +171,7 @@ def test_a_second_call_does_nothing_twice(made: Reproduction, cache: Path, copy:
 def test_what_is_missing_is_made(made: Reproduction, cache: Path, copy: Path) -> None:
     """A run and two files of predictions that are gone come back; one more seed adds its own runs alone."""
     before = stamps(copy)
-    key = made.keys[next(place for place in made.keys if place.config.ablation == "no-gate")]
+    key = next(trial.key for trial in made.trials if trial.config.ablation == "no-gate")
     shutil.rmtree(next((copy / "sweep" / "runs").glob(f"*-{key}")))
     for path in sorted((copy / "test").iterdir())[:2]:
         path.unlink()
@@ -227,9 +226,9 @@ def test_runs_may_be_trained_elsewhere(cache: Path, tmp_path: Path) -> None:
 def outcome(made: Reproduction, **fields: Any) -> tuple[list[str], list[list[str]]]:
     """Labels and predictions a seed of a configuration on the ablations' axis, from the files themselves."""
     keys = [
-        key
-        for place, key in sorted(made.keys.items(), key=lambda one: one[0].config.seed)
-        if place.axis == "ablation" and all(getattr(place.config, name) == value for name, value in fields.items())
+        trial.key
+        for trial in sorted(made.trials, key=lambda trial: trial.config.seed)
+        if trial.axis == "ablation" and all(getattr(trial.config, name) == value for name, value in fields.items())
     ]
     tables = [pd.read_csv(made.path / "test" / f"{key}.csv").sort_values("id") for key in keys]
     return tables[0]["label"].tolist(), [table["predicted"].tolist() for table in tables]
@@ -292,13 +291,13 @@ def test_table_2_stands_beside_the_published_rows(made: Reproduction) -> None:
 def planted(copy: Path, ablation: str, wrong: list[int]) -> None:
     """Let the runs of an ablation be wrong on just these pairs, by every seed."""
     made = Reproduction(copy)
-    for place, key in made.keys.items():
-        if place.axis == "ablation" and place.config.ablation == ablation:
-            table = testing.read(copy, key)
+    for trial in made.trials:
+        if trial.axis == "ablation" and trial.config.ablation == ablation:
+            table = testing.read(copy, trial.key)
             said = table["label"].tolist()
             for number in wrong:
                 said[number] = LABELS[(LABELS.index(said[number]) + 1) % 3]
-            table.assign(predicted=said).to_csv(testing.path_of(copy, key), index=False)
+            table.assign(predicted=said).to_csv(testing.path_of(copy, trial.key), index=False)
 
 
 def test_verdicts(copy: Path) -> None:
@@ -403,8 +402,7 @@ def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
     assert names[-2:] == ["figure-7", "provenance"]
     (shown,) = report.data["pairs"]["runs"]
     assert shown["part"] == "test"
-    key = made.keys[next(iter(made.keys))]
-    table = testing.read(made.path, key).set_index("id")
+    table = testing.read(made.path, made.trials[0].key).set_index("id")
     assert [pair["id"] for pair in shown["pairs"]] == typical(table.reset_index())
     for pair in shown["pairs"]:
         assert LABELS[pair["predicted"]] == table.loc[pair["id"], "predicted"]
@@ -484,7 +482,7 @@ def test_control_c(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep_run, "run", stop)
+    monkeypatch.setattr("itin.train.sweeps.run.run", stop)
     result = reproduce("--cache", cache, "--seeds", 1, "--out", tmp_path / "out", *WORDS)
     assert result.exit_code == 130
     assert "Stopped. Finished runs are kept; the same command goes on." in result.output

@@ -23,6 +23,7 @@ from itin.train import runs
 from itin.train import write_run as writing
 from itin.train.config import TrainConfig
 from itin.train.data import Features
+from itin.train.identity import Identity
 from itin.train.loop import Fit, fit
 from itin.train.runs import Run, evaluate, load_run
 from itin.train.splits import Split, random_split
@@ -73,6 +74,12 @@ def make_stores(untrained: bool = False) -> dict[str, Any]:
 TABLE: Any = SimpleNamespace(dataset={"name": "my set", "root": "/data"}, samples=pd.DataFrame())
 
 
+def write_of(fit: Fit, features: Features, split: Split, stores: dict[str, Any], **options: Any) -> Path:
+    """Write a run's folder, as `itin train` does."""
+    key = Identity(features, TABLE, stores).key(fit.config, split)
+    return write_run(fit, features, split, TABLE.dataset, stores, key, **options)
+
+
 class Made:
     """A run, and what it was made of."""
 
@@ -84,7 +91,7 @@ class Made:
 
     def write(self, stores: dict[str, Any] | None = None, **options: Any) -> Path:
         stores = stores if stores is not None else make_stores()
-        return write_run(self.fit, self.features, self.split, TABLE, stores, **{"now": NOW, **options})
+        return write_of(self.fit, self.features, self.split, stores, **{"now": NOW, **options})
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +304,7 @@ def test_evaluate_refuses_other_features(made: Made, run: Run) -> None:
 
 def test_evaluate_without_regions(made: Made, tmp_path: Path) -> None:
     blind = fit(replace(CONFIG, m=0), made.features, made.split)
-    path = write_run(blind, made.features, made.split, TABLE, make_stores(), out=tmp_path / "run")
+    path = write_of(blind, made.features, made.split, make_stores(), out=tmp_path / "run")
     without = replace(made.features, regions=np.zeros((60, 0, 0), np.float16))
     assert evaluate(load_run(path), without) == blind.metrics["test"]
     assert evaluate(load_run(path), made.features) == blind.metrics["test"]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,22 +23,22 @@ from safetensors.torch import load_file
 from itin.cache import open_store, read_table
 from itin.cli import main
 from itin.errors import RunError
-from itin.train import sweep_run
-from itin.train.axes import Place, Plan
-from itin.train.config import TrainConfig, View
+from itin.train.axes import Plan, Trial
+from itin.train.config import TrainConfig
 from itin.train.loop import fit
-from itin.train.pool import EPOCH, FAILED, Event, Pool
-from itin.train.reveal import reveal, revealed
 from itin.train.runs import load_run
-from itin.train.sweep import FIGURES, Sweep, read_results
-from itin.train.sweep_run import Workplace, check_same, create, locked, run
+from itin.train.sweeps.folder import FIGURES, Sweep, locked
+from itin.train.sweeps.prepare import SweepData, check_same, create
+from itin.train.sweeps.reveal import reveal, revealed
+from itin.train.sweeps.run import run
+from itin.train.sweeps.setup import Event
+from itin.train.sweeps.workers import Pool
 from itin.train.table import best, find_runs, runs_table, sort, where
 
 from .sweep_data import make_cache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-VIEWS = [View(False, False), View(True, False)]
 BASE = TrainConfig(d=6, k=4, hidden=4, epochs=2, batch_size=16)
 VICTIM = replace(BASE, seed=7, epochs=400)
 CONFIGS = {
@@ -62,10 +63,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_cache(tmp_path_factory.mktemp("sweep") / "cache")
 
 
-def workplace(cache: Path, regions: int = 3, special: bool = True, **options: Any) -> Workplace:
+def sweep_data(cache: Path, configs: Iterable[TrainConfig] = CONFIGS.values(), **options: Any) -> SweepData:
     folder = cache / "planted"
     stores = {path.name.partition("-")[0]: open_store(path) for path in sorted(folder.glob("*-test-*"))}
-    return Workplace(read_table(folder), stores, regions, VIEWS if special else VIEWS[:1], **options)
+    return SweepData(read_table(folder), stores, configs, **options)
+
+
+def read_results(path: Path) -> pd.DataFrame:
+    """Read a `results.csv` with its keys as text."""
+    return pd.read_csv(path, dtype=dict.fromkeys(("key", "run", "error", "protocol", "note"), str))
 
 
 def definition(cache: Path, **more: Any) -> dict[str, Any]:
@@ -76,15 +82,15 @@ class Made:
     """A sweep that has been run, and what was heard of it."""
 
     def __init__(self, cache: Path, path: Path) -> None:
-        self.place = workplace(cache)
-        plan = Plan([Place(name, config) for name, config in CONFIGS.items()], [])
-        self.sweep = create(path, plan, self.place, **definition(cache))
-        self.keys = dict(zip(CONFIGS, (key for _, key in self.sweep.definition.places), strict=True))
+        self.data = sweep_data(cache)
+        plan = Plan([Trial(name, config) for name, config in CONFIGS.items()], [])
+        self.sweep = create(path, plan, self.data, **definition(cache))
+        self.keys = {trial.axis: trial.key for trial in self.sweep.definition.trials}
         self.events: list[Event] = []
         self.pools: list[Pool] = []
         with pytest.MonkeyPatch.context() as patch, locked(path):
-            patch.setattr(sweep_run, "Pool", self.pool)
-            self.results = run(self.sweep, self.place, workers=2, listen=self.listen)
+            patch.setattr("itin.train.sweeps.run.Pool", self.pool)
+            self.results = run(self.sweep, self.data, workers=2, listen=self.listen)
 
     def pool(self, *arguments: Any) -> Pool:
         self.pools.append(Pool(*arguments))
@@ -92,7 +98,7 @@ class Made:
 
     def listen(self, event: Event) -> None:
         self.events.append(event)
-        if event.job.config == VICTIM and event.kind == EPOCH and event.values["epoch"] == 1:
+        if event.trial.config == VICTIM and event.row.get("epoch") == 1:
             os.kill(self.pools[0]._workers[event.worker].process.pid, signal.SIGKILL)
 
     def row(self, name: str) -> pd.Series[Any]:
@@ -109,7 +115,7 @@ def made(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_each_configuration_is_trained_once_and_shown_in_each_of_its_places(made: Made) -> None:
-    started = [event.job.key for event in made.events if event.kind == EPOCH and event.values["epoch"] == 1]
+    started = [event.trial.key for event in made.events if event.row.get("epoch") == 1]
     assert len(started) == len(set(started)) == len(CONFIGS) - len(SAME) - 2  # two break down before
     table = made.sweep.results()
     assert table["axis"].tolist() == list(CONFIGS)
@@ -123,7 +129,7 @@ def test_each_configuration_is_trained_once_and_shown_in_each_of_its_places(made
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in BROKEN | set(SAME)])
 def test_each_run_is_the_run_alone_bit_by_bit(made: Made, name: str) -> None:
     config = CONFIGS[name]
-    alone_in = workplace_alone(made, config)
+    alone_in = data_alone(made, config)
     alone = fit(config, alone_in.features[config.view], alone_in.split_for(config), evaluate=("val",))
     kept = load_run(made.sweep.path / made.row(name)["run"])
     assert kept.config == alone.config
@@ -136,9 +142,9 @@ def test_each_run_is_the_run_alone_bit_by_bit(made: Made, name: str) -> None:
     assert kept.record["key"] == made.keys[name]
 
 
-def workplace_alone(made: Made, config: TrainConfig) -> Workplace:
+def data_alone(made: Made, config: TrainConfig) -> SweepData:
     """The features as `itin train` reads them: only the regions that are looked at."""
-    return Workplace(made.place.table, made.place.stores, config.regions, [config.view])
+    return SweepData(made.data.table, made.data.stores, [config])
 
 
 def test_the_test_part_stays_closed(made: Made) -> None:
@@ -178,7 +184,7 @@ def test_results_on_disk(made: Made) -> None:
 def test_nothing_is_left_to_do(made: Made, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in made.sweep.path.rglob("*.json")}
     events: list[Event] = []
-    results = run(Sweep(made.sweep.path), made.place, listen=events.append)
+    results = run(Sweep(made.sweep.path), made.data, listen=events.append)
     assert events == []
     assert results == made.results
     assert {path: path.stat().st_mtime_ns for path in made.sweep.path.rglob("*.json")} == before
@@ -202,10 +208,10 @@ def test_configurations(made: Made) -> None:
 def test_side_by_side(made: Made, cache: Path, tmp_path: Path) -> None:
     """The same sweep in stacks, as on a GPU: the same keys and runs, figures equal but for rounding."""
     names = ["plain", "seed", "more", "parts", "blind", "the same", "not a number"]
-    place = workplace(cache)
-    plan = Plan([Place(name, CONFIGS[name]) for name in names], [])
-    sweep = create(tmp_path / "sweep", plan, place, **definition(cache))
-    run(sweep, place, stack=8)
+    data = sweep_data(cache)
+    plan = Plan([Trial(name, CONFIGS[name]) for name in names], [])
+    sweep = create(tmp_path / "sweep", plan, data, **definition(cache))
+    run(sweep, data, stack=8)
     table = sweep.results()
     for name, (_, row) in zip(names, table.iterrows(), strict=True):
         alone = made.row(name)
@@ -216,8 +222,9 @@ def test_side_by_side(made: Made, cache: Path, tmp_path: Path) -> None:
             environment = load_run(sweep.path / row["run"]).environment
             assert environment["stacked"] == (1 if name == "parts" else 4)
     events: list[Event] = []
-    run(sweep, place, stack=8, retry=True, listen=events.append)  # what has failed, and nothing else
-    assert [(event.kind, event.job.key) for event in events] == [(FAILED, made.keys["not a number"])]
+    run(sweep, data, stack=8, retry=True, listen=events.append)  # what has failed, and nothing else
+    assert [event.result.key for event in events if event.result is not None] == [made.keys["not a number"]]
+    assert all(event.result is not None and event.result.run is None for event in events)
     assert sweep.results()["status"].tolist() == table["status"].tolist()
 
 
@@ -232,7 +239,7 @@ def test_only_one_process_runs_a_sweep(made: Made) -> None:
 
 def test_a_sweep_is_never_written_over(made: Made, cache: Path) -> None:
     with pytest.raises(RunError, match=r"cannot make the sweep folder .*File exists[\s\S]*--resume"):
-        create(made.sweep.path, Plan([], []), made.place, **definition(cache))
+        create(made.sweep.path, Plan([], []), made.data, **definition(cache))
 
 
 def test_what_is_no_sweep(tmp_path: Path, made: Made) -> None:
@@ -259,29 +266,29 @@ def test_what_is_no_sweep(tmp_path: Path, made: Made) -> None:
 
 
 def test_other_features_are_refused(made: Made) -> None:
-    check_same(made.sweep, made.place)
-    store = made.place.stores["tokens"]
-    changed = workplace_alone(made, BASE)
-    changed.stores = {**made.place.stores, "tokens": type("Other", (), {"fingerprint": "f" * 64})}
+    check_same(made.sweep, made.data)
+    store = made.data.stores["tokens"]
+    changed = data_alone(made, BASE)
+    changed.stores = {**made.data.stores, "tokens": type("Other", (), {"fingerprint": "f" * 64})}
     with pytest.raises(
         RunError, match=rf"begun on other tokens features\n  expected: fingerprint {store.fingerprint[:12]}"
     ):
         check_same(made.sweep, changed)
-    changed.stores = {kind: store for kind, store in made.place.stores.items() if kind != "tokens"}
+    changed.stores = {kind: store for kind, store in made.data.stores.items() if kind != "tokens"}
     with pytest.raises(RunError, match=r"found:    no store"):
         check_same(made.sweep, changed)
-    table = made.place.table
+    table = made.data.table
     labels = table.samples["label"].tolist()
     labels[0] = "neutral" if labels[0] != "neutral" else "positive"
     other = type("Table", (), {"dataset": table.dataset, "samples": table.samples.assign(label=labels)})()
-    relabelled = Workplace(other, made.place.stores, 3, VIEWS)
+    relabelled = SweepData(other, made.data.stores, CONFIGS.values())
     with pytest.raises(RunError, match=r"begun on other samples[\s\S]*start a new sweep"):
         check_same(made.sweep, relabelled)
 
 
 def test_workers_are_counted(made: Made) -> None:
     with pytest.raises(ValueError, match="workers: expected at least 1, got 0"):
-        Pool(made.place.setup(made.sweep.path / ".features-0", Path()), 0)
+        Pool(made.data.setup(made.sweep.path / ".features-0", Path()), 0)
     shutil.rmtree(made.sweep.path / ".features-0")
 
 
@@ -294,13 +301,13 @@ def test_reveal_waits_for_all_runs(made: Made, tmp_path: Path) -> None:
     (gone,) = copy.glob(f"runs/*{made.keys['plain']}")
     shutil.rmtree(gone)
     with pytest.raises(RunError, match=r"has not ended[\s\S]*2 places without one[\s\S]*itin sweep --resume"):
-        reveal(Sweep(copy), made.place)
+        reveal(Sweep(copy), made.data)
     for folder in copy.glob("runs/*"):
         shutil.rmtree(folder)
     for name, key in made.keys.items():
         (copy / "failed" / f"{key}.json").write_text(f'{{"error": "{name}"}}')
     with pytest.raises(RunError, match=r"no configuration whose runs have all finished[\s\S]*11 places that failed"):
-        reveal(Sweep(copy), made.place)
+        reveal(Sweep(copy), made.data)
     assert revealed(Sweep(copy)) is None
 
 
@@ -308,19 +315,19 @@ def test_reveal_evaluates_the_chosen_configuration_once(made: Made, tmp_path: Pa
     copy = tmp_path / "copy"
     shutil.copytree(made.sweep.path, copy)
     sweep = Sweep(copy)
-    record = reveal(sweep, made.place)
+    record = reveal(sweep, made.data)
     table = sweep.configurations()
     chosen = table[table["open"] == 0].iloc[0]
     runs = sweep.runs_of(chosen)
     assert [copy / row["run"] for row in record["runs"]] == [one.path for one in runs]
     for row, one in zip(record["runs"], runs, strict=True):
-        own = workplace_alone(made, one.config)
+        own = data_alone(made, one.config)
         again = fit(one.config, own.features[one.config.view], own.split_for(one.config))
         assert row["test"] == again.metrics["test"]
     assert record["mean"]["accuracy"] == pytest.approx(np.mean([row["test"]["accuracy"] for row in record["runs"]]))
     assert "seed" not in record["config"]
-    monkeypatch.setattr("itin.train.reveal.evaluate", lambda *_: pytest.fail("looked at the test part again"))
-    assert reveal(sweep, made.place) == record == revealed(sweep)
+    monkeypatch.setattr("itin.train.sweeps.reveal.evaluate", lambda *_: pytest.fail("looked at the test part again"))
+    assert reveal(sweep, made.data) == record == revealed(sweep)
     (copy / "test.json").write_text('{"format": 2}')
     with pytest.raises(RunError, match=r"cannot read .*test.json: format 2, expected 1"):
         revealed(sweep)
@@ -428,8 +435,8 @@ def test_killed_sweep_goes_on(cache: Path, tmp_path: Path) -> None:
     kept = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.glob("runs/[!.]*/*")}
     finished = {path.parent.name for path in kept}
     definition = Sweep(out).definition
-    keys = {key for _, key in definition.places}
-    assert (len(definition.places), len(keys)) == (24, 12)  # m = 0, and only-context with any m, are one
+    keys = {trial.key for trial in definition.trials}
+    assert (len(definition.trials), len(keys)) == (24, 12)  # m = 0, and only-context with any m, are one
     assert 0 < len(finished) < len(keys)
     (out / "runs" / ".tmp-half").mkdir()  # a run that was being written
 
@@ -477,14 +484,14 @@ def test_failed_runs_end_with_1(cache: Path, tmp_path: Path, rates: str, told: s
     for part in ("0/2", "1/2"):
         sweep_command("--resume", parts, "--workers", 1, "--part", part, code=0)
     assert f"{told} {parts} failed" in sweep_command("--resume", parts, "--consolidate", code=1)
-    assert len(read_results(parts / "results.csv")) == len(Sweep(parts).definition.places)
+    assert len(read_results(parts / "results.csv")) == len(Sweep(parts).definition.trials)
 
 
 def test_a_run_that_has_been_trained_since_has_not_failed(cache: Path, tmp_path: Path) -> None:
     small = ["--d", 6, "--k", 4, "--hidden", 4, "--epochs", 2]
     sweep_command("--cache", cache, *small, "--out", tmp_path / "s", "--workers", 1, code=0)
-    ((_, key),) = Sweep(tmp_path / "s").definition.places
-    for name in (key, "of no place"):
+    (trial,) = Sweep(tmp_path / "s").definition.trials
+    for name in (trial.key, "of no place"):
         (tmp_path / "s" / "failed" / f"{name}.json").write_text('{"error": "once"}')
     sweep_command("--resume", tmp_path / "s", "--workers", 1, code=0)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itin.train.axes import Place, make_plan, parse_seeds, parse_values
+from itin.train.axes import Trial, make_plan, parse_seeds, parse_values
 from itin.train.config import TrainConfig
 from itin.train.data import Features
 from itin.train.identity import Identity, canonical
@@ -94,16 +94,16 @@ def test_every_field_has_values() -> None:
 
 def test_grid() -> None:
     plan = make_plan("grid", {"m": (1, 2), "d": (4, 8)}, (0, 1))
-    points = [(p.config.m, p.config.d, p.config.seed) for p in plan.places]
+    points = [(p.config.m, p.config.d, p.config.seed) for p in plan.trials]
     assert points == [(m, d, seed) for m in (1, 2) for d in (4, 8) for seed in (0, 1)]
-    assert {p.axis for p in plan.places} == {"grid"}
+    assert {p.axis for p in plan.trials} == {"grid"}
     assert plan.left_out == []
-    assert make_plan("grid", {}, (3,)).places == [Place("grid", TrainConfig(seed=3))]
+    assert make_plan("grid", {}, (3,)).trials == [Trial("grid", TrainConfig(seed=3))]
 
 
 def test_combinations_that_are_no_configuration_are_left_out() -> None:
     plan = make_plan("grid", {"m": (0, 1), "ablation": ("none", "no-context")}, (0, 1))
-    assert len(plan.places) == 6
+    assert len(plan.trials) == 6
     assert plan.left_out == [
         "m=0, ablation=no-context: m = 0 leaves no region and ablation no-context no context: "
         "expected one of them, got none"
@@ -114,40 +114,40 @@ def test_combinations_that_are_no_configuration_are_left_out() -> None:
 
 def test_paper() -> None:
     plan = make_plan("paper", {}, (0, 1, 2, 3, 4))
-    assert len(plan.places) == 5 * (7 + 11 + 5)
+    assert len(plan.trials) == 5 * (7 + 11 + 5)
     by_axis = {
-        axis: [p.config for p in plan.places if p.axis == axis and p.config.seed == 0]
+        axis: [p.config for p in plan.trials if p.axis == axis and p.config.seed == 0]
         for axis in ["m", "lam", "ablation"]
     }
     assert [(c.m, c.lam, c.ablation) for c in by_axis["m"]] == [(m, 0.2, "none") for m in range(7)]
     assert [(c.m, c.lam, c.ablation) for c in by_axis["lam"]] == [(2, lam, "none") for lam in TENTHS]
     assert [(c.m, c.lam) for c in by_axis["ablation"]] == [(2, 0.2)] * 5
-    distinct = {canonical(p.config, "mvsa-single") for p in plan.places if p.config.seed == 0}
+    distinct = {canonical(p.config, "mvsa-single") for p in plan.trials if p.config.seed == 0}
     assert len(distinct) == 20  # (2, 0.2, none) stands on all three axes, m = 0 is only-context
-    assert len({canonical(p.config, "mvsa-single") for p in plan.places}) == 100
+    assert len({canonical(p.config, "mvsa-single") for p in plan.trials}) == 100
 
 
 def test_paper_with_other_axes() -> None:
     plan = make_plan("paper", {"m": (1, 2), "d": (8, 16)}, (0,))
-    assert len(plan.places) == 2 * (2 + 11 + 5)
-    assert {p.config.d for p in plan.places} == {8, 16}
-    assert {p.config.m for p in plan.places} == {1, 2}
+    assert len(plan.trials) == 2 * (2 + 11 + 5)
+    assert {p.config.d for p in plan.trials} == {8, 16}
+    assert {p.config.m for p in plan.trials} == {1, 2}
 
 
 def test_random() -> None:
     axes = {"m": tuple(range(7)), "lam": TENTHS, "ablation": ("none", "no-context")}
     plan = make_plan("random", axes, (0, 1), 12)
-    points = [(p.config.m, p.config.lam, p.config.ablation) for p in plan.places if p.config.seed == 0]
+    points = [(p.config.m, p.config.lam, p.config.ablation) for p in plan.trials if p.config.seed == 0]
     assert len(set(points)) == len(points) == 12
     assert (0, 0.0, "no-context") not in points
     assert make_plan("random", axes, (0, 1), 12) == plan  # drawn with a fixed seed
-    assert len(make_plan("random", {"m": (1, 2)}, (0,), 12).places) == 2
+    assert len(make_plan("random", {"m": (1, 2)}, (0,), 12).trials) == 2
     with pytest.raises(ValueError, match="number: expected at least 1, got None"):
         make_plan("random", axes, (0,))
 
 
 def test_modes() -> None:
-    assert make_plan("optuna", {"m": (1, 2)}, (0,), 5).places == []
+    assert make_plan("optuna", {"m": (1, 2)}, (0,), 5).trials == []
     with pytest.raises(ValueError, match="mode: expected one of grid, paper, random, optuna, got 'best'"):
         make_plan("best", {}, (0,))
 

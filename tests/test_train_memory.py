@@ -28,7 +28,7 @@ from itin.train.data import Resident, load_features, size_of
 from itin.train.loop import fit, fit_side_by_side
 from itin.train.shared import open_features, save_features
 from itin.train.splits import random_split
-from itin.train.sweep_run import Workplace
+from itin.train.sweeps.prepare import SweepData
 
 from .sweep_data import make_cache
 
@@ -142,7 +142,7 @@ def test_shared_without_holding_them(folder: Path, tmp_path: Path) -> None:
 def test_a_sweep_has_them_on_the_disk_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for free, kept in ((None, True), (1, False)):
         monkeypatch.setattr(data, "available", lambda free=free: free)
-        place = Workplace(read_table(folder), open_stores(folder), 2, [CONFIG.view])
+        place = SweepData(read_table(folder), open_stores(folder), [CONFIG])
         before = place.features[CONFIG.view]
         key = place.key(CONFIG)
         place.setup(tmp_path / str(free), tmp_path / "runs")
@@ -247,7 +247,7 @@ from itin.train.config import TrainConfig
 from itin.train.data import load_features
 from itin.train.loop import fit
 from itin.train.splits import random_split
-from itin.train.sweep_run import Workplace
+from itin.train.sweeps.prepare import SweepData
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])

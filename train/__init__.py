@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from .config import TrainConfig
     from .runs import Run
     from .runs import load_run as load
-    from .sweep import Sweep
+    from .sweeps.folder import Sweep
     from .table import runs_table
 
 __all__ = ["Run", "Sweep", "TrainConfig", "load", "runs_table"]
 
 _WHERE = {
     "Run": ("runs", "Run"),
-    "Sweep": ("sweep", "Sweep"),
+    "Sweep": ("sweeps.folder", "Sweep"),
     "TrainConfig": ("config", "TrainConfig"),
     "load": ("runs", "load_run"),
     "runs_table": ("table", "runs_table"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..fields import kind_of, limits_of
-from .config import TrainConfig, View
-from .presets import PresetOptions, with_preset
+from .config import TrainConfig
+from .presets import PresetOptions, short_name, with_preset
 
 PAPER = {"m": "0:6", "lam": "0:1:0.1", "ablation": "all"}
 """The paper's axes: Fig. 5, Fig. 6 and Table III."""
@@ -24,19 +24,27 @@ Axes = dict[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Place:
-    """One configuration at one place of a sweep; the same may stand in several places."""
+class Trial:
+    """One configuration of a sweep; the same may stand on several axes, and is trained once."""
 
     axis: str
     """The paper's axis that it stands on (`m`, `lam`, `ablation`), or how it was found: `grid`, `random`, `trial 7`."""
     config: TrainConfig
+    key: str = field(default="", compare=False)
+    """Of its run, `identity.Identity.of`; empty until the features are known."""
+
+    @property
+    def name(self) -> str:
+        """The name of its run folder: readable, and one for each key."""
+        fold = f"-fold{self.config.fold}" if self.config.fold else ""
+        return f"{short_name(self.config)}{fold}-seed{self.config.seed}-{self.key}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The places of a sweep, in order, and the combinations that are no configuration."""
+    """The trials of a sweep, in order, and the combinations that are no configuration."""
 
-    places: list[Place]
+    trials: list[Trial]
     left_out: list[str]
     """Why, one line each."""
 
@@ -82,7 +90,7 @@ def make_plan(
     number: int | None = None,
     folds: Sequence[int] = (0,),
 ) -> Plan:
-    """Return the places of a sweep; `optuna` has none beforehand.
+    """Return the trials of a sweep; `optuna` has none beforehand.
 
     Args:
         mode: one of `MODES`. `grid` takes all combinations. `paper` varies m, λ and the ablation one at a time, the
@@ -118,7 +126,7 @@ def make_plan(
         points = [("random", point) for point in _draw(axes, number)]
     else:
         points = [("grid", point) for point in combinations(axes)]
-    places: list[Place] = []
+    trials: list[Trial] = []
     for axis, point in points:
         try:
             config = TrainConfig(**with_preset(point))
@@ -127,10 +135,10 @@ def make_plan(
             if reason not in left_out:
                 left_out.append(reason)
             continue
-        places.extend(Place(axis, replace(config, seed=seed, fold=fold)) for seed in seeds for fold in folds)
-    if not places:
+        trials.extend(Trial(axis, replace(config, seed=seed, fold=fold)) for seed in seeds for fold in folds)
+    if not trials:
         raise ValueError("no configuration is left to train" + "".join(f"\n  {reason}" for reason in left_out))
-    return Plan(places, left_out)
+    return Plan(trials, left_out)
 
 
 def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -139,28 +147,31 @@ def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
-def views_of(configs: Iterable[TrainConfig], axes: Mapping[str, Sequence[Any]]) -> set[View]:
-    """Return the features that a sweep needs.
+def readers(trials: Iterable[Trial], axes: Mapping[str, Sequence[Any]]) -> list[TrainConfig]:
+    """Return configurations that read all features that a sweep needs.
 
     Args:
-        configs: those of its places; in a guided search there are none beforehand.
+        trials: of the sweep; in a guided search there are none beforehand.
         axes: the values that such a search may propose.
     """
-    if views := {config.view for config in configs}:
-        return views
-    asked = {name: axes[name] for name in ("preset", *View._fields) if name in axes}
-    return {TrainConfig(**with_preset(point)).view for point in combinations(asked)}
+    if configs := [trial.config for trial in trials]:
+        return configs
+    asked = ("preset", "head", "m", "ablation", "keep_special", "center_crop")
+    points = combinations({name: axes[name] for name in asked if name in axes})
+    return [config for config in map(config_of, points) if config is not None] or [TrainConfig()]
+
+
+def config_of(point: Mapping[str, Any]) -> TrainConfig | None:
+    """Return the configuration of a combination; None where it is none (m = 0 with no-context)."""
+    try:
+        return TrainConfig(**with_preset(point))
+    except ValueError:
+        return None
 
 
 def _draw(axes: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]]:
     """So many different combinations that are configurations, drawn with a fixed seed, or all where there are fewer."""
-    every = []
-    for point in combinations(axes):
-        try:
-            TrainConfig(**with_preset(point))
-        except ValueError:
-            continue
-        every.append(point)
+    every = [point for point in combinations(axes) if config_of(point) is not None]
     return random.Random(0).sample(every, min(number, len(every)))
 
 

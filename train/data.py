@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,19 +114,20 @@ def load_features(
     keep_special: bool = False,
     mapped: bool | None = None,
     allow_missing: bool = False,
+    inputs: Collection[str] = tuple(INPUT),
 ) -> Features:
     """Read the labelled samples that all the given stores hold, in the order of the table.
 
     Args:
         table: the data set's table.
-        stores: `itin.cache.Store` by kind; `tokens` and `context` always, `regions` unless m is 0. With m = 0 a
-            `regions` store that is given is not read, but still decides which samples there are, so that runs with and
-            without regions are made of the same ones.
+        stores: `itin.cache.Store` by kind. One that is not needed (`regions` with m = 0, or a kind that is none of
+            `inputs`) still decides which samples there are, so that all heads see the same ones.
         m: regions of an image to read.
         keep_special: keep the words with word id -1, [CLS] and [SEP].
         mapped: put regions and words into a temporary file and map it; by default where memory could not hold them.
         allow_missing: whether more than `MOST_LOST` of the labelled samples may lack features. Those in quarantine do
             not count: why they have none is known.
+        inputs: the kinds that must be there.
 
     Raises:
         CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
@@ -137,7 +138,7 @@ def load_features(
         raise ValueError(f"m: expected at least 0, got {m}")
     name = str(table.dataset.get("name", ""))
     for kind in INPUT:
-        if kind not in stores and (kind != "regions" or m):
+        if kind in inputs and kind not in stores and (kind != "regions" or m):
             raise CacheError(
                 f"no {kind} features of {name or 'this data set'}",
                 expected=f"a store of kind {kind}",
@@ -172,14 +173,14 @@ def load_features(
     rows = {kind: found[held_by_all] for kind, found in rows.items()}
     n = int(held_by_all.sum())
 
-    size = size_of(stores, rows, m)
+    size = {**dict.fromkeys(INPUT, 0), **size_of(stores, rows, m)}
     if mapped is None:
         free = available()
         mapped = free is not None and sum(size.values()) + size["tokens"] > MEMORY_SHARE * free
-    place, on_disk = None, size["tokens"] + size.get("regions", 0)
+    place, on_disk = None, size["tokens"] + size["regions"]
     hold: Callable[[Iterable[np.ndarray]], np.ndarray] = _only
     if mapped:
-        place = place_for(on_disk, stores["tokens"].path.parent)
+        place = place_for(on_disk, next(iter(stores.values())).path.parent)
         hold = partial(to_disk, size=on_disk, place=place)
     parts = [slice(begin, begin + BLOCK) for begin in range(0, n, BLOCK)] if mapped else [slice(None)]
     regions = np.zeros((n, 0, 0), np.float16)
@@ -188,8 +189,13 @@ def load_features(
         store, own = stores["regions"], rows["regions"]
         regions = hold(store.read("regions", own[part], first=m) for part in parts)
         counts = np.minimum(store.read("counts", own).astype(np.int64), m)
-    lengths: list[np.ndarray] = []
-    tokens = hold(_words(stores["tokens"], rows["tokens"][part], keep_special, lengths) for part in parts)
+    tokens, lengths = np.zeros((0, 0), np.float16), [np.zeros(n, np.int64)]
+    if "tokens" in stores:
+        lengths = []
+        tokens = hold(_words(stores["tokens"], rows["tokens"][part], keep_special, lengths) for part in parts)
+    context = np.zeros((n, 0), np.float16)
+    if "context" in stores:
+        context = stores["context"].read("context", rows["context"])
     return Features(
         ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
         labels=labels[held_by_all],
@@ -197,7 +203,7 @@ def load_features(
         counts=counts,
         tokens=tokens,
         offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
-        context=stores["context"].read("context", rows["context"]),
+        context=context,
         dataset=name,
         labelled=len(ids),
         missing=missing,
@@ -254,11 +260,11 @@ def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -
         rows: the rows wanted of each.
         m: regions of an image.
     """
-    vectors = {
-        "regions": len(rows.get("regions", ())) * m,
-        "tokens": int(stores["tokens"].lengths(rows["tokens"]).sum()),
-        "context": len(rows["context"]),
-    }
+    vectors = {kind: len(own) for kind, own in rows.items()}
+    if "regions" in vectors:
+        vectors["regions"] *= m
+    if "tokens" in vectors:
+        vectors["tokens"] = int(stores["tokens"].lengths(rows["tokens"]).sum())
     return {
         kind: vectors[kind] * store.feature_dim * np.dtype(store.identity["dtype"]).itemsize
         for kind, store in stores.items()

@@ -11,7 +11,7 @@ from typing import Any
 from ..cache import Store, Table, find_stores, open_store, read_table
 from ..cache.table import options_of
 from ..errors import CacheError, RunError
-from .config import View
+from .config import TrainConfig, View
 from .runs import Run
 
 CENTER = "-center"
@@ -45,7 +45,7 @@ def stores_of_view(stores: Mapping[str, Any], view: View) -> dict[str, Any]:
         view: which.
     """
     chosen = {kind: store for kind, store in stores.items() if kind != CROP}
-    if view.center_crop:
+    if view.center_crop and CROP in stores:
         chosen["context"] = stores[CROP]
     return chosen
 
@@ -54,35 +54,40 @@ def find_features(
     cache: Path,
     dataset: str | None,
     named: Mapping[str, str | None],
-    regions: bool = True,
-    views: Iterable[View] = (View(False, False),),
+    configs: Iterable[TrainConfig] = (TrainConfig(),),
 ) -> Found:
-    """The stores of all kinds of feature of one data set.
+    """Find the stores of all kinds of feature of one data set.
 
     Args:
         cache: the cache folder.
         dataset: the data set's name there; None for the only one.
         named: store or encoder name by kind; None for the only one.
-        regions: whether regions are needed; where they are not, a store that can be told without a name is still
-            taken, so that runs with and without regions are made of the same samples.
-        views: what is to be read; it decides between the context of the whole image and that of its centre.
+        configs: what is to be trained. A kind that none of them looks at needs no store; one that is there still
+            decides which samples there are, so that all heads see the same ones.
 
     Raises:
         CacheError: a data set or store is missing, or must be named.
     """
     table = find_table(cache, dataset)
+    needed, wanted = set(), {"regions", "tokens"}
+    for config in configs:
+        context = CROP if config.center_crop else "context"
+        wanted.add(context)
+        needed |= {context if kind == "context" else kind for kind in config.inputs}
     stores = {}
-    for kind in ("regions", "tokens"):
-        try:
-            stores[kind] = find_store(table.folder, kind, named.get(kind))
-        except CacheError:
-            if kind != "regions" or regions:
-                raise
-    crops = {view.center_crop for view in views}
-    if False in crops:
-        stores["context"] = find_store(table.folder, "context", named.get("context"), lambda path: not _centered(path))
-    if True in crops:
-        stores[CROP] = _find_crop(table, named.get("context"))
+    for name in [name for name in ("regions", "tokens", "context", CROP) if name in wanted]:
+        kind = "context" if name == CROP else name
+
+        def among(path: Path, centre: bool | None = {CROP: True, "context": False}.get(name)) -> bool:
+            return centre is None or _centered(path) == centre
+
+        there = filter(among, find_stores(table.folder, kind))
+        if name not in needed and not any(map(_is_finished, there)):
+            continue
+        if name == CROP:
+            stores[name] = _find_crop(table, named.get(kind))
+        else:
+            stores[name] = find_store(table.folder, kind, named.get(kind), among)
     return Found(table, stores)
 
 
@@ -120,13 +125,13 @@ def stores_of_run(run: Run, cache: Path | None = None) -> Found:
     if cache is not None:
         paths = {kind: cache / path.parent.name / path.name for kind, path in paths.items()}
     for kind, path in paths.items():
-        if not path.is_dir():
+        if not path.is_dir() and kind in run.config.inputs:
             raise RunError(
                 f"the {kind} features that the run {run.path} was trained on are gone",
                 expected=str(path),
                 next_step="name the cache folder with --cache, or run the same `itin extract` again",
             )
-    stores = {kind: open_store(path) for kind, path in paths.items()}
+    stores = {kind: open_store(path) for kind, path in paths.items() if path.is_dir()}
     run.check_stores(stores)
     return Found(read_table(next(iter(paths.values())).parent), stores)
 
@@ -167,7 +172,7 @@ def find_store(
     """
     paths = [path for path in find_stores(folder, kind) if among(path)]
     fitting = [path for path in paths if name is None or _fits(path, kind, name)]
-    ready = [path for path in fitting if (path / "manifest.json").exists()] or fitting
+    ready = [path for path in fitting if _is_finished(path)] or fitting
     if len(ready) == 1:
         return open_store(ready[0])
     found = ", ".join(path.name for path in (ready or paths)) or "none"
@@ -185,6 +190,10 @@ def find_store(
         found=found,
         next_step=f"add {OPTIONS[kind]} {ready[0].name}",
     )
+
+
+def _is_finished(path: Path) -> bool:
+    return (path / "manifest.json").exists()
 
 
 def _centered(path: Path) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..itin_head.gru.batch import mask_of
-from ..itin_head.gru.packing import StaticShape, Words
+from ..itin_head.gru.packing import Packing, Words
 from .data import Resident
 
 BUCKETS = (8, 16, 24, 32, 48, 64, 80, 104)
@@ -37,6 +38,67 @@ def longest_by_rank(batches: Iterable[Tensor], lengths: Tensor) -> dict[Key, Ten
         key = _key(ranked)
         most[key] = torch.maximum(ranked, most.get(key, ranked))
     return most
+
+
+@dataclass(frozen=True, eq=False)
+class StaticShape:
+    """Steps of fixed sizes, into which each batch is packed whose texts are short enough.
+
+    A text stands at the place of its rank in its batch, the longest first. What is computed at its places beyond its
+    end takes part in nothing; in the reversed array they stand after its words, too.
+    """
+
+    sizes: list[int]
+    """Texts in each step."""
+    B: int
+    """Texts of a batch, also those that are in no step."""
+    step: Tensor
+    """(P,) int64: the step that each place belongs to."""
+    rank: Tensor
+    """(P,) int64: the rank of the text at each place."""
+    begin: Tensor
+    """(n,) int64: the first place of each step."""
+
+    @classmethod
+    def of(cls, longest: Tensor, device: torch.device) -> StaticShape:
+        """The shape for batches whose texts have at most so many words.
+
+        Args:
+            longest: (B,) int64 on the CPU, for each rank, none above the one before it.
+            device: where batches will be packed.
+        """
+        n = int(longest[0]) if len(longest) else 0
+        there = torch.arange(n)[:, None] < longest  # (n, B)
+        sizes = there.sum(1)
+        step, rank = there.nonzero(as_tuple=True)
+        begin = sizes.cumsum(0) - sizes
+        return cls(sizes.tolist(), len(longest), step.to(device), rank.to(device), begin.to(device))
+
+    def pack(self, lengths: Tensor) -> tuple[Packing, Tensor]:
+        """Return the packing of J batches, and the word that belongs at each place, without asking the device.
+
+        Args:
+            lengths: (J, B) int64 on the device, in each batch by rank.
+
+        Returns:
+            The packing; and (J, 2, P) int64, the number of the word within its text, -1 where there is none.
+        """
+        J, P, n = len(lengths), len(self.step), len(self.sizes)
+        own = lengths[:, self.rank]  # (J, P)
+        there = self.step < own
+        back = torch.where(there, own - 1 - self.step, self.step)
+        first = torch.arange(J, device=lengths.device)[:, None]
+        place = torch.arange(P, device=lengths.device)
+        packing = Packing(
+            sizes=self.sizes,
+            batch=(J, self.B),
+            n=n,
+            forward=(2 * P * first + place).flatten(),
+            backward=(2 * P * first + P + self.begin[back] + self.rank).flatten(),
+            padded=((self.B * first + self.rank) * n + self.step).flatten(),
+            words=there.flatten()[:, None].float(),
+        )
+        return packing, torch.stack([self.step.expand(J, P), back], 1).masked_fill(~there[:, None], -1)
 
 
 class GraphSteps:

@@ -19,7 +19,8 @@ REVISION = 1
 """To be raised when the same configuration begins to mean something else: another default, another formula."""
 
 _DEFAULTS = TrainConfig()
-_DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
+DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
+"""The field of a head's configuration that holds the length of each kind of feature."""
 
 
 def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
@@ -93,7 +94,7 @@ class Identity:
                 for name, value in config.to_dict().items()
                 if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
             },
-            "dims": {name: size for name, size in self._dims.items() if name in {_DIMS[kind] for kind in inputs}},
+            "dims": {name: size for name, size in self._dims.items() if name in {DIMS[kind] for kind in inputs}},
             "dataset": self._dataset,
             "samples": self.samples,
             "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},

@@ -26,6 +26,7 @@ from ..itin_head.config import HeadConfig
 from ..labels import LABELS
 from ..matching import examples, match
 from .config import TrainConfig
+from .identity import DIMS
 from .splits import PARTS, Split, split_from_parts
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Run:
         """Raise RunError unless these `itin.cache.Store` by kind hold the features that the run was trained on."""
         for kind, entry in self.record["stores"].items():
             store = stores.get(kind)
-            if store is None and kind == "regions" and self.config.regions == 0:
+            if store is None and kind not in self.config.inputs:
                 continue
             if store is None or store.fingerprint != entry["fingerprint"]:
                 raise RunError(
@@ -261,13 +262,11 @@ def predict_part(
     from .steps import predict
 
     head = run.head(device)
-    for name, size in features.dims.items():
-        if name == "region_dim" and run.config.regions == 0:
-            continue
-        if size != getattr(run.head_config, name):
+    for name in [DIMS[kind] for kind in sorted(run.config.inputs)]:
+        if (size := features.dims.get(name)) != (expected := getattr(run.head_config, name)):
             raise RunError(
                 f"the features do not fit the run {run.path}",
-                expected=f"{name} = {getattr(run.head_config, name)}",
+                expected=f"{name} = {expected}",
                 found=f"{name} = {size}",
                 next_step="name the stores that the run was trained on",
             )

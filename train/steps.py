@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,10 +20,11 @@ from ..itin_head.stacked import StackedHead, by_flags
 from ..precision import products
 from .config import PRECISIONS, TrainConfig
 from .data import Features, Resident
-from .graphs import GraphSteps
 from .objective import Objective, clip_side_by_side
-from .precision import lowered
 from .splits import Split
+
+if TYPE_CHECKING:
+    from .graphs import GraphSteps
 
 MAY_DIFFER = ("m", "lam", "seed")
 """The fields in which configurations of any head that are trained side by side may differ."""
@@ -124,7 +125,6 @@ class Training:
             kind = StackedHead if by_flags(self.heads[0].config) else SideBySide
             self._stack = kind(self.heads, compute.recurrence)
         self._clip = clip_grad_norm_ if isinstance(self._stack, Alone) else clip_side_by_side
-        self._logits = lowered(self._stack, compute.precision, device)
         self._parameters = list(self._stack.parameters())
         self._optimizer = adam(self._parameters, first, device, capturable=compute.graphs)
         self._objective = Objective(first, labels, device)
@@ -134,6 +134,8 @@ class Training:
         self._orders = self._shuffled()
         self._static: GraphSteps | None = None
         if compute.graphs:
+            from .graphs import GraphSteps
+
             to_come = (rows.T for order in self._shuffled() for rows in chunks(order.T, self.batch_size))
             self._static = GraphSteps(self.resident, self._logits, self.regions_read, self._step, to_come)
 
@@ -176,6 +178,17 @@ class Training:
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.regions_read if batch.region_mask is not None else None
         return self._logits(batch.regions, batch.words, batch.context, mask), batch.labels
+
+    def _logits(self, *batch: Any) -> Tensor:
+        """Compute logits (J, B, classes) in float32, by products in bfloat16 where that is the precision."""
+        logits: Tensor
+        if self.compute.precision == "bfloat16":
+            # Copies of the weights are not kept from one step to the next: a CUDA graph would read stale ones.
+            with torch.autocast(self.resident.device.type, torch.bfloat16, cache_enabled=False):
+                logits = self._stack(*batch).float()
+        else:
+            logits = self._stack(*batch)
+        return logits
 
     def _step(self, logits: Tensor, labels: Tensor) -> None:
         """Learn from a batch of each, and add up its loss and hits."""

@@ -13,7 +13,7 @@ import pandas as pd
 from ..errors import RunError
 from .protocols import named
 from .runs import Run, load_run
-from .sweep import FIELDS, FIGURES, result_of
+from .sweeps.folder import FIELDS, FIGURES, Result
 
 COLUMNS = ("run", "key", "dataset", "protocol", *FIELDS, "best_epoch", *FIGURES, "seconds", "written", "note")
 TEST_COLUMNS = ("test_accuracy", "test_weighted_f1")
@@ -102,7 +102,7 @@ def _column(table: pd.DataFrame, name: str) -> pd.Series[Any]:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    figures = result_of(run).figures
+    figures = Result.of(run).figures
     test = run.metrics.get("test", {})
     return {
         "run": str(run.path),

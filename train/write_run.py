@@ -20,13 +20,12 @@ from .. import disk
 from ..errors import ItinError, RunError
 from ..labels import LABELS
 from .config import TrainConfig
-from .identity import Identity
 from .presets import short_name
 from .runs import FORMAT, UNTRAINED_NOTE
 from .splits import Split
 
 if TYPE_CHECKING:
-    from .data import Features, TableLike
+    from .data import Features
     from .loop import Fit
 
 PREDICTIONS = ("id", "part", "label", "predicted", *(f"p_{label}" for label in LABELS))
@@ -54,8 +53,9 @@ def write_run(
     fit: Fit,
     features: Features,
     split: Split,
-    table: TableLike,
+    dataset: Mapping[str, Any],
     stores: Mapping[str, Any],
+    key: str,
     *,
     device: str = "cpu",
     out: Path | None = None,
@@ -68,8 +68,9 @@ def write_run(
         fit: what came out of the training.
         features: what it was trained on.
         split: their parts.
-        table: the data set's table (`itin.cache.Table`).
+        dataset: of the data set's table, `itin.cache.Table.dataset`.
         stores: `itin.cache.Store` by kind, those that the features were read from.
+        key: of the run, `identity.Identity.key`.
         device: where it was trained, for `environment.json`.
         out: the folder to make, which must not exist; its parents are made.
         parent: without `out`, the folder to make a run of the default name in; the name gets a number if it is taken.
@@ -84,7 +85,7 @@ def write_run(
     name = out.name if out is not None else run_name(fit.config, features.dataset, now)
     folder = (out.parent if out is not None else parent).absolute()
     files = {
-        "config.json": disk.to_json(_config(fit, features, split, table, stores)),
+        "config.json": disk.to_json(_config(fit, features, split, dataset, stores, key)),
         "metrics.json": disk.to_json(_metrics(fit)),
         "history.csv": _csv(list(fit.history[0]), (row.values() for row in fit.history)),
         "split.csv": _csv(["id", "part"], split.pairs(features.ids)),
@@ -104,15 +105,17 @@ def _fault(path: Path, error: OSError) -> ItinError:
     )
 
 
-def _config(fit: Fit, features: Features, split: Split, table: TableLike, stores: Mapping[str, Any]) -> dict[str, Any]:
+def _config(
+    fit: Fit, features: Features, split: Split, dataset: Mapping[str, Any], stores: Mapping[str, Any], key: str
+) -> dict[str, Any]:
     untrained = sorted(kind for kind, store in stores.items() if store.untrained)
     return {
         "format": FORMAT,
-        "key": Identity(features, table, stores).key(fit.config, split),
+        "key": key,
         "train": fit.config.to_dict(),
         "head": fit.head.to_dict(),
         "labels": list(LABELS),
-        "dataset": dict(table.dataset),
+        "dataset": dict(dataset),
         "samples": {"labelled": features.labelled, "used": len(features), "missing": features.missing},
         "split": split.description,
         "stores": {

@@ -38,17 +38,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from itin.itin_head import HeadConfig, ITINHead
 from itin.itin_head.gru.recurrence import compiled
-from itin.train.axes import make_plan
+from itin.train.axes import Trial, make_plan
 from itin.train.config import PRECISIONS, TrainConfig, View
 from itin.train.data import Features
 from itin.train.identity import canonical
 from itin.train.loop import Fit, fit_side_by_side
-from itin.train.pool import DONE, FAILED, Job, Pool, Setup, StoreFacts, TableFacts
 from itin.train.protocols import Protocol, Splitter
 from itin.train.shared import save_features
 from itin.train.splits import Split, random_split
-from itin.train.stacks import Stacks
 from itin.train.steps import ComputeOptions, Training
+from itin.train.sweeps.one_device import Stacks
+from itin.train.sweeps.run import Queue
+from itin.train.sweeps.setup import Setup, StoreFacts
+from itin.train.sweeps.workers import Pool
 
 BATCH = 64
 PLAIN = View(keep_special=False, center_crop=False)
@@ -338,14 +340,6 @@ def bench_growth(options: argparse.Namespace, features: Features) -> None:
     show(f"Growth ({gru}): times the epoch of {n} samples, m = {m}, median {words:g} words, d = {d}", ["", "x"], rows)
 
 
-class Jobs:
-    def __init__(self, jobs: list[Job]) -> None:
-        self.jobs = iter(jobs)
-
-    def next(self) -> Job | None:
-        return next(self.jobs, None)
-
-
 def bench_sweep(options: argparse.Namespace, features: Features, path: Path, folder: Path) -> None:
     """16 configurations by the sweep's own workers against 16 runs of version A, one after another."""
     save_features(features, folder / "features")
@@ -359,14 +353,14 @@ def bench_sweep(options: argparse.Namespace, features: Features, path: Path, fol
         for gru in ["packed"] + (["compiled"] if compiled.loaded() else []):
             setup = setup_of(features, folder / "features", folder / f"runs-{gru}", gru=gru)
             pools[gru] = stack.enter_context(Pool(setup, cores))
-            listen(pools[gru].run(Jobs([job(base, f"warm-{i}", 100 + i) for i in range(cores)])))
+            listen(pools[gru].run(Queue([trial(base, f"warm-{i}", 100 + i) for i in range(cores)])))
         rounds: dict[str, list[tuple[float, float]]] = {"A": [], **{gru: [] for gru in pools}}
         for number in range(options.rounds):
             rounds["A"].append(Clock(False)(a.epoch))
             for gru, pool in pools.items():
-                jobs = Jobs([job(base, f"run-{number}-{i}", 16 * number + i) for i in range(2 * cores)])
+                trials = Queue([trial(base, f"run-{number}-{i}", 16 * number + i) for i in range(2 * cores)])
                 begun, busy = time.perf_counter(), busy_seconds(pool)
-                listen(pool.run(jobs))
+                listen(pool.run(trials))
                 rounds[gru].append((time.perf_counter() - begun, busy_seconds(pool) - busy))
     # A trains all samples and nothing else; a run of ours trains the training part, validates and is written.
     share = 2 * cores * options.sweep_epochs * len(split.train) / len(features)
@@ -429,7 +423,7 @@ def bench_paper(options: argparse.Namespace, folder: Path, device: str) -> None:
     save_features(features, folder / "paper")
     sizes = {name: [getattr(options, name)] for name in ("d", "k", "epochs")}
     plan = make_plan("paper", sizes, range(options.seeds))
-    configs = list(dict.fromkeys(canonical(place.config, features.dataset) for place in plan.places))
+    configs = list(dict.fromkeys(canonical(trial.config, features.dataset) for trial in plan.trials))
     rows: list[list[object]] = []
     for number, (way, how) in enumerate(ways_of(device).items()):
         if options.only is not None and way not in options.only:
@@ -438,7 +432,7 @@ def bench_paper(options: argparse.Namespace, folder: Path, device: str) -> None:
         setup = setup_of(features, folder / "paper", folder / f"paper-{number}", **how_to)
         begun = time.perf_counter()
         with Stacks(setup, None if device == "cuda" else len(configs)) as engine:
-            listen(engine.run(Jobs([Job(f"{i}", f"run-{i}", config) for i, config in enumerate(configs)])))
+            listen(engine.run(Queue([Trial("bench", config, f"{i}") for i, config in enumerate(configs)])))
         rows.append([way, len(configs), time.perf_counter() - begun])
     show(
         f"--paper, {options.seeds} seeds: {options.epochs} epochs, {len(features)} samples, d = {options.d}, "
@@ -450,27 +444,22 @@ def bench_paper(options: argparse.Namespace, folder: Path, device: str) -> None:
 
 def setup_of(features: Features, saved: Path, runs: Path, **how: Any) -> Setup:
     """What a sweep's workers are told, with stores that say nothing; makes the folder of the runs."""
-    import pandas as pd
-
     facts = {
         kind: StoreFacts(saved, kind, {"kind": kind}, False, None, None) for kind in ("regions", "tokens", "context")
     }
-    table = TableFacts({"name": "bench"}, pd.DataFrame({"id": features.ids}))
     splitter = Splitter(Protocol(), features.ids, features.labels)
     runs.mkdir()
-    return Setup({PLAIN: saved}, table, {PLAIN: facts}, runs, splitter, **how)
+    return Setup({PLAIN: saved}, {"name": "bench"}, {PLAIN: facts}, runs, splitter, **how)
 
 
-def job(base: TrainConfig, name: str, seed: int) -> Job:
-    return Job(name, name, replace(base, seed=seed))
+def trial(base: TrainConfig, name: str, seed: int) -> Trial:
+    return Trial("bench", replace(base, seed=seed), name)
 
 
 def listen(events: Iterator[Any]) -> None:
     for event in events:
-        if event.kind == FAILED:
-            sys.exit(event.values["error"])
-        if event.kind == DONE:
-            continue
+        if event.result is not None and event.result.run is None:
+            sys.exit(event.result.error)
 
 
 def main() -> None:

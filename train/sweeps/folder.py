@@ -1,29 +1,33 @@
-"""Sweep folders: what they hold, and reading them; `sweep_run` fills them.
+"""Sweep folders: what they hold, and reading them; `prepare` makes them, `run` fills them.
 
-SWEEP/sweep.json       what is swept, on which features: axes, places, keys; written first
+SWEEP/sweep.json       what is swept, on which features: axes, trials, keys; written first
 SWEEP/split.csv        id, part: only where the parts were given by a file
 SWEEP/runs/NAME-KEY/   one run folder a configuration and seed, whole or absent, with validation figures alone
 SWEEP/failed/KEY.json  a configuration that broke down: its error
-SWEEP/results.csv      one row a place; also results.parquet where pyarrow is installed
+SWEEP/results.csv      one row a trial; also results.parquet where pyarrow is installed
 SWEEP/test.json        the chosen configuration on the test part, where that was asked for
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .. import disk
-from ..errors import RunError
-from .axes import Place
-from .config import REPEATS, TrainConfig
-from .protocols import Protocol
-from .runs import UNTRAINED_NOTE, Run, load_run
+from ... import disk
+from ...errors import RunError
+from ...parts import Part
+from ..axes import Trial, readers
+from ..config import REPEATS, TrainConfig
+from ..protocols import Protocol
+from ..runs import UNTRAINED_NOTE, Run, load_run
 
 FORMAT = 1
 """Version of a sweep folder's format; a reader refuses every other one."""
@@ -35,6 +39,12 @@ SHOWN = 20
 """Configurations that a notebook shows."""
 
 FIELDS = tuple(TrainConfig().to_dict())
+
+WHOLE = Part(0, 1)
+"""All of a sweep."""
+
+_INTEGERS, _REALS = ("best_epoch", "batch_size"), (*FIGURES, "seconds")
+"""The columns of whole numbers that may be absent, and those of real ones."""
 
 
 @dataclass
@@ -48,8 +58,8 @@ class Definition:
     seeds: list[int]
     number: int | None
     """How many configurations are drawn or tried, for `random` and `optuna`."""
-    places: list[tuple[Place, str]]
-    """Every place with its run's key; in a guided search one joins after the other."""
+    trials: list[Trial]
+    """What is trained, `places` in the file; in a guided search one joins after the other."""
     left_out: list[str]
     """Combinations that are no configuration."""
     dataset: str
@@ -77,16 +87,26 @@ class Definition:
         return Protocol.parse(self.protocol, self.duplicates)
 
     @property
-    def regions(self) -> int:
-        """The most regions an image that any of the configurations looks at."""
-        configs = [place.config.regions for place, _ in self.places]
-        proposed: list[int] = self.axes.get("m", [TrainConfig.m]) if self.mode == "optuna" else []
-        return max([*configs, *proposed])
+    def readers(self) -> list[TrainConfig]:
+        """Configurations that read all features that the sweep needs."""
+        return readers([] if self.mode == "optuna" else self.trials, self.axes)
+
+    def runs(self, part: Part = WHOLE) -> list[Trial]:
+        """Return a part's trials, each key once: those whose number leaves i modulo N."""
+        runs: dict[str, Trial] = {}
+        for trial in self.trials:
+            runs.setdefault(trial.key, trial)
+        return [trial for number, trial in enumerate(runs.values()) if part.has(number)]
+
+    def missing(self, results: Collection[str], part: Part = WHOLE) -> list[Trial]:
+        """Return a part's trials without a result, each key once, in order."""
+        return [trial for trial in self.runs(part) if trial.key not in results]
 
     def to_json(self) -> bytes:
         """The bytes of `sweep.json`."""
-        places = [{"axis": place.axis, "key": key, "config": place.config.to_dict()} for place, key in self.places]
-        return disk.to_json({"format": FORMAT, **self.__dict__, "places": places})
+        places = [{"axis": one.axis, "key": one.key, "config": one.config.to_dict()} for one in self.trials]
+        record = {"places" if name == "trials" else name: value for name, value in self.__dict__.items()}
+        return disk.to_json({"format": FORMAT, **record, "places": places})
 
 
 @dataclass(frozen=True)
@@ -94,11 +114,20 @@ class Result:
     """What became of one configuration and seed."""
 
     key: str
-    run: Path | None
+    run: Path | None = None
     """Its run folder; None where it failed."""
-    figures: dict[str, float]
+    figures: dict[str, float] = field(default_factory=dict)
     """`FIGURES`, `best_epoch` and `seconds`; empty where it failed."""
     error: str = ""
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, run: Run) -> Result:
+        """Return the validation figures that a run's folder holds."""
+        val = run.metrics["val"]
+        figures = {f"val_{name}": float(val[name]) for name in ("accuracy", "weighted_f1", "macro_f1", "loss")}
+        figures |= {"best_epoch": run.metrics["best_epoch"], "seconds": float(run.environment["training_seconds"])}
+        return cls(str(run.record.get("key")), run.path, figures)
 
 
 class Sweep:
@@ -116,7 +145,7 @@ class Sweep:
         self.definition = read_definition(self.path / "sweep.json")
 
     def _repr_html_(self) -> str:
-        from .notebook import block
+        from ..notebook import block
 
         table = self.configurations()
         shown = [name for name in table if name not in FIELDS or table[name].nunique(dropna=False) > 1]
@@ -126,61 +155,66 @@ class Sweep:
 
     def finished(self) -> dict[str, Result]:
         """The results of all finished runs, by key, from their run folders."""
-        results = {}
-        for config in sorted(self.path.glob("runs/*/config.json")):
-            if not config.parent.name.startswith(disk.TEMPORARY):
-                run = load_run(config.parent)
-                results[str(run.record.get("key"))] = result_of(run)
-        return results
+        paths = [config.parent for config in sorted(self.path.glob("runs/*/config.json"))]
+        results = [Result.of(load_run(path)) for path in paths if not path.name.startswith(disk.TEMPORARY)]
+        return {result.key: result for result in results}
 
     def failed(self) -> dict[str, Result]:
         """The results of all failed runs, by key."""
-        results = {}
-        for file in sorted(self.path.glob("failed/*.json")):
-            if not file.name.startswith(disk.TEMPORARY):
-                record = _read(file)
-                results[file.stem] = Result(file.stem, None, {}, str(record.get("error", "")))
-        return results
+        files = [file for file in sorted(self.path.glob("failed/*.json")) if not file.name.startswith(disk.TEMPORARY)]
+        records = {file.stem: _read(file) for file in files}
+        return {
+            key: Result(key, error=str(record.get("error", "")), traceback=str(record.get("traceback", "")))
+            for key, record in records.items()
+        }
+
+    def ended(self) -> dict[str, Result]:
+        """Return the results of all runs that have ended, by key; what was trained after it failed is finished."""
+        return {**self.failed(), **self.finished()}
 
     def results(self) -> pd.DataFrame:
-        """One row a place, duplicates in each of theirs.
+        """One row a trial; equal configurations have the same run.
 
         Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, `best_epoch`,
         `FIGURES`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every table made
         from the rows must carry where it is not empty.
         """
-        return self.frame({**self.failed(), **self.finished()})
+        return self.frame(self.ended())
 
     def frame(self, results: dict[str, Result]) -> pd.DataFrame:
         """`results`, from results that are known already."""
         note = UNTRAINED_NOTE if self.definition.untrained else ""
         more = {"protocol": str(self.definition.protocol_used), "note": note}
         rows = []
-        for place, key in self.definition.places:
-            result = results.get(key)
-            status = "open" if result is None else "failed" if result.run is None else "done"
-            run = result.run.relative_to(self.path).as_posix() if result is not None and result.run is not None else ""
-            row = {"axis": place.axis, "key": key, "status": status, **place.config.to_dict()}
-            figures = result.figures if result is not None else {}
-            row |= {name: figures.get(name) for name in ("best_epoch", *FIGURES, "seconds")}
-            rows.append({**row, "run": run, "error": result.error if result is not None else "", **more})
-        columns = [
-            "axis",
-            "key",
-            "status",
-            *FIELDS,
-            "best_epoch",
-            *FIGURES,
-            "seconds",
-            "run",
-            "error",
-            "protocol",
-            "note",
-        ]
+        for trial in self.definition.trials:
+            result = results.get(trial.key)
+            run = result.run if result is not None else None
+            row = {
+                "axis": trial.axis,
+                "key": trial.key,
+                "status": "open" if result is None else "failed" if run is None else "done",
+                **trial.config.to_dict(),
+                **{name: result.figures.get(name) if result is not None else None for name in ("best_epoch", *_REALS)},
+                "run": run.relative_to(self.path).as_posix() if run is not None else "",
+                "error": result.error if result is not None else "",
+            }
+            rows.append({**row, **more})
+        columns = ["axis", "key", "status", *FIELDS, "best_epoch", *_REALS, "run", "error", *more]
         table = pd.DataFrame(rows, columns=columns)
-        whole, real = ("best_epoch", "batch_size"), (*FIGURES, "seconds")
-        typed: pd.DataFrame = table.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
+        typed: pd.DataFrame = table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_REALS, "float64"))
         return typed
+
+    def write(self, results: dict[str, Result]) -> None:
+        """Write `results.csv`, and `results.parquet` where pyarrow is installed."""
+        table = self.frame(results)
+        disk.replace(self.path / "results.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        try:
+            import pyarrow  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: F401
+        except ImportError:
+            return
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False, engine="pyarrow")
+        disk.replace(self.path / "results.parquet", buffer.getvalue())
 
     def configurations(self) -> pd.DataFrame:
         """One row a configuration: the mean and standard deviation of its runs' validation figures, the best first.
@@ -236,8 +270,9 @@ def read_definition(path: Path) -> Definition:
             next_step="use the itin that made it, or start a new sweep",
         )
     try:
-        places = [(Place(one["axis"], TrainConfig.from_dict(one["config"])), one["key"]) for one in record["places"]]
-        return Definition(**{**record, "places": places})
+        places = record.pop("places")
+        trials = [Trial(one["axis"], TrainConfig.from_dict(one["config"]), one["key"]) for one in places]
+        return Definition(trials=trials, **record)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} does not describe a sweep of this itin",
@@ -252,13 +287,13 @@ def check_none_failed(sweep: Sweep, keys: Iterable[str] | None = None, again: st
 
     Args:
         sweep: the sweep.
-        keys: the runs that count; by default those of all places.
+        keys: the runs that count; by default those of all trials.
         again: the command that trains failed runs again; by default that of the sweep.
 
     Raises:
         RunError: some have; it names the first.
     """
-    wanted = set(keys) if keys is not None else {key for _, key in sweep.definition.places}
+    wanted = set(keys) if keys is not None else {trial.key for trial in sweep.definition.trials}
     failed = {key: result for key, result in sweep.failed().items() if key in wanted}
     if failed:
         finished = sweep.finished()  # what has been trained since does not count
@@ -275,47 +310,53 @@ def check_none_failed(sweep: Sweep, keys: Iterable[str] | None = None, again: st
         )
 
 
-def result_of(run: Run) -> Result:
-    """What stands in a run's folder of its validation figures."""
-    val = run.metrics["val"]
-    figures = {f"val_{name}": float(val[name]) for name in ("accuracy", "weighted_f1", "macro_f1", "loss")}
-    figures |= {"best_epoch": run.metrics["best_epoch"], "seconds": float(run.environment["training_seconds"])}
-    return Result(str(run.record.get("key")), run.path, figures)
+def consolidate(sweep: Sweep) -> None:
+    """Write the table of results once every run has one.
+
+    Raises:
+        RunError: runs are missing.
+    """
+    results = sweep.ended()
+    if left := sweep.definition.missing(results):
+        keys = ", ".join(trial.key for trial in left[:5])
+        raise RunError(
+            f"{len(left)} runs of {sweep.path} have not ended yet, and no table was written",
+            found=f"missing: {keys}" + (f" and {len(left) - 5} more" if len(left) > 5 else ""),
+            next_step=f"run the parts that have not ended with exit code 0 again: itin sweep --resume {sweep.path} "
+            "--part i/N",
+        )
+    sweep.write(results)
 
 
-def write_results(path: Path, table: pd.DataFrame) -> None:
-    """Write `results.csv`, and `results.parquet` where pyarrow is installed."""
-    import io
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Keep other processes from running the same sweep; ends with the process, however it ends.
 
-    disk.replace(path / "results.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    try:
-        import pyarrow  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: F401
-    except ImportError:
-        return
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False, engine="pyarrow")
-    disk.replace(path / "results.parquet", buffer.getvalue())
+    Args:
+        path: the sweep's folder.
+        shared: for a part of the sweep: with other parts, but not with the whole.
 
+    Raises:
+        RunError: another process runs it.
+    """
+    with (path / ".lock").open("w") as file:
+        try:
+            import fcntl
 
-def read_results(path: Path) -> pd.DataFrame:
-    """Read a `results.csv` with its keys as text."""
-    return pd.read_csv(
-        path,
-        dtype={"key": str, "run": str, "error": str, "protocol": str, "note": str},
-        keep_default_na=True,
-        engine="python",
-    )
-
-
-def missing(definition: Definition, results: Iterable[str]) -> list[tuple[Place, str]]:
-    """The places whose runs have no result, each key once, in order."""
-    there = set(results)
-    left = []
-    for place, key in definition.places:
-        if key not in there:
-            there.add(key)
-            left.append((place, key))
-    return left
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except ImportError:  # no such locks on this system
+            pass
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                yield  # a file system without such locks
+                return
+            raise RunError(
+                f"the sweep {path} is running already",
+                expected="one process at a time",
+                found="another process that holds its .lock",
+                next_step="wait for it, or end it: nothing that has finished is lost",
+            ) from error
+        yield
 
 
 def _same(a: Any, b: Any) -> bool:

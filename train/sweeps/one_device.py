@@ -1,4 +1,4 @@
-"""Jobs trained side by side in this process, in stacks as high as memory allows: for a GPU."""
+"""Trials side by side in this process, in stacks as high as memory allows: for a GPU."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
-from typing import Any
 
 import torch
 
-from ..errors import RunError
-from ..itin_head import make
-from ..itin_head.gru.choose import choose, side_by_side
-from .config import TrainConfig
-from .data import Features
-from .loop import Fit, train, work_of
-from .pool import DONE, EPOCH, FAILED, Event, Job, Jobs, Setup
-from .shared import open_features
-from .steps import ComputeOptions, shape_of, stackable
-from .write_run import write_run
+from ...errors import RunError
+from ...itin_head import make
+from ...itin_head.gru.choose import choose, side_by_side
+from ..axes import Trial
+from ..config import TrainConfig
+from ..data import Features
+from ..loop import Fit, train, work_of
+from ..shared import open_features
+from ..steps import ComputeOptions, shape_of, stackable
+from .folder import Result
+from .setup import Event, Setup, Source
 
 WRITERS = 4
 """Run folders written at a time: a head of d = k = 1024 has 74 MB, and each file is synced to the disk."""
@@ -29,9 +29,9 @@ SHARE = 0.7
 
 
 class Stacks:
-    """Runs jobs as `pool.Pool` does, but J at a time on one device.
+    """Train trials as `workers.Pool` does, but J at a time on one device.
 
-    Jobs of equal shape are trained together. A stack that does not fit into memory is tried again as two halves.
+    Trials of equal shape are trained together. A stack that does not fit into memory is tried again as two halves.
 
     Args:
         setup: what is trained on, and where.
@@ -52,33 +52,33 @@ class Stacks:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def run(self, jobs: Jobs) -> Iterator[Event]:
-        """Yield what happens, until there is no job left."""
-        waiting: list[Job] = []
+    def run(self, trials: Source) -> Iterator[Event]:
+        """Yield what happens, until there is no trial left."""
+        waiting: list[Trial] = []
         while True:
-            while (job := jobs.next()) is not None:
-                waiting.append(job)
+            while (trial := trials.next()) is not None:
+                waiting.append(trial)
             if not waiting:
                 return
             together = self._together(waiting)
-            waiting = [job for job in waiting if job not in together]
+            waiting = [trial for trial in waiting if trial not in together]
             yield from self._train(together)
 
-    def _together(self, waiting: Sequence[Job]) -> list[Job]:
-        """The first job and others of its shape, as many as a stack may hold."""
+    def _together(self, waiting: Sequence[Trial]) -> list[Trial]:
+        """The first trial and others of its shape, as many as a stack may hold."""
         first = waiting[0].config
         features = self._features[first.view]
         shape = shape_of(first, features.dataset)
-        same = [job for job in waiting if shape_of(job.config, features.dataset) == shape]
+        same = [trial for trial in waiting if shape_of(trial.config, features.dataset) == shape]
         most = self.limit if self.limit is not None else fitting(first, features, self.device)
         return same[: most if stackable(first) else 1]
 
-    def _train(self, jobs: list[Job]) -> Iterator[Event]:
-        configs = [job.config for job in jobs]
+    def _train(self, trials: list[Trial]) -> Iterator[Event]:
+        configs = [trial.config for trial in trials]
         features = self._features[configs[0].view]
         split = self.setup.split_for(configs[0])
         try:
-            # The test part stays closed, as in `pool`.
+            # The test part stays closed, as in `workers`.
             compute = self.compute
             if not stackable(configs[0]):
                 compute = ComputeOptions(
@@ -91,38 +91,33 @@ class Stacks:
                 except StopIteration as ended:
                     results: list[Fit | RunError] = ended.value
                     break
-                yield Event(EPOCH, j, jobs[j], dict(row))
+                yield Event(j, trials[j], row)
         except Exception as error:  # the configurations of other stacks go on
             failed, named = traceback.format_exc(), f"{type(error).__name__}: {error}"
-            if not is_memory(error) or len(jobs) == 1:
-                for j, job in enumerate(jobs):
-                    yield Event(FAILED, j, job, {"error": named, "traceback": failed})
+            if not is_memory(error) or len(trials) == 1:
+                for j, trial in enumerate(trials):
+                    yield Event(j, trial, {}, Result(trial.key, error=named, traceback=failed))
                 return
         else:
             with ThreadPoolExecutor(WRITERS) as pool:
-                yield from pool.map(self._keep, range(len(jobs)), jobs, results, repeat(features))
+                yield from pool.map(self._keep, range(len(trials)), trials, results, repeat(features))
             return
         # Outside of the handler, which holds on to what the stack had allocated.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        half = len(jobs) // 2
-        yield from self._train(jobs[:half])
-        yield from self._train(jobs[half:])
+        half = len(trials) // 2
+        yield from self._train(trials[:half])
+        yield from self._train(trials[half:])
 
-    def _keep(self, j: int, job: Job, result: Fit | RunError, features: Features) -> Event:
+    def _keep(self, j: int, trial: Trial, made: Fit | RunError, features: Features) -> Event:
         """Write a run folder, or tell why there is none."""
-        if isinstance(result, RunError):
-            return Event(FAILED, j, job, {"error": str(result), "traceback": ""})
-        setup = self.setup
-        split = setup.split_for(job.config)
-        out = setup.runs / job.name
         try:
-            stores = setup.stores_for(job.config)
-            write_run(result, features, split, setup.table, stores, device=str(self.device), out=out)
+            if isinstance(made, RunError):
+                raise made
+            result = self.setup.keep(trial, made, features)
         except RunError as error:
-            return Event(FAILED, j, job, {"error": str(error), "traceback": ""})
-        values: dict[str, Any] = {"seconds": result.seconds, "best_epoch": result.best_epoch, **result.metrics["val"]}
-        return Event(DONE, j, job, values)
+            result = Result(trial.key, error=str(error))
+        return Event(j, trial, {}, result)
 
 
 def fitting(config: TrainConfig, features: Features, device: torch.device) -> int:

@@ -6,18 +6,18 @@ import json
 import statistics
 from typing import Any
 
-from .. import disk
-from ..errors import RunError
-from .config import REPEATS
-from .runs import UNTRAINED_NOTE, evaluate
-from .sweep import FIELDS, FORMAT, Sweep
-from .sweep_run import Workplace
+from ... import disk
+from ...errors import RunError
+from ..config import REPEATS
+from ..runs import UNTRAINED_NOTE, evaluate
+from .folder import FIELDS, FORMAT, Sweep
+from .prepare import SweepData
 
 CHOSEN_BY = "mean validation accuracy over the seeds, then lower validation loss"
 
 
 def revealed(sweep: Sweep) -> dict[str, Any] | None:
-    """What `reveal` found before, or None."""
+    """Return what `reveal` found before, or None."""
     path = sweep.path / "test.json"
     if not path.exists():
         return None
@@ -30,7 +30,7 @@ def revealed(sweep: Sweep) -> dict[str, Any] | None:
     return record
 
 
-def reveal(sweep: Sweep, place: Workplace, device: str = "cpu") -> dict[str, Any]:
+def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]:
     """Evaluate the sweep's best configuration on the test part and keep the figures in `test.json`.
 
     Asked again, it reads them from there: the test part is looked at once, for the one configuration that was chosen
@@ -38,7 +38,7 @@ def reveal(sweep: Sweep, place: Workplace, device: str = "cpu") -> dict[str, Any
 
     Args:
         sweep: a sweep whose runs have all ended.
-        place: its features.
+        data: its features.
         device: where to compute.
 
     Returns:
@@ -70,7 +70,7 @@ def reveal(sweep: Sweep, place: Workplace, device: str = "cpu") -> dict[str, Any
     best = whole.iloc[0]
     rows: list[dict[str, Any]] = []
     for run in sweep.runs_of(best):
-        score = evaluate(run, place.features[run.config.view], device)
+        score = evaluate(run, data.features[run.config.view], device)
         name = run.path.relative_to(sweep.path).as_posix()
         rows.append({"run": name, "seed": run.config.seed, "fold": run.config.fold, "test": score})
     names = ("accuracy", "weighted_f1", "macro_f1", "loss")

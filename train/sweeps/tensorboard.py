@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
-from .pool import EPOCH, Event
+from ...errors import RunError
+from .setup import Event
 
 TAGS = {
     "train_loss": "loss/train",
@@ -62,10 +62,10 @@ class EventFiles:
 
     def listen(self, event: Event) -> None:
         """Write what a sweep tells of its runs."""
-        if event.kind == EPOCH:
-            self.add(event.job.name, event.values)
+        if event.result is None:
+            self.add(event.trial.name, event.row)
         else:
-            self.end(event.job.name)
+            self.end(event.trial.name)
 
     def end(self, run: str) -> None:
         """Nothing more comes of this run."""

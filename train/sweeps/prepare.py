@@ -1,0 +1,256 @@
+"""The data that a sweep runs on, and sweep folders made or extended on it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import disk
+from ...cache import open_store, read_table
+from ...errors import CacheError, RunError
+from .. import protocols
+from ..axes import Plan, Trial
+from ..config import TrainConfig, View
+from ..find import stores_of_view
+from ..identity import Identity
+from ..protocols import Splitter
+from ..splits import Split
+from .folder import Definition, Sweep
+from .setup import Setup, StoreFacts
+
+if TYPE_CHECKING:
+    from ..data import Features, TableLike
+
+
+class SweepData:
+    """The features that a sweep runs on, and the keys of runs on them.
+
+    Args:
+        table: the data set's table.
+        stores: `itin.cache.Store` by kind, `find.CROP` among them where a view needs it.
+        configs: configurations that read all features that are needed.
+        protocol: how samples become parts.
+        parts: the part of each id, where the protocol fixes it and the sweep has recorded it.
+        split: the description of these parts.
+        allow_missing: whether many labelled samples may have no features or no part.
+    """
+
+    def __init__(
+        self,
+        table: TableLike,
+        stores: Mapping[str, Any],
+        configs: Iterable[TrainConfig],
+        protocol: protocols.Protocol | None = None,
+        parts: Mapping[str, str] | None = None,
+        split: Mapping[str, Any] | None = None,
+        allow_missing: bool = False,
+    ) -> None:
+        from ..data import load_features
+
+        self.table, self.stores = table, stores
+        configs = list(configs)
+        regions = max(config.regions for config in configs)
+        inputs: dict[View, frozenset[str]] = {}
+        for config in configs:
+            inputs[config.view] = inputs.get(config.view, frozenset()) | config.inputs
+        self._stores = {view: stores_of_view(stores, view) for view in sorted(inputs)}
+        self.features: dict[View, Features] = {
+            view: load_features(
+                table, own, regions, view.keep_special, allow_missing=allow_missing, inputs=inputs[view]
+            )
+            for view, own in self._stores.items()
+        }
+        one = next(iter(self.features.values()))
+        for features in self.features.values():
+            if features.ids != one.ids:
+                raise CacheError(
+                    f"the context features of the images and of their centres in {table.dataset.get('name')} are not of"
+                    " the same samples, so that runs on them could not be compared",
+                    expected=f"{len(one.ids)} samples in both",
+                    found=f"{len(set(features.ids) ^ set(one.ids))} in one of them alone",
+                    next_step="run `itin extract` again with both context encoders: it makes what is missing",
+                )
+        self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
+        self.protocol = protocol or protocols.Protocol()
+        if parts is not None:
+            self.splitter = Splitter(self.protocol, self.ids, one.labels, parts=dict(parts), origin=dict(split or {}))
+        else:
+            self.splitter = Splitter.of(self.protocol, self.ids, one.labels, table, allow_missing)
+        self._identities = {
+            view: Identity(features, table, self._stores[view]) for view, features in self.features.items()
+        }
+        self._splits: dict[tuple[int, int], tuple[Split, str]] = {}
+
+    @property
+    def samples(self) -> str:
+        """Digest of the samples with their labels and inputs."""
+        return next(iter(self._identities.values())).samples
+
+    def setup(self, folder: Path, runs: Path, **options: Any) -> Setup:
+        """Put the features where workers can map them, and return what workers need."""
+        from ..shared import open_features, save_features
+
+        paths = {}
+        for number, (view, features) in enumerate(list(self.features.items())):
+            paths[view] = folder / str(number)
+            save_features(features, paths[view])
+            if features.mapped:  # on the disk once, not twice
+                self.features[view] = open_features(paths[view])
+        stores = {
+            view: {kind: StoreFacts.of(store) for kind, store in own.items()} for view, own in self._stores.items()
+        }
+        return Setup(paths, dict(self.table.dataset), stores, runs, self.splitter, **options)
+
+    def key(self, config: TrainConfig) -> str:
+        """The key of a run."""
+        return self._identities[config.view].of(config, self._case(config)[1])
+
+    def keyed(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return trials with their keys."""
+        return [replace(trial, key=self.key(trial.config)) for trial in trials]
+
+    def split_for(self, config: TrainConfig) -> Split:
+        """The parts that a configuration is trained on."""
+        return self._case(config)[0]
+
+    def _case(self, config: TrainConfig) -> tuple[Split, str]:
+        """The parts, and their digest."""
+        case = self.splitter.case(config.split_seed, config.fold)
+        if case not in self._splits:
+            split = self.splitter.split(config.split_seed, config.fold)
+            self._splits[case] = split, next(iter(self._identities.values())).parts(split)
+        return self._splits[case]
+
+    def work(self, config: TrainConfig) -> float:
+        """The operations of a run's GRU, `choose.operations`."""
+        from ..loop import work_of
+
+        return work_of(config, self.features[config.view], self.split_for(config))
+
+
+def create(path: Path, plan: Plan, data: SweepData, **definition: Any) -> Sweep:
+    """Make a sweep folder.
+
+    Args:
+        path: the folder, which must not exist; its parents are made.
+        plan: its trials.
+        data: the features.
+        definition: `mode`, `axes`, `seeds`, `number` and `folder` of `folder.Definition`.
+
+    Raises:
+        RunError: something stands there, or it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True)
+        (path / "runs").mkdir()
+        (path / "failed").mkdir()
+    except OSError as error:
+        raise RunError(
+            f"cannot make the sweep folder {path}: {error.strerror or error}",
+            expected="a name that is free",
+            next_step=f"choose another --out, or go on with it: itin sweep --resume {path}",
+        ) from error
+    fixed = data.splitter.parts
+    if fixed is not None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([("id", "part"), *fixed.items()])
+        disk.replace(path / "split.csv", text.getvalue().encode())
+    made = Definition(
+        trials=data.keyed(plan.trials),
+        left_out=plan.left_out,
+        dataset=data.dataset,
+        stores={
+            kind: {"path": str(store.path.resolve()), "fingerprint": store.fingerprint}
+            for kind, store in data.stores.items()
+        },
+        split=data.splitter.split().description if fixed is not None else None,
+        protocol=data.protocol.name,
+        duplicates=data.protocol.duplicates,
+        samples=data.samples,
+        untrained=any(store.untrained for store in data.stores.values()),
+        created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
+        **definition,
+    )
+    disk.replace(path / "sweep.json", made.to_json())
+    return Sweep(path)
+
+
+def extend(sweep: Sweep, plan: Plan, data: SweepData) -> None:
+    """Add the trials of a plan that a sweep does not have yet; what it has stays as it is.
+
+    Args:
+        sweep: a sweep on the same features, which must be `locked`.
+        plan: what is to be there.
+        data: the features.
+    """
+    definition = sweep.definition
+    there = {(one.axis, one.key) for one in definition.trials}
+    definition.trials += [one for one in data.keyed(plan.trials) if (one.axis, one.key) not in there]
+    definition.seeds = sorted({*definition.seeds, *(one.config.seed for one in plan.trials)})
+    disk.replace(sweep.path / "sweep.json", definition.to_json())
+
+
+def data_of(sweep: Sweep, cache: Path | None = None) -> SweepData:
+    """Return the data that a sweep was begun on.
+
+    Args:
+        sweep: the sweep.
+        cache: where the cache is now; None for where it was.
+
+    Raises:
+        RunError: it is gone, or another by now.
+    """
+    definition = sweep.definition
+    folder = Path(definition.folder) if cache is None else cache / Path(definition.folder).name
+    stores = {}
+    for kind, entry in definition.stores.items():
+        path = Path(entry["path"]) if cache is None else folder / Path(entry["path"]).name
+        if not path.is_dir():
+            raise RunError(
+                f"the {kind} features of the sweep {sweep.path} are gone",
+                expected=str(path),
+                next_step="name the cache folder with --cache, or run the same `itin extract` again",
+            )
+        stores[kind] = open_store(path)
+    parts = None
+    if definition.split is not None:
+        with (sweep.path / "split.csv").open(encoding="utf-8", newline="") as file:
+            parts = {row["id"]: row["part"] for row in csv.DictReader(file)}
+    data = SweepData(
+        read_table(folder),
+        stores,
+        definition.readers,
+        definition.protocol_used,
+        parts,
+        definition.split,
+        allow_missing=True,  # the sweep keeps the samples that it was begun on: `check_same`
+    )
+    check_same(sweep, data)
+    return data
+
+
+def check_same(sweep: Sweep, data: SweepData) -> None:
+    """Raise RunError unless these are the features that a sweep was begun on."""
+    definition = sweep.definition
+    for kind, entry in definition.stores.items():
+        store = data.stores.get(kind)
+        if store is None or store.fingerprint != entry["fingerprint"]:
+            raise RunError(
+                f"the sweep {sweep.path} was begun on other {kind} features",
+                expected=f"fingerprint {entry['fingerprint'][:12]}",
+                found="no store" if store is None else f"fingerprint {store.fingerprint[:12]}",
+                next_step="name the sweep's own cache with --cache, or start a new sweep",
+            )
+    changed = [one.key for one in definition.trials if data.key(one.config) != one.key]
+    if data.samples != definition.samples or changed:
+        raise RunError(
+            f"the sweep {sweep.path} was begun on other samples",
+            expected=f"the samples, labels and parts of {definition.created}",
+            found="others: the data set was extracted again or changed since",
+            next_step="start a new sweep",
+        )

@@ -1,0 +1,167 @@
+"""Worker processes, each of which trains one trial after another on shared features."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from ..axes import Trial
+from .folder import Result
+from .setup import Event, Setup, Source
+
+
+class Pool:
+    """Train trials in worker processes, started when there is something to do.
+
+    Workers end with the process that started them, however it ends. One that dies over a trial takes none with it: the
+    trial counts as failed, another worker takes its place.
+
+    Args:
+        setup: sent to each worker once.
+        workers: how many processes.
+    """
+
+    def __init__(self, setup: Setup, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"workers: expected at least 1, got {workers}")
+        self.setup = setup
+        self._workers: list[_Worker | None] = [None] * workers
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            if worker is not None:
+                worker.end()
+
+    def run(self, trials: Source) -> Iterator[Event]:
+        """Yield what happens, until there is no trial left."""
+        while True:
+            for number, worker in enumerate(self._workers):
+                if worker is None or worker.trial is None:
+                    trial = trials.next()
+                    if trial is None:
+                        break
+                    if worker is None:
+                        worker = self._workers[number] = _Worker(self.setup)
+                    worker.give(trial)
+            busy = {worker.connection: number for number, worker in enumerate(self._workers) if worker and worker.trial}
+            if not busy:
+                return
+            for connection in wait(list(busy)):
+                number = busy[connection]  # type: ignore[index]
+                yield self._receive(number, self._workers[number])
+
+    def _receive(self, number: int, worker: _Worker | None) -> Event:
+        """Return a worker's message, or that it has died."""
+        if worker is None or worker.trial is None:
+            raise RuntimeError("a worker without a trial was listened to")
+        trial = worker.trial
+        try:
+            message: dict[str, float] | Result = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            self._workers[number] = None
+            return Event(number, trial, {}, Result(trial.key, error=_ended(worker.process.exitcode)))
+        if not isinstance(message, Result):
+            return Event(number, trial, message)
+        worker.trial = None
+        return Event(number, trial, {}, message)
+
+
+class _Worker:
+    def __init__(self, setup: Setup) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would copy threads of torch that do not run any more
+        self.connection, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_work, args=(theirs, setup), daemon=True)
+        with _environment(_threads(setup.threads)):
+            self.process.start()
+        theirs.close()
+        self.trial: Trial | None = None
+
+    def give(self, trial: Trial) -> None:
+        self.trial = trial
+        with suppress(OSError):  # if it has died, that is noticed where it is listened to
+            self.connection.send(trial)
+
+    def end(self) -> None:
+        """Kill it: a run folder is whole or absent, whatever the instant."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _work(connection: Connection, setup: Setup) -> None:
+    """A worker's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import torch
+
+    from ..shared import open_features
+
+    torch.set_num_threads(setup.threads)
+    features = {view: open_features(folder) for view, folder in setup.features.items()}
+    while True:
+        try:
+            trial: Trial = connection.recv()
+        except EOFError:
+            return
+        try:
+            result = _train(trial, setup, features[trial.config.view], connection)
+        except Exception as error:  # whatever it is, the other configurations go on
+            text = str(error).strip() or type(error).__name__
+            named = text if type(error).__module__.startswith("itin.") else f"{type(error).__name__}: {text}"
+            result = Result(trial.key, error=named, traceback=traceback.format_exc())
+        connection.send(result)
+
+
+def _train(trial: Trial, setup: Setup, features: Any, connection: Connection) -> Result:
+    from ..loop import fit
+
+    split = setup.split_for(trial.config)
+    # The test part stays closed: a sweep is for choosing, and choosing on the test part is no test any more.
+    made = fit(trial.config, features, split, setup.device, connection.send, evaluate=("val",), gru=setup.gru)
+    return setup.keep(trial, made, features)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        more = ": perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
+        return f"the worker process was ended by {name}{more}"
+    return f"the worker process ended with exit code {code}"
+
+
+def _threads(number: int) -> dict[str, str]:
+    return {name: str(number) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a process that is started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
