@@ -138,8 +138,7 @@ def vocabulary_of(run: Run) -> Vocabulary:
     try:
         untrained = options["random_init"] is not None
         weights = None if untrained else find_detector_weights(options["detector_weights"])
-        given = [Path(name) if name else None for name in (options["object_names"], options["attribute_names"])]
-        return find_vocabulary(weights, objects=given[0], attributes=given[1])
+        return find_vocabulary(weights, objects=options["object_names"], attributes=options["attribute_names"])
     except WeightsError:
         return Vocabulary()
 

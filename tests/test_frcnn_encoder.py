@@ -96,7 +96,7 @@ def test_a_checkpoint_gives_what_its_network_gives(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the selection is 'original' or 'hf'"):
+    with pytest.raises(ValueError, match="detector_selection: expected one of original, hf, got 'best'"):
         encoder(detector_selection="best")
     with pytest.raises(WeightsError, match=r"x\.pth is not a file"):
         VGFasterRCNN(EncoderConfig(detector_weights=str(tmp_path / "x.pth")), CPU)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,8 +76,8 @@ class VGFasterRCNN:
         self.recipe, sizes = network.recipe, network.architecture
         self.vocabulary = find_vocabulary(
             path,
-            objects=_path(config.object_names),
-            attributes=_path(config.attribute_names),
+            objects=config.object_names,
+            attributes=config.attribute_names,
             object_count=sizes.classes,
             attribute_count=sizes.attributes,
         )
@@ -122,10 +121,6 @@ class VGFasterRCNN:
     def encode(self, prepared: list[Prepared]) -> list[Arrays]:
         """Regions of each image, in order."""
         return self.detector(prepared)
-
-
-def _path(name: str | None) -> Path | None:
-    return None if name is None else Path(name).expanduser()
 
 
 def _detectron2() -> Callable[..., Callable[[Sequence[Prepared]], list[Arrays]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import WeightsError
 from ...weights_file import UnsoundFile, differences, file_sha256, read_state
-from .network import FasterRCNN
+from .network import ANCHORS, FasterRCNN
 from .recipe import ARCHITECTURES, RECIPES, Architecture, Family, Recipe
 
 _NAMES: dict[Family, tuple[tuple[str, str], ...]] = {
@@ -36,7 +36,6 @@ _MARKS: dict[Family, str] = {
 }
 """A name that only one family has."""
 
-_ANCHORS = "proposal_generator.anchor_generator.cell_anchors.0"
 _DETECTOR = "a Faster R-CNN (ResNet-101 C4) for Visual Genome: a caffe, airsplay, hf or d2 checkpoint"
 _HELP = "itin weights lists the files that are read and where they come from"
 
@@ -82,12 +81,12 @@ def read_checkpoint(
     found.pop("pixel_std", None)
     if mean is not None and mean.numel() == 3 and recipe == RECIPES[family]:
         recipe = replace(recipe, mean=tuple(round(float(value), 4) for value in mean.flatten()))  # type: ignore[arg-type]
-    own_anchors = _ANCHORS in found
+    own_anchors = ANCHORS in found
     with torch.device("meta"):
         wanted = FasterRCNN(architecture or ARCHITECTURES[family], recipe).state_dict()
     shapes = {_theirs(name, family): tuple(value.shape) for name, value in wanted.items()}
     if not own_anchors:
-        del shapes[_ANCHORS]
+        del shapes[ANCHORS]
     _compare(path, family, shapes, found)
     state = {_ours(name, family): value.to(torch.float32) for name, value in found.items()}
     for name, value in state.items():
@@ -105,23 +104,21 @@ def load_network(checkpoint: Checkpoint, architecture: Architecture | None = Non
     """The network with a checkpoint's weights."""
     network = FasterRCNN(architecture or ARCHITECTURES[checkpoint.recipe.family], checkpoint.recipe)
     state = dict(checkpoint.state)
-    state.setdefault(_ANCHORS, network.anchors)
+    state.setdefault(ANCHORS, network.anchors)
     network.load_state_dict(state)
     return network
 
 
 def _ours(name: str, family: Family) -> str:
-    for theirs, ours in _NAMES[family]:
-        if name.startswith(theirs):
-            return ours + name[len(theirs) :]
-    return name
+    return _renamed(name, _NAMES[family])
 
 
 def _theirs(name: str, family: Family) -> str:
-    for theirs, ours in _NAMES[family]:
-        if name.startswith(ours):
-            return theirs + name[len(ours) :]
-    return name
+    return _renamed(name, ((ours, theirs) for theirs, ours in _NAMES[family]))
+
+
+def _renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str:
+    return next((new + name[len(old) :] for old, new in prefixes if name.startswith(old)), name)
 
 
 def _state(path: Path) -> dict[str, Tensor]:

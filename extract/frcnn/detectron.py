@@ -23,7 +23,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from ...precision import products
-from .network import STRIDE, FasterRCNN
+from .network import ANCHORS, STRIDE, FasterRCNN
 from .preprocess import Prepared
 from .recipe import Architecture, Recipe
 from .selection import Selection
@@ -106,7 +106,7 @@ class Detectron2Model(nn.Module):
         self.roi_heads.res5 = nn.Sequential(*stage(3, recipe.res5_stride, recipe.res5_dilation))
         self.roi_heads.box_predictor = AttributePredictor(a, recipe)
         state = dict(network.state_dict())
-        state.pop("proposal_generator.anchor_generator.cell_anchors.0")  # detectron2 keeps anchors out of its state
+        state.pop(ANCHORS)  # detectron2 keeps anchors out of its state
         self.load_state_dict(state)
         for own in self.proposal_generator.anchor_generator.cell_anchors.buffers():
             own.copy_(network.anchors)

@@ -14,6 +14,9 @@ from .recipe import Architecture, Recipe
 STRIDE = 16
 """Pixels of the resized image a position of res4."""
 
+ANCHORS = "proposal_generator.anchor_generator.cell_anchors.0"
+"""The name of the anchors in a network's state."""
+
 
 def _weight(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(shape), requires_grad=False)

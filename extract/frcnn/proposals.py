@@ -58,27 +58,25 @@ def propose(
 
     def boxes_of(index: Tensor | None) -> tuple[Tensor, Tensor]:
         """Clipped boxes and which of them are large enough, of all anchors or of some."""
-        if index is None:
-            boxes = decode(deltas, anchors, recipe.rpn_weights, recipe.plus_one)
-        else:
-            some = deltas.gather(1, index[..., None].expand(-1, -1, 4))
-            boxes = decode(some, anchors[index], recipe.rpn_weights, recipe.plus_one)
-        boxes = clip(boxes, size, recipe.plus_one)
+        moves, sources = deltas, anchors
+        if index is not None:
+            moves, sources = deltas.gather(1, index[..., None].expand(-1, -1, 4)), anchors[index]
+        boxes = clip(decode(moves, sources, recipe.rpn_weights, recipe.plus_one), size, recipe.plus_one)
         side = boxes[..., 2:] - boxes[..., :2]
         large = (side > 0) & (side + (1.0 if recipe.plus_one else 0.0) > least[..., None])
         return boxes, large.all(-1)
 
     if recipe.filter_first:
         boxes, large = boxes_of(None)
-        scores, order = scores.masked_fill(~large, -torch.inf).sort(dim=1, descending=True, stable=True)
-        scores, order = scores[:, : recipe.pre_nms], order[:, : recipe.pre_nms]
+        scores = scores.masked_fill(~large, -torch.inf)
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    scores, order = scores[:, : recipe.pre_nms], order[:, : recipe.pre_nms]
+    if recipe.filter_first:
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
-        good = scores > -torch.inf
     else:
-        scores, order = scores.sort(dim=1, descending=True, stable=True)
-        scores, order = scores[:, : recipe.pre_nms], order[:, : recipe.pre_nms]
         boxes, large = boxes_of(order)
-        good = large & (scores > -torch.inf)
+        scores = scores.masked_fill(~large, -torch.inf)
+    good = scores > -torch.inf
 
     bound = overlap_bound(recipe.rpn_nms, recipe.nms_inclusive)
     found = []

@@ -68,12 +68,12 @@ def read_names(path: Path, count: int) -> tuple[str, ...]:
 def find_vocabulary(
     weights: Path | None,
     *,
-    objects: Path | None = None,
-    attributes: Path | None = None,
+    objects: str | Path | None = None,
+    attributes: str | Path | None = None,
     object_count: int = 1600,
     attribute_count: int = 400,
 ) -> Vocabulary:
-    """The user's files where given, else those beside the checkpoint, else none.
+    """Return the names in the user's files where given, else those beside the checkpoint, else none.
 
     Args:
         weights: the checkpoint, or None for random weights.
@@ -83,10 +83,10 @@ def find_vocabulary(
         attribute_count: attributes of the detector.
     """
 
-    def names(given: Path | None, file: str, count: int) -> tuple[str, ...] | None:
+    def names(given: str | Path | None, file: str, count: int) -> tuple[str, ...] | None:
+        if given is not None:
+            return read_names(Path(given).expanduser(), count)
         beside = None if weights is None else weights.parent / file
-        if given is None and (beside is None or not beside.is_file()):
-            return None
-        return read_names(given or beside or Path(file), count)
+        return read_names(beside, count) if beside is not None and beside.is_file() else None
 
     return Vocabulary(names(objects, OBJECTS_FILE, object_count), names(attributes, ATTRIBUTES_FILE, attribute_count))
