@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+RUN_AGAIN = 75
+"""Exit code when work is left over and the same command, run again, goes on with it (EX_TEMPFAIL)."""
+
 
 class ItinError(Exception):
     """An error that a user can mend.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .submission import Submission
+
+if TYPE_CHECKING:
+    from ..extract.lane import Progress
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,13 @@ class Work(Protocol):
     pieces: str
     """What is counted: features, runs."""
 
-    def prepare(self, words: Sequence[str]) -> Prepared:
-        """Checks the arguments and does once what no part should repeat: scan, plan, download weights."""
+    def prepare(self, words: Sequence[str], progress: Progress | None = None) -> Prepared:
+        """Check the arguments and do once what no part should repeat: scan, plan, download weights.
+
+        Args:
+            words: the command's arguments.
+            progress: told what is under way; None for nobody.
+        """
 
     def part(self, submission: Submission) -> list[str]:
         """Arguments of itin for a part; which one, `i/N`, is to be put behind them."""

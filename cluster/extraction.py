@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from ..commands import extract as extract_command
 from ..extract.config import ExtractConfig
 from .contract import Missing, Prepared
 from .submission import Submission
+
+if TYPE_CHECKING:
+    from ..extract.lane import Progress
 
 OWN = ("part", "plan", "consolidate", "into")
 """Options that a submission sets itself."""
@@ -54,15 +58,13 @@ class Extraction:
         root = None if config.root is None else config.root.expanduser().absolute()
         return replace(config, encoders=encoders, root=root, table=table)
 
-    def prepare(self, words: Sequence[str]) -> Prepared:
+    def prepare(self, words: Sequence[str], progress: Progress | None = None) -> Prepared:
         """Scans the data set, loads the encoders on the CPU, and plans; what parts need is then in the cache."""
-        from ..commands.console import Bars
         from ..extract.run import extract
 
         config = self.config(words)
         config = replace(config, cache=Path(_cache(config)))
-        with Bars() as bars:
-            summary = extract(replace(config, plan=True, device="cpu", part=None), bars)
+        summary = extract(replace(config, plan=True, device="cpu", part=None), progress)
         if config.root is None:
             config = replace(config, root=summary.dataset.root)
         return Prepared(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from ..commands import sweep as sweep_command
 from ..parts import Part
 from .contract import Missing, Prepared
 from .submission import Submission
+
+if TYPE_CHECKING:
+    from ..extract.lane import Progress
 
 KEPT = ("cache", "device", "workers", "threads", "stack", "cuda_graphs", "precision", "gru")
 """Options that say how to train, not what; they are passed on to every part."""
@@ -27,7 +31,7 @@ class Sweeping:
     name = "sweep"
     pieces = "runs"
 
-    def prepare(self, words: Sequence[str]) -> Prepared:
+    def prepare(self, words: Sequence[str], progress: Progress | None = None) -> Prepared:
         """Makes the sweep's folder, which says what is to be trained on which features, and trains nothing."""
         from ..train.sweep import Sweep
         from ..train.sweep_parts import check_parts

@@ -104,6 +104,7 @@ def submit(
     """
     from ..cluster.contract import work_of
     from ..cluster.site import read_site
+    from .terminal.console import Bars
 
     with usage_errors():
         work = work_of(words[0])
@@ -115,7 +116,8 @@ def submit(
         if engine == "dask" and dry_run:
             raise click.UsageError("--dry-run writes Slurm's scripts: there are none for Dask")
         defaults = read_site(site).overridden(given)
-        prepared = work.prepare(words[1:])
+        with Bars() as bars:
+            prepared = work.prepare(words[1:], bars)
     submission = _submission(engine, work, prepared, jobs, retries, defaults)
     missing = work.missing(submission)
     if prepared.note:

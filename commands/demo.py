@@ -26,8 +26,8 @@ def command(folder: Path) -> None:
     made for the purpose, and nothing about sentiment. A second call finds the features and only trains.
     """
     from ..demo.run import HEADS, PAIRS, RECIPE, compare, prepare
-    from .console import Bars, console, epochs_bar
     from .extract import show
+    from .terminal.console import Bars, console, epochs_bar
 
     console.print(f"1. Drawing {PAIRS} pairs in MVSA's layout, and extracting their features ...", style="bold")
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def command(folder: Path) -> None:
 
 def show_comparison(trained: list[Trained]) -> None:
     """Prints the heads' test figures beside the majority class."""
-    from .console import console, grid
+    from .terminal.console import console, grid
 
     rows = []
     for one in trained:

@@ -15,7 +15,7 @@ from ..extract.frcnn.recipe import RECIPES
 from ..extract.text_encoding import ENCODINGS
 from ..parts import Part
 from .options import columns_of, field_option, part, usage_errors
-from .stopping import stop_on_signals
+from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from ..extract.run import Summary
@@ -112,14 +112,14 @@ def command(**options: Any) -> None:
     Run it again after an interruption, with more data or with another encoder: only what is missing is computed.
     SIGTERM and SIGUSR1 end it soon, with what is encoded committed and exit code 75: come again.
     """
-    from ..cli import COME_AGAIN
+    from ..errors import RUN_AGAIN
 
     with usage_errors():
         config = config_from(options)
     try:
         with stop_on_signals() as stop:
             from ..extract.run import extract
-            from .console import Bars
+            from .terminal.console import Bars
 
             with Bars() as bars, usage_errors():
                 summary = extract(config, bars, stop)
@@ -132,7 +132,7 @@ def command(**options: Any) -> None:
     if summary.stopped:
         click.echo(f"Told to stop: {summary.left} features are left. Run the same command to go on.", err=True)
     if summary.unread or summary.stopped:
-        raise click.exceptions.Exit(COME_AGAIN)
+        raise click.exceptions.Exit(RUN_AGAIN)
 
 
 def config_from(options: dict[str, Any]) -> ExtractConfig:
@@ -147,7 +147,7 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
 def show(summary: Summary, one: Part | None = None) -> None:
     """Prints what an extraction did."""
     from ..train.runs import UNTRAINED_NOTE
-    from .console import console, grid
+    from .terminal.console import console, grid
 
     dataset, samples = summary.dataset, summary.scan.samples
     labels = Counter(sample.label or "unlabelled" for sample in samples)

@@ -34,7 +34,7 @@ def command(
     """
     from ..errors import DataError
     from ..report.report import report
-    from .console import console
+    from .terminal.console import console
     from .train import short
 
     if images is not None and not images.is_dir():

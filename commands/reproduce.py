@@ -72,7 +72,7 @@ def command(**options: Any) -> None:
     from ..report.write import write
     from ..train.sweep import Sweep, check_none_failed
     from ..train.sweep_run import locked
-    from .console import console
+    from .terminal.console import console
     from .train import short, show_note
 
     protocol = protocol_of(options)
@@ -180,7 +180,7 @@ def _extend(out: Path, sweep: Sweep, request: Request, place: Workplace) -> None
     """Say what is to be trained, and keep what was asked for."""
     from ..train.sweep import missing
     from ..train.sweep_run import extend
-    from .console import console
+    from .terminal.console import console
 
     extend(sweep, request.plan(), place)
     request.write(out)
@@ -193,7 +193,7 @@ def _train(options: dict[str, Any], sweep: Sweep, place: Workplace, out: Path) -
     from ..device import pick_device
     from ..train.sweep_run import run
     from .sweep import prepare
-    from .sweep_display import Display
+    from .terminal.sweep_display import Display
 
     with usage_errors():
         device = pick_device(options["device"])
@@ -215,7 +215,7 @@ def _evaluate(options: dict[str, Any], out: Path, place: Workplace) -> None:
     from ..device import pick_device
     from ..report import testing
     from ..report.reproduction import Reproduction
-    from .console import console
+    from .terminal.console import console
 
     made = Reproduction(out)
     results = [made.results[key] for key in dict.fromkeys(made.keys.values()) if key in made.results]
@@ -228,7 +228,7 @@ def _evaluate(options: dict[str, Any], out: Path, place: Workplace) -> None:
 def _show(made: Any) -> None:
     """Prints Table III's accuracies, and what is missing."""
     from ..report.paper_sections import ablations
-    from .console import console, grid
+    from .terminal.console import console, grid
 
     for key, why in list(made.missing.items())[:5]:
         console.print(f"missing: {key}: {why}", style="red", markup=False)

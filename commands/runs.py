@@ -30,8 +30,8 @@ def command(
 
     from ..train import table as tables
     from ..train.sweep import FIELDS
-    from .console import console, grid
-    from .sweep_display import TEXTS, with_differences
+    from .terminal.console import console, grid
+    from .terminal.sweep_display import TEXTS, with_differences
     from .train import short, show_note
 
     table, bad = tables.runs_table(paths or (Path("runs"),))

@@ -12,7 +12,7 @@ import click
 from ..parts import cores
 from ..train.config import REPEATS, TrainConfig
 from .options import STORES, feature_options, part, protocol_of, protocol_options, speed_options, usage_errors
-from .stopping import stop_on_signals
+from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from ..train.pool import Event
@@ -74,8 +74,8 @@ def command(**options: Any) -> None:
     from ..device import pick_device
     from ..train.sweep import Sweep, check_none_failed
     from ..train.sweep_run import check_same, locked, run
-    from .console import console
-    from .sweep_display import Display, show_best, show_test
+    from .terminal.console import console
+    from .terminal.sweep_display import Display, show_best, show_test
     from .train import event_files, short, show_data, show_note
 
     _check_stages(options)
@@ -158,10 +158,10 @@ def _check_stages(options: dict[str, Any]) -> None:
 
 def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: int, device: str, gru: str) -> None:
     """One part of a sweep; exit code 0 only when all of its runs have ended."""
-    from ..cli import COME_AGAIN
+    from ..errors import RUN_AGAIN
     from ..train.sweep_parts import run_part
     from ..train.sweep_run import locked
-    from .sweep_display import Display
+    from .terminal.sweep_display import Display
 
     with locked(sweep.path, shared=True), stop_on_signals() as stop, Display() as display:
         left = run_part(
@@ -171,15 +171,15 @@ def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: 
         )  # fmt: skip
     if left:
         click.echo(f"Told to stop: {left} runs are left. Run the same command to go on.", err=True)
-        sys.exit(COME_AGAIN)
+        sys.exit(RUN_AGAIN)
 
 
 def _consolidate(sweep: Sweep) -> None:
     """The table of results, when every run has one."""
     from ..train.sweep import check_none_failed
     from ..train.sweep_parts import consolidate
-    from .console import console
-    from .sweep_display import show_best
+    from .terminal.console import console
+    from .terminal.sweep_display import show_best
     from .train import short, show_note
 
     consolidate(sweep)
@@ -325,7 +325,7 @@ def _refuse_with_resume(options: dict[str, Any]) -> None:
 
 
 def _show_plan(definition: Definition) -> None:
-    from .console import console
+    from .terminal.console import console
 
     console.print(f"protocol {definition.protocol_used}", markup=False)
     if definition.mode == "optuna":
@@ -346,7 +346,7 @@ def _show_plan(definition: Definition) -> None:
 
 def _show_exhausted(definition: Definition) -> None:
     """Say so where a guided search has tried all that there is."""
-    from .console import console
+    from .terminal.console import console
 
     tried = len({key for _, key in definition.places}) // len(definition.seeds)
     if definition.mode == "optuna" and tried < (definition.number or 0):

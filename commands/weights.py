@@ -17,7 +17,7 @@ def command(detector_weights: str | None, text_encoder: str) -> None:
     Nothing is downloaded. HF_HOME, TORCH_HOME, ITIN_WEIGHTS and HF_HUB_OFFLINE are honoured.
     """
     from ..extract.weights import needed
-    from .console import console
+    from .terminal.console import console
 
     for row in needed(detector_weights, text_encoder):
         fault = row.fault()

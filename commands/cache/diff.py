@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .cache import one_store
+from .cache_group import one_store
 
 SHOWN = 10
 """Samples that are named one by one."""
@@ -21,8 +21,8 @@ def command(first: str, second: str, cache: Path | None) -> None:
 
     Ends with exit code 1 when the stores differ.
     """
-    from ..cache import open_store
-    from ..cache.diff import diff
+    from ...cache import open_store
+    from ...cache.diff import diff
 
     found = diff(open_store(one_store(first, cache)), open_store(one_store(second, cache)))
     for name, a, b in found.identity:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..cache.schema import FLOATS
-from ..extract.config import EncoderConfig, ExtractConfig
-from .options import usage_errors
+from ...cache.schema import FLOATS
+from ...extract.config import EncoderConfig, ExtractConfig
+from ..options import usage_errors
 
 if TYPE_CHECKING:
-    from ..extract.imports import Imported
+    from ...extract.imports import Imported
 
 FORMS = ("bua-npz", "bua-tsv")
 SHOWN = 10
@@ -59,10 +59,10 @@ def command(
     File names (bua-npz) or image ids (bua-tsv) must be ids of a data set that `itin extract` has put into the cache.
     The store is named after the form: `itin train --regions bua-npz` takes it where there are several.
     """
-    from ..extract.imports import import_regions
-    from ..paths import cache_root
-    from ..train.find import find_table
-    from .console import Bars
+    from ...extract.imports import import_regions
+    from ...paths import cache_root
+    from ...train.find import find_table
+    from ..terminal.console import Bars
 
     table = find_table(cache_root(cache), dataset)
     with Bars() as bars, usage_errors():
@@ -82,8 +82,8 @@ def command(
 
 def show(done: Imported, form: str) -> None:
     """Prints what an import did."""
-    from ..extract.imports import outside
-    from .console import console
+    from ...extract.imports import outside
+    from ..terminal.console import console
 
     stored = done.made + done.reused
     lines = [f"{form}: {done.records} images; {done.made} imported, {done.reused} there before"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .cache import located, size
+from .cache_group import located, size
 
 
 @click.command("rm", short_help="Remove stores; shows what would go, and asks.")
@@ -18,10 +18,10 @@ def command(paths: tuple[str, ...], yes: bool, cache: Path | None) -> None:
 
     Only files that the cache itself writes are removed, never a whole cache at once.
     """
-    from ..cache.find import is_dataset, is_store, stores_of
-    from ..cache.info import info_or_error
-    from ..cache.remove import files_of, remove, table_of
-    from ..errors import CacheError
+    from ...cache.find import is_dataset, is_store, stores_of
+    from ...cache.info import info_or_error
+    from ...cache.remove import files_of, remove, table_of
+    from ...errors import CacheError
 
     doomed: dict[Path, list[Path]] = {}
     for name in paths:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cache import located, size
+from .cache_group import located, size
 
 if TYPE_CHECKING:
-    from ..cache.verify import Report
+    from ...cache.verify import Report
 
 
 @click.command("verify", short_help="Check every byte; name what is damaged and the command that mends it.")
@@ -23,12 +23,12 @@ def command(path: str | None, cache: Path | None, mend: bool) -> None:
 
     Ends with exit code 1 when something is wrong and was not mended.
     """
-    from ..cache.find import datasets_under, stores_under
-    from ..cache.manifest import shard_sizes
-    from ..cache.repair import repair
-    from ..cache.table import damaged_tables
-    from ..cache.verify import verify
-    from .console import Bars, console
+    from ...cache.find import datasets_under, stores_under
+    from ...cache.manifest import shard_sizes
+    from ...cache.repair import repair
+    from ...cache.table import damaged_tables
+    from ...cache.verify import verify
+    from ..terminal.console import Bars, console
 
     place = located(path, cache)
     stores = stores_under(place)
@@ -71,7 +71,7 @@ def command(path: str | None, cache: Path | None, mend: bool) -> None:
 
 def _extractions(bad: list[Report], folders: list[Path]) -> list[str]:
     """The extractions that make what is missing; looked up before anything is removed."""
-    from .extract_again import extraction_of
+    from ..terminal.extract_again import extraction_of
 
     lines = [extraction_of(report.folder.parent, report.folder) for report in bad]
     lines += [extraction_of(folder) for folder in folders if folder not in {report.folder.parent for report in bad}]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..extract.text_encoding import ENCODINGS
-from ..labels import numbers_of
-from ..train.config import TrainConfig
-from .options import field_option, protocol_of, protocol_options, usage_errors
+from ...extract.text_encoding import ENCODINGS
+from ...labels import numbers_of
+from ...train.config import TrainConfig
+from ..options import field_option, protocol_of, protocol_options, usage_errors
 
 if TYPE_CHECKING:
-    from ..cache import Table
-    from ..train.census import Census
+    from ...cache import Table
+    from ...train.census import Census
 
 SHOWN = 10
 """Pairs that cannot be used and are named one by one."""
@@ -45,9 +45,9 @@ def command(**options: Any) -> None:
     beside the same counts here.
     """
 
-    from ..train import disk
-    from ..train.census import census
-    from ..train.protocols import Splitter, kind_of
+    from ...train import disk
+    from ...train.census import census
+    from ...train.protocols import Splitter, kind_of
 
     if options["encoding"] is not None and options["root"] is None:
         raise click.UsageError("--encoding goes with --root; the cache holds texts as `itin extract` read them")
@@ -69,10 +69,10 @@ def command(**options: Any) -> None:
 
 def _from_cache(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
     """The table that the last extraction wrote, and what its stores hold in quarantine."""
-    from ..cache import find_stores
-    from ..cache.info import info
-    from ..paths import cache_root
-    from ..train.find import find_table
+    from ...cache import find_stores
+    from ...cache.info import info
+    from ...paths import cache_root
+    from ...train.find import find_table
 
     table = find_table(cache_root(options["cache"]), options["dataset"])
     unusable = {str(row["id"]): str(row["reason"]) for row in table.rejected.to_dict("records")}
@@ -88,12 +88,12 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 
     import pandas as pd
 
-    from ..cache import Table
-    from ..errors import DataError
-    from ..extract.build import default_workers
-    from ..extract.samples import open_dataset
-    from ..extract.scan import scan, undecodable
-    from .console import Bars
+    from ...cache import Table
+    from ...errors import DataError
+    from ...extract.build import default_workers
+    from ...extract.samples import open_dataset
+    from ...extract.scan import scan, undecodable
+    from ..terminal.console import Bars
 
     with usage_errors():
         dataset = open_dataset(options["dataset"] or "mvsa-single", options["root"], encoding=options["encoding"])
@@ -119,10 +119,10 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 def _show(
     table: Table, unusable: dict[str, str], found: Census, split: dict[str, Any], kind: str, outside: list[str]
 ) -> None:
-    from ..report.published import DATASETS, TABLE_1
-    from ..train.census import WHOLE
-    from ..train.protocols import describe
-    from .console import console, grid
+    from ...report.published import DATASETS, TABLE_1
+    from ...train.census import WHOLE
+    from ...train.protocols import describe
+    from ..terminal.console import console, grid
 
     dropped = table.dataset.get("dropped") or {}
     whole = found.classes[found.classes["part"] == WHOLE].iloc[0]
@@ -184,7 +184,7 @@ def _why_outside(split: dict[str, Any]) -> str:
 
 def _show_table_1(name: str, paper: dict[str, int], whole: Any) -> None:
     """The paper's counts beside those here."""
-    from .console import console, grid
+    from ..terminal.console import console, grid
 
     same = all(whole[label] == count for label, count in paper.items())
     rows = [

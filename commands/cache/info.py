@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cache import located, size
+from .cache_group import located, size
 
 if TYPE_CHECKING:
-    from ..cache.info import Info
+    from ...cache.info import Info
 
 SHOWN = 10
 """Quarantined samples that are named one by one."""
@@ -23,9 +23,9 @@ SHOWN = 10
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def command(path: str | None, cache: Path | None, as_json: bool) -> None:
     """Show what PATH holds: stores with kind, encoder, weights, rows, bytes, quarantine and provenance."""
-    from ..cache.find import stores_under
-    from ..cache.info import info_or_error
-    from ..errors import CacheError
+    from ...cache.find import stores_under
+    from ...cache.info import info_or_error
+    from ...errors import CacheError
 
     found = {store: info_or_error(store) for store in stores_under(located(path, cache))}
     if as_json:
@@ -50,7 +50,7 @@ def _plain(one: Info) -> dict[str, Any]:
 
 
 def _table(rows: list[Info]) -> None:
-    from .console import console, grid
+    from ..terminal.console import console, grid
 
     columns = ("data set", "kind", "encoder", "weights", "rows", "quarantined", "size", "state", "store")
     cells = [
@@ -80,7 +80,7 @@ def _state(one: Info) -> str:
 
 
 def _details(one: Info) -> None:
-    from .console import console
+    from ..terminal.console import console
 
     fields = {
         "path": one.path,

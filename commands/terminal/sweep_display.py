@@ -16,9 +16,9 @@ from .console import LOG_SECONDS, console, grid
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..train.pool import Event
-    from ..train.sweep import Result, Sweep
-    from ..train.sweep_run import Source
+    from ...train.pool import Event
+    from ...train.sweep import Result, Sweep
+    from ...train.sweep_run import Source
 
 TEXTS = ("run", "dataset", "head", "preset", "ablation", "gate", "schedule", "class_weights", "protocol")
 """Columns that are aligned to the left."""
@@ -151,7 +151,7 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
         table: configurations or runs.
         fields: those of its columns that are fields of the configuration.
     """
-    from ..train.presets import READINGS, preset_of_values
+    from ...train.presets import READINGS, preset_of_values
 
     names = [preset_of_values(row) or "own" for row in table[list(READINGS)].to_dict("records")]
     table = table.assign(preset=names)
@@ -186,8 +186,8 @@ def show_test(record: dict[str, Any]) -> None:
 
 
 def _fields() -> list[str]:
-    from ..train.config import REPEATS
-    from ..train.sweep import FIELDS
+    from ...train.config import REPEATS
+    from ...train.sweep import FIELDS
 
     return [name for name in FIELDS if name not in REPEATS]
 
