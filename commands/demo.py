@@ -28,6 +28,7 @@ def command(folder: Path) -> None:
     from ..demo.run import HEADS, PAIRS, RECIPE, compare, prepare
     from .extract import show
     from .terminal.console import Bars, console, epochs_bar
+    from .train import short
 
     console.print(f"1. Drawing {PAIRS} pairs in MVSA's layout, and extracting their features ...", style="bold")
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,9 @@ def command(folder: Path) -> None:
     show_comparison(trained)
     console.print("\n3. Look at what it aligned, or go on with real data:", style="bold")
     picture = folder / "MVSA_demo" / "data" / "1.jpg"
-    console.print(f'  itin predict {trained[0].run} --image {picture} --text "poor cat, lovely house"', markup=False)
+    console.print(
+        f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely house"', markup=False
+    )
     console.print("  itin weights", markup=False)
     console.print("  itin extract --dataset mvsa-single --root MVSA_Single", markup=False)
     console.print("  itin train --m 2 --lam 0.2", markup=False)

@@ -148,11 +148,12 @@ def show(summary: Summary, one: Part | None = None) -> None:
     """Prints what an extraction did."""
     from ..train.runs import UNTRAINED_NOTE
     from .terminal.console import console, grid
+    from .train import short
 
     dataset, samples = summary.dataset, summary.scan.samples
     labels = Counter(sample.label or "unlabelled" for sample in samples)
     counted = ", ".join(f"{count} {label}" for label, count in labels.most_common())
-    console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {dataset.root}", markup=False)
+    console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {short(dataset.root)}", markup=False)
     for reason, count in dataset.dropped.items():
         console.print(f"  {count} left out by the label rule: {reason}", markup=False)
     if summary.scan.encoding.note:
@@ -178,7 +179,7 @@ def show(summary: Summary, one: Part | None = None) -> None:
             console.print(f"  ... and {len(lines) - SHOWN} more in {summary.folder}", markup=False)
     if any(store.untrained for store in summary.stores):
         console.print(UNTRAINED_NOTE, style="yellow")
-    console.print(f"Done in {summary.seconds:.1f} s: {summary.folder}", markup=False)
+    console.print(f"Done in {summary.seconds:.1f} s: {short(summary.folder)}", markup=False)
 
 
 def one_line_each(reasons: Iterable[tuple[str, str, str]]) -> list[str]:
