@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import usage_errors
+from .terminal.json_output import json_option, print_json
 
 if TYPE_CHECKING:
     from ..cluster.contract import Missing, Prepared, Work
@@ -206,7 +207,8 @@ def _submit_to_dask(submission: Submission, scheduler: str, tls: Any, missing: M
     type=click.Path(path_type=Path),
     help="Cache folder whose newest submission is meant; by default $ITIN_CACHE, else a place of yours.",
 )
-def status(folder: Path | None, cache: Path | None) -> None:
+@json_option
+def status(folder: Path | None, cache: Path | None, as_json: bool) -> None:
     """Show how far the submission in FOLDER (by default the newest) is, and the last error.
 
     Progress is read from committed shards, errors from the logs; no accounting database is needed.
@@ -222,7 +224,11 @@ def status(folder: Path | None, cache: Path | None) -> None:
                 f"{cache_root(cache)} holds no submission", next_step="make one with `itin cluster submit`"
             )
         folder = found[-1]
-    show(status_of(submissions.read(folder)))
+    found_status = status_of(submissions.read(folder))
+    if as_json:
+        print_json({**vars(found_status), "seconds_left": found_status.seconds_left})
+    else:
+        show(found_status)
 
 
 def show(status: Status) -> None:
@@ -239,8 +245,9 @@ def show(status: Status) -> None:
     if missing.parts:
         click.echo(f"  missing     parts {_short(to_ranges(missing.parts))}")
     if missing.pieces:
-        left = _duration(status.seconds_left) if status.seconds_left is not None else "not known yet"
-        click.echo(f"  rate        {status.rate:.1f} {status.pieces}/s, time left {left}")
+        left = status.seconds_left
+        rate = "none yet" if left is None else f"{status.rate:.1f} {status.pieces}/s, time left {_duration(left)}"
+        click.echo(f"  rate        {rate}")
     if submission.engine == "slurm" and not status.reachable:
         click.echo("  tasks       squeue could not be asked here")
     elif submission.engine == "slurm":

@@ -54,7 +54,9 @@ def test_progress_without_a_scheduler(
     assert lines[0] == f"{one.id}: itin extract in 3 parts on slurm"
     assert lines[1] == "features 0 of 33 done (0 %)"
     assert lines[2] == "missing parts 0-2"
-    assert lines[3] == "rate 0.0 features/s, time left not known yet"
+    assert lines[3] == "rate none yet"
+    told = json.loads(CliRunner().invoke(main, ["cluster", "status", "--json", str(one.folder)]).stdout)
+    assert (told["missing"]["wanted"], told["rate"], told["seconds_left"]) == (33, 0, None)
     assert lines[4] == "tasks squeue could not be asked here"
     extract(replace(config, part=Part(1, 3)))
     now = one.created + 100

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from ..terminal.json_output import json_option, print_json
 from .cache_group import located, size
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SHOWN = 10
 @click.command("info", short_help="What is there: kinds, encoders, weights, rows, bytes, where it came from.")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@json_option
 def command(path: str | None, cache: Path | None, as_json: bool) -> None:
     """Show what PATH holds: stores with kind, encoder, weights, rows, bytes, quarantine and provenance."""
     from ...cache.find import stores_under
@@ -30,10 +31,10 @@ def command(path: str | None, cache: Path | None, as_json: bool) -> None:
     found = {store: info_or_error(store) for store in stores_under(located(path, cache))}
     if as_json:
         rows = [
-            {"path": str(store), "error": str(one)} if isinstance(one, CacheError) else _plain(one)
+            {"path": store, "error": str(one)} if isinstance(one, CacheError) else vars(one)
             for store, one in found.items()
         ]
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
         return
     _table([one for one in found.values() if not isinstance(one, CacheError)])
     if len(found) == 1:
@@ -43,10 +44,6 @@ def command(path: str | None, cache: Path | None, as_json: bool) -> None:
     for one in found.values():
         if isinstance(one, CacheError):
             click.echo(str(one), err=True)
-
-
-def _plain(one: Info) -> dict[str, Any]:
-    return {**vars(one), "path": str(one.path)}
 
 
 def _table(rows: list[Info]) -> None:

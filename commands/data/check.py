@@ -11,6 +11,7 @@ from ...extract.text_encoding import ENCODINGS
 from ...labels import numbers_of
 from ...train.config import TrainConfig
 from ..options import field_option, protocol_of, protocol_options, usage_errors
+from ..terminal.json_output import json_option, print_json
 
 if TYPE_CHECKING:
     from ...cache import Table
@@ -37,6 +38,7 @@ SHOWN = 10
 @field_option(TrainConfig, "split_seed", "Fixes what is random in the protocol.")
 @field_option(TrainConfig, "fold", "Which fold is the test part; of --protocol folds:K.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write every pair that has an equal one to a file.")
+@json_option
 def command(**options: Any) -> None:
     """Count what a data set holds, by part of a protocol.
 
@@ -60,11 +62,18 @@ def command(**options: Any) -> None:
     with usage_errors():
         split = splitter.split(options["split_seed"], options["fold"])
     found = census(labelled, dict(split.pairs(ids)))
-    _show(table, unusable, found, split.description, kind_of(table), splitter.outside)
+    if options["as_json"]:
+        named = {name: table.dataset.get(name) for name in ("name", "source", "dropped", "texts")}
+        print_json(
+            {"dataset": named, "unusable": unusable, "split": split.description, "outside": splitter.outside}
+            | {"classes": found.classes, "duplicates": found.duplicates, "members": found.members}
+        )
+    else:
+        _show(table, unusable, found, split.description, kind_of(table), splitter.outside)
     if options["csv"] is not None:
         data = found.members.to_csv(index=False, lineterminator="\n")
         disk.replace(options["csv"], data.encode())
-        click.echo(f"Pairs with an equal one: {options['csv']}")
+        click.echo(f"Pairs with an equal one: {options['csv']}", err=options["as_json"])
 
 
 def _from_cache(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
@@ -93,12 +102,12 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
     from ...extract.build import default_workers
     from ...extract.samples import open_dataset
     from ...extract.scan import scan, undecodable
-    from ..terminal.console import Bars
+    from ..terminal.console import Bars, console, notes
 
     with usage_errors():
         dataset = open_dataset(options["dataset"] or "mvsa-single", options["root"], encoding=options["encoding"])
     workers, total = default_workers(), len(dataset.entries)
-    with Bars() as bars:
+    with Bars(notes if options["as_json"] else console) as bars:
         bars.start("scan", total, 0)
         seen = scan(dataset, workers=workers, progress=lambda _: bars.advance("scan", 1))
         bars.start("decode", len(seen.samples), 0)

@@ -46,7 +46,6 @@ class Display:
         self._best: list[tuple[float, str]] = []
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._begun = self._spoke = time.monotonic()
-        self._first: float | None = None  # when the first epoch had ended: until then workers start
 
     def __enter__(self) -> Display:
         if self._live is not None:
@@ -70,8 +69,6 @@ class Display:
 
     def listen(self, event: Event) -> None:
         """Something has happened."""
-        if self._first is None:
-            self._first = time.monotonic()
         config = event.job.config
         if event.kind == "epoch":
             row = event.values
@@ -106,16 +103,15 @@ class Display:
     def _progress(self) -> str:
         total = self._source.total if self._source is not None else 0
         ended = self._done + self._failed
-        now = time.monotonic()
-        at_work = now - self._first if self._first is not None else 0.0
+        seconds = time.monotonic() - self._begun
         parts = ended + sum(self._under_way.values())
-        text = f"{ended}/{total} runs in {_duration(now - self._begun)}"
+        text = f"{ended}/{total} runs in {_duration(seconds)}"
         if self._failed:
             text += f", {self._failed} failed"
-        if at_work > 0 and parts:
-            text += f", {60 * parts / at_work:.3g} a minute"
+        if parts:
+            text += f", {60 * parts / seconds:.3g} a minute"
             if ended < total:
-                text += f", {_duration((total - parts) * at_work / parts)} left"
+                text += f", {_duration((total - parts) * seconds / parts)} left"
         return text
 
 
