@@ -57,7 +57,7 @@ class Main(LazyGroup):
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command; an error that a user can mend is shown without a traceback."""
+        """Run a command; an error that a user can fix is shown without a traceback."""
         try:
             return super().invoke(ctx)
         except TransientError as error:

@@ -7,7 +7,7 @@ RUN_AGAIN = 75
 
 
 class ItinError(Exception):
-    """An error that a user can mend.
+    """An error that a user can fix.
 
     Args:
         what: one sentence that names the file, store or option.

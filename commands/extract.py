@@ -110,7 +110,7 @@ def command(**options: Any) -> None:
     """Encode a data set's images and texts once, into the feature cache.
 
     Run it again after an interruption, with more data or with another encoder: only what is missing is computed.
-    SIGTERM and SIGUSR1 end it soon, with what is encoded committed and exit code 75: come again.
+    SIGTERM and SIGUSR1 end it soon: what is encoded is committed, and exit code 75 says to run the command again.
     """
     from ..errors import RUN_AGAIN
 
@@ -124,13 +124,15 @@ def command(**options: Any) -> None:
             with Bars() as bars, usage_errors():
                 summary = extract(config, bars, stop)
     except KeyboardInterrupt:
-        click.echo("\nStopped. What was committed is kept: run the same command to go on.", err=True)
+        click.echo("\nStopped. What was committed is kept: run the same command again to continue.", err=True)
         raise click.exceptions.Exit(130) from None
     show(summary, config.part)
     if summary.unread:
         click.echo(f"{summary.unread} could not be read this time: run the same command again.", err=True)
     if summary.stopped:
-        click.echo(f"Told to stop: {summary.left} features are left. Run the same command to go on.", err=True)
+        click.echo(
+            f"Stopped by a signal: {summary.left} features are left. Run the command again to continue.", err=True
+        )
     if summary.unread or summary.stopped:
         raise click.exceptions.Exit(RUN_AGAIN)
 
@@ -145,7 +147,7 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
 
 
 def show(summary: Summary, one: Part | None = None) -> None:
-    """Prints what an extraction did."""
+    """Print what an extraction did."""
     from ..train.runs import UNTRAINED_NOTE
     from .terminal.console import console, grid
     from .train import short

@@ -90,7 +90,7 @@ def bad_pairs(image: Path) -> Iterator[None]:
 
 
 def show(prediction: Prediction) -> None:
-    """Prints a prediction and what each region was aligned with; words are shaded where the terminal has colours."""
+    """Print a prediction and what each region was aligned with; words are shaded where the terminal has colours."""
     from .terminal.console import console, grid
 
     others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())

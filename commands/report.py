@@ -1,4 +1,4 @@
-"""`itin report`: one page that shows what runs and sweeps came to."""
+"""`itin report`: one page with the results of runs and sweeps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def command(
 
     if images is not None and not images.is_dir():
         raise DataError(
-            f"{images} is no folder", expected="the folder that the images are in", next_step="name another --images"
+            f"{images} is not a folder", expected="the folder with the images", next_step="name another --images"
         )
     made = report(paths, images=images, cache=cache, title=title)
     page = made.write(out, None if figures == "none" else figures)

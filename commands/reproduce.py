@@ -1,4 +1,4 @@
-"""`itin reproduce`: the paper's tables and figures, with what they came to here beside them."""
+"""`itin reproduce`: the paper's tables and figures, with the results obtained here beside them."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ if TYPE_CHECKING:
 )
 @click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--retry-failed", is_flag=True, help="Train what has failed before again, too.")
+@click.option("--retry-failed", is_flag=True, help="Also train again what has failed before.")
 @click.option("--plan", is_flag=True, help="Only make the folder: `itin cluster sweep --resume OUT/sweep` trains it.")
 def command(**options: Any) -> None:
     """Train what is missing of the paper's Tables II and III and Figs. 5 to 7, evaluate it once, and write it down.
 
     The rows are fixed beforehand: ITIN with m = 2 and λ = 0.2, its ablations, m and λ one at a time. Each run keeps the
     epoch that is best on the validation part and is evaluated once on the test part. Nothing is trained or evaluated
-    twice: the same command goes on where it was ended, and more seeds, tables or figures add only their runs. Exit
-    code 1 if any run has failed.
+    twice: the same command continues where it was interrupted, and more seeds, tables or figures add only their runs.
+    Exit code 1 if any run has failed.
 
     Writes report.html, tables/ (CSV and LaTeX), figures/ and numbers/ (the same, unrounded).
     """
@@ -206,7 +206,7 @@ def _train(options: dict[str, Any], sweep: Sweep, place: Workplace, out: Path) -
                 retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=display.listen,
             )  # fmt: skip
     except KeyboardInterrupt:
-        click.echo("Stopped. Finished runs are kept; the same command goes on.", err=True)
+        click.echo("Stopped. Finished runs are kept; run the same command again to continue.", err=True)
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""`itin runs`: the runs that there are."""
+"""`itin runs`: list runs."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ _MODES = ("grid", "paper", "random", "optuna")
 @click.option(
     "--optuna", type=click.IntRange(1), metavar="N", help="So many of them, by a guided search (needs Optuna)."
 )
-@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a sweep that was ended.")
-@click.option("--retry-failed", is_flag=True, help="With --resume: train what has failed again, too.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue a sweep that was interrupted.")
+@click.option("--retry-failed", is_flag=True, help="With --resume: also train again what has failed.")
 @click.option("--reveal-test", is_flag=True, help="At the end, evaluate the best by validation on the test part, once.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; by default one a core, or one on a GPU.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each process.")
@@ -63,8 +63,8 @@ def command(**options: Any) -> None:
     """Train many configurations on the same features, and compare them on the validation part.
 
     Values are lists (2,5), ranges with both ends (0:6, 0:1:0.1) or all; a field that is left out keeps the default of
-    `itin train`. Equal configurations are trained once. A sweep that was ended goes on with --resume: finished runs are
-    kept. The test part stays closed, but for --reveal-test. Exit code 1 if any run has failed, however many have not.
+    `itin train`. Equal configurations are trained once. An interrupted sweep continues with --resume: finished runs are
+    kept. The test split is not evaluated unless --reveal-test is given. Exit code 1 if any run has failed.
 
     \b
       itin sweep --paper --seeds 5
@@ -130,7 +130,7 @@ def command(**options: Any) -> None:
                     graphs=options["cuda_graphs"], precision=options["precision"],
                 )  # fmt: skip
         except KeyboardInterrupt:
-            click.echo(f"Stopped. Finished runs are kept; go on with: itin sweep --resume {sweep.path}", err=True)
+            click.echo(f"Stopped. Finished runs are kept; continue with: itin sweep --resume {sweep.path}", err=True)
             sys.exit(130)
         _show_exhausted(sweep.definition)
         show_best(sweep)
@@ -170,7 +170,7 @@ def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: 
             graphs=options["cuda_graphs"], precision=options["precision"],
         )  # fmt: skip
     if left:
-        click.echo(f"Told to stop: {left} runs are left. Run the same command to go on.", err=True)
+        click.echo(f"Stopped by a signal: {left} runs are left. Run the command again to continue.", err=True)
         sys.exit(RUN_AGAIN)
 
 

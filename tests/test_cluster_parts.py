@@ -259,7 +259,7 @@ def test_stages_exclude_one_another(more: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_signals_end_a_part_with_come_again(
+def test_signals_end_a_part_with_what_is_encoded_committed(
     name: str,
     config: ExtractConfig,  # noqa: F811
     fakes: Fakes,  # noqa: F811
@@ -278,8 +278,8 @@ def test_signals_end_a_part_with_come_again(
     result = CliRunner().invoke(main, [*arguments, "--part", "0/2"])
     assert result.exit_code == RUN_AGAIN == 75
     assert "part 0/2: 7 regions, 7 tokens, 7 context" in result.output
-    assert "Told to stop: " in result.output
-    assert "Run the same command to go on." in result.output
+    assert "Stopped by a signal: " in result.output
+    assert "Run the command again" in result.output
     assert signal.getsignal(getattr(signal, name)) == before
     fakes["regions"].fault = lambda batch: None
     for index in range(2):

@@ -20,7 +20,7 @@ from itin.commands.terminal import sweep_display
 from itin.commands.terminal.console import Bars, grid
 from itin.commands.terminal.json_output import print_json
 
-from . import cache_pairs
+from . import cache_pairs, features
 from .sweep_data import make_cache
 
 NAME = "a-data-set-" + "x" * 150
@@ -71,7 +71,7 @@ def test_json_of_values_that_it_has_no_words_for(capsys: pytest.CaptureFixture[s
 
 def test_json_of_two_stores(cache: Path, tmp_path: Path) -> None:
     ours = cache_pairs.store_of(cache, "context")
-    rows = cache_pairs.features.rows(10)[1:]
+    rows = features.rows(10)[1:]
     other = cache_pairs.fill(tmp_path / "other", "context", rows, seed=1)
     found = printed_json("cache", "diff", ours.path, other.path, code=1)
     assert (found["same"], found["only_first"], found["compared"]) == (False, ["id-0"], 9)
@@ -106,6 +106,18 @@ def test_json_of_a_data_set_and_of_weights(tmp_path: Path) -> None:
     assert encoders[0]["found"] is encoders[0]["sha256"] is None
 
 
+def test_json_of_runs(tmp_path: Path, one_thread: None) -> None:
+    make_cache(tmp_path / "cache")
+    small = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2", "--device", "cpu"]
+    out = tmp_path / "größe"
+    done = CliRunner().invoke(main, ["train", "--cache", str(tmp_path / "cache"), *small, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    (row,) = printed_json("runs", tmp_path)
+    assert (row["run"], row["d"], row["patience"]) == (str(out), 6, None)
+    assert "test_accuracy" not in row
+    assert 0 <= printed_json("runs", "--test", tmp_path)[0]["test_accuracy"] <= 1
+
+
 class Clock:
     """Seconds that pass when a test says so."""
 
@@ -119,7 +131,7 @@ def test_the_first_line_of_a_sweep_has_a_rate_of_what_was_done(
 ) -> None:
     clock = Clock(monkeypatch)
     display = sweep_display.Display()
-    display.begin(SimpleNamespace(total=10), {})  # type: ignore[arg-type]
+    display.begin(SimpleNamespace(total=10), {})
     assert display._progress() == "0/10 runs in 0:00"
     clock.now += 60
     job = SimpleNamespace(config=SimpleNamespace(epochs=4), name="run-0")

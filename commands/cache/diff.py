@@ -13,13 +13,13 @@ SHOWN = 10
 """Samples that are named one by one."""
 
 
-@click.command("diff", short_help="Tell why two stores are not the same.")
+@click.command("diff", short_help="Show how two stores differ.")
 @click.argument("first")
 @click.argument("second")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 @json_option
 def command(first: str, second: str, cache: Path | None, as_json: bool) -> None:
-    """Tell which field of the identity differs, or which samples, or which values.
+    """Show which field of the identity differs, or which samples, or which values.
 
     Ends with exit code 1 when the stores differ.
     """

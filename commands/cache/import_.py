@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FORMS = ("bua-npz", "bua-tsv")
 SHOWN = 10
-"""Files that cannot be used and are named one by one."""
+"""Unusable files that are named one by one."""
 
 
 @click.command("import", short_help="Take in region features that others have made.")
@@ -29,7 +29,7 @@ SHOWN = 10
     help="How they are written: a .npz an image, or .tsv with base64 columns.",
 )
 @click.option("--dataset", help="The data set in the cache that they belong to; by default the only one.")
-@click.option("--detector", metavar="TEXT", help="Which weights made them, in a few words, to be told by `cache info`.")
+@click.option("--detector", metavar="TEXT", help="Which weights made them, in a few words, shown by `cache info`.")
 @click.option("--max-regions", type=int, help="Regions kept for each image, by score; by default all.")
 @click.option(
     "--store-dtype",
@@ -81,7 +81,7 @@ def command(
 
 
 def show(done: Imported, form: str) -> None:
-    """Prints what an import did."""
+    """Print what an import did."""
     from ...extract.imports import outside
     from ..terminal.console import console
 
@@ -101,7 +101,7 @@ def show(done: Imported, form: str) -> None:
         lines.append(f"{len(done.rejected)} cannot be used:")
         lines += [f"  {row.id}: {row.reason}" for row in done.rejected[:SHOWN]]
         lines += [f"  ... and {len(done.rejected) - SHOWN} more"] if len(done.rejected) > SHOWN else []
-    lines.append("Matched by id; that they were made from the very images of the data set was not checked.")
+    lines.append("Matched by id; it was not checked that they were made from the data set's own images.")
     lines.append(f"Done: {done.path}")
     for line in lines:
         console.print(line, markup=False)
