@@ -11,6 +11,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def default_workers() -> int:
+    """Return how many threads decode images: one a core, at most 16."""
+    return min(cores(), 16)
+
+
 @dataclass(frozen=True)
 class Part:
     """One part of N, counted from 0, takes every N-th piece; who takes what follows from the two numbers alone."""

@@ -6,6 +6,7 @@ admits NumPy arrays and plain containers only.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -61,6 +62,15 @@ def cause_of(error: BaseException) -> str:
     lines = [line.strip() for line in text.strip().split(" In PyTorch 2.6")[0].splitlines()] or [""]
     line = " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:250]
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_real(path: Path) -> None:

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .schema import KINDS
-from .store import Arrays, Store
+from .store import Store
 
-AT_ONCE = 256
 MISSING = "nothing"
 
 
@@ -29,7 +27,7 @@ class Difference:
     compared: int = 0
     """Samples that both hold, made from the same input by the same encoder."""
     other_values: list[tuple[str, str, float]] = field(default_factory=list)
-    """Sample, array, and the largest difference, where there is any."""
+    """Sample, array, and the largest difference, where there is any; NaN where the arrays differ in length."""
 
     @property
     def same(self) -> bool:
@@ -50,13 +48,8 @@ def diff(first: Store, second: Store) -> Difference:
         return found
     equal = [sample for sample in both if a[sample] == b[sample]]
     found.compared = len(equal)
-    for begin in range(0, len(equal), AT_ONCE):
-        ids = equal[begin : begin + AT_ONCE]
-        one, other = _values(first, ids), _values(second, ids)
-        for sample, x, y in zip(ids, one, other, strict=True):
-            found.other_values += [
-                (sample, name, _largest(x[name], y[name])) for name in x if not _same(x[name], y[name])
-            ]
+    for sample, x, y in zip(equal, *(store.samples(store.index(equal)) for store in (first, second)), strict=True):
+        found.other_values += [(sample, name, _largest(x[name], y[name])) for name in x if not _same(x[name], y[name])]
     return found
 
 
@@ -66,17 +59,6 @@ def _fields(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
             yield from _fields(a.get(key, MISSING), b.get(key, MISSING), f"{name}.{key}" if name else key)
     elif a != b and name != "weights.file":  # the name of a file changes no feature
         yield name, a, b
-
-
-def _values(store: Store, ids: list[str]) -> list[Arrays]:
-    rows = store.index(ids)
-    if store.kind == "tokens":
-        packed = store.read_ragged(rows)
-        spans = zip(packed["offsets"][:-1], packed["offsets"][1:], strict=True)
-        return [{schema.name: packed[schema.name][a:b] for schema in KINDS["tokens"]} for a, b in spans]
-    names = [schema.name for schema in KINDS[store.kind]] + (["counts"] if store.kind == "regions" else [])
-    arrays = {name: store.read(name, rows) for name in names}
-    return [{name: array[i] for name, array in arrays.items()} for i in range(len(ids))]
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -13,13 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .. import disk
 from ..errors import CacheError
-from . import files
 from .schema import KINDS
-from .store import Arrays, Store
-
-AT_ONCE = 256
-"""Rows that are held in memory at a time."""
+from .sealed_json import write_error
+from .store import AT_ONCE, Arrays, Store
 
 Advance = Callable[[int], None]
 
@@ -44,41 +40,26 @@ def export(store: Store, target: Path, first: int | None = None, advance: Advanc
         raise ValueError("--first takes a number from 1 on, for a store of regions")
     if target.exists():
         raise CacheError(f"{target} is there already", next_step="remove it, or choose another name")
-    temporary = target.with_name(f"{files.TEMPORARY}{target.stem}-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
-    try:
+    with disk.replacing(target, write_error) as temporary:
         writers[target.suffix](store, temporary, first, advance)
-        temporary.replace(target)
-    except OSError as error:
-        raise files.write_error(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _parts(store: Store, first: int | None) -> Iterator[tuple[slice, Arrays]]:
     """Rows by rows the arrays of a store, packed."""
-    for begin in range(0, len(store), AT_ONCE):
-        rows = np.arange(begin, min(begin + AT_ONCE, len(store)))
-        yield slice(begin, begin + len(rows)), _arrays(store, rows, first)
+    for part in _slices(len(store)):
+        yield part, store.packed(np.arange(part.start, part.stop), first)
 
 
-def _arrays(store: Store, rows: np.ndarray, first: int | None) -> Arrays:
-    if store.kind == "tokens":
-        return store.read_ragged(rows)
-    arrays = {
-        schema.name: store.read(schema.name, rows, first if schema.axis == "region" else None)
-        for schema in KINDS[store.kind]
-    }
-    if store.kind == "regions":
-        counts = store.read("counts", rows)
-        arrays["counts"] = counts if first is None else np.minimum(counts, np.int32(first))
-    return arrays
+def _slices(count: int) -> Iterator[slice]:
+    for begin in range(0, count, AT_ONCE):
+        yield slice(begin, min(begin + AT_ONCE, count))
 
 
 def _shapes(store: Store, first: int | None) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
     """Name -> dtype and shape of each array as a whole, but for the strings."""
     sizes = {
         name: (array.dtype, (len(store), *array.shape[1:]))
-        for name, array in _arrays(store, np.zeros(0, np.int64), first).items()
+        for name, array in store.packed(np.zeros(0, np.int64), first).items()
     }
     if store.kind == "tokens":
         total = sum(int(store.lengths(np.arange(p.start, p.stop)).sum()) for p in _slices(len(store)))
@@ -87,11 +68,6 @@ def _shapes(store: Store, first: int | None) -> dict[str, tuple[np.dtype[Any], t
             sizes[schema.name] = (dtype, (total, *shape[1:]))
         sizes["offsets"] = (np.dtype("<i8"), (len(store) + 1,))
     return sizes
-
-
-def _slices(count: int) -> Iterator[slice]:
-    for begin in range(0, count, AT_ONCE):
-        yield slice(begin, min(begin + AT_ONCE, count))
 
 
 def _pieces(store: Store, first: int | None, names: tuple[str, ...]) -> Iterator[tuple[int, Arrays]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import files
+from .sealed_json import DamagedError, from_json, seal_of, to_json
 
 SMALLEST = 4096
 END = b"\n}\n"
@@ -72,7 +72,7 @@ def to_bytes(header: Header) -> bytes:
     """The header with its seal, filled up to its size; longer than its size when it does not fit."""
     value = {name: item for name, item in vars(header).items() if name != "checksum"}
     value["arrays"] = {name: place._asdict() for name, place in header.arrays.items()}
-    text = files.to_json(value)
+    text = to_json(value)
     return text + b" " * (header.header - len(text) - 1) + b"\n"
 
 
@@ -80,7 +80,7 @@ def header_of(path: Path, data: bytes | bytearray) -> Header:
     """The header of a whole shard."""
     found = parse(path, data)
     if found is None:
-        raise files.DamagedError(path, "it ends within its header")
+        raise DamagedError(path, "it ends within its header")
     return found
 
 
@@ -91,18 +91,18 @@ def parse(path: Path, data: bytes | bytearray) -> Header | None:
         CacheError: not a header, a damaged one, or one of another format version.
     """
     if not data.startswith(b"{\n"):
-        raise files.DamagedError(path, "it does not begin with a header")
+        raise DamagedError(path, "it does not begin with a header")
     end = data.find(END) + len(END)
     if end < len(END):
         return None
     text = bytes(data[:end])
-    value: dict[str, Any] = files.from_json(path, text)
+    value: dict[str, Any] = from_json(path, text)
     if len(data) < value["header"]:
         return None
     if data[end : value["header"]] != b" " * (value["header"] - end - 1) + b"\n":
-        raise files.DamagedError(path, "its header is not filled up with spaces")
+        raise DamagedError(path, "its header is not filled up with spaces")
     arrays = {
         name: Place(place["dtype"], tuple(place["shape"]), place["offset"], tuple(place["strides"]), place["sha256"])
         for name, place in value["arrays"].items()
     }
-    return Header(**{**value, "arrays": arrays, "checksum": files.seal_of(text)})
+    return Header(**{**value, "arrays": arrays, "checksum": seal_of(text)})

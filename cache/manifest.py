@@ -14,11 +14,11 @@ import numpy as np
 
 from ..errors import CacheError
 from ..parts import cores
-from . import files
 from .header import Header
 from .plan import Plan
 from .ranges import from_ranges
 from .schema import FORMAT
+from .sealed_json import DamagedError, read_bytes, read_error, read_json, repair, write_json
 from .shard_reader import Shard
 
 NAME = "manifest.json"
@@ -68,7 +68,7 @@ def shard_sizes(folder: Path) -> dict[str, int]:
             found = [(block_and_piece(entry.name), entry) for entry in entries if entry.name.startswith("shard-")]
         return {entry.name: entry.stat().st_size for key, entry in sorted(found, key=lambda one: one[0]) if key[0] >= 0}
     except OSError as error:
-        raise files.read_error(folder, error) from error
+        raise read_error(folder, error) from error
 
 
 def listed_shards(manifest: Mapping[str, Any]) -> dict[str, ShardEntry]:
@@ -80,7 +80,7 @@ def read_listed(folder: Path, fingerprint: str) -> dict[str, ShardEntry]:
     """The shards that a store's manifest lists, by file name; none when there is no manifest yet."""
     if not (folder / NAME).exists():
         return {}
-    return listed_shards(files.read_json(folder / NAME, fingerprint))
+    return listed_shards(read_json(folder / NAME, fingerprint))
 
 
 def entry_of(path: Path, head: Header, sha256: str = "") -> ShardEntry:
@@ -133,7 +133,7 @@ def write_manifest(
         for entry in entries:
             numbers = entry.numbers()
             if len(numbers) and numbers[-1] >= len(done):
-                raise CacheError(f"{folder / entry.file} holds rows that no plan names", next_step=files.repair(folder))
+                raise CacheError(f"{folder / entry.file} holds rows that no plan names", next_step=repair(folder))
             done[numbers] = True
         left = {row: reason for row, reason in sorted(quarantined.items()) if row < len(done) and not done[row]}
         manifest = {
@@ -153,10 +153,10 @@ def write_manifest(
             "shards": [dict(vars(entry)) for entry in entries],
         }
         if (folder / NAME).exists():
-            old = files.read_json(folder / NAME, plan.fingerprint)
+            old = read_json(folder / NAME, plan.fingerprint)
             if {**manifest, "provenance": None} == {**old, "provenance": None}:
                 return old
-        files.replace(folder / NAME, files.to_json(manifest))
+        write_json(folder / NAME, manifest)
         if list(shard_sizes(folder)) == [entry.file for entry in entries]:
             return manifest
 
@@ -179,7 +179,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             found=f"{len(shard_sizes(folder))} committed shards",
             next_step="run the same `itin extract` again: it makes what is missing and writes the manifest",
         )
-    return files.read_json(folder / NAME)
+    return read_json(folder / NAME)
 
 
 def _entries(folder: Path, fingerprint: str, digests: Mapping[tuple[str, str], str]) -> list[ShardEntry]:
@@ -192,9 +192,9 @@ def _entries(folder: Path, fingerprint: str, digests: Mapping[tuple[str, str], s
 
 def _hashed(folder: Path, fingerprint: str, entry: ShardEntry) -> tuple[tuple[str, str], str]:
     shard = Shard(folder / entry.file, fingerprint, entry.checksum)
-    data = files.read_bytes(shard.path)
+    data = read_bytes(shard.path)
     if damaged := shard.damage(memoryview(data)):
-        raise files.DamagedError(shard.path, f"{', '.join(damaged)} do not fit their checksums")
+        raise DamagedError(shard.path, f"{', '.join(damaged)} do not fit their checksums")
     return (entry.file, entry.checksum), hashlib.sha256(data).hexdigest()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .schema import KINDS
 from .store import Arrays, Store
 
 
@@ -26,15 +25,7 @@ class Samples(Mapping[str, Arrays]):
         self._rows = {sample: row for row, sample in enumerate(store.ids)}
 
     def __getitem__(self, sample: str) -> Arrays:
-        rows = np.array([self._rows[sample]])
-        if self.store.kind == "tokens":
-            packed = self.store.read_ragged(rows)
-            return {schema.name: packed[schema.name] for schema in KINDS["tokens"]}
-        arrays = {schema.name: self.store.read(schema.name, rows)[0] for schema in KINDS[self.store.kind]}
-        if self.store.kind == "regions":
-            count = int(self.store.read("counts", rows)[0])
-            return {name: array[:count] for name, array in arrays.items()}
-        return arrays
+        return next(self.store.samples(np.array([self._rows[sample]])))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from .. import disk
 from ..errors import CacheError
-from . import files, quarantine
+from . import quarantine
 from .manifest import NAME, committed_rows, read_manifest, shard_sizes
 from .plan import Plan, Row
-from .schema import KINDS
-from .shard_reader import Shard
+from .sealed_json import DamagedError, read_bytes, write_error
+from .shard_reader import Shard, unpack
+from .store import Arrays
 from .writer import StoreWriter
 
 TABLE = ("samples.jsonl", "quarantine.jsonl", "dataset.json")
@@ -41,7 +43,8 @@ class _Source:
         self.folder = folder
         self.plan = Plan.read(folder)
         self.manifest: dict[str, Any] = read_manifest(folder) if (folder / NAME).exists() else {}
-        self._shard: Shard | None = None
+        self._opened = -1
+        self._samples: list[Arrays] = []
         rows, owners, places = [], [], []
         self._names = list(shard_sizes(folder))
         committed = committed_rows(folder, self.plan.fingerprint)
@@ -55,30 +58,20 @@ class _Source:
         self._owners = np.concatenate([np.zeros(0, np.int64), *owners])[order]
         self._places = np.concatenate([np.zeros(0, np.int64), *places])[order]
 
-    def sample(self, row: int) -> dict[str, np.ndarray]:
+    def sample(self, row: int) -> Arrays:
         """The arrays of one row, as `StoreWriter.commit` wants them."""
         at = int(np.searchsorted(self.rows, row))
-        shard, place = self._opened(int(self._owners[at])), int(self._places[at])
-        kind = shard.header.kind
-        if kind == "tokens":
-            begin, end = shard.offsets[place], shard.offsets[place + 1]
-            return {schema.name: self._arrays[schema.name][begin:end] for schema in KINDS[kind]}
-        arrays = {schema.name: self._arrays[schema.name][place] for schema in KINDS[kind]}
-        if kind == "regions":
-            count = int(self._arrays["counts"][place])
-            return {name: array[:count] for name, array in arrays.items()}
-        return arrays
+        owner, place = int(self._owners[at]), int(self._places[at])
+        if self._opened != owner:
+            self._opened, self._samples = owner, self._read(self.folder / self._names[owner])
+        return self._samples[place]
 
-    def _opened(self, number: int) -> Shard:
-        """A shard with its arrays in memory, checked: a merge never spreads damage."""
-        path = self.folder / self._names[number]
-        if self._shard is None or self._shard.path != path:
-            shard = Shard(path, self.plan.fingerprint)
-            if damaged := shard.damage():
-                raise files.DamagedError(path, f"{', '.join(damaged)} do not fit their checksums")
-            self._shard = shard
-            self._arrays = {name: shard.array(name) for name in shard.header.arrays}
-        return self._shard
+    def _read(self, path: Path) -> list[Arrays]:
+        """The samples of a shard, checked: a merge never spreads damage."""
+        shard = Shard(path, self.plan.fingerprint)
+        if damaged := shard.damage():
+            raise DamagedError(path, f"{', '.join(damaged)} do not fit their checksums")
+        return list(unpack(shard.header.kind, {name: shard.array(name) for name in shard.header.arrays}))
 
 
 def merge(
@@ -157,10 +150,10 @@ def _provenance(sources: Sequence[_Source], target: Path) -> dict[str, Any]:
 def copy_table(source: Path, target: Path) -> bool:
     """Copies a data set's table, and the tokenizer that was built from its texts, to where there is none."""
     if (tokenizer := source / "tokenizer.json").exists() and not (target / "tokenizer.json").exists():
-        files.create(target / "tokenizer.json", files.read_bytes(tokenizer))
+        disk.create(target / "tokenizer.json", read_bytes(tokenizer), write_error)
     if (target / "dataset.json").exists() or not (source / "dataset.json").exists():
         return False
     for name in TABLE:
         if (source / name).exists():
-            files.replace(target / name, files.read_bytes(source / name))
+            disk.replace(target / name, read_bytes(source / name), write_error)
     return True

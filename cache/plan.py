@@ -14,9 +14,10 @@ from typing import Any, overload
 
 import numpy as np
 
+from .. import disk
 from ..errors import CacheError
-from . import files
 from .schema import FORMAT, fingerprint_of
+from .sealed_json import DamagedError, check_stamp, from_json, read_bytes, repair, seal_of, to_json, write_error
 
 Row = tuple[str, str]
 """Sample id and SHA-256 of its input."""
@@ -106,26 +107,26 @@ class Plan:
             CacheError: no plan, or one that is damaged, of another format or of another fingerprint.
         """
         first = folder / "plan.json"
-        data = files.read_bytes(first)
-        value = files.from_json(first, data)
-        files.check_stamp(first, value["format"], value["fingerprint"], fingerprint)
+        data = read_bytes(first)
+        value = from_json(first, data)
+        check_stamp(first, value["format"], value["fingerprint"], fingerprint)
         plan = cls(folder, value["identity"])
-        files.check_stamp(first, value["format"], value["fingerprint"], plan.fingerprint)
-        plan._add(first, value, files.seal_of(data))
+        check_stamp(first, value["format"], value["fingerprint"], plan.fingerprint)
+        plan._add(first, value, seal_of(data))
         plan.refresh()
         for path in segment_files(folder)[len(plan.segments) :]:
             if not (missing := plan._path(len(plan.segments))).exists():
-                raise CacheError(f"{missing} is missing though {path.name} is there", next_step=files.repair(folder))
+                raise CacheError(f"{missing} is missing though {path.name} is there", next_step=repair(folder))
             plan.refresh()
         return plan
 
     def refresh(self) -> None:
         """Takes in the segments that others have added since."""
         while (path := self._path(len(self.segments))).exists():
-            data = files.read_bytes(path)
-            value = files.from_json(path, data)
-            files.check_stamp(path, value["format"], value["fingerprint"], self.fingerprint)
-            self._add(path, value, files.seal_of(data))
+            data = read_bytes(path)
+            value = from_json(path, data)
+            check_stamp(path, value["format"], value["fingerprint"], self.fingerprint)
+            self._add(path, value, seal_of(data))
 
     def extend(self, rows: Iterable[Row], shard_size: int) -> list[int]:
         """Makes sure that every row is planned, and returns their numbers, in order.
@@ -151,10 +152,10 @@ class Plan:
                 "ids": [sample for sample, _ in new],
                 "sha256": [digest for _, digest in new],
             }
-            data = files.to_json(segment)
+            data = to_json(segment)
             path = self._path(len(self.segments))
-            if files.create(path, data):
-                self._add(path, segment, files.seal_of(data))
+            if disk.create(path, data, write_error):
+                self._add(path, segment, seal_of(data))
             else:
                 self.refresh()  # another writer was faster; what it planned may be what is wanted
         return found
@@ -193,7 +194,7 @@ class Plan:
         ids, digests = value["ids"], value["sha256"]
         size = value["shard_size"]
         if value["first_row"] != len(self.rows) or value["first_block"] != self.blocks or len(ids) != len(digests):
-            raise files.DamagedError(path, "it does not go on where the plan before it ends")
+            raise DamagedError(path, "it does not go on where the plan before it ends")
         self.segments.append(Segment(path.name, checksum, len(self.rows), len(ids), self.blocks, size))
         self.rows.ids += ids
         self.rows.sha256 += digests

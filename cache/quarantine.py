@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import disk
 from ..errors import CacheError
-from . import files
 from .plan import Row
 from .schema import FORMAT
+from .sealed_json import DamagedError, read_json, write_error, write_json
 
 FOLDER = "quarantine"
 
@@ -37,8 +38,8 @@ def record_files(folder: Path) -> list[Path]:
 def put(folder: Path, fingerprint: str, number: int, row: Row, reason: str) -> None:
     """Puts a row in quarantine, or in the place of its record another one."""
     value = {"format": FORMAT, "fingerprint": fingerprint, "row": number, "id": row[0], "sha256": row[1]}
-    files.make_folder(folder / FOLDER)
-    files.replace(record_path(folder, number), files.to_json({**value, "reason": reason}))
+    disk.make_folder(folder / FOLDER, write_error)
+    write_json(record_path(folder, number), {**value, "reason": reason})
 
 
 def read_record(path: Path, fingerprint: str) -> Record:
@@ -47,9 +48,9 @@ def read_record(path: Path, fingerprint: str) -> Record:
     Raises:
         CacheError: missing, damaged, or of another format or fingerprint.
     """
-    value = files.read_json(path, fingerprint)
+    value = read_json(path, fingerprint)
     if record_path(path.parent.parent, value["row"]) != path:
-        raise files.DamagedError(path, f"it speaks of row {value['row']}")
+        raise DamagedError(path, f"it speaks of row {value['row']}")
     return Record(value["row"], value["id"], value["sha256"], value["reason"])
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import files, quarantine
+from .. import disk
+from . import quarantine
 from .manifest import NAME, block_and_piece
 from .merge import TABLE
 from .plan import segment_files
+from .sealed_json import write_error
 
 
 def files_of(folder: Path) -> list[Path]:
     """The files of a store in the order in which they may go: without the manifest nobody reads the rest."""
     shards = sorted(path for path in folder.glob("shard-*.h5") if block_and_piece(path.name)[0] >= 0)
-    temporary = sorted([*folder.glob(f"{files.TEMPORARY}*"), *(folder / quarantine.FOLDER).glob(f"{files.TEMPORARY}*")])
+    temporary = sorted([*folder.glob(f"{disk.TEMPORARY}*"), *(folder / quarantine.FOLDER).glob(f"{disk.TEMPORARY}*")])
     manifest = [folder / NAME] if (folder / NAME).exists() else []
     return [*manifest, *shards, *quarantine.record_files(folder), *temporary, *reversed(segment_files(folder))]
 
@@ -33,7 +35,7 @@ def remove(paths: list[Path], folders: list[Path]) -> list[Path]:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise files.write_error(path, error) from error
+            raise write_error(path, error) from error
     left = []
     for folder in folders:
         for empty in (folder / quarantine.FOLDER, folder):

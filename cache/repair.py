@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
-from . import files, quarantine
+from . import quarantine
 from .manifest import NAME, block_and_piece, shard_sizes, write_manifest
 from .plan import Plan, Row, segment_files, segment_path
 from .schema import FORMAT, fingerprint_of
+from .sealed_json import read_json, write_error, write_json
 from .shard_reader import Shard
 from .verify import Problem, Report
 
@@ -28,12 +29,12 @@ def repair(report: Report) -> list[Path]:
     )
     manifest = None
     if (folder / NAME).exists() and folder / NAME not in removed:
-        manifest = files.read_json(folder / NAME)
+        manifest = read_json(folder / NAME)
     for path in removed:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise files.write_error(path, error) from error
+            raise write_error(path, error) from error
     if plan_problems and identity is not None:
         _mend_plan(folder, identity, plan_problems)
     if manifest is not None:
@@ -47,7 +48,7 @@ def _identity(folder: Path, damaged: set[Path]) -> dict[str, Any]:
     """What the store holds, from a file that is whole."""
     for path in (folder / NAME, *segment_files(folder)):
         try:
-            value = files.read_json(path) if path not in damaged else {}
+            value = read_json(path) if path not in damaged else {}
         except CacheError:
             continue
         if "identity" in value and fingerprint_of(value["identity"]) == value["fingerprint"]:
@@ -87,7 +88,7 @@ def _mend_plan(folder: Path, identity: dict[str, Any], problems: list[Problem]) 
                 "ids": [known.get(row, ("", ""))[0] for row in range(first_row, end)],
                 "sha256": [known.get(row, ("", ""))[1] for row in range(first_row, end)],
             }
-            files.replace(segment_path(folder, number), files.to_json(segment))
+            write_json(segment_path(folder, number), segment)
         first_row += len(segment["ids"])
         first_block += -(-len(segment["ids"]) // segment["shard_size"])
         number += 1
@@ -110,7 +111,7 @@ def _sound_segments(folder: Path, fingerprint: str, damaged: set[Path]) -> dict[
     found = {}
     for path in segment_files(folder):
         try:
-            value = files.read_json(path, fingerprint)
+            value = read_json(path, fingerprint)
         except CacheError:
             continue
         if path not in damaged:

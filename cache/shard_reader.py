@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from io import FileIO
@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CacheError
-from . import files, header
+from . import header
 from .header import Header, Place
 from .ranges import from_ranges
+from .schema import KINDS
+from .sealed_json import DamagedError, check_stamp, read_bytes, read_error
 
 RUN = 1 << 15
 """Bytes from which on it pays to read a piece right to where it goes."""
@@ -40,13 +42,30 @@ def open_shard(path: Path) -> Iterator[FileIO]:
             f"{path} is missing", next_step="run the same `itin extract` again: it makes just this shard"
         ) from None
     except OSError as error:
-        raise files.read_error(path, error) from error
+        raise read_error(path, error) from error
     try:
         yield file
     except OSError as error:
-        raise files.read_error(path, error) from error
+        raise read_error(path, error) from error
     finally:
         file.close()
+
+
+def unpack(kind: str, arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield each sample's arrays as the encoder returned them: the inverse of `shard.pack`, without copies.
+
+    Args:
+        kind: `regions`, `tokens` or `context`.
+        arrays: those of the kind, with `counts` for regions and `offsets` for tokens.
+    """
+    names = [schema.name for schema in KINDS[kind]]
+    if kind == "tokens":
+        for begin, end in itertools.pairwise(arrays["offsets"].tolist()):
+            yield {name: arrays[name][begin:end] for name in names}
+    else:
+        for place in range(len(arrays[kind])):
+            end = int(arrays["counts"][place]) if kind == "regions" else None
+            yield {name: arrays[name][place][:end] for name in names}
 
 
 class Wanted:
@@ -92,9 +111,9 @@ class Shard:
         with open_shard(path) if file is None else nullcontext(file) as opened:
             self.header = _read_header(path, opened)
             size = os.fstat(opened.fileno()).st_size
-        files.check_stamp(path, self.header.format, self.header.fingerprint, fingerprint)
+        check_stamp(path, self.header.format, self.header.fingerprint, fingerprint)
         if size != self.header.bytes:
-            raise files.DamagedError(path, f"it has {size} bytes instead of {self.header.bytes}")
+            raise DamagedError(path, f"it has {size} bytes instead of {self.header.bytes}")
         if checksum is not None and checksum != self.header.checksum:
             raise CacheError(
                 f"{path} is not the shard that the manifest lists",
@@ -134,7 +153,7 @@ class Shard:
             data: the file's bytes, if they were read already.
         """
         if data is None:
-            data = memoryview(files.read_bytes(self.path))
+            data = memoryview(read_bytes(self.path))
         found = [
             name
             for name, place in self.header.arrays.items()
@@ -239,7 +258,7 @@ class Shard:
         while len(view):
             got = file.readinto(view)
             if not got:
-                raise files.DamagedError(self.path, "it ends too early")
+                raise DamagedError(self.path, "it ends too early")
             view = view[got:]
 
 
@@ -262,9 +281,9 @@ def _read_header(path: Path, file: FileIO) -> Header:
         try:
             found = header.parse(path, data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise files.DamagedError(path, f"its header is not one ({error})") from error
+            raise DamagedError(path, f"its header is not one ({error})") from error
         if found is not None:
             return found
         if len(data) < length:
-            raise files.DamagedError(path, "it ends within its header")
+            raise DamagedError(path, "it ends within its header")
         length *= 2

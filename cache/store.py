@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheError
-from . import files
 from .manifest import ShardEntry, in_threads, listed_shards, read_manifest, shard_sizes
 from .plan import RowIndex, segment_path
 from .schema import KINDS, fingerprint_of
-from .shard_reader import Shard, Wanted, open_shard
+from .sealed_json import check_stamp, from_json, read_bytes, repair, seal_of
+from .shard_reader import Shard, Wanted, open_shard, unpack
 
 OPENED = 512
 """Headers of shards that a store keeps at hand."""
 
 THREADS_FROM = 4 << 20
 """Bytes a shard from which on it pays to read several at a time."""
+
+AT_ONCE = 256
+"""Rows that are held in memory at a time where all of a store are gone through."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -154,6 +157,30 @@ class Store:
         self._each(rows, lambda shard, file, wanted: shard.read_spans(file, wanted, out, offsets), amount)
         return {**out, "offsets": offsets}
 
+    def packed(self, rows: np.ndarray, first: int | None = None) -> Arrays:
+        """All arrays of the given rows as a shard holds them, but for ids and digests.
+
+        Args:
+            rows: row numbers (N,).
+            first: of regions, only the first so many of each row.
+        """
+        if self.kind == "tokens":
+            return self.read_ragged(rows)
+        arrays = {schema.name: self.read(schema.name, rows, first) for schema in KINDS[self.kind]}
+        if self.kind == "regions":
+            counts = self.read("counts", rows)
+            arrays["counts"] = counts if first is None else np.minimum(counts, np.int32(first))
+        return arrays
+
+    def samples(self, rows: np.ndarray) -> Iterator[Arrays]:
+        """Yield the arrays of each row as the encoder returned them, without padding; some are read ahead.
+
+        Args:
+            rows: row numbers (N,), in the order wanted.
+        """
+        for begin in range(0, len(rows), AT_ONCE):
+            yield from unpack(self.kind, self.packed(rows[begin : begin + AT_ONCE]))
+
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """How many tokens the given rows have, (N,) int64."""
         lengths = np.zeros(len(rows), dtype=np.int64)
@@ -193,13 +220,11 @@ class Store:
         columns: dict[str, list[str]] = {"ids": [], "sha256": []}
         for number, listed in enumerate(self.manifest["plan"]):
             path = segment_path(self.path, number)
-            data = files.read_bytes(path)
-            segment = files.from_json(path, data)
-            files.check_stamp(path, segment["format"], segment["fingerprint"], self.fingerprint)
-            if files.seal_of(data) != listed["checksum"]:
-                raise CacheError(
-                    f"{path} is not the plan that the manifest speaks of", next_step=files.repair(self.path)
-                )
+            data = read_bytes(path)
+            segment = from_json(path, data)
+            check_stamp(path, segment["format"], segment["fingerprint"], self.fingerprint)
+            if seal_of(data) != listed["checksum"]:
+                raise CacheError(f"{path} is not the plan that the manifest speaks of", next_step=repair(self.path))
             for name, column in columns.items():
                 column += segment[name]
         return columns
@@ -253,9 +278,7 @@ class Store:
             expected=f"{entry.bytes} bytes",
             found="no such file" if size is None else f"{size} bytes",
             next_step=(
-                "run the same `itin extract` again: it makes just this shard"
-                if size is None
-                else files.repair(self.path)
+                "run the same `itin extract` again: it makes just this shard" if size is None else repair(self.path)
             ),
         )
 

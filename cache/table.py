@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from .. import disk
 from ..errors import CacheError
-from . import files
 from .schema import FORMAT
+from .sealed_json import read_bytes, read_json, write_error, write_json
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ def write_table(
     folder: Path, dataset: dict[str, Any], samples: Iterable[dict[str, Any]], rejected: Iterable[dict[str, Any]]
 ) -> None:
     """Writes the three files of a table, each whole or not at all; `dataset.json` last."""
-    files.make_folder(folder)
+    disk.make_folder(folder, write_error)
     tables = {"samples.jsonl": _lines(samples), "quarantine.jsonl": _lines(rejected)}
     for name, data in tables.items():
-        files.replace(folder / name, data)
+        disk.replace(folder / name, data, write_error)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()}
-    files.replace(folder / "dataset.json", files.to_json({"format": FORMAT, **dataset, "sha256": digests}))
+    write_json(folder / "dataset.json", {"format": FORMAT, **dataset, "sha256": digests})
 
 
 def read_table(folder: Path) -> Table:
@@ -49,7 +50,7 @@ def read_table(folder: Path) -> Table:
     """
     if not (folder / "dataset.json").exists():
         raise CacheError(f"{folder} holds no data set", next_step="run `itin extract --dataset ...` first")
-    dataset = files.read_json(folder / "dataset.json")
+    dataset = read_json(folder / "dataset.json")
     samples = pd.DataFrame(read_lines(folder / "samples.jsonl"))
     rejected = pd.DataFrame(read_lines(folder / "quarantine.jsonl"), columns=["id", "reason"])
     return Table(folder, dataset, samples, rejected)
@@ -76,14 +77,14 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
 def damaged_tables(folder: Path) -> dict[Path, str]:
     """The files of a data set's table that are not what was written, and what is wrong with them."""
     try:
-        digests = files.read_json(folder / "dataset.json")["sha256"]
+        digests = read_json(folder / "dataset.json")["sha256"]
     except CacheError as error:
         return {folder / "dataset.json": error.what}
     found = {}
     for name, digest in digests.items():
         if not (folder / name).exists():
             found[folder / name] = f"{folder / name} is missing"
-        elif hashlib.sha256(files.read_bytes(folder / name)).hexdigest() != digest:
+        elif hashlib.sha256(read_bytes(folder / name)).hexdigest() != digest:
             found[folder / name] = f"{folder / name} is damaged: its digest is not the one in dataset.json"
     return found
 

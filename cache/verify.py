@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .. import disk
 from ..errors import CacheError
-from . import files, quarantine
+from . import quarantine
 from .manifest import NAME, ShardEntry, block_and_piece, in_threads, listed_shards, read_manifest, shard_sizes
 from .plan import Plan, segment_files, segment_path
 from .schema import fingerprint_of, store_name
+from .sealed_json import DamagedError, read_error, read_json
 from .shard_reader import Shard
 
 Where = Literal["plan", "manifest", "shard", "quarantine", "folder"]
@@ -76,7 +78,7 @@ def _plan(report: Report) -> Plan | None:
     expected = [segment_path(folder, number) for number in range(max(len(there), 1))]
     for path in dict.fromkeys([*expected, *there]):
         try:
-            files.read_json(path)
+            read_json(path)
         except CacheError as error:
             report.problems.append(Problem("plan", path, error.what))
     if report.problems:
@@ -118,7 +120,7 @@ def _foreign_names(report: Report) -> None:
     for path in sorted(report.folder.iterdir()):
         plan = path.name.startswith("plan") and path.name not in plans
         shard = path.suffix == ".h5" and block_and_piece(path.name)[0] < 0
-        if (plan or shard) and not path.name.startswith(files.TEMPORARY):
+        if (plan or shard) and not path.name.startswith(disk.TEMPORARY):
             report.problems.append(Problem("shard", path, f"{path} is foreign: no file here has such a name", True))
 
 
@@ -172,7 +174,7 @@ def _shard(
             return nothing, "contradicts itself: its header names other rows"
         if plan is not None:
             return rows, _misplaced(shard, rows, plan)
-    except files.DamagedError as error:
+    except DamagedError as error:
         return nothing, f"is damaged: {error.why}"
     except CacheError as error:
         return nothing, error.what.replace(str(path), "", 1).strip()
@@ -205,7 +207,7 @@ def _sha256(path: Path) -> str:
             while count := file.readinto(buffer):
                 digest.update(memoryview(buffer)[:count])
     except OSError as error:
-        raise files.read_error(path, error) from error
+        raise read_error(path, error) from error
     return digest.hexdigest()
 
 

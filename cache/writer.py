@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from .. import disk
 from ..errors import CacheError
-from . import files, quarantine
+from . import quarantine
 from .header import header_of
 from .manifest import ShardEntry, block_and_piece, committed_rows, entry_of, shard_path, shard_sizes, write_manifest
 from .plan import Plan, Row
 from .schema import fingerprint_of, store_name
+from .sealed_json import repair, write_error
 from .shard import pack, shard_bytes, to_stored
 from .shard_reader import Shard
 
@@ -44,19 +46,24 @@ class StoreWriter:
         self.kind: str = identity["kind"]
         self.fingerprint = fingerprint_of(identity)
         self.folder = parent / store_name(identity)
-        files.make_folder(self.folder)
+        disk.make_folder(self.folder, write_error)
         shards = len(shard_sizes(self.folder))  # before the plan is looked for: it comes first
         if (self.folder / "plan.json").exists():
             self.plan = Plan.read(self.folder, self.fingerprint)
         elif shards:
             raise CacheError(
                 f"{self.folder} holds {shards} shards and no plan.json: which rows they hold cannot be told from it",
-                next_step=files.repair(self.folder),
+                next_step=repair(self.folder),
             )
         else:
             self.plan = Plan(self.folder, identity)
         self._last_piece: dict[int, int] = {}
         self._committed: dict[str, ShardEntry] = {}
+
+    @property
+    def shard_size(self) -> int:
+        """The most rows of a shard; 1 where nothing is planned yet."""
+        return max((segment.shard_size for segment in self.plan.segments), default=1)
 
     def extend(self, rows: Iterable[Row], shard_size: int) -> list[int]:
         """Plans the rows that are not planned yet, and returns the numbers of all, in order."""
@@ -85,7 +92,7 @@ class StoreWriter:
         if beyond >= len(self.plan.rows):
             raise CacheError(
                 f"{self.folder} holds row {beyond}, and its plan names only {len(self.plan.rows)} rows",
-                next_step=files.repair(self.folder),
+                next_step=repair(self.folder),
             )
         done = np.zeros(len(self.plan.rows), bool)
         for numbers in held:
@@ -114,16 +121,21 @@ class StoreWriter:
         remaining = dict(samples)
         while remaining:
             committed, free = self._pieces(block)
-            done: set[int] = set()
-            for path in committed:
-                done.update(Shard(path, self.fingerprint).rows.tolist())
+            done = self._rows_of(committed)
             remaining = {row: sample for row, sample in sorted(remaining.items()) if row not in done}
             if remaining:
                 data = self._shard(remaining)
-                if files.create(free, data):
+                if disk.create(free, data, write_error):
                     self._committed[free.name] = entry_of(free, header_of(free, data), hashlib.sha256(data).hexdigest())
                     return len(remaining)
         return 0
+
+    def committed(self, block: int) -> set[int]:
+        """Return the rows of a block that are in shards now, whoever made them."""
+        return self._rows_of(self._pieces(block)[0])
+
+    def _rows_of(self, shards: Iterable[Path]) -> set[int]:
+        return {row for path in shards for row in Shard(path, self.fingerprint).rows.tolist()}
 
     def _pieces(self, block: int) -> tuple[list[Path], Path]:
         """The committed pieces of a block, and the lowest free name.
@@ -156,7 +168,7 @@ class StoreWriter:
         """Writes the manifest over everything that is committed, and returns it."""
         self.plan.refresh()
         for folder in (self.folder, self.folder / quarantine.FOLDER):
-            files.remove_stale(folder)
+            disk.remove_stale(folder)
         return write_manifest(self.plan, self.quarantined(), provenance, self._committed.values())
 
     def _shard(self, samples: Mapping[int, Mapping[str, np.ndarray]]) -> bytearray:

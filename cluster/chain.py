@@ -13,9 +13,10 @@ from pathlib import Path
 
 from ..cache.ranges import to_ranges
 from . import slurm
-from .contract import Missing, work_of
+from .contract import Missing
 from .scripts import CONSOLIDATE, PARTS, SWEEP
 from .submission import ClusterError, Submission
+from .works import work_of
 
 UNTIED_SECONDS = 600
 """After how long a sweep begins that nobody came to tie to its array."""

@@ -1,16 +1,13 @@
-"""What can be run in parts: its command line, how it is prepared, and what of it is missing."""
+"""What every command is that runs in parts: how a part is called, and what of the whole is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from .submission import Submission
-
-if TYPE_CHECKING:
-    from ..extract.lane import Progress
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,11 @@ class Prepared:
     stores: tuple[str, ...]
     """Of an extraction: the names of its stores."""
     words: tuple[str, ...]
-    """The command's arguments, with paths that mean the same from everywhere."""
-    limit: int | None
+    """The command's arguments, as `Submission.words`."""
+    limit: int | None = None
+    """Of an extraction: so many samples are wanted."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Of an extraction: its configuration, with paths that mean the same from everywhere."""
     note: str | None = None
     """One line for whoever submits."""
 
@@ -46,19 +46,11 @@ class Missing:
 
 
 class Work(Protocol):
-    """A command that runs in parts. `itin COMMAND words --part i/N` is one part, it coordinates with nobody."""
+    """A command that runs in parts. One part, `--part i/N`, coordinates with nobody."""
 
     name: str
     pieces: str
     """What is counted: features, runs."""
-
-    def prepare(self, words: Sequence[str], progress: Progress | None = None) -> Prepared:
-        """Check the arguments and do once what no part should repeat: scan, plan, download weights.
-
-        Args:
-            words: the command's arguments.
-            progress: told what is under way; None for nobody.
-        """
 
     def part(self, submission: Submission) -> list[str]:
         """Arguments of itin for a part; which one, `i/N`, is to be put behind them."""
@@ -74,23 +66,3 @@ class Work(Protocol):
 
     def consolidated(self, submission: Submission) -> bool:
         """Whether the last step is done."""
-
-
-def works() -> dict[str, Callable[[], Work]]:
-    """Command -> its work. A command that is not here cannot be submitted."""
-    from .extraction import Extraction
-    from .sweeping import Sweeping
-
-    return {"extract": Extraction, "sweep": Sweeping}
-
-
-def work_of(name: str) -> Work:
-    """The work of a command.
-
-    Raises:
-        ValueError: it cannot run in parts.
-    """
-    known = works()
-    if name not in known:
-        raise ValueError(f"`itin {name}` cannot run in parts; what can: {', '.join(known)}")
-    return known[name]()

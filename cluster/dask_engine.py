@@ -128,7 +128,7 @@ class DaskRun:
         self.submission = submission
         self.client = client
         self._work = Extraction()
-        self._config = replace(self._work.config(submission.words), into=",".join(submission.stores))
+        self._config = ExtractConfig.from_record(submission.config)
         self._rounds = 0
 
     def missing(self) -> Missing:

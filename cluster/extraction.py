@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,13 @@ from ..cache.manifest import shard_sizes
 from ..cache.plan import Plan
 from ..cache.shard_reader import Shard
 from ..cache.table import read_lines
-from ..commands import extract as extract_command
 from ..extract.config import ExtractConfig
+from ..paths import cache_root
 from .contract import Missing, Prepared
 from .submission import Submission
 
 if TYPE_CHECKING:
-    from ..extract.lane import Progress
+    from ..extract.progress import Progress
 
 OWN = ("part", "plan", "consolidate", "into")
 """Options that a submission sets itself."""
@@ -35,54 +35,42 @@ class Extraction:
     name = "extract"
     pieces = "features"
 
-    def config(self, words: Sequence[str]) -> ExtractConfig:
-        """The arguments of `itin extract` as a configuration whose paths mean the same from everywhere.
+    def prepare(self, config: ExtractConfig, words: Sequence[str], progress: Progress | None = None) -> Prepared:
+        """Scan the data set, load the encoders on the CPU, and plan; what parts need is then in the cache.
+
+        Args:
+            config: what is to be extracted.
+            words: the same as it was typed.
+            progress: is told what is done.
 
         Raises:
             ValueError: an option that a submission sets itself.
-            click.UsageError: the arguments are wrong.
         """
-        context = extract_command.command.make_context("extract", list(words))
-        config = extract_command.config_from(context.params)
+        from ..extract.run import extract
+
         for name in OWN:
             if getattr(config, name):
                 raise ValueError(f"--{name} is set by the submission: leave it out")
-        encoders = replace(
-            config.encoders,
-            text_encoder=_absolute_if_there(config.encoders.text_encoder),
-            detector_weights=_absolute(config.encoders.detector_weights),
-        )
-        table = config.table
-        if table is not None and not (config.root is not None and (config.root / table).exists()):
-            table = table.expanduser().absolute()
-        root = None if config.root is None else config.root.expanduser().absolute()
-        return replace(config, encoders=encoders, root=root, table=table)
-
-    def prepare(self, words: Sequence[str], progress: Progress | None = None) -> Prepared:
-        """Scans the data set, loads the encoders on the CPU, and plans; what parts need is then in the cache."""
-        from ..extract.run import extract
-
-        config = self.config(words)
-        config = replace(config, cache=Path(_cache(config)))
-        summary = extract(replace(config, plan=True, device="cpu", part=None), progress)
-        if config.root is None:
-            config = replace(config, root=summary.dataset.root)
+        config = everywhere(config)
+        summary = extract(replace(config, plan=True, device="cpu"), progress)
+        stores = tuple(store.path.name for store in summary.stores)
+        config = replace(config, root=config.root or summary.dataset.root, retry_quarantined=False)
         return Prepared(
             folder=summary.folder,
-            stores=tuple(store.path.name for store in summary.stores),
-            words=tuple(to_words(replace(config, retry_quarantined=False))),
+            stores=stores,
+            words=tuple(words),
             limit=config.limit,
+            config=replace(config, into=",".join(stores)).to_record(),
             note=summary.scan.encoding.note,
         )
 
     def part(self, submission: Submission) -> list[str]:
         """Arguments of itin for a part, whose `i/N` is to be put behind them."""
-        return ["extract", *submission.words, "--into", ",".join(submission.stores), "--part"]
+        return ["extract", "--config", str(submission.record), "--part"]
 
     def consolidate(self, submission: Submission) -> list[str]:
         """Arguments of itin for the manifests."""
-        words = without(submission.words, "--device")
-        return ["extract", *words, "--device", "cpu", "--into", ",".join(submission.stores), "--consolidate"]
+        return ["extract", "--config", str(submission.record), "--device", "cpu", "--consolidate"]
 
     def missing(self, submission: Submission) -> Missing:
         """What the stores lack of the samples that the last scan found."""
@@ -118,37 +106,21 @@ class Extraction:
         return all((submission.home / name / MANIFEST).exists() for name in submission.stores)
 
 
-def to_words(config: ExtractConfig) -> list[str]:
-    """A configuration as arguments of `itin extract`: those that differ from the defaults."""
-    default = ExtractConfig(config.dataset)
-    given = {**asdict(config), **asdict(config.encoders)}
-    usual = {**asdict(default), **asdict(default.encoders)}
-    words = ["--dataset", config.dataset]
-    for name, value in given.items():
-        if name in ("dataset", "encoders", *OWN) or value == usual[name]:
-            continue
-        words.append("--" + name.replace("_", "-"))
-        if name == "columns":
-            words.append(",".join(f"{column}={there}" for column, there in value.items()))
-        elif name == "only":
-            words.append(",".join(value))
-        elif value is not True:
-            words.append(str(value))
-    return words
-
-
-def without(words: Sequence[str], option: str) -> list[str]:
-    """Arguments without one option and its value."""
-    if option not in words:
-        return list(words)
-    at = list(words).index(option)
-    return [*words[:at], *words[at + 2 :]]
-
-
-def _cache(config: ExtractConfig) -> str:
-    from ..paths import cache_root
-
-    return os.path.abspath(cache_root(config.cache))  # noqa: PTH100  (resolve() would follow links of a site's own)
+def everywhere(config: ExtractConfig) -> ExtractConfig:
+    """Return a configuration whose paths mean the same from everywhere."""
+    encoders = replace(
+        config.encoders,
+        text_encoder=_absolute_if_there(config.encoders.text_encoder),
+        detector_weights=_absolute(config.encoders.detector_weights),
+        object_names=_absolute(config.encoders.object_names),
+        attribute_names=_absolute(config.encoders.attribute_names),
+    )
+    table = config.table
+    if table is not None and not (config.root is not None and (config.root / table).exists()):
+        table = table.expanduser().absolute()
+    root = None if config.root is None else config.root.expanduser().absolute()
+    cache = os.path.abspath(cache_root(config.cache))  # noqa: PTH100  (resolve() would follow links of a site's own)
+    return replace(config, encoders=encoders, root=root, table=table, cache=Path(cache))
 
 
 def _absolute(path: str | None) -> str | None:

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..cache import files
+from .. import disk
+from ..cache.sealed_json import write_error
 from . import environment
 from .contract import Work
 from .site import Site
@@ -88,7 +89,7 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
     paths = {}
     for role, text in ((PARTS, parts), (SWEEP, sweep), (CONSOLIDATE, consolidation)):
         paths[role] = submission.folder / f"{role}.sbatch"
-        files.replace(paths[role], text.encode())
+        disk.replace(paths[role], text.encode(), write_error)
     return paths
 
 

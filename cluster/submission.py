@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..cache import files
+from .. import disk
+from ..cache.sealed_json import write_error
 from ..errors import ItinError
 
 FOLDER = "cluster"
@@ -32,7 +33,7 @@ class Submission:
     work: str
     """`extract` or `sweep`."""
     words: tuple[str, ...]
-    """The command's arguments, with paths that mean the same from everywhere."""
+    """The command's arguments: of a sweep with paths that mean the same from everywhere, else as they were typed."""
     parts: int
     retries: int
     """How often in a row parts are submitted again although nothing new came of it; 0: never again."""
@@ -46,6 +47,8 @@ class Submission:
     """Seconds since 1970."""
     directory: str
     """Where it was submitted from; jobs run there."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Of an extraction: `ExtractConfig.to_record`, which parts read; submissions of before have their words alone."""
 
     @property
     def name(self) -> str:
@@ -56,6 +59,11 @@ class Submission:
     def home(self) -> Path:
         """What it fills: a data set's folder in the cache, or a sweep's."""
         return self.folder.parent.parent
+
+    @property
+    def record(self) -> Path:
+        """The file with all of this."""
+        return self.folder / RECORD
 
     @property
     def logs(self) -> Path:
@@ -70,9 +78,9 @@ def new_id() -> str:
 
 def write(submission: Submission) -> None:
     """Makes the submission's folder with its record."""
-    files.make_folder(submission.logs)
+    disk.make_folder(submission.logs, write_error)
     record = {key: value for key, value in asdict(submission).items() if key != "folder"}
-    files.replace(submission.folder / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    disk.replace(submission.folder / RECORD, disk.to_json(record), write_error)
 
 
 def read(folder: Path) -> Submission:

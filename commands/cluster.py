@@ -103,9 +103,9 @@ def submit(
     consolidation, which verifies every shard and writes the manifests. Submitting again does no harm. `-- sweep ...`
     trains the runs of a sweep in the same way.
     """
-    from ..cluster.contract import work_of
     from ..cluster.site import read_site
-    from .terminal.console import Bars
+    from ..cluster.works import work_of
+    from .submitted import prepare
 
     with usage_errors():
         work = work_of(words[0])
@@ -117,8 +117,7 @@ def submit(
         if engine == "dask" and dry_run:
             raise click.UsageError("--dry-run writes Slurm's scripts: there are none for Dask")
         defaults = read_site(site).overridden(given)
-        with Bars() as bars:
-            prepared = work.prepare(words[1:], bars)
+        prepared = prepare(words)
     submission = _submission(engine, work, prepared, jobs, retries, defaults)
     missing = work.missing(submission)
     if prepared.note:
@@ -160,6 +159,7 @@ def _submission(engine: str, work: Work, prepared: Prepared, jobs: int, retries:
         limit=prepared.limit,
         created=time.time(),
         directory=str(Path.cwd()),
+        config=prepared.config,
     )
     submissions.write(submission)
     return submission

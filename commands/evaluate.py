@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
+from .options import options_of, usage_errors
+from .run_options import Computing
+
 
 @click.command("evaluate", short_help="Repeat a run's test figures from its checkpoint.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder, if the stores have moved since training.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@options_of(Computing, "device")
 def command(run: Path, cache: Path | None, device: str) -> None:
     """Compute RUN's test figures again, from its checkpoint and its stores."""
     from ..device import pick_device
     from ..train.data import load_features
     from ..train.find import stores_of_run
     from ..train.runs import evaluate, load_run
-    from .options import usage_errors
     from .train import show_note, show_scores
 
     opened = load_run(run)

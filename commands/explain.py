@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import usage_errors
+from .options import options_of, usage_errors
+from .run_options import Computing
 
 
 @click.command("explain", short_help="Fig. 7 for any pair: regions, gates, shaded words.")
@@ -19,7 +20,7 @@ from .options import usage_errors
     required=True,
     help="File to write: .png, .pdf, .svg or .html.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@options_of(Computing, "device")
 def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
     """Run RUN's own encoders and head on one pair and draw what it looked at.
 

@@ -4,108 +4,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cache.schema import FLOATS, KINDS
-from ..extract.config import BACKENDS, EncoderConfig, ExtractConfig
-from ..extract.frcnn.recipe import RECIPES
-from ..extract.text_encoding import ENCODINGS
+from ..extract.config import EncoderConfig, ExtractConfig
+from ..extract.data.datasets import DATASETS
 from ..parts import Part
-from .options import columns_of, field_option, part, usage_errors
+from .options import Command, Option, columns_of, options_of, take, usage_errors
 from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from ..extract.run import Summary
+    from ..extract.summary import Summary
 
-DATASETS = ("mvsa-single", "mvsa-multiple", "folder")
 SHOWN = 10
 """Quarantined samples that the summary names one by one."""
 
 
-@click.command("extract", short_help="Encode a data set's images and texts into the feature cache.")
-@click.option("--dataset", type=click.Choice(DATASETS), required=True, help="Which data set, or `folder` for your own.")
-@field_option(
-    ExtractConfig, "root", "The data set's folder; by default $ITIN_DATA/<dataset>.", type=click.Path(path_type=Path)
-)
-@field_option(
-    ExtractConfig,
-    "table",
-    "For `folder`: its CSV, TSV or JSONL table, if it holds several.",
-    type=click.Path(path_type=Path),
-)
+@click.command("extract", cls=Command, short_help="Encode a data set's images and texts into the feature cache.")
+@options_of(ExtractConfig, but=("encoders",))
+@options_of(EncoderConfig)
 @click.option(
-    "--columns", default="", metavar="id=ID,text=TWEET,...", help="For `folder`: columns that have other names."
-)
-@field_option(ExtractConfig, "name", "For `folder`: its name in the cache; by default the folder's with a short hash.")
-@field_option(ExtractConfig, "allow_outside", "For `folder`: accept images outside of the root.")
-@field_option(
-    ExtractConfig,
-    "encoding",
-    "For MVSA: what its text files are read as; by default what was decided before, else by what they hold.",
-    type=click.Choice(ENCODINGS),
-)
-@field_option(EncoderConfig, "regions", "Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small.")
-@field_option(EncoderConfig, "text_encoder", "BERT-like model by name, or a folder that holds one.")
-@field_option(EncoderConfig, "context_encoder", "Context encoder.")
-@field_option(
-    EncoderConfig, "detector_weights", "Checkpoint of vg-frcnn; by default the place that `itin weights` names."
-)
-@field_option(
-    EncoderConfig,
-    "detector_recipe",
-    "Resizing, proposals and box arithmetic of vg-frcnn; by default those of the checkpoint's family.",
-    type=click.Choice(tuple(RECIPES)),
-)
-@field_option(
-    EncoderConfig, "detector_selection", "How vg-frcnn chooses its boxes.", type=click.Choice(("original", "hf"))
-)
-@field_option(EncoderConfig, "detector_backend", "What computes vg-frcnn.", type=click.Choice(BACKENDS))
-@field_option(
-    EncoderConfig, "object_names", "Object names of vg-frcnn; by default objects_vocab.txt beside the checkpoint."
-)
-@field_option(
-    EncoderConfig, "attribute_names", "Likewise attribute names; by default attributes_vocab.txt beside the checkpoint."
-)
-@field_option(
-    EncoderConfig, "random_init", "Use untrained encoders with random weights of this seed.", type=int, metavar="SEED"
-)
-@field_option(EncoderConfig, "max_regions", "Regions kept for each image, by score.")
-@field_option(
-    EncoderConfig, "min_regions", "Regions vg-frcnn keeps at least; by default 10, or all with `hf`.", type=int
-)
-@field_option(EncoderConfig, "max_tokens", "WordPieces kept for each text.")
-@field_option(EncoderConfig, "store_dtype", "Dtype of the stored features.", type=click.Choice(FLOATS))
-@field_option(
-    EncoderConfig, "compute_dtype", "Dtype of the encoders' arithmetic.", type=click.Choice(("float32", "bfloat16"))
-)
-@click.option("--only", default=",".join(KINDS), show_default=True, help="Kinds of feature to extract.")
-@field_option(ExtractConfig, "limit", "Extract only the first so many samples.", type=int)
-@field_option(ExtractConfig, "retry_quarantined", "Try samples again that are in quarantine.")
-@field_option(
-    ExtractConfig,
-    "cache",
-    "Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features.",
+    "--config",
+    "record",
+    cls=Option,
+    heading="In parts",
     type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take all options from a submission's record, for --part or --consolidate.",
 )
-@field_option(ExtractConfig, "shard_size", "Samples a shard; a kill loses at most one shard of work.")
-@field_option(ExtractConfig, "batch_size", "Images a batch; by default what suits each encoder.", type=int)
-@field_option(ExtractConfig, "workers", "Threads that decode images; by default one a core.", type=int)
-@field_option(ExtractConfig, "device", "auto, cpu, cuda, cuda:1 or mps.")
-@field_option(
-    ExtractConfig,
-    "part",
-    "Make only the shards of part i of N (i from 0), from the last scan's table, and write no manifest.",
-    type=part,
-    metavar="i/N",
-)
-@field_option(
-    ExtractConfig, "into", "Fill no other stores than these, with commas between: those that were planned elsewhere."
-)
-@field_option(ExtractConfig, "plan", "Only scan the data set, load the encoders and plan the shards.")
-@field_option(ExtractConfig, "consolidate", "Only verify that every shard is there and sound; write the manifests.")
 def command(**options: Any) -> None:
     """Encode a data set's images and texts once, into the feature cache.
 
@@ -137,13 +66,37 @@ def command(**options: Any) -> None:
         raise click.exceptions.Exit(RUN_AGAIN)
 
 
+for _param in command.params:
+    if _param.name == "dataset":
+        _param.required = False  # --config may say it
+
+
 def config_from(options: dict[str, Any]) -> ExtractConfig:
-    """The command's options as a configuration."""
-    names = EncoderConfig.__dataclass_fields__
-    encoders = EncoderConfig(**{name: options.pop(name) for name in names})
-    columns = columns_of(options.pop("columns"))
+    """The command's options as a configuration; with `--config` those of a submission's record.
+
+    Raises:
+        ValueError: a wrong option, or one that does not go with another.
+        DataError: the record cannot be read.
+    """
+    if (record := options.pop("record")) is not None:
+        return _from_record(record, options)
+    if options["dataset"] is None:
+        raise ValueError(f"--dataset is missing: expected one of {', '.join(DATASETS)}")
+    encoders = take(EncoderConfig, options)
+    columns = columns_of(options.pop("columns") or "")
     only = tuple(kind.strip() for kind in options.pop("only").split(",") if kind.strip())
     return ExtractConfig(**options, columns=columns, only=only, encoders=encoders)
+
+
+def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
+    from ..cluster.submission import read
+
+    context = click.get_current_context()
+    given = {name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    if more := sorted(given - {"part", "consolidate", "device"}):
+        raise ValueError(f"--config says all but --part, --consolidate and --device: leave --{more[0]} out")
+    config = ExtractConfig.from_record(read(path if path.is_dir() else path.parent).config)
+    return replace(config, **{name: options[name] for name in given})
 
 
 def show(summary: Summary, one: Part | None = None) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import columns_of, usage_errors
+from .options import columns_of, options_of, usage_errors
+from .run_options import Computing
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -31,7 +32,7 @@ FAINT = 0.25
 @click.option("--out", type=click.Path(path_type=Path), help="With --table: CSV to write; by default printed.")
 @click.option("--columns", default="", metavar="id=ID,text=TWEET,...", help="With --table: columns of other names.")
 @click.option("--allow-outside", is_flag=True, help="With --table: accept images outside of the table's folder.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@options_of(Computing, "device")
 def command(
     run: Path,
     image: Path | None,
@@ -79,7 +80,7 @@ def bad_pairs(image: Path) -> Iterator[None]:
     """A pair that cannot be encoded is an error of the data."""
     from ..cache.shard import FeatureError
     from ..errors import DataError
-    from ..extract.files import BadFile
+    from ..extract.data.reading import BadFile
 
     try:
         yield

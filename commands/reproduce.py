@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..parts import cores
-from ..train.config import GRUS
-from ..train.presets import PRESETS
-from .options import STORES, feature_options, protocol_of, protocol_options, usage_errors
+from ..fields import option
+from ..train.axes import PAPER
+from ..train.config import TrainConfig
+from ..train.presets import PresetOptions
+from .options import Command, given, options_of, set_has_gone, take, usage_errors
+from .run_options import Computing, FeatureOptions, ProtocolOptions
 
 if TYPE_CHECKING:
     from ..report.request import Request
@@ -20,43 +23,46 @@ if TYPE_CHECKING:
     from ..train.sweep_run import Workplace
 
 
-@click.command("reproduce", short_help="The paper's tables and figures, trained, tested, compared.")
-@click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
-@click.option("--seeds", default="5", show_default=True, help="How many seeds each, from 0; or which, such as 3,7.")
-@click.option("--tables", default="2,3", show_default=True, help="Which tables: 2, 3 or none.")
-@click.option("--figures", default="5,6,7", show_default=True, help="Which figures: 5, 6, 7 or none.")
-@click.option("--m", default="0:6", show_default=True, help="Regions in Fig. 5.")
-@click.option("--lam", default="0:1:0.1", show_default=True, help="λ in Fig. 6.")
-@click.option(
-    "--preset", type=click.Choice(tuple(PRESETS)), default="paper", show_default=True, help="Reading of the paper."
-)
-@click.option(
-    "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Any other field, in all runs. Repeatable."
-)
-@click.option("--pairs", default="", metavar="ID,ID", help="Pairs of Fig. 7; by default typical ones.")
-@protocol_options
-@feature_options
-@click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, if they have moved.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder; by default one in ./runs by data set and protocol."
-)
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(("pdf", "png", "svg")),
-    default="pdf",
-    show_default=True,
-    help="Of the figures' files.",
-)
-@click.option("--workers", type=click.IntRange(1), help="Processes; by default one a core, or one on a GPU.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each process.")
-@click.option(
-    "--stack", type=click.IntRange(1), help="Train so many side by side; by default what memory allows on a GPU."
-)
-@click.option("--gru", type=click.Choice(GRUS), default="auto", show_default=True, help="How to compute the GRU.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--retry-failed", is_flag=True, help="Also train again what has failed before.")
-@click.option("--plan", is_flag=True, help="Only make the folder: `itin cluster sweep --resume OUT/sweep` trains it.")
+VARIED = ("head", "m", "lam", "ablation", "seed", "fold")
+"""The fields of `TrainConfig` that the tables and figures vary; any other holds for all runs."""
+
+
+@dataclass(frozen=True)
+class ReproduceOptions:
+    """What is reproduced, and where it is written."""
+
+    tables: str = option("2,3", metavar="LIST", group="What is reproduced")
+    """Which tables: 2, 3 or none."""
+    figures: str = option("5,6,7", metavar="LIST")
+    """Which figures: 5, 6, 7 or none."""
+    seeds: str = option("5", metavar="SEEDS")
+    """How many seeds each, from 0; or which, such as 3,7."""
+    m: str = option(PAPER["m"], metavar="N,...")
+    """Regions in Fig. 5."""
+    lam: str = option(PAPER["lam"], metavar="X,...")
+    """λ in Fig. 6."""
+    pairs: str = option("", metavar="ID,...")
+    """Pairs of Fig. 7; by default typical ones."""
+    retry_failed: bool = False
+    """Also train again what has failed before."""
+    plan: bool = False
+    """Only make the folder: `itin cluster submit -- sweep --resume OUT/sweep` trains its runs."""
+    out: Path | None = option(None, metavar="DIR", group="Output")
+    """Folder to write; by default one in ./runs, named by data set and protocol."""
+    format: str = option("pdf", choices=("pdf", "png", "svg"))
+    """Format of the figures' files."""
+    images: Path | None = option(None, metavar="DIR")
+    """Folder of the images, if they have moved."""
+
+
+@click.command("reproduce", cls=Command, short_help="The paper's tables and figures, trained, tested, compared.")
+@options_of(ReproduceOptions)
+@options_of(TrainConfig, but=VARIED)
+@options_of(PresetOptions)
+@options_of(ProtocolOptions)
+@options_of(FeatureOptions)
+@options_of(Computing, but=("precision", "cuda_graphs"))
+@set_has_gone
 def command(**options: Any) -> None:
     """Train what is missing of the paper's Tables II and III and Figs. 5 to 7, evaluate it once, and write it down.
 
@@ -75,20 +81,22 @@ def command(**options: Any) -> None:
     from .terminal.console import console
     from .train import short, show_note
 
-    protocol = protocol_of(options)
-    request = _request(options, protocol)
-    out, place, sweep = _prepared(options, request, protocol)
+    own, wanted, computing = take(ReproduceOptions, options), take(FeatureOptions, options), take(Computing, options)
+    with usage_errors():
+        protocol = take(ProtocolOptions, options).made()
+        request = _request(own, options, protocol)
+    out, place, sweep = _prepared(own.out, wanted, request, protocol)
     console.print(f"Reproduction: {short(out)}, protocol {protocol}", markup=False)
     with locked(sweep.path):
         sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
         _extend(out, sweep, request, place)
-        if options["plan"]:
+        if own.plan:
             return
-        _train(options, sweep, place, out)
-        _evaluate(options, out, place)
+        _train(own.retry_failed, computing, sweep, place)
+        _evaluate(computing.device, out, place)
     made = Reproduction(out)
     with usage_errors():
-        report = write(made, options["kind"], options["images"], options["cache"])
+        report = write(made, own.format, own.images, wanted.cache)
     _show(made)
     for line in report.missing:
         console.print(line, style="yellow", markup=False)
@@ -97,24 +105,23 @@ def command(**options: Any) -> None:
     check_none_failed(sweep, made.keys.values(), "the same command with --retry-failed")
 
 
-def _request(options: dict[str, Any], protocol: Protocol) -> Request:
-    from ..report.request import Request, single
-    from ..train.axes import parse_seeds, parse_settings, parse_values
+def _request(own: ReproduceOptions, options: dict[str, Any], protocol: Protocol) -> Request:
+    from ..report.request import Request
+    from ..train.axes import parse_seeds, parse_values
 
-    with usage_errors():
-        settings = single(parse_settings(options["settings"]))
-        if options["preset"] != "paper":
-            settings["preset"] = options["preset"]
-        return Request(
-            tables=_numbers("tables", options["tables"]),
-            figures=_numbers("figures", options["figures"]),
-            seeds=parse_seeds(options["seeds"]),
-            folds=tuple(range(protocol.folds or 1)),
-            m=parse_values("m", options["m"]),
-            lam=parse_values("lam", options["lam"]),
-            settings=settings,
-            pairs=tuple(one.strip() for one in options["pairs"].split(",") if one.strip()),
-        )
+    settings = given(options, TrainConfig)
+    if (preset := take(PresetOptions, options).preset) != PresetOptions.preset:
+        settings["preset"] = preset
+    return Request(
+        tables=_numbers("tables", own.tables),
+        figures=_numbers("figures", own.figures),
+        seeds=parse_seeds(own.seeds),
+        folds=tuple(range(protocol.folds or 1)),
+        m=parse_values("m", own.m),
+        lam=parse_values("lam", own.lam),
+        settings=settings,
+        pairs=tuple(one.strip() for one in own.pairs.split(",") if one.strip()),
+    )
 
 
 def _numbers(name: str, text: str) -> tuple[int, ...]:
@@ -126,12 +133,12 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
         raise ValueError(f"{name}: expected numbers with commas between, or none, got {text!r}") from None
 
 
-def _prepared(options: dict[str, Any], request: Request, protocol: Protocol) -> tuple[Path, Workplace, Sweep]:
+def _prepared(
+    out: Path | None, wanted: FeatureOptions, request: Request, protocol: Protocol
+) -> tuple[Path, Workplace, Sweep]:
     """The folder, the features, and the sweep in the folder, made where there is none."""
     from ..errors import RunError
-    from ..paths import cache_root
     from ..train.axes import views_of
-    from ..train.find import find_features
     from ..train.sweep import Sweep
     from ..train.sweep_run import Workplace, check_same, create
     from .train import show_data
@@ -139,13 +146,11 @@ def _prepared(options: dict[str, Any], request: Request, protocol: Protocol) -> 
     with usage_errors():
         plan = request.plan()
     configs = [one.config for one in plan.places]
-    out, sweep = options["out"], None
+    sweep = None
     if out is not None and (out / "sweep" / "sweep.json").exists():
         sweep = Sweep(out / "sweep")
         configs += [one.config for one, _ in sweep.definition.places]
-    named = {kind: options[option] for kind, option in STORES.items()}
-    views = views_of(configs, {})
-    found = find_features(cache_root(options["cache"]), options["dataset"], named, views=views)
+    found = wanted.find(views_of(configs, {}))
     if out is None:
         clean = "".join(c if c.isalnum() or c in "-_." else "-" for c in str(protocol).replace(", ", "-"))
         out = Path("runs") / f"reproduce-{found.table.folder.name}-{clean}"
@@ -158,7 +163,7 @@ def _prepared(options: dict[str, Any], request: Request, protocol: Protocol) -> 
         max(one.regions for one in configs),
         views_of(configs, {}),
         protocol,
-        allow_missing=options["allow_missing"] or sweep is not None,  # what it was begun with is checked below
+        allow_missing=wanted.allow_missing or sweep is not None,  # what it was begun with is checked below
     )
     show_data(found.stores, place, place.splitter.outside)
     if sweep is None:
@@ -189,28 +194,25 @@ def _extend(out: Path, sweep: Sweep, request: Request, place: Workplace) -> None
     console.print(f"{len(keys)} runs, {len(keys) - len(left)} of them there already", markup=False)
 
 
-def _train(options: dict[str, Any], sweep: Sweep, place: Workplace, out: Path) -> None:
+def _train(retry: bool, computing: Computing, sweep: Sweep, place: Workplace) -> None:
     from ..device import pick_device
     from ..train.sweep_run import run
     from .sweep import prepare
     from .terminal.sweep_display import Display
 
     with usage_errors():
-        device = pick_device(options["device"])
-        gru = prepare(options["gru"], device, sweep.definition, place, click.echo)
-    workers = options["workers"] or (max(1, cores() // options["threads"]) if device.type == "cpu" else 1)
+        device = pick_device(computing.device)
+        gru = prepare(computing.gru, device, sweep.definition, place, click.echo)
+    how = computing.arguments(device, gru)
     try:
         with Display() as display:
-            run(
-                sweep, place, workers=workers, threads=options["threads"], device=str(device), gru=gru,
-                retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=display.listen,
-            )  # fmt: skip
+            run(sweep, place, retry=retry, begin=display.begin, listen=display.listen, **how)
     except KeyboardInterrupt:
         click.echo("Stopped. Finished runs are kept; run the same command again to continue.", err=True)
         sys.exit(130)
 
 
-def _evaluate(options: dict[str, Any], out: Path, place: Workplace) -> None:
+def _evaluate(device: str, out: Path, place: Workplace) -> None:
     """The rows that were asked for, on the test part, each run once."""
     from ..device import pick_device
     from ..report import testing
@@ -222,7 +224,7 @@ def _evaluate(options: dict[str, Any], out: Path, place: Workplace) -> None:
     left = testing.missing(out, [one.key for one in results if one.run is not None])
     if left:
         console.print(f"Evaluating {len(left)} runs on the test part, once")
-    testing.evaluate(out, results, place, str(pick_device(options["device"])))
+    testing.evaluate(out, results, place, str(pick_device(device)))
 
 
 def _show(made: Any) -> None:

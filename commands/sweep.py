@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..parts import cores
+from ..fields import check, option
+from ..parts import Part
 from ..train.config import REPEATS, TrainConfig
-from .options import STORES, feature_options, part, protocol_of, protocol_options, speed_options, usage_errors
+from ..train.presets import PresetOptions
+from .options import Command, given, options_of, set_has_gone, take, usage_errors
+from .run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -19,87 +23,112 @@ if TYPE_CHECKING:
     from ..train.sweep import Definition, Sweep
     from ..train.sweep_run import Workplace
 
-_MODES = ("grid", "paper", "random", "optuna")
+_FIRST_AXES = ("head", "preset", "m", "lam", "ablation", "gate")
+"""The axes that change slowest, whatever the order of the options."""
 
 
-@click.command("sweep", short_help="Train many configurations: a grid, the paper's axes, a search.")
-@click.option("--head", help="Which heads, with commas between, or all.")
-@click.option("--preset", help="Readings of the paper: paper, official or both.")
-@click.option("--m", help="Regions of an image, such as 0:6.")
-@click.option("--lam", help="λ of eq. 18, such as 0:1:0.1.")
-@click.option("--ablation", help="What is left out: all, or some with commas between.")
-@click.option("--gate", help="Reading of eq. 8: scalar, vector or all.")
-@click.option("--seeds", default="1", show_default=True, help="How many seeds each, from 0; or which, such as 3,7.")
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUES", help="Any field: d=256,512. Repeatable.")
-@click.option("--grid", is_flag=True, help="All combinations (the default).")
-@click.option(
-    "--paper", is_flag=True, help="m, λ and ablation one at a time through m = 2, λ = 0.2: Figs. 5, 6, Table III."
-)
-@click.option("--random", type=click.IntRange(1), metavar="N", help="So many of the combinations, drawn.")
-@click.option(
-    "--optuna", type=click.IntRange(1), metavar="N", help="So many of them, by a guided search (needs Optuna)."
-)
-@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue a sweep that was interrupted.")
-@click.option("--retry-failed", is_flag=True, help="With --resume: also train again what has failed.")
-@click.option("--reveal-test", is_flag=True, help="At the end, evaluate the best by validation on the test part, once.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; by default one a core, or one on a GPU.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each process.")
-@click.option(
-    "--stack", type=click.IntRange(1), help="Train so many side by side; by default what memory allows on a GPU."
-)
-@speed_options
-@protocol_options
-@click.option("--dataset", help="The data set's name in the cache; may be left out if there is only one.")
-@feature_options
-@click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; by default a new one in ./runs.")
-@click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Also write event files there.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--plan", is_flag=True, help="Only make the sweep folder: what parts start from.")
-@click.option(
-    "--part", type=part, metavar="i/N", help="With --resume: only the runs of part i of N (i from 0), no table."
-)
-@click.option("--consolidate", is_flag=True, help="With --resume: only write the table, once all parts are through.")
+@dataclass(frozen=True)
+class SweepOptions:
+    """Which of the combinations are trained, and what is done with them."""
+
+    grid: bool = option(False, group="The search")
+    """All combinations (the default)."""
+    paper: bool = False
+    """m, λ and ablation one at a time through m = 2, λ = 0.2: Figs. 5, 6, Table III."""
+    random: int | None = option(None, least=1)
+    """So many of the combinations, drawn."""
+    optuna: int | None = option(None, least=1)
+    """So many of them, by a guided search (needs Optuna)."""
+    seeds: str = option("1", metavar="SEEDS")
+    """How many seeds each, from 0; or which, such as 3,7."""
+    resume: Path | None = option(None, metavar="DIR")
+    """Continue a sweep that was interrupted."""
+    retry_failed: bool = False
+    """With --resume: also train again what has failed."""
+    reveal_test: bool = False
+    """At the end, evaluate the best by validation on the test part, once."""
+    plan: bool = option(False, group="In parts")
+    """Only make the sweep folder: what parts start from."""
+    part: Part | None = option(None)
+    """With --resume: only the runs of part i of N (i from 0), no table."""
+    consolidate: bool = False
+    """With --resume: only write the table, once all parts are through."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if len(modes := self._modes) > 1:
+            raise ValueError(f"--{modes[0]} and --{modes[1]} exclude each other")
+        stages = [name for name in ("plan", "part", "consolidate") if getattr(self, name)]
+        if len(stages) > 1:
+            raise ValueError(f"--{stages[0]} and --{stages[1]} exclude each other")
+        if stages and stages != ["plan"] and self.resume is None:
+            raise ValueError(f"--{stages[0]} goes with --resume DIR; --plan makes the folder")
+        if stages and (self.retry_failed or self.reveal_test):
+            raise ValueError(
+                f"--retry-failed and --reveal-test do not go with --{stages[0]}: resume the sweep with them"
+            )
+        if self.retry_failed and self.resume is None:
+            raise ValueError("--retry-failed goes with --resume DIR")
+
+    @property
+    def _modes(self) -> list[str]:
+        return [name for name in ("grid", "paper", "random", "optuna") if getattr(self, name)]
+
+    @property
+    def mode(self) -> str:
+        """How configurations are found, one of `train.axes.MODES`."""
+        return (*self._modes, "grid")[0]
+
+
+@click.command("sweep", cls=Command, short_help="Train many configurations: a grid, the paper's axes, a search.")
+@options_of(SweepOptions)
+@options_of(TrainConfig, but=("seed",), many=True)
+@options_of(PresetOptions, many=True)
+@options_of(ProtocolOptions)
+@options_of(FeatureOptions)
+@options_of(Computing)
+@options_of(OutputOptions)
+@set_has_gone
 def command(**options: Any) -> None:
     """Train many configurations on the same features, and compare them on the validation part.
 
-    Values are lists (2,5), ranges with both ends (0:6, 0:1:0.1) or all; a field that is left out keeps the default of
-    `itin train`. Equal configurations are trained once. An interrupted sweep continues with --resume: finished runs are
-    kept. The test split is not evaluated unless --reveal-test is given. Exit code 1 if any run has failed.
+    Every option of `itin train` takes several values: lists (2,5), ranges with both ends (0:6, 0:1:0.1), true,false for
+    a switch, all where the values have names; what is left out keeps its default. Equal configurations are trained
+    once. An interrupted sweep continues with --resume: finished runs are kept. The test part is evaluated with
+    --reveal-test alone. Exit code 1 if any run has failed, however many have not.
 
     \b
       itin sweep --paper --seeds 5
-      itin sweep --m 1:3 --set d=256,512 --set lr=0.001,0.0003
-      itin sweep --m 0:6 --lam 0:1:0.1 --set d=256,512,1024 --optuna 40
+      itin sweep --m 1:3 --d 256,512 --lr 1e-3,3e-4
+      itin sweep --head itin,concat --preset paper,official --seeds 5
+      itin sweep --m 0:6 --lam 0:1:0.1 --d 256,512,1024 --optuna 40
     """
     from ..device import pick_device
     from ..train.sweep import Sweep, check_none_failed
     from ..train.sweep_run import check_same, locked, run
     from .terminal.console import console
     from .terminal.sweep_display import Display, show_best, show_test
-    from .train import event_files, short, show_data, show_note
+    from .train import event_files, short, show_note
 
-    _check_stages(options)
-    if options["consolidate"]:
-        _consolidate(Sweep(options["resume"]))
+    own = take(SweepOptions, options)
+    if own.resume is not None:
+        _refuse_with_resume()
+    wanted, computing, output = take(FeatureOptions, options), take(Computing, options), take(OutputOptions, options)
+    if own.resume is not None and own.consolidate:
+        _consolidate(Sweep(own.resume))
         return
     with usage_errors():
-        device = pick_device(options["device"])
-    if options["stack"] is None and device.type != "cuda" and not options["plan"]:
-        _refuse_one_by_one(options)
-    if options["resume"] is not None:
-        _refuse_with_resume(options)
-        sweep = Sweep(options["resume"])
-        place = _workplace_of(sweep, options["cache"])
+        device = pick_device(computing.device)
+    if computing.stack is None and device.type != "cuda" and not own.plan:
+        _refuse_one_by_one(computing)
+    if own.resume is not None:
+        sweep = Sweep(own.resume)
+        place = _workplace_of(sweep, wanted.cache)
         check_same(sweep, place)
     else:
-        if options["retry_failed"]:
-            raise click.UsageError("--retry-failed goes with --resume DIR")
-        sweep, place = _new(
-            options,
-            lambda found, place: show_data(found.stores, place, place.splitter.outside),
-        )
+        sweep, place = _new(own, options, wanted, output.out)
     console.print(f"Sweep: {short(sweep.path)}", markup=False)
-    if options["plan"]:
+    if own.plan:
         return
     source = None
     if sweep.definition.mode == "optuna":
@@ -108,33 +137,29 @@ def command(**options: Any) -> None:
         check_installed()
         source = Guided
     _show_plan(sweep.definition)
-    workers = options["workers"] or (max(1, cores() // options["threads"]) if device.type == "cpu" else 1)
     with usage_errors():
-        gru = prepare(options["gru"], device, sweep.definition, place, console.print)
-    if options["part"] is not None:
-        _run_part(sweep, place, options, workers, str(device), gru)
+        gru = prepare(computing.gru, device, sweep.definition, place, console.print)
+    how = computing.arguments(device, gru)
+    if own.part is not None:
+        _run_part(sweep, place, own.part, how)
         return
     with locked(sweep.path):
         sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
         try:
-            with event_files(options["tensorboard"]) as files, Display() as display:
+            with event_files(output.tensorboard) as files, Display() as display:
 
                 def listen(event: Event) -> None:
                     display.listen(event)
                     if files is not None:
                         files.listen(event)
 
-                run(
-                    sweep, place, source, workers=workers, threads=options["threads"], device=str(device), gru=gru,
-                    retry=options["retry_failed"], stack=options["stack"], begin=display.begin, listen=listen,
-                    graphs=options["cuda_graphs"], precision=options["precision"],
-                )  # fmt: skip
+                run(sweep, place, source, retry=own.retry_failed, begin=display.begin, listen=listen, **how)
         except KeyboardInterrupt:
             click.echo(f"Stopped. Finished runs are kept; continue with: itin sweep --resume {sweep.path}", err=True)
             sys.exit(130)
         _show_exhausted(sweep.definition)
         show_best(sweep)
-        if options["reveal_test"]:
+        if own.reveal_test:
             from ..train.reveal import reveal
 
             show_test(reveal(sweep, place, str(device)))
@@ -143,20 +168,7 @@ def command(**options: Any) -> None:
     check_none_failed(sweep)
 
 
-def _check_stages(options: dict[str, Any]) -> None:
-    """--plan, --part and --consolidate exclude each other, and the last two go on with a sweep."""
-    named = [name for name in ("plan", "part", "consolidate") if options[name]]
-    if len(named) > 1:
-        raise click.UsageError(f"--{named[0]} and --{named[1]} exclude each other")
-    if named and named != ["plan"] and options["resume"] is None:
-        raise click.UsageError(f"--{named[0]} goes with --resume DIR; --plan makes the folder")
-    if named and (options["retry_failed"] or options["reveal_test"]):
-        raise click.UsageError(
-            f"--retry-failed and --reveal-test do not go with --{named[0]}: resume the sweep with them"
-        )
-
-
-def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: int, device: str, gru: str) -> None:
+def _run_part(sweep: Sweep, place: Workplace, part: Part, how: dict[str, Any]) -> None:
     """One part of a sweep; exit code 0 only when all of its runs have ended."""
     from ..errors import RUN_AGAIN
     from ..train.sweep_parts import run_part
@@ -164,11 +176,7 @@ def _run_part(sweep: Sweep, place: Workplace, options: dict[str, Any], workers: 
     from .terminal.sweep_display import Display
 
     with locked(sweep.path, shared=True), stop_on_signals() as stop, Display() as display:
-        left = run_part(
-            sweep, place, options["part"], stop, workers=workers, stack=options["stack"], begin=display.begin,
-            listen=display.listen, threads=options["threads"], device=device, gru=gru,
-            graphs=options["cuda_graphs"], precision=options["precision"],
-        )  # fmt: skip
+        left = run_part(sweep, place, part, stop, begin=display.begin, listen=display.listen, **how)
     if left:
         click.echo(f"Stopped by a signal: {left} runs are left. Run the command again to continue.", err=True)
         sys.exit(RUN_AGAIN)
@@ -189,33 +197,25 @@ def _consolidate(sweep: Sweep) -> None:
     check_none_failed(sweep)
 
 
-def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
+def _new(
+    own: SweepOptions, options: dict[str, Any], wanted: FeatureOptions, out: Path | None
+) -> tuple[Sweep, Workplace]:
     """A new sweep from the command's options."""
-    from ..paths import cache_root
-    from ..train.axes import make_plan, parse_seeds, parse_settings, parse_values, views_of
-    from ..train.find import find_features
+    from ..train.axes import make_plan, parse_seeds, parse_values, views_of
     from ..train.sweep_run import Workplace, create
-    from .train import free
+    from .train import free, show_data
 
-    modes = [mode for mode in _MODES if options[mode]]
-    if len(modes) > 1:
-        raise click.UsageError(f"--{modes[0]} and --{modes[1]} exclude each other")
-    mode = modes[0] if modes else "grid"
-    number = options[mode] if mode in ("random", "optuna") else None
-    protocol = protocol_of(options)
+    mode, number = own.mode, own.random or own.optuna
+    texts = given(options, TrainConfig, PresetOptions)
     with usage_errors():
+        protocol = take(ProtocolOptions, options).made()
         axes = {
-            name: parse_values(name, options[name])
-            for name in ("head", "preset", "m", "lam", "ablation", "gate")
-            if options[name] is not None
+            name: parse_values(name, texts[name]) for name in dict.fromkeys((*_FIRST_AXES, *texts)) if name in texts
         }
-        axes |= parse_settings(options["settings"])
-        if "seed" in axes:
-            raise ValueError("seed: expected --seeds instead")
-        seeds = parse_seeds(options["seeds"])
+        seeds = parse_seeds(own.seeds)
         folds = axes.get("fold", tuple(range(protocol.folds or 1)))
         if mode == "optuna" and len(folds) > 1:
-            raise ValueError("a guided search compares on one validation part: choose a fold with --set fold=0")
+            raise ValueError("a guided search compares on one validation part: choose a fold with --fold 0")
         plan = make_plan(mode, axes, seeds, number, folds)
     if mode == "optuna":
         from ..train.guided import check_installed
@@ -224,11 +224,10 @@ def _new(options: dict[str, Any], show: Any) -> tuple[Sweep, Workplace]:
     configs = [place.config for place in plan.places]
     regions = max([config.regions for config in configs] or axes.get("m", (TrainConfig.m,)))
     views = views_of(configs, axes)
-    named = {kind: options[option] for kind, option in STORES.items()}
-    found = find_features(cache_root(options["cache"]), options["dataset"], named, regions=regions > 0, views=views)
-    place = Workplace(found.table, found.stores, regions, views, protocol, allow_missing=options["allow_missing"])
-    show(found, place)
-    out = options["out"] or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
+    found = wanted.find(views, regions=regions > 0)
+    place = Workplace(found.table, found.stores, regions, views, protocol, allow_missing=wanted.allow_missing)
+    show_data(found.stores, place, place.splitter.outside)
+    out = out or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
         "mode": mode,
         "axes": {name: list(values) for name, values in axes.items()},
@@ -292,36 +291,24 @@ def prepare(gru: str, device: Any, definition: Definition, place: Workplace, say
     return "packed" if chosen == "packed" else gru  # each run chooses again by its own work, as it would alone
 
 
-def _refuse_one_by_one(options: dict[str, Any]) -> None:
+def _refuse_one_by_one(computing: Computing) -> None:
     """Worker processes, which train one run after another, know nothing of these."""
-    given = {"--cuda-graphs": options["cuda_graphs"], "--precision": options["precision"] != "float32"}
-    for flag, is_given in given.items():
-        if is_given:
-            raise click.UsageError(f"{flag} is for runs side by side: expected a GPU, or --stack J")
+    for name in ("cuda_graphs", "precision"):
+        if getattr(computing, name) != getattr(Computing, name):
+            raise click.UsageError(f"--{name.replace('_', '-')} is for runs side by side: expected a GPU, or --stack J")
 
 
-def _refuse_with_resume(options: dict[str, Any]) -> None:
+def _refuse_with_resume() -> None:
     """A sweep that goes on keeps what it was begun with."""
     context = click.get_current_context()
-    allowed = {
-        "resume",
-        "retry_failed",
-        "reveal_test",
-        "workers",
-        "threads",
-        "stack",
-        "cuda_graphs",
-        "precision",
-        "gru",
-        "cache",
-        "device",
-    }
-    allowed |= {"part", "consolidate", "tensorboard"}
-    for name in options:
-        source = context.get_parameter_source(name)
-        if name not in allowed and source is click.core.ParameterSource.COMMANDLINE:
-            flag = next(one.opts[0] for one in context.command.params if one.name == name)
-            raise click.UsageError(f"{flag} cannot be changed with --resume: the sweep goes on as it was begun")
+    allowed = {"resume", "retry_failed", "reveal_test", "part", "consolidate", "cache", "tensorboard"}
+    allowed |= {field.name for field in fields(Computing)}
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name or "")
+        if param.name not in allowed and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{param.opts[0]} cannot be changed with --resume: the sweep goes on as it was begun"
+            )
 
 
 def _show_plan(definition: Definition) -> None:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import click
 
 from ..extract.config import EncoderConfig
-from .options import field_option
+from .options import options_of
 from .terminal.json_output import json_option, print_json
 
 
 @click.command("weights", short_help="List the encoders' weights: needed, found, how to get them.")
-@field_option(EncoderConfig, "detector_weights", "Checkpoint of vg-frcnn to look at.", type=click.Path())
-@field_option(EncoderConfig, "text_encoder", "BERT-like model by name, or a folder that holds one.")
+@options_of(EncoderConfig, "detector_weights", "text_encoder")
 @json_option
 def command(detector_weights: str | None, text_encoder: str, as_json: bool) -> None:
     """List what each encoder needs, where it looks, what it found with its SHA-256, and how to get it.
 
     Nothing is downloaded. HF_HOME, TORCH_HOME, ITIN_WEIGHTS and HF_HUB_OFFLINE are honoured.
     """
-    from ..extract.weights import needed
+    from ..extract.encoders.build import needed
     from .terminal.console import console
 
-    rows = needed(detector_weights, text_encoder)
+    rows = needed(EncoderConfig(detector_weights=detector_weights, text_encoder=text_encoder))
     if as_json:
         print_json([{**vars(row), "sha256": row.sha256(), "fault": row.fault()} for row in rows])
         return

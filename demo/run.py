@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from ..extract.config import EncoderConfig, ExtractConfig
-from ..extract.lane import Progress
-from ..extract.run import Summary, extract
+from ..extract.progress import Progress
+from ..extract.run import extract
+from ..extract.summary import Summary
 from ..train.config import TrainConfig
 from ..train.data import Features, load_features
 from ..train.find import Found, find_features

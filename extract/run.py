@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
@@ -15,85 +15,29 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from ..cache import StoreWriter, files, store_name
+from .. import disk
+from ..cache import StoreWriter, store_name
+from ..cache.sealed_json import write_error
 from ..device import pick_device
 from ..errors import CacheError, TransientError
-from .build import build_encoder, default_workers, identity_of, needs_built_tokenizer
+from ..parts import default_workers
 from .config import EncoderConfig, ExtractConfig
 from .consolidate import check_complete
-from .encoders import ImageEncoder, TextEncoder
-from .files import BadFile
-from .images import read_image
-from .lane import Lane, Progress
-from .order import in_order
-from .samples import DataSet, Rejected, Sample
-from .scan import Scan
-from .survey import Survey, has_changed, last_survey, open_config, survey
-from .wordpiece import train_wordpiece
+from .data.images import read_image
+from .data.reading import BadFile
+from .data.samples import DataSet, Sample
+from .data.survey import Survey, has_changed, last_survey, open_config, survey
+from .encoders.build import build_encoder, identity_of
+from .encoders.contract import ImageEncoder, TextEncoder
+from .encoders.tokens import needs_built_tokenizer
+from .encoders.wordpiece import train_wordpiece
+from .lanes import Lane, in_order
+from .progress import Progress, Silent
+from .summary import StoreSummary, Summary
 
 T = TypeVar("T")
 R = TypeVar("R")
 Encoder = ImageEncoder | TextEncoder
-
-
-@dataclass(frozen=True)
-class StoreSummary:
-    """What one extraction did to one store."""
-
-    kind: str
-    encoder: str
-    path: Path
-    untrained: bool
-    wanted: int
-    """Samples that this run was to bring into the store."""
-    made: int
-    """Samples encoded and committed by this run."""
-    reused: int
-    """Samples that were there before."""
-    left: int
-    """Samples that were not come to, because the run was to stop or only to plan."""
-    quarantined: dict[str, str]
-    """Sample id -> reason, for the wanted samples that cannot be encoded."""
-    unread: list[tuple[str, str]]
-    """Samples left for the next run because their files could not be read this time."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What one extraction did."""
-
-    dataset: DataSet
-    folder: Path
-    scan: Scan
-    stores: list[StoreSummary]
-    stopped: bool
-    """Whether it was told to stop before the end."""
-    seconds: float
-
-    @property
-    def rejected(self) -> list[Rejected]:
-        """Pairs that cannot be used, of the table and of the files."""
-        return self.dataset.rejected + self.scan.rejected
-
-    @property
-    def unread(self) -> int:
-        """How many samples are left for the next run, each counted once, whatever the number of its features."""
-        return len({row.id for row in self.scan.unread} | {id for store in self.stores for id, _ in store.unread})
-
-    @property
-    def left(self) -> int:
-        """How many features were not come to."""
-        return sum(store.left for store in self.stores)
-
-
-class Silent:
-    """A progress report that nobody sees."""
-
-    def start(self, kind: str, total: int, done: int) -> None:
-        """Nothing."""
-
-    def advance(self, kind: str, count: int) -> None:
-        """Nothing."""
 
 
 def load_encoders(config: ExtractConfig, folder: Path, samples: list[Sample]) -> list[Encoder]:
@@ -109,7 +53,7 @@ def load_encoders(config: ExtractConfig, folder: Path, samples: list[Sample]) ->
     if "tokens" in config.only and needs_built_tokenizer(config.encoders):
         tokenizer_file = folder / "tokenizer.json"
         if not tokenizer_file.exists():  # built once: with other texts it would be another encoder
-            files.create(tokenizer_file, train_wordpiece(sample.text for sample in samples))
+            disk.create(tokenizer_file, train_wordpiece(sample.text for sample in samples), write_error)
     return [
         build_encoder(
             kind,
@@ -158,7 +102,7 @@ def extract(
     if not (config.part or config.plan or stop.is_set()):
         for lane in lanes:
             lane.writer.finish(_provenance(lane, config))
-    stores = [_summary(lane) for lane in lanes]
+    stores = [StoreSummary.of(lane) for lane in lanes]
     return Summary(dataset, folder, seen.scan, stores, stop.is_set(), time.monotonic() - started)
 
 
@@ -275,23 +219,6 @@ def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _summary(lane: Lane) -> StoreSummary:
-    writer, wanted = lane.writer, lane.position_of
-    quarantined = {writer.plan.rows[row][0]: reason for row, reason in writer.quarantined().items() if row in wanted}
-    return StoreSummary(
-        kind=lane.kind,
-        encoder=lane.encoder.spec.name,
-        path=writer.folder,
-        untrained=lane.encoder.spec.untrained,
-        wanted=len(wanted),
-        made=lane.made,
-        reused=len(wanted) - lane.made - lane.left - len(quarantined) - len(lane.unread),
-        left=lane.left,
-        quarantined=quarantined,
-        unread=lane.unread,
-    )
 
 
 def _options(config: EncoderConfig) -> dict[str, Any]:

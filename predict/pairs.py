@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RunError, WeightsError
+from ..extract.encoders.weights import find_detector_weights
 from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
-from ..extract.weights import find_detector_weights
 from ..labels import LABELS
 from ..matching import examples, match
 from ..train.data import Features, load_features

@@ -11,11 +11,11 @@ import torch
 
 from ..cache.shard import to_stored
 from ..errors import RunError
-from ..extract.build import build_encoder, check_same, identity_of
 from ..extract.config import EncoderConfig
-from ..extract.encoders import Arrays, ImageEncoder, TextEncoder
+from ..extract.data.images import read_image
+from ..extract.encoders.build import build_encoder, check_same, identity_of
+from ..extract.encoders.contract import Arrays, ImageEncoder, TextEncoder
 from ..extract.frcnn.vocabulary import Vocabulary
-from ..extract.images import read_image
 from ..train.data import Features
 from ..train.runs import Run
 from .prediction import Prediction, Reading, predictions, seen

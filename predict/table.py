@@ -13,15 +13,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .. import disk
 from ..cache.shard import FeatureError
-from ..errors import DataError, RunError, TransientError
-from ..extract.files import BadFile
-from ..extract.folder import read_rows
-from ..extract.images import read_image
-from ..extract.samples import DataSet, Entry, Rejected, Sample
-from ..extract.scan import Scan, scan
+from ..errors import DataError, ItinError, RunError, TransientError
+from ..extract.data.images import read_image
+from ..extract.data.reading import BadFile
+from ..extract.data.samples import DataSet, Entry, Rejected, Sample
+from ..extract.data.scan import Scan, scan
+from ..extract.data.sets.folder import read_rows
 from ..labels import LABELS
-from ..train import disk
 from ..train.runs import FILES
 from .prediction import Prediction
 from .predictor import Predictor
@@ -125,12 +125,16 @@ def _special(out: Path) -> bool:
 
 def _put(out: Path, data: bytes) -> None:
     if not _special(out):
-        disk.replace(Path(os.path.realpath(out)), data, next_step=_ELSEWHERE)  # a link stays a link
+        disk.replace(Path(os.path.realpath(out)), data, _fault)  # a link stays a link
         return
     try:
         out.write_bytes(data)
     except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror or error}", next_step=_ELSEWHERE) from error
+        raise _fault(out, error) from error
+
+
+def _fault(path: Path, error: OSError) -> ItinError:
+    return disk.write_error(path, error, _ELSEWHERE)
 
 
 def _results(predictor: Predictor, rows: list[Entry | Rejected], seen: Scan) -> Iterator[tuple[str, Prediction | str]]:

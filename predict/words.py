@@ -21,7 +21,7 @@ def splitter_of(run: Run) -> Splitter | None:
     reading = entry["identity"]["preprocessing"]
     if entry["options"] is None or "tokenizer_sha256" not in reading:
         return None
-    from ..extract.tokens import has_tokenizer, load_tokenizer, tokenizer_sha256, words_of
+    from ..extract.encoders.tokens import has_tokenizer, load_tokenizer, tokenizer_sha256, words_of
 
     built: Path | None = run.path / "tokenizer.json"
     built = built if built is not None and built.is_file() else None

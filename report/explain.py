@@ -183,7 +183,7 @@ def explain(predictor: Predictor, image: str | Path, text: str) -> Explanation:
         BadFile: the image cannot be used.
         FeatureError: the features cannot be stored, or the text has no words.
     """
-    from ..extract.images import read_image
+    from ..extract.data.images import read_image
 
     pixels = read_image(Path(image))
     (prediction,) = predictor.predict([(pixels, text)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..train import disk
+from .. import disk
 from .page import cell_text, make_folder, numeric
 from .section import Section
 

@@ -16,7 +16,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from ..train import disk
+from .. import disk
 from ..train.write_run import version_of
 from .figures import Figure
 from .section import Section

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..train import disk
+from .. import disk
 from .figures import Figure, LineChart, Matrix, Reliability, extent
 
 if TYPE_CHECKING:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import disk
 from ..errors import RunError
-from ..train import disk
 from ..train.axes import PAPER, Place, Plan, make_plan, parse_values
 from ..train.config import REPEATS
 
@@ -97,15 +96,3 @@ def read_request(folder: Path) -> Request:
 def recipe(place: Place) -> tuple[Any, ...]:
     """What repetitions of one configuration share: its axis and all fields but the seeds and the fold."""
     return place.axis, tuple((name, value) for name, value in place.config.to_dict().items() if name not in REPEATS)
-
-
-def single(settings: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """Return the settings of a command, one value each.
-
-    Raises:
-        ValueError: a field of several values.
-    """
-    for name, values in settings.items():
-        if len(values) != 1:
-            raise ValueError(f"{name}: expected one value, for all runs alike, got {len(values)}")
-    return {name: values[0] for name, values in settings.items()}

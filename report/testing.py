@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from .. import disk
 from ..errors import RunError
 from ..labels import LABELS
-from ..train import disk
 from ..train.runs import load_run, predict_part
 from ..train.sweep import Result
 from ..train.sweep_run import Workplace

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import TransientError
-from ..extract.build import default_workers
-from ..extract.files import BadFile
-from ..extract.images import image_bytes, image_input, read_image
+from ..extract.data.images import image_bytes, image_input, read_image
+from ..extract.data.reading import BadFile
+from ..parts import default_workers
 from ..predict.pairs import Pair
 from ..train.runs import Run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..train import disk
+from .. import disk
 from ..train.runs import UNTRAINED_NOTE
 from . import published
 from .figure_7 import Figure7, figure_7

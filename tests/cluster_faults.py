@@ -19,7 +19,7 @@ import numpy as np
 from itin.cache import open_store, read_table
 from itin.cluster import submission as submissions
 from itin.cluster.submission import Submission
-from itin.extract.samples import open_dataset
+from itin.extract.data.datasets import open_dataset
 
 COUNTED = Path(__file__).parent / "slurm" / "counted.py"
 KINDS = ("regions", "tokens", "context")
@@ -47,6 +47,8 @@ class Job:
         shard: samples a shard.
         limit: samples that are wanted.
         variables: more of the environment in which it is submitted.
+        together: so many tasks begin to encode at the same time, however long each took to start.
+        cheap: whether cheap encoders take the place of untrained real ones, which load for seconds in every process.
     """
 
     root: Path
@@ -54,6 +56,8 @@ class Job:
     shard: int = 16
     limit: int = 1000
     variables: dict[str, str] = field(default_factory=dict)
+    together: int = 0
+    cheap: bool = True
 
     def __post_init__(self) -> None:
         self.cache, self.counts, bert = (self.folder / name for name in ("cache", "counts", "bert"))
@@ -69,8 +73,10 @@ class Job:
     def environment(self, delay: float = 0.0, untied: int | None = None) -> dict[str, str]:
         """The environment in which jobs count, and take `delay` seconds a sample."""
         more = {} if untied is None else {"ITIN_UNTIED": str(untied)}
-        own = {"ITIN_COUNTS": str(self.counts), "ITIN_DELAY": str(delay), "OMP_NUM_THREADS": "1"}
-        return {**os.environ, **own, **more, **self.variables}
+        own = {"ITIN_COUNTS": str(self.counts), "ITIN_DELAY": str(delay), "ITIN_TOGETHER": str(self.together)}
+        if self.cheap:
+            more["ITIN_CHEAP"] = str(Path(__file__).parent)
+        return {**os.environ, "OMP_NUM_THREADS": "1", **own, **more, **self.variables}
 
     def command(self, *options: str) -> list[str]:
         """`itin cluster submit` of this job."""

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from itin.errors import DataError
-from itin.extract import bua
-from itin.extract.bua import Record, read_npz, read_tsv
-from itin.extract.samples import Rejected
+from itin.extract.data.samples import Rejected
+from itin.extract.foreign import bua
+from itin.extract.foreign.bua import Record, read_npz, read_tsv
 
 from .bua_files import DIM, features, tsv_row, write_npz
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itin.cache import files, open_store
+from itin import disk
+from itin.cache import open_store
 from itin.cache.verify import verify
 
 from . import cache_nursery
@@ -98,7 +99,7 @@ def check(parent: Path) -> None:
     assert len(store.manifest["quarantined"]) == quarantined
     rows = store.index(store.ids)
     cache_nursery.check(np.array([int(sample[3:]) for sample in store.ids]), store.read("regions", rows))
-    known = ("plan", "shard-", "manifest.json", "quarantine", files.TEMPORARY)
+    known = ("plan", "shard-", "manifest.json", "quarantine", disk.TEMPORARY)
     assert all(path.name.startswith(known) for path in folder.iterdir())
 
 
@@ -135,7 +136,7 @@ def test_a_kill_leaves_only_temporary_files(nursery: Nursery, tmp_path: Path) ->
     check(tmp_path)
     (folder,) = tmp_path.iterdir()
     long_ago = time.time() - 25 * 3600
-    for path in folder.glob(f"{files.TEMPORARY}*"):
+    for path in folder.glob(f"{disk.TEMPORARY}*"):
         os.utime(path, (long_ago, long_ago))
     assert nursery.ask("wait", nursery.ask("writer", tmp_path, COUNT, SHARD)) == 0
-    assert not list(folder.glob(f"{files.TEMPORARY}*"))
+    assert not list(folder.glob(f"{disk.TEMPORARY}*"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from itin.cache.files import TEMPORARY
+from itin.disk import TEMPORARY
 
 from . import features
 from .cache_pairs import itin_cache, make_pairs, store_of
@@ -83,7 +82,7 @@ def test_export_without_file_locks(cache: Path, tmp_path: Path, monkeypatch: pyt
     fcntl = pytest.importorskip("fcntl", reason="needs POSIX locks")
     store = store_of(cache, "context")
     monkeypatch.setattr("secrets.token_hex", lambda size: "0" * 2 * size)
-    with (tmp_path / f"{TEMPORARY}out-{os.getpid()}-00000000.{suffix}").open("w") as held:
+    with (tmp_path / f"{TEMPORARY}out.{suffix}-{'0' * 16}").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         itin_cache("export", store.path, tmp_path / f"out.{suffix}")
     with h5py.File(tmp_path / f"out.{suffix}", locking=False) as file:

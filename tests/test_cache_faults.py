@@ -9,14 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, files, open_store
+from itin import disk
+from itin.cache import Store, StoreWriter, open_store
+from itin.cache.sealed_json import write_error
 from itin.cache.verify import verify
 from itin.errors import CacheError
 
@@ -35,60 +36,6 @@ def made(parent: Path) -> Store:
     fill(writer, writer.extend(features.rows(10), 4))
     writer.finish({})
     return open_store(writer.folder)
-
-
-def test_a_taken_name_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "shard"
-    assert files.create(path, b"first")
-    assert not files.create(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["shard"]
-
-
-def test_where_links_are_refused_files_are_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", refuse)
-    assert files.create(tmp_path / "shard", b"first")
-    assert not files.create(tmp_path / "shard", b"second")
-    assert (tmp_path / "shard").read_bytes() == b"first"
-
-
-def test_a_lost_reply_counts_as_won(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = os.link
-
-    def lose_reply(source: Path, target: Path) -> None:
-        link(source, target)
-        raise FileExistsError(errno.EEXIST, "File exists")
-
-    monkeypatch.setattr(os, "link", lose_reply)
-    assert files.create(tmp_path / "shard", b"ours")
-
-
-def test_a_temporary_file_that_was_taken_away_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = os.link
-    calls = []
-
-    def sweep_first(source: Path, target: Path) -> None:
-        calls.append(source)
-        if len(calls) == 1:
-            Path(source).unlink()
-        link(source, target)
-
-    monkeypatch.setattr(os, "link", sweep_first)
-    assert files.create(tmp_path / "shard", b"ours")
-    assert (tmp_path / "shard").read_bytes() == b"ours"
-
-
-def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
-    old, young = tmp_path / ".tmp-old", tmp_path / ".tmp-young"
-    for path in (old, young):
-        path.write_bytes(b"x")
-    long_ago = time.time() - 25 * 3600
-    os.utime(old, (long_ago, long_ago))
-    files.remove_stale(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [".tmp-young"]
 
 
 def test_a_file_size_limit_is_one_clear_error(tmp_path: Path) -> None:
@@ -110,7 +57,7 @@ def test_a_file_size_limit_is_one_clear_error(tmp_path: Path) -> None:
 
 def as_good_as_before(store: Store) -> None:
     assert verify(store.path).problems == []
-    assert not list(store.path.glob(f"{files.TEMPORARY}*"))
+    assert not list(store.path.glob(f"{disk.TEMPORARY}*"))
     values = open_store(store.path).read("context", np.arange(10))
     np.testing.assert_array_equal(values, np.stack([features.sample("context", row)["context"] for row in range(10)]))
 
@@ -214,16 +161,16 @@ def test_an_unreadable_file_is_not_called_damaged(tmp_path: Path, monkeypatch: p
         (errno.EDQUOT, "free some of your quota"),
         (errno.EACCES, "make the folder writable"),
         (errno.EROFS, "read-only"),
-        (errno.EIO, "mend the cause"),
+        (errno.EIO, "fix the cause"),
     ],
 )
 def test_each_cause_names_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str) -> None:
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files, "_write", fail)
+    monkeypatch.setattr(disk, "_write", fail)
     with pytest.raises(CacheError, match=remedy):
-        files.create(tmp_path / "shard", b"x")
+        disk.create(tmp_path / "shard", b"x", write_error)
 
 
 def test_a_vanished_folder_is_one_clear_error(tmp_path: Path) -> None:
@@ -239,4 +186,4 @@ def test_a_vanished_folder_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="cannot read"):
         writer.missing(rows)
     with pytest.raises(CacheError, match=r"cannot write .*nofolder"):
-        files.make_folder(Path("/dev/null/nofolder"))
+        disk.make_folder(Path("/dev/null/nofolder"), write_error)

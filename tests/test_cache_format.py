@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, files, fingerprint_of, open_store, store_name, write_table
+from itin.cache import Store, StoreWriter, fingerprint_of, open_store, sealed_json, store_name, write_table
 from itin.cache.header import header_of
 from itin.cache.manifest import listed_shards
 from itin.cache.ranges import from_ranges
@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def read(path: str, data: bytes) -> dict[str, Any]:
-    return files.from_json(Path(path), data)
+    return sealed_json.from_json(Path(path), data)
 
 
 def test_every_kind_of_file_has_an_example(examples: dict[str, bytes]) -> None:
@@ -60,7 +60,7 @@ def test_the_examples_are_whole(examples: dict[str, bytes]) -> None:
     for name, data in examples.items():
         value = read(name, data)
         assert value["format"] == FORMAT
-        assert files.to_json(value) == data
+        assert sealed_json.to_json(value) == data
         seal = (
             f' "checksum": "sha256:{hashlib.sha256(data[: data.rindex(b" " + bytes([34]) + b"checksum")]).hexdigest()}"'
         )
@@ -73,9 +73,9 @@ def test_the_examples_fit_each_other(examples: dict[str, bytes]) -> None:
     assert {value["fingerprint"] for value in (header, quarantine, manifest)} == {plan["fingerprint"]}
     assert manifest["identity"] == plan["identity"]
     (entry,) = listed_shards(manifest).values()
-    assert entry.checksum == files.seal_of(examples["shard-00000.h5"])
+    assert entry.checksum == sealed_json.seal_of(examples["shard-00000.h5"])
     assert (entry.bytes, entry.rows, entry.count) == (header["bytes"], header["rows"], header["count"])
-    assert manifest["plan"][0]["checksum"] == files.seal_of(examples["plan.json"])
+    assert manifest["plan"][0]["checksum"] == sealed_json.seal_of(examples["plan.json"])
     assert plan["ids"][quarantine["row"]] == quarantine["id"]
     assert plan["sha256"][quarantine["row"]] == quarantine["sha256"]
     assert sorted([*from_ranges(entry.rows).tolist(), quarantine["row"]]) == list(range(len(plan["ids"])))

@@ -78,6 +78,19 @@ def test_any_rows_in_any_order(
                     )
 
 
+def test_samples_are_what_the_encoder_returned(stores: dict[str, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "AT_ONCE", 13)
+    for kind, store in stores.items():
+        for rows in (*orders(), np.zeros(0, np.int64)):
+            found = list(store.samples(rows))
+            assert len(found) == len(rows)
+            for row, arrays in zip(rows, found, strict=True):
+                expected = features.sample(kind, int(store.ids[row].removeprefix("id-")))
+                assert list(arrays) == list(expected)
+                for name, array in arrays.items():
+                    np.testing.assert_array_equal(array, expected[name])
+
+
 def check(found: np.ndarray, expected: list[np.ndarray], fill: float) -> None:
     assert len(found) == len(expected)
     for one, whole in zip(found, expected, strict=True):

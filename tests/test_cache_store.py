@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, files, find_stores, open_store, store_name
+from itin.cache import Store, StoreWriter, find_stores, open_store, sealed_json, store_name
 from itin.cache.ranges import from_ranges, to_ranges
 from itin.cache.schema import KINDS, fingerprint_of
 from itin.cache.shard import FeatureError
@@ -270,19 +270,19 @@ def test_other_versions_and_fingerprints_are_refused(tmp_path: Path) -> None:
     store = made(tmp_path, "context")
     other = made(tmp_path / "other", "context", dtype="float16")
     manifest = store.path / "manifest.json"
-    value = files.read_json(manifest)
-    manifest.write_bytes(files.to_json({**value, "format": 2}))
+    value = sealed_json.read_json(manifest)
+    manifest.write_bytes(sealed_json.to_json({**value, "format": 2}))
     with pytest.raises(CacheError, match=r"newer than this itin[\s\S]*expected: format 1[\s\S]*found:    format 2"):
         open_store(store.path)
-    manifest.write_bytes(files.to_json({**value, "identity": {**value["identity"], "dtype": "float16"}}))
+    manifest.write_bytes(sealed_json.to_json({**value, "identity": {**value["identity"], "dtype": "float16"}}))
     with pytest.raises(CacheError, match="contradicts itself"):
         open_store(store.path)
-    manifest.write_bytes(files.to_json(value))
+    manifest.write_bytes(sealed_json.to_json(value))
     shard = store.path / "shard-00000.h5"
     foreign = (other.path / "shard-00000.h5").read_bytes()
     shard.write_bytes(foreign)
     value["shards"][0]["bytes"] = len(foreign)
-    manifest.write_bytes(files.to_json(value))
+    manifest.write_bytes(sealed_json.to_json(value))
     with pytest.raises(CacheError, match="belongs to other features than its folder"):
         open_store(store.path).read("context", np.array([0]))
     (store.path / "plan.json").write_text("{")
@@ -306,3 +306,15 @@ def test_ranges_read_back(rows: tuple[int, ...]) -> None:
 
 def test_ranges_are_short() -> None:
     assert to_ranges((0, 1, 2, 5, 7, 8)) == "0-2,5,7-8"
+
+
+def test_a_writer_says_what_of_a_block_is_committed_by_whomever(tmp_path: Path) -> None:
+    one, other = (StoreWriter(tmp_path, features.identity("context")) for _ in range(2))
+    assert one.shard_size == 1
+    rows = one.extend(features.rows(6), 4)
+    other.plan.refresh()
+    assert (one.shard_size, one.committed(0)) == (4, set())
+    for writer, row in ((other, 2), (one, 0)):
+        writer.commit(0, {row: writer.stored(features.sample("context", row))})
+    assert [one.committed(block) for block in (0, 1)] == [{0, 2}, set()]
+    assert [piece.rows for piece in other.missing(rows)] == [(1, 3), (4, 5)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, files, open_store, read_table, write_table
+from itin.cache import Store, StoreWriter, open_store, read_table, sealed_json, write_table
 from itin.cache.header import header_of
 from itin.cache.plan import Plan
 from itin.cache.repair import repair
@@ -341,4 +341,4 @@ def test_a_damaged_json_file_says_why(tmp_path: Path, change: object, message: s
     path = made(tmp_path).path / "plan.json"
     path.write_bytes(change(path.read_bytes()))  # type: ignore[operator]
     with pytest.raises(CacheError, match=rf"plan\.json is damaged: {message}[\s\S]*itin cache verify --repair"):
-        files.read_json(path)
+        sealed_json.read_json(path)

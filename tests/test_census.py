@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from itin.cli import main
 from itin.errors import DataError
-from itin.extract.mvsa import judge, read_labels
+from itin.extract.data.sets.mvsa import judge, read_labels
 from itin.labels import LABELS
 from itin.report.published import TABLE_1, TABLE_2, TABLE_3
 from itin.train.census import census, class_balance

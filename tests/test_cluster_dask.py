@@ -24,6 +24,8 @@ pytestmark = pytest.mark.dask
 
 SHARD = 16
 SAMPLES = 192
+FEW = 6 * SHARD
+"""Samples with which real encoders are tried: a shard a part."""
 ONE_KILL = 2 * (SHARD + 4)
 DELAY = 0.08
 HERE = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
@@ -82,11 +84,11 @@ class Cluster:
 
 
 @pytest.fixture
-def job(tmp_path: Path, draw_mvsa: Callable[..., Path]) -> Job:
+def job(request: pytest.FixtureRequest, tmp_path: Path, draw_mvsa: Callable[..., Path]) -> Job:
     pytest.importorskip("distributed", reason="needs the extra dask")
     real = Path(__file__).resolve().parents[2] / "shared" / "data" / "mvsa-single-sample"
     root = real if real.is_dir() else draw_mvsa(tmp_path / "data", pairs=SAMPLES)
-    return Job(root, tmp_path / "job", SHARD, limit=SAMPLES)
+    return Job(root, tmp_path / "job", SHARD, limit=getattr(request, "param", SAMPLES))
 
 
 @pytest.fixture
@@ -129,7 +131,10 @@ def first_work(job: Job) -> float:
     return min(map(float, lines))
 
 
+@pytest.mark.parametrize("job", [FEW], indirect=True)
 def test_plain(job: Job, start: Callable[..., Cluster], tmp_path: Path) -> None:
+    """With real encoders."""
+    job.cheap, job.together = False, 2
     cluster = start()
     for _ in range(2):
         cluster.worker("--no-nanny")
@@ -140,7 +145,7 @@ def test_plain(job: Job, start: Callable[..., Cluster], tmp_path: Path) -> None:
     assert len(list(job.counts.glob("*.txt"))) == 2
     status = status_of(job.submissions()[0])
     assert (status.missing.pieces, status.consolidated) == (0, True)
-    whole = Job(job.root, tmp_path / "whole", SHARD, limit=SAMPLES)
+    whole = Job(job.root, tmp_path / "whole", SHARD, limit=FEW)
     subprocess.run([sys.executable, "-m", "itin", "extract", *whole.words], check=True, capture_output=True)
     same_features(job.cache, whole.cache)
 
@@ -148,6 +153,7 @@ def test_plain(job: Job, start: Callable[..., Cluster], tmp_path: Path) -> None:
 def test_a_worker_is_killed(job: Job, start: Callable[..., Cluster], tmp_path: Path) -> None:
     """Its nanny starts another one; what it had begun is begun again, there or elsewhere. And an image is bad."""
     job.words[job.words.index("--root") + 1] = str(with_a_bad_image(job.root, tmp_path / "bad"))
+    job.together = 2
     cluster = start()
     cluster.worker("--nworkers", "2")
     process = submit(job, cluster)
@@ -159,6 +165,7 @@ def test_a_worker_is_killed(job: Job, start: Callable[..., Cluster], tmp_path: P
 
 def test_a_worker_is_told_to_go(job: Job, start: Callable[..., Cluster]) -> None:
     """Preempted, or at the end of its walltime: SIGTERM, and nobody starts it again before a while has passed."""
+    job.together = 2
     cluster = start()
     workers = [cluster.worker("--no-nanny") for _ in range(2)]
     process = submit(job, cluster)
@@ -183,6 +190,7 @@ def test_the_submitting_process_is_killed(job: Job, start: Callable[..., Cluster
 
 
 def test_two_submissions_at_once(job: Job, start: Callable[..., Cluster]) -> None:
+    job.together = 2
     cluster = start()
     for _ in range(2):
         cluster.worker("--no-nanny")

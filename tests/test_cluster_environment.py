@@ -9,10 +9,11 @@ import pytest
 from itin.cluster import environment, slurm
 from itin.cluster.scripts import CONSOLIDATE, PARTS, SWEEP, directives
 from itin.cluster.site import Site
+from itin.extract.config import ExtractConfig
 
 from .test_cluster_chain import Slurm, submission
 from .test_cluster_submit import Fakes, no_site, submit  # noqa: F401
-from .test_extract_run import ExtractConfig, config, fakes  # noqa: F401
+from .test_extract_run import config, fakes  # noqa: F401
 
 KEPT = {
     "PATH": "/usr/bin:/bin",

@@ -16,9 +16,11 @@ from click.testing import CliRunner
 from itin.cache import open_store
 from itin.cli import main
 from itin.errors import RUN_AGAIN, CacheError, TransientError
-from itin.extract import run, survey
+from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
-from itin.extract.run import Summary, extract
+from itin.extract.data import survey
+from itin.extract.run import extract
+from itin.extract.summary import Summary
 from itin.parts import Part
 
 from .test_extract_run import Fake, config, fakes, made  # noqa: F401

@@ -36,6 +36,8 @@ SCRIPTS = Path(__file__).parent / "slurm"
 NEEDED = ("slurmctld", "slurmd", "sbatch", "munged")
 SHARD = 16
 SAMPLES = 192
+FEW = 2 * SHARD
+"""Samples with which real encoders are tried, in two parts."""
 ONE_KILL = 2 * (SHARD + 4)
 """Features that one kill may cost: a shard and a batch of each of the two kinds that are made together."""
 DELAY = 0.08
@@ -62,11 +64,15 @@ def cluster() -> Iterator[Path]:
     missing = [name for name in NEEDED if shutil.which(name, path=path) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}: apt-get install slurm-wlm munge")
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])  # each has a Slurm of its own
     with tempfile.TemporaryDirectory(prefix="itin-slurm-") as name:
         Path(name).chmod(0o755)  # for all users of the cluster
         folder = Path(name) / "slurm"
         try:
-            subprocess.run([SCRIPTS / "up.sh", folder], check=True, timeout=120)
+            port = os.environ.get("ITIN_SLURM_PORT", str(27810 + 10 * worker))
+            subprocess.run(
+                [SCRIPTS / "up.sh", folder], env={**os.environ, "ITIN_SLURM_PORT": port}, check=True, timeout=120
+            )
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
                 yield folder
@@ -135,8 +141,11 @@ def report(name: str, job: Job, started: float, kills: int, quarantined: int = 0
     assert account.again <= kills * ONE_KILL
 
 
-def test_plain(job: Job, tmp_path: Path) -> None:
-    printed = job.submit(*options(), delay=DELAY)
+def test_plain(cluster: Path, tmp_path: Path, draw_mvsa: Callable[..., Path]) -> None:
+    """With real encoders."""
+    root = data_set(tmp_path, draw_mvsa)
+    job, whole = (Job(root, tmp_path / name, SHARD, limit=FEW, cheap=False) for name in ("job", "whole"))
+    printed = job.submit(*options(jobs=2), delay=4 * DELAY)
     started = time.time()
     assert "the parts" in printed
     assert "cancel: scancel --name=itin-" in printed
@@ -147,25 +156,27 @@ def test_plain(job: Job, tmp_path: Path) -> None:
     assert "sweep       job" in shown
     finish(job)
     report("plain", job, started, kills=0)
-    assert len(job.handed_over()) == 3 * SAMPLES
-    whole = Job(job.root, tmp_path / "whole", SHARD, limit=SAMPLES)
+    assert job.check() == Account(3 * FEW, lost=0, again=0)
+    assert len(job.handed_over()) == 3 * FEW
     run_itin("extract", *whole.words)
     same_features(job.cache, whole.cache)
     shown = run_itin("cluster", "status", "--cache", job.cache)
-    assert f"{3 * SAMPLES} of {3 * SAMPLES} done (100 %)" in shown
+    assert f"{3 * FEW} of {3 * FEW} done (100 %)" in shown
     assert "consolidated: yes" in shown
 
 
 def test_a_task_is_killed(job: Job, tmp_path: Path) -> None:
     """And an image is bad: it goes into quarantine, and nobody waits for it. The environment asks for other things."""
     job.words[job.words.index("--root") + 1] = str(with_a_bad_image(job.root, tmp_path / "bad"))
-    job.variables = {**DEFAULTS, **HOSTILE}
+    job.variables, job.together = {**DEFAULTS, **HOSTILE}, 4
     job.submit(*options("--time", "0:10:00"), delay=DELAY)
     started = time.time()
     job.wait(lambda: at_work(job))
-    shown = run_itin("cluster", "status", "--cache", job.cache, environment=job.environment())
-    assert "  tasks       4 run, 0 wait: " in shown
-    assert "last error" not in shown
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in job.variables.items():
+            patch.setenv(name, value)
+        status = status_of(job.submissions()[0])
+    assert (len(status.running), status.failures) == (4, ())
     kill(job.workers()[0])
     finish(job)
     assert len(list(job.submissions()[0].logs.glob("consolidate-*"))) == 1
@@ -191,6 +202,8 @@ def preempt() -> None:
 
 @pytest.mark.parametrize("how", ["--requeue", pytest.param("--no-requeue", marks=pytest.mark.slow)])
 def test_a_task_is_preempted(job: Job, how: str) -> None:
+    """What is in hand is to be done in the ten seconds that a task gets; the slow case has real encoders."""
+    job.cheap, job.together = how == "--requeue", 4
     job.submit(*options(f"--sbatch-option={how}"), delay=2 * DELAY)
     started = time.time()
     job.wait(lambda: at_work(job))
@@ -202,9 +215,12 @@ def test_a_task_is_preempted(job: Job, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["warned before", pytest.param("not warned", marks=pytest.mark.slow)])
 def test_the_walltime_is_hit(job: Job, how: str) -> None:
-    """Minutes are the least that Slurm knows, and its clock looks every half minute."""
-    more = [] if how == "warned before" else ["--sbatch-option=--signal=B:CONT@1"]
-    job.submit(*options("--time", "2", "--warn", "20", *more), delay=10 * DELAY)
+    """A minute is the least that Slurm knows, and its clock looks every half minute.
+
+    So it warns 10 to 40 s after the begin, and ends a task after 60 to 90 s.
+    """
+    more, slower = ([], 4) if how == "warned before" else (["--sbatch-option=--signal=B:CONT@1"], 9)
+    job.submit(*options("--time", "1", "--warn", "20", *more), delay=slower * DELAY)
     started = time.time()
     finish(job, 1200)
     assert how != "warned before" or "ended with exit code 75" in job.logs()
@@ -234,8 +250,12 @@ def test_the_submitting_process_is_killed(job: Job, tmp_path: Path, after: int) 
     assert done.returncode == -signal.SIGKILL
     if after == 0:  # nothing is in the queue: the person who typed the command types it again
         assert not any(slurm.queue(one.name) for one in job.submissions())
-        job.submit(*options(), delay=DELAY)
+        job.submit(*options(), delay=0)
     finish(job)
+    if after == 0:  # up.sh sets MaxArraySize to 3: parts 0 to 3 take two arrays
+        assert slurm.max_array_size() == 3
+        names = sorted(path.name for path in job.submissions()[-1].logs.glob("part-*"))
+        assert [name.rpartition("_")[2] for name in names] == ["0.log", "1.log", "2.log", "0.log"]
     report(f"submitting process SIGKILLed after {after} of 4 jobs", job, started, kills=0)
 
 
@@ -252,6 +272,7 @@ def test_the_sweep_is_killed(job: Job) -> None:
 
 def test_two_submissions_at_once(job: Job) -> None:
     """Of two tasks each, so that all four work at the same time."""
+    job.together = 4
     both = [
         subprocess.Popen(job.command(*options(jobs=2)), env=job.environment(DELAY), stdout=subprocess.DEVNULL)
         for _ in range(2)
@@ -316,7 +337,7 @@ def test_two_users_submit_the_same_store_at_once(
 
 def test_the_runs_of_a_sweep(cluster: Path, tmp_path: Path) -> None:
     cache, path = make_cache(tmp_path / "cache"), tmp_path / "sweep"
-    small = [word for setting in ("d=6", "k=4", "hidden=4", "epochs=2") for word in ("--set", setting)]
+    small = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2"]
     words = ["sweep", "--m", "0,1,2", "--seeds", "2", *small, "--cache", cache, "--out", path, "--workers", "1"]
     command = [sys.executable, "-m", "itin", "cluster", "submit", "--jobs", "4", "--partition", "low", "--", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -359,7 +380,7 @@ def test_jobs_inherit_no_other_jobs_variables(cluster: Path, tmp_path: Path) -> 
     environment = {**os.environ, "SBATCH_EXPORT": "NONE", "SBATCH_ACCOUNT": "lab", "MARK": "1", "ITIN_DATA": "/lab"}
     outer = ["sbatch", "-p", "low", "--ntasks=2", "--mem-per-cpu=20", "--hint=nomultithread", "--export=ALL"]
     log = tmp_path / "outer.log"
-    subprocess.run([*outer, "-o", log, "--wrap", " && ".join(commands)], env=environment, check=True, timeout=60)
+    subprocess.run([*outer, "-o", str(log), "--wrap", " && ".join(commands)], env=environment, check=True, timeout=60)
     end = time.monotonic() + 240
     while len(found := list(tmp_path.glob("*.env"))) < 6:
         assert time.monotonic() < end, log.read_text()
@@ -372,13 +393,3 @@ def test_jobs_inherit_no_other_jobs_variables(cluster: Path, tmp_path: Path) -> 
         assert not other, path
         inherited = {name: inherited[name] + (name in seen) for name in inherited}
     assert inherited == {"MARK": 3, "SLURM_EXPORT_ENV": 3}
-
-
-def test_arrays_stay_below_the_size_that_the_cluster_takes(job: Job) -> None:
-    """up.sh sets MaxArraySize to 3: parts 0 to 3 take two arrays."""
-    assert slurm.max_array_size() == 3
-    job.submit(*options(), delay=0)
-    finish(job)
-    names = sorted(path.name for path in job.submissions()[0].logs.glob("part-*"))
-    assert [name.rpartition("_")[2] for name in names] == ["0.log", "1.log", "2.log", "0.log"]
-    assert job.check() == Account(3 * SAMPLES, lost=0, again=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -9,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -18,10 +21,10 @@ from click.testing import CliRunner
 from itin.cache import open_store
 from itin.cli import main
 from itin.cluster import submission as submissions
-from itin.cluster.contract import work_of
-from itin.cluster.extraction import Extraction, to_words
+from itin.cluster.extraction import Extraction, everywhere
 from itin.cluster.scripts import directives, exports
 from itin.cluster.site import Site
+from itin.cluster.works import work_of
 from itin.extract.config import EncoderConfig, ExtractConfig
 
 from .test_extract_run import Fake, config, fakes  # noqa: F401
@@ -82,15 +85,15 @@ def test_dry_run_writes_readable_scripts(config: ExtractConfig, fakes: Fakes) ->
     ):
         assert line in parts, line
     command = next(line for line in parts if line.startswith(sys.executable))
-    assert command.endswith(' --part "$part/2" &')
-    assert shlex.join(words(config)[2:4]) in command
+    assert command.endswith(f' extract --config {one.record} --part "$part/2" &')
+    assert f"itin extract {shlex.join(words(config)[:4])}" in texts["parts"]
     for light in (texts["sweep"], texts["consolidate"]):
         assert "gres" not in light
         assert light.index("#SBATCH --partition=gpu") < light.index("#SBATCH --partition=cpu")  # the last one counts
         assert "--account=lab" in light
         assert 'scontrol requeue "$SLURM_JOB_ID"' in light
     assert "scontrol" not in texts["parts"]
-    assert "--device cpu --into " + ",".join(one.stores) + " --consolidate &" in texts["consolidate"]
+    assert f" extract --config {one.record} --device cpu --consolidate &" in texts["consolidate"]
     assert f"cluster sweep {one.folder} " in texts["sweep"]
 
 
@@ -98,11 +101,12 @@ def test_everything_is_prepared_once(config: ExtractConfig, fakes: Fakes) -> Non
     submit(config, "--dry-run", more=("--limit", "5", "--retry-quarantined", "--device", "cuda"))
     one = only_submission(config)
     assert one.limit == 5
-    assert one.words == (
-        *to_words(
-            ExtractConfig("mvsa-single", root=config.root, cache=config.cache, limit=5, shard_size=4, device="cuda")
-        ),
-    )
+    recorded = ExtractConfig.from_record(one.config)
+    assert recorded == ExtractConfig(
+        "mvsa-single", root=config.root, cache=config.cache, limit=5, shard_size=4, device="cuda",
+        into=",".join(one.stores),
+    )  # fmt: skip
+    assert one.words[-5:] == ("--limit", "5", "--retry-quarantined", "--device", "cuda")
     assert [name.partition("-")[0] for name in one.stores] == ["regions", "tokens", "context"]
     assert all((one.home / name / "plan.json").exists() for name in one.stores)
     assert (one.home / "samples.jsonl").exists()
@@ -134,37 +138,59 @@ def test_missing_is_what_no_part_has_committed(config: ExtractConfig, fakes: Fak
 def test_arguments_mean_the_same_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bert").mkdir()
-    given = [
-        "--dataset",
+    given = ExtractConfig(
         "folder",
-        "--root",
-        "data",
-        "--columns",
-        "id=a,text=b",
-        "--only",
-        "tokens",
-        "--table",
-        "t.csv",
-    ]
-    given += ["--text-encoder", "bert", "--detector-weights", "w.pt", "--allow-outside"]
-    found = Extraction().config(given)
-    expected = ExtractConfig(
-        "folder",
-        root=tmp_path / "data",
-        table=tmp_path / "t.csv",
+        root=Path("data"),
+        table=Path("t.csv"),
         columns={"id": "a", "text": "b"},
+        cache=Path("cache"),
         only=("tokens",),
         allow_outside=True,
-        encoders=EncoderConfig(text_encoder=str(tmp_path / "bert"), detector_weights=str(tmp_path / "w.pt")),
+        encoders=EncoderConfig(text_encoder="bert", detector_weights="w.pt", object_names="names.txt"),
     )
-    assert found == expected
-    assert Extraction().config(to_words(found)) == expected
+    names = {"detector_weights": "w.pt", "object_names": "names.txt", "text_encoder": "bert"}
+    expected = replace(
+        given,
+        root=tmp_path / "data",
+        table=tmp_path / "t.csv",
+        cache=tmp_path / "cache",
+        encoders=EncoderConfig(**{name: str(tmp_path / file) for name, file in names.items()}),
+    )
+    assert everywhere(given) == expected
+    assert ExtractConfig.from_record(json.loads(json.dumps(expected.to_record()))) == expected
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "t.csv").touch()
-    assert Extraction().config(given).table == Path("t.csv")  # in the root
-    assert Extraction().config(["--dataset", "mvsa-single", "--text-encoder", "bert-base"]).encoders == EncoderConfig(
-        text_encoder="bert-base"
-    )
+    assert everywhere(given).table == Path("t.csv")  # in the root
+    named = EncoderConfig(text_encoder="bert-base")
+    assert everywhere(ExtractConfig("mvsa-single", encoders=named)).encoders == named
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"dataset": "mvsa-single", "depth": 3}, "unknown fields: depth"),
+        ({"dataset": "mvsa-single", "encoders": {"depth": 3}}, "unknown fields: depth"),
+        ({"limit": 3}, "dataset: expected a name, got none"),
+    ],
+)
+def test_a_record_that_is_none(record: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ExtractConfig.from_record(record)
+
+
+def test_a_record_says_all_but_the_part(config: ExtractConfig, fakes: Fakes) -> None:  # noqa: F811
+    submit(config, "--dry-run")
+    one = only_submission(config)
+    for more in (["--limit", "3"], ["--dataset", "mvsa-single"], ["--into", "x"]):
+        result = CliRunner().invoke(main, ["extract", "--config", str(one.record), *more])
+        assert result.exit_code == 2
+        assert f"leave {more[0]} out" in result.output
+    result = CliRunner().invoke(main, ["extract", "--config", str(one.folder / "nothing" / "submission.json")])
+    assert result.exit_code == 1
+    assert "is not the folder of a submission" in result.output
+    result = CliRunner().invoke(main, ["extract"])
+    assert result.exit_code == 2
+    assert "--dataset is missing" in result.output
 
 
 @pytest.mark.parametrize(
@@ -173,7 +199,7 @@ def test_arguments_mean_the_same_from_everywhere(tmp_path: Path, monkeypatch: py
         (["--", "train"], "`itin train` cannot run in parts; what can: extract, sweep"),
         (["--", "extract", "--dataset", "mvsa-single", "--part", "0/2"], "--part is set by the submission"),
         (["--", "extract", "--dataset", "mvsa-single", "--consolidate"], "--consolidate is set by the submission"),
-        (["--", "extract", "--dataset", "mvsa-single", "--limit", "0"], "limit must be at least 1"),
+        (["--", "extract", "--dataset", "mvsa-single", "--limit", "0"], "limit: expected an integer of at least 1"),
         (["--", "extract", "--data", "x"], "No such option"),
         (["--time", "soon", "--", "extract"], "time: expected Slurm's form"),
         (["--engine", "dask", "--", "extract"], "--engine dask needs --scheduler ADDRESS"),

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from itin.cli import main
 from itin.cluster import submission as submissions
-from itin.cluster.contract import work_of
 from itin.cluster.status import status_of
+from itin.cluster.works import work_of
+from itin.commands.submitted import prepare
 from itin.errors import RunError
 from itin.parts import Part
 from itin.train.pool import EPOCH
@@ -26,7 +27,7 @@ from .test_sweep import workplace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2", "--set", "batch_size=16"]
+SMALL = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2", "--batch-size", "16"]
 GRID = ["--m", "0,1,2", "--seeds", "2"]
 
 
@@ -158,7 +159,7 @@ def test_submission(cache: Path, tmp_path: Path) -> None:
     assert f"1 of 6 runs of {path} failed" in itin(*work.consolidate(one), code=1)
     assert work.consolidated(one)
     with pytest.raises(ValueError, match="--retry-failed does not go with a submission"):
-        work.prepare(["--resume", str(path), "--retry-failed"])
+        prepare(["sweep", "--resume", str(path), "--retry-failed"])
     assert "6 runs wanted, 0 missing" in itin(
         "cluster", "submit", "--dry-run", "--site", empty(tmp_path), "--", "sweep", "--resume", path
     )

@@ -16,7 +16,7 @@ from itin.cli import main
 from itin.demo import run
 from itin.demo.draw import MOODS, draw, plan
 from itin.demo.run import RECIPE, load, prepare
-from itin.extract.samples import open_dataset
+from itin.extract.data.datasets import open_dataset
 from itin.train.loop import fit
 from itin.train.runs import load_run
 from itin.train.splits import random_split

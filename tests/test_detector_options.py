@@ -107,9 +107,9 @@ def test_ids_are_shown_without_a_vocabulary_and_nothing_without_ids(capsys: pyte
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"detector_recipe": "mine"}, "detector_recipe must be one of caffe, airsplay, hf, d2, got 'mine'"),
-        ({"detector_backend": "mmdet"}, "detector_backend must be one of itin, detectron2, got 'mmdet'"),
-        ({"min_regions": 40}, "min_regions must lie between 0 and max_regions, got 40"),
+        ({"detector_recipe": "mine"}, "detector_recipe: expected one of caffe, airsplay, hf, d2 or None, got 'mine'"),
+        ({"detector_backend": "mmdet"}, "detector_backend: expected one of itin, detectron2, got 'mmdet'"),
+        ({"min_regions": 40}, "min_regions: expected at most max_regions = 36, got 40"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:

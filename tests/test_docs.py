@@ -54,3 +54,23 @@ def test_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_links_to_files_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_pages_that_are_named_exist() -> None:
+    """In the code, its messages and the pages themselves; case counts, also where the file system does not care."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("needs a git checkout to tell sources from leftovers")
+    tracked = set(listed.stdout.splitlines())
+    named = {
+        (page, file)
+        for file in tracked
+        if file.endswith((".py", ".md", ".cfg", ".toml", ".html", ".sh", ".cpp"))
+        for page in re.findall(r"\bdocs/[\w-]+\.(?:md|py|png)\b", (ROOT / file).read_text(encoding="utf-8"))
+    }
+    assert named, "no page is named anywhere"
+    assert [f"{file}: {page}" for page, file in sorted(named) if page not in tracked] == []
+    for file in tracked:
+        if re.fullmatch(r"docs/[\w-]+\.md", file):
+            for target in re.findall(r"\]\((?!http|#)([^)#]+)", (ROOT / file).read_text(encoding="utf-8")):
+                assert (ROOT / "docs" / target).exists(), f"{file}: {target}"

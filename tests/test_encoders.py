@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 import torchvision
 import transformers
@@ -16,12 +19,12 @@ from torchvision.transforms import v2
 
 from itin.device import pick_device
 from itin.errors import WeightsError
-from itin.extract import build, resnet, weights
 from itin.extract.config import EncoderConfig
-from itin.extract.context import ResNetContext
-from itin.extract.grid import GridRegions, cell_boxes
-from itin.extract.tokens import BertTokens
-from itin.extract.wordpiece import build_tokenizer, train_wordpiece
+from itin.extract.encoders import build, resnet, weights
+from itin.extract.encoders.context import ResNetContext
+from itin.extract.encoders.grid import GridRegions, cell_boxes
+from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
+from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
 
 from .test_weights_file import PAGE, POINTER
 
@@ -62,7 +65,7 @@ def resnet18(seed: int) -> torch.nn.Module:
 @pytest.mark.parametrize("size", [(90, 50), (50, 90), (48, 48), (600, 130)])
 def test_context_of_the_centre_is_that_of_torchvisions_transforms(size: tuple[int, int]) -> None:
     """As the authors' demo prepares an image: the shorter side to 256, the middle 224 x 224."""
-    encoder = ResNetContext("resnet18-center", random_init=3, device=CPU)
+    encoder = ResNetContext(EncoderConfig(context_encoder="resnet18-center", random_init=3), CPU)
     demo = torchvision.transforms.Compose(
         [
             torchvision.transforms.Resize(256),
@@ -73,14 +76,14 @@ def test_context_of_the_centre_is_that_of_torchvisions_transforms(size: tuple[in
     )
     image = picture(*size)
     torch.testing.assert_close(encoder.prepare(image), demo(Image.fromarray(image)), rtol=1e-6, atol=1e-6)
-    whole = ResNetContext("resnet18", random_init=3, device=CPU)
+    whole = ResNetContext(EncoderConfig(context_encoder="resnet18", random_init=3), CPU)
     assert encoder.spec.weights["sha256"] == whole.spec.weights["sha256"]
     assert (encoder.spec.name, encoder.spec.preprocessing["center_crop"]) == ("resnet18-center", 224)
     assert "center_crop" not in whole.spec.preprocessing
 
 
 def test_context_is_resnet18_without_its_top() -> None:
-    encoder = ResNetContext("resnet18", random_init=3, device=CPU)
+    encoder = ResNetContext(EncoderConfig(context_encoder="resnet18", random_init=3), CPU)
     images = [picture(90, 50, 1), picture(40, 60, 2)]
     outputs = encoder.encode([encoder.prepare(image) for image in images])
     plain = resnet18(3)
@@ -93,7 +96,7 @@ def test_context_is_resnet18_without_its_top() -> None:
 
 
 def test_small_grid_takes_the_cells_that_differ_most() -> None:
-    encoder = GridRegions("grid-small", random_init=3, device=CPU, max_regions=5)
+    encoder = GridRegions(EncoderConfig(regions="grid-small", random_init=3, max_regions=5), CPU)
     image = picture(90, 50, 1)
     (output,) = encoder.encode([encoder.prepare(image)])
     plain = torch.nn.Sequential(*list(resnet18(3).children())[:5])
@@ -105,7 +108,7 @@ def test_small_grid_takes_the_cells_that_differ_most() -> None:
 
 
 def test_grid_takes_the_strongest_cells_with_their_boxes() -> None:
-    encoder = GridRegions("grid-resnet18", random_init=3, device=CPU, max_regions=5)
+    encoder = GridRegions(EncoderConfig(regions="grid-resnet18", random_init=3, max_regions=5), CPU)
     image = picture(90, 50, 1)
     (output,) = encoder.encode([encoder.prepare(image)])
     plain = torch.nn.Sequential(*list(resnet18(3).children())[:-2])
@@ -131,7 +134,7 @@ def test_cell_boxes_tile_the_image() -> None:
 
 
 def test_grid_is_2048_wide_on_14_by_14_cells() -> None:
-    encoder = GridRegions("grid", random_init=0, device=CPU, max_regions=500)
+    encoder = GridRegions(EncoderConfig(regions="grid", random_init=0, max_regions=500), CPU)
     (output,) = encoder.encode([encoder.prepare(picture())])
     assert encoder.spec.dims == {"feature": 2048, "max_regions": 500}
     assert output["regions"].shape == (196, 2048)
@@ -142,7 +145,9 @@ def test_random_weights_come_from_their_seed_and_leave_torch_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    one, same, other = (ResNetContext("resnet18", random_init=seed, device=CPU).spec for seed in (0, 0, 1))
+    one, same, other = (
+        ResNetContext(EncoderConfig(context_encoder="resnet18", random_init=seed), CPU).spec for seed in (0, 0, 1)
+    )
     assert torch.equal(torch.rand(1), expected)
     assert one == same
     assert one.untrained
@@ -154,8 +159,8 @@ def test_trained_resnet_is_read_from_torch_home() -> None:
     path.parent.mkdir(parents=True)
     model = resnet18(7)
     torch.save(model.state_dict(), path)
-    encoder = ResNetContext("resnet18", random_init=None, device=CPU)
-    untrained = ResNetContext("resnet18", random_init=7, device=CPU)
+    encoder = ResNetContext(EncoderConfig(context_encoder="resnet18"), CPU)
+    untrained = ResNetContext(EncoderConfig(context_encoder="resnet18", random_init=7), CPU)
     image = picture()
     np.testing.assert_array_equal(
         encoder.encode([encoder.prepare(image)])[0]["context"],
@@ -165,7 +170,7 @@ def test_trained_resnet_is_read_from_torch_home() -> None:
     assert encoder.spec.weights == {"file": path.name, "sha256": untrained.spec.weights["sha256"]}
     old = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     torch.save(old, path)  # as before PyTorch 0.4.1
-    assert ResNetContext("resnet18", random_init=None, device=CPU).spec == encoder.spec
+    assert ResNetContext(EncoderConfig(context_encoder="resnet18"), CPU).spec == encoder.spec
 
 
 def cut(path: Path) -> None:
@@ -207,7 +212,7 @@ def test_a_resnet_file_that_is_none(kind: str, change: Callable[[Path], object],
 
 def test_missing_resnet_says_where_it_belongs() -> None:
     with pytest.raises(WeightsError, match=r"cannot be downloaded: offline mode[\s\S]*resnet18-f37072fd\.pth"):
-        ResNetContext("resnet18", random_init=None, device=CPU)
+        ResNetContext(EncoderConfig(context_encoder="resnet18"), CPU)
 
 
 def bert_folder(folder: Path, *, trained: bool = True, tokenizer: bool = True) -> Path:
@@ -231,7 +236,7 @@ def bert_folder(folder: Path, *, trained: bool = True, tokenizer: bool = True) -
 
 def test_tokens_are_the_last_hidden_state(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path / "bert")
-    encoder = BertTokens(str(folder), random_init=None, device=CPU, batch_size=2)
+    encoder = BertTokens(EncoderConfig(text_encoder=str(folder)), CPU, batch_size=2)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     for text, output in zip(TEXTS, encoder.encode(TEXTS), strict=True):
@@ -251,12 +256,41 @@ def test_tokens_are_the_last_hidden_state(tmp_path: Path) -> None:
 def test_long_texts_keep_their_first_wordpieces(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path / "bert")
     text = " ".join(TEXTS * 20)
-    (output,) = BertTokens(str(folder), random_init=None, device=CPU, max_tokens=7).encode([text])
-    whole = BertTokens(str(folder), random_init=None, device=CPU).encode([text])[0]
+    (output,) = BertTokens(EncoderConfig(text_encoder=str(folder), max_tokens=7), CPU).encode([text])
+    whole = BertTokens(EncoderConfig(text_encoder=str(folder)), CPU).encode([text])[0]
     assert len(output["token_ids"]) == 9
     assert len(whole["token_ids"]) == 102
     assert output["token_ids"][:8].tolist() == whole["token_ids"][:8].tolist()
     assert output["word_ids"][-1] == -1
+
+
+@pytest.mark.parametrize(
+    ("family", "length"), [("bert", 20), ("roberta", 18), ("camembert", 18), ("xlm-roberta", 18), ("mpnet", 18)]
+)
+def test_long_texts_fill_the_positions_that_a_model_has(family: str, length: int, tmp_path: Path) -> None:
+    """RoBERTa's like count from the padding's position on: of 20 they have 18, special tokens included."""
+    words = {word: i for i, word in enumerate(("<s>", "<pad>", "</s>", "<unk>", "the", "happy", "dog", "runs"))}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.post_processor = tokenizers.processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    special = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    fast.save_pretrained(tmp_path)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.AutoConfig.for_model(
+        family, vocab_size=len(words), max_position_embeddings=20, pad_token_id=1, **sizes
+    )
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config).eval()
+    model.save_pretrained(tmp_path)
+    encoder = BertTokens(EncoderConfig(text_encoder=str(tmp_path), max_tokens=30), CPU)
+    long, short = encoder.encode(["the happy dog runs " * 10, "the dog"])
+    assert long["token_ids"].tolist() == [0, *([4, 5, 6, 7] * 10)[: length - 2], 2]
+    assert short["token_ids"].tolist() == [0, 4, 6, 2]
+    with torch.inference_mode():
+        expected = model(input_ids=torch.tensor(long["token_ids"][None], dtype=torch.long))[0][0]
+    np.testing.assert_allclose(long["tokens"], expected, rtol=1e-4, atol=1e-5)
+    assert encoder.spec.preprocessing["max_tokens"] == 18  # as ever: what was made of shorter texts is still found
 
 
 def test_a_checkpoint_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
@@ -264,13 +298,13 @@ def test_a_checkpoint_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
     with pytest.raises(WeightsError, match=r"lack 16 tensors[\s\S]*encoder\.layer\.2\."):
-        BertTokens(str(folder), random_init=None, device=CPU)
+        BertTokens(EncoderConfig(text_encoder=str(folder)), CPU)
 
 
 def test_untrained_text_encoder_with_a_vocabulary_of_its_own(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path / "bert", trained=False, tokenizer=False)
     config = EncoderConfig(text_encoder=str(folder), random_init=1)
-    assert build.needs_built_tokenizer(config)
+    assert needs_built_tokenizer(config)
     (tmp_path / "tokenizer.json").write_bytes(train_wordpiece(TEXTS * 2))
     encoder = build.build_encoder("tokens", config, CPU, tokenizer_file=tmp_path / "tokenizer.json")
     outputs = encoder.encode(TEXTS)
@@ -279,7 +313,7 @@ def test_untrained_text_encoder_with_a_vocabulary_of_its_own(tmp_path: Path) -> 
     with pytest.raises(
         WeightsError, match=r"the tokenizer of .* cannot be loaded: (no vocabulary|.*Can't load tokenizer)"
     ):
-        BertTokens(str(folder), random_init=None, device=CPU)
+        BertTokens(EncoderConfig(text_encoder=str(folder)), CPU)
 
 
 def test_built_vocabulary_is_a_real_wordpiece(tmp_path: Path) -> None:
@@ -295,12 +329,12 @@ def test_built_vocabulary_is_a_real_wordpiece(tmp_path: Path) -> None:
 
 def test_random_init_needs_an_architecture() -> None:
     with pytest.raises(WeightsError, match="needs to know the architecture of no/such-model"):
-        BertTokens("no/such-model", random_init=0, device=CPU, tokenizer_file=None)
+        BertTokens(EncoderConfig(text_encoder="no/such-model", random_init=0), CPU, tokenizer_file=None)
 
 
 def test_missing_model_says_where_it_is_looked_for() -> None:
     with pytest.raises(WeightsError, match=r"the tokenizer of bert-base-uncased cannot be loaded[\s\S]*HF_HOME"):
-        BertTokens("bert-base-uncased", random_init=None, device=CPU)
+        BertTokens(EncoderConfig(text_encoder="bert-base-uncased"), CPU)
 
 
 def test_missing_detector_weights_say_how_to_get_them(tmp_path: Path) -> None:
@@ -317,11 +351,43 @@ def test_weights_are_listed_with_their_digest(tmp_path: Path) -> None:
     path = resnet.weights_path("resnet18")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"abc")
-    rows = {row.encoder: row for row in weights.needed(text_encoder=str(bert_folder(tmp_path / "bert")))}
+    rows = {row.encoder: row for row in build.needed(EncoderConfig(text_encoder=str(bert_folder(tmp_path / "bert"))))}
     assert rows["resnet18"].sha256() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert rows["grid"].found is None
     assert rows["vg-frcnn"].found is None
     assert rows[str(tmp_path / "bert")].found == tmp_path / "bert" / "model.safetensors"
+
+
+def test_every_kind_of_weights_is_listed_once() -> None:
+    rows = build.needed(EncoderConfig(text_encoder="no/such-model"))
+    assert [row.encoder for row in rows] == ["vg-frcnn", "grid", "grid-resnet18", "resnet18", "no/such-model"]
+    assert [row.needs for row in rows[1:4]] == ["resnet50, ImageNet", "resnet18, ImageNet", "resnet18, ImageNet"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, names in build.ENCODERS.items() for name in names if name not in ("vg-frcnn", build.ANY)],
+)
+def test_every_line_of_the_table_makes_an_encoder(kind: str, name: str) -> None:
+    option = {"regions": "regions", "context": "context_encoder"}[kind]
+    encoder = build.build_encoder(kind, EncoderConfig(random_init=0, **{option: name}), CPU, batch_size=3)
+    assert (encoder.spec.kind, encoder.spec.name, encoder.batch_size) == (kind, name, 3)
+
+
+def test_a_new_encoder_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mine:
+        def __init__(self, config: EncoderConfig, device: torch.device, *, batch_size: int | None = None) -> None:
+            self.made = (config.context_encoder, config.random_init, device, batch_size)
+
+        @staticmethod
+        def needs(config: EncoderConfig) -> weights.Needed:
+            return weights.Needed(config.context_encoder, "nothing", "nowhere", None, "go without")
+
+    monkeypatch.setitem(sys.modules, "itin.extract.encoders.mine", SimpleNamespace(Mine=Mine))
+    monkeypatch.setitem(build.ENCODERS["context"], "mine", "mine:Mine")
+    made = build.build_encoder("context", EncoderConfig(context_encoder="mine", random_init=4), CPU)
+    assert made.made == ("mine", 4, CPU, None)
+    assert "mine" in [row.encoder for row in build.needed(EncoderConfig(text_encoder="no/such-model"))]
 
 
 def test_unknown_names_and_devices_are_refused() -> None:
@@ -336,7 +402,8 @@ def test_unknown_names_and_devices_are_refused() -> None:
 def test_bfloat16_stays_near_float32() -> None:
     image = picture(64, 64)
     exact, fast = (
-        ResNetContext("resnet18", random_init=0, device=CPU, compute_dtype=dtype) for dtype in ("float32", "bfloat16")
+        ResNetContext(EncoderConfig(context_encoder="resnet18", random_init=0, compute_dtype=dtype), CPU)
+        for dtype in ("float32", "bfloat16")
     )
     a = exact.encode([exact.prepare(image)])[0]["context"]
     b = fast.encode([fast.prepare(image)])[0]["context"]

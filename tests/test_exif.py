@@ -8,7 +8,7 @@ import warnings
 import pytest
 from PIL import Image
 
-from itin.extract.exif import orientation
+from itin.extract.data.exif import orientation
 
 
 def exif(value: int, order: str = "<", kind: int = 3, count: int = 1, before: int = 0) -> bytes:

@@ -21,7 +21,7 @@ from itin.cli import main
 from itin.commands.predict import FAINT, shaded
 from itin.demo.run import prepare
 from itin.errors import RunError
-from itin.extract.images import image_input, read_image
+from itin.extract.data.images import image_input, read_image
 from itin.labels import LABELS
 from itin.predict import Predictor
 from itin.predict.pairs import Pair, pairs_of

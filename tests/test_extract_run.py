@@ -17,55 +17,15 @@ from PIL import Image
 
 from itin.cache import open_store, read_table
 from itin.errors import CacheError, DataError
-from itin.extract import files as source_files
 from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
-from itin.extract.encoders import Arrays, EncoderSpec
-from itin.extract.run import Summary, extract
+from itin.extract.data import reading
+from itin.extract.run import extract
+from itin.extract.summary import Summary
+
+from .cheap_encoder import Fake
 
 Draw = Callable[..., Path]
-
-
-class Fake:
-    """Means of colours for images, lengths of words for texts; counts what it is asked."""
-
-    batch_size = 3
-
-    def __init__(self, kind: Any, name: str) -> None:
-        dims = {"feature": 3, "max_regions": 2} if kind == "regions" else {"feature": 3}
-        self.spec = EncoderSpec(kind, name, {"random_init": 0, "sha256": "0" * 64}, {}, dims)
-        self.seen = 0
-        self.fault: Callable[[list[Any]], None] = lambda batch: None
-
-    def prepare(self, image: np.ndarray) -> np.ndarray:
-        return image.reshape(-1, 3).mean(0).astype(np.float32)
-
-    def encode(self, batch: list[Any]) -> list[Arrays]:
-        self.fault(batch)
-        self.seen += len(batch)
-        return [self._one(one) for one in batch]
-
-    def words(self, text: str) -> list[str]:
-        return text.split()
-
-    def _one(self, one: Any) -> Arrays:
-        if self.spec.kind == "context":
-            return {"context": one}
-        if self.spec.kind == "tokens":
-            words = one.split()
-            vectors = np.array([[len(word), 0, 0] for word in words], np.float32)
-            numbers = np.arange(len(words), dtype=np.int32)
-            return {"tokens": vectors, "token_ids": numbers, "word_ids": numbers}
-        flat = np.zeros(1, np.float32)
-        return {
-            "regions": one[None],
-            "boxes": np.zeros((1, 4), np.float32),
-            "scores": flat,
-            "objects": np.full(1, -1, np.int32),
-            "object_scores": flat,
-            "attributes": np.full(1, -1, np.int32),
-            "attribute_scores": flat,
-        }
 
 
 @pytest.fixture
@@ -83,7 +43,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Fake]:
 
     monkeypatch.setattr(run, "build_encoder", build)
     monkeypatch.setattr(run, "needs_built_tokenizer", lambda config: False)
-    monkeypatch.setattr(source_files, "WAITS", (0, 0))
+    monkeypatch.setattr(reading, "WAITS", (0, 0))
     return made
 
 
@@ -299,14 +259,12 @@ def test_a_wrong_root_is_one_clear_error(config: ExtractConfig, fakes: dict[str,
 def test_a_complete_cache_may_be_read_only(
     config: ExtractConfig, fakes: dict[str, Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from itin.cache import files
-
     extract(config)
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(files, "_write", refuse)
+    monkeypatch.setattr("itin.disk._write", refuse)
     assert made(extract(config)) == {"regions": 0, "tokens": 0, "context": 0}
 
 
@@ -315,8 +273,8 @@ def test_a_complete_cache_may_be_read_only(
     [
         ({"only": ("regions", "sound")}, "only must name some of regions, tokens, context, got sound"),
         ({"only": ()}, "got nothing"),
-        ({"limit": 0}, "limit must be at least 1, got 0"),
-        ({"shard_size": -1}, "shard_size must be at least 1"),
+        ({"limit": 0}, "limit: expected an integer of at least 1 or None, got 0"),
+        ({"shard_size": -1}, "shard_size: expected an integer of at least 1, got -1"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
@@ -325,11 +283,11 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 
 
 def test_wrong_encoder_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="store_dtype must be one of float16, float32, got 'int8'"):
+    with pytest.raises(ValueError, match="store_dtype: expected one of float16, float32, got 'int8'"):
         EncoderConfig(store_dtype="int8")
-    with pytest.raises(ValueError, match="compute_dtype must be float32 or bfloat16"):
+    with pytest.raises(ValueError, match="compute_dtype: expected one of float32, bfloat16"):
         EncoderConfig(compute_dtype="float64")
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="max_regions: expected an integer of at least 1, got 0"):
         EncoderConfig(max_regions=0)
 
 
@@ -350,7 +308,7 @@ def test_no_feature_of_before_is_taken_for_a_picture_that_is_turned(
     turned(config.root / "data" / "3.jpg", 6)
     turned(config.root / "data" / "7.jpg", 1)
     with pytest.MonkeyPatch.context() as before:
-        before.setattr("itin.extract.images.TURNS", {})
+        before.setattr("itin.extract.data.images.TURNS", {})
         folder = extract(config).folder
     table = folder / "samples.jsonl"
     rows = [json.loads(line) for line in table.read_text().splitlines()]

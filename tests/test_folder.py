@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from itin.errors import DataError, TransientError
-from itin.extract import files, folder, tables
-from itin.extract.samples import DataSet, open_dataset
+from itin.extract.data import reading, tables
+from itin.extract.data.datasets import open_dataset
+from itin.extract.data.samples import DataSet
+from itin.extract.data.sets import folder
 
 
 def write(root: Path, name: str, content: str | bytes) -> Path:
@@ -229,7 +231,7 @@ def test_wrong_columns(tmp_path: Path) -> None:
 
 def test_a_table_that_cannot_be_read_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "t.csv", "id,image,text\n1,a,b\n")
-    monkeypatch.setattr(files, "WAITS", ())
+    monkeypatch.setattr(reading, "WAITS", ())
 
     def broken(path: Path) -> bytes:
         raise OSError(5, "Input/output error")

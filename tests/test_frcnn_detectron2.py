@@ -10,13 +10,14 @@ import torch
 
 pytest.importorskip("detectron2", reason="detectron2 is not installed; docs/detector.md says how to install it")
 
+from itin.extract.config import EncoderConfig
+from itin.extract.encoders.vg_frcnn import VGFasterRCNN
 from itin.extract.frcnn.initial import randomize
 from itin.extract.frcnn.network import FasterRCNN
 from itin.extract.frcnn.recipe import ARCHITECTURES, RECIPES
-from itin.extract.vg_frcnn import VGFasterRCNN
 
-from .frcnn_small import SMALL, file_state, network, picture, recipe, save
-from .test_frcnn_encoder import real_photos
+from .frcnn_small import file_state, network, picture, save
+from .test_frcnn_encoder import CPU, detector, real_photos
 
 pytestmark = [
     pytest.mark.detectron2,
@@ -54,8 +55,8 @@ def compare(ours: list[Arrays], theirs: list[Arrays], what: str) -> None:
 def test_small_detectors_are_equal(name: str, selection: str, tmp_path: Path) -> None:
     path = save(tmp_path / "model.bin", file_state(network(name)))
     both = [
-        VGFasterRCNN.load(
-            path, recipe=recipe(name), architecture=SMALL, max_regions=20, selection=selection, backend=backend
+        detector(
+            name, detector_weights=str(path), max_regions=20, detector_selection=selection, detector_backend=backend
         )
         for backend in ("itin", "detectron2")
     ]
@@ -70,10 +71,10 @@ def test_the_anchors_of_the_file_are_used(tmp_path: Path) -> None:
     state = file_state(network("hf"))
     state["proposal_generator.anchor_generator.cell_anchors.0"] += torch.tensor([3.0, -2.0, 5.0, 1.0])
     path = save(tmp_path / "model.bin", state)
-    options = {"recipe": recipe("hf"), "architecture": SMALL, "max_regions": 20}
-    ours = VGFasterRCNN.load(path, **options)
-    theirs = VGFasterRCNN.load(path, backend="detectron2", **options)
-    usual = VGFasterRCNN.load(save(tmp_path / "usual.bin", file_state(network("hf"))), **options)
+    ours = detector("hf", detector_weights=str(path), max_regions=20)
+    theirs = detector("hf", detector_weights=str(path), max_regions=20, detector_backend="detectron2")
+    file = save(tmp_path / "usual.bin", file_state(network("hf")))
+    usual = detector("hf", detector_weights=str(file), max_regions=20)
     image = [ours.prepare(picture(60, 90, 1))]
     compare(ours.encode(image), theirs.encode(image), "hf, small, anchors of the file")
     assert np.abs(ours.encode(image)[0]["boxes"] - usual.encode(image)[0]["boxes"]).max() > 0.5
@@ -81,11 +82,9 @@ def test_the_anchors_of_the_file_are_used(tmp_path: Path) -> None:
 
 def test_what_detectron2_has_no_parts_for() -> None:
     with pytest.raises(ValueError, match="detectron2 has no parts for the recipe caffe"):
-        VGFasterRCNN.random_init(0, recipe=recipe("caffe"), architecture=SMALL, backend="detectron2")
+        detector("caffe", random_init=0, detector_backend="detectron2")
     with pytest.raises(ValueError, match="the backend detectron2 computes in float32, not in bfloat16"):
-        VGFasterRCNN.random_init(
-            0, recipe=recipe("hf"), architecture=SMALL, backend="detectron2", compute_dtype="bfloat16"
-        )
+        detector("hf", random_init=0, detector_backend="detectron2", compute_dtype="bfloat16")
 
 
 @pytest.mark.slow
@@ -99,7 +98,10 @@ def test_full_size_detectors_are_equal_on_real_photos(name: str, shared_data: Pa
             module.weight *= 0.3  # blocks add less to their shortcuts, or a hundred layers amplify float32 rounding
     made.roi_heads.box_predictor.cls_score.weight *= 4  # and scores spread as before
     path = save(tmp_path / "model.bin", file_state(made))
-    both = [VGFasterRCNN.load(path, recipe=name, backend=backend) for backend in ("itin", "detectron2")]
+    both = [
+        VGFasterRCNN(EncoderConfig(detector_weights=str(path), detector_recipe=name, detector_backend=backend), CPU)
+        for backend in ("itin", "detectron2")
+    ]
     images = real_photos(shared_data, 2)
     ours, theirs = (made.encode([made.prepare(image) for image in images]) for made in both)
     compare(ours, theirs, f"{name}, full size, real photos")

@@ -515,10 +515,10 @@ def test_static_steps_ask_for_no_value(
         train()
 
 
-def test_streamed_features_take_no_static_steps(features: Features) -> None:
+def test_features_that_a_device_cannot_hold_take_no_static_steps(features: Features) -> None:
     resident = Resident(features, torch.device("cpu"), 2)
-    resident.tokens = None  # type: ignore[assignment]
-    with pytest.raises(ValueError, match="resident: expected features in memory, got streamed ones"):
+    resident.held = False
+    with pytest.raises(ValueError, match="resident: expected features on the device"):
         GraphSteps(resident, torch.nn.Identity(), torch.ones(1, 1, 2).bool(), lambda logits, labels: None, [])
 
 

@@ -237,8 +237,8 @@ def test_official_from_the_command_line(tmp_path: Path) -> None:
     assert run.record["stores"]["context"]["identity"]["name"] == "test-center"
     assert "test" in cli("evaluate", tmp_path / "run")
     cli(
-        *("sweep", "--cache", cache, "--preset", "paper,official", "--head", "itin,majority", "--set", "d=8"),
-        *("--set", "k=8", "--set", "epochs=1", "--workers", "1", "--out", tmp_path / "sweep"),
+        *("sweep", "--cache", cache, "--preset", "paper,official", "--head", "itin,majority", "--d", 8),
+        *("--k", 8, "--epochs", 1, "--workers", "1", "--out", tmp_path / "sweep"),
     )
     said = cli("runs", tmp_path / "sweep")
     assert [line.split()[1:3] for line in said.splitlines()[1:4]] == [
@@ -252,7 +252,7 @@ def test_official_from_the_command_line(tmp_path: Path) -> None:
 def test_a_sweep_over_views_wants_the_same_samples(tmp_path: Path) -> None:
     cache = make_cache(tmp_path / "cache")
     add_center(cache / "planted", left_out=5)
-    words = ["sweep", "--cache", str(cache), "--set", "center_crop=true,false", "--out", str(tmp_path / "sweep")]
+    words = ["sweep", "--cache", str(cache), "--center-crop", "true,false", "--out", str(tmp_path / "sweep")]
     assert "5 of 60 labelled pairs of planted have no features" in CliRunner().invoke(main, words).output
     result = CliRunner().invoke(main, [*words, "--allow-missing"])
     assert result.exit_code == 1
@@ -281,7 +281,7 @@ def test_event_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.value for one in events.Scalars("accuracy/validation")] == pytest.approx(list(history["val_accuracy"]))
     assert [one.step for one in events.Scalars("learning rate")] == [1]
     cli(
-        *("sweep", "--cache", cache, "--set", "d=8", "--set", "k=8", "--set", "epochs=2", "--workers", "1"),
+        *("sweep", "--cache", cache, "--d", 8, "--k", 8, "--epochs", 2, "--workers", "1"),
         *("--out", tmp_path / "sweep", "--tensorboard", tmp_path / "swept"),
     )
     (run,) = (tmp_path / "sweep" / "runs").iterdir()

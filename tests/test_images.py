@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, ImageFile, ImageOps, WebPImagePlugin
 
 from itin.errors import TransientError
-from itin.extract import files, images
-from itin.extract.images import BadImage, image_input, image_size, read_image
+from itin.extract.data import images, reading
+from itin.extract.data.images import BadImage, image_input, image_size, read_image
 
 
 def encode(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -363,7 +363,7 @@ def test_random_damage_gives_an_image_or_one_error(format: str) -> None:
 def test_io_errors_are_no_fault_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encode(Image.new("RGB", (4, 4), "red"), "PNG"))
-    monkeypatch.setattr(files, "WAITS", (0, 0))
+    monkeypatch.setattr(reading, "WAITS", (0, 0))
     read_bytes = Path.read_bytes
     faults = [5, 116]
 

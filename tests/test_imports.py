@@ -14,7 +14,7 @@ from PIL import Image
 
 from itin.cache import Table, open_store, read_table
 from itin.errors import DataError, RunError
-from itin.extract.imports import UNKNOWN, import_regions
+from itin.extract.foreign.regions import UNKNOWN, import_regions
 from itin.predict import Predictor
 from itin.train.runs import load_run
 
@@ -100,7 +100,7 @@ def test_ports_turn_pictures_and_so_do_we(tmp_path: Path, draw_mvsa: Draw) -> No
     made = features(2)
     write_npz(tmp_path / "2.npz", made, size=(96, 128))  # as shown, and twice as large
     table = read_table(cache / "mvsa-single")
-    done = import_regions(tmp_path / "2.npz", "bua-npz", table, store_dtype="float32")
+    done = import_regions(tmp_path / "2.npz", "bua-npz", table, store_dtype="float32", allow_missing=True)
     assert (done.made, done.scaled, done.rejected) == (1, 1, [])
     store = open_store(done.path)
     row = store.index(["2"], [table.samples.set_index("id").loc["2", "image_sha256"]])

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itin.cluster.site import read_site
-from itin.extract.bua import Record, read_tsv
+from itin.extract.data.sets.mvsa import read_labels
+from itin.extract.foreign.bua import Record, read_tsv
 from itin.extract.frcnn.vocabulary import read_names
-from itin.extract.mvsa import read_labels
 from itin.lines import BOM, count_lines, lines_of
 
 from .bua_files import features, tsv_row

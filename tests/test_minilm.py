@@ -11,7 +11,8 @@ import torch
 import transformers
 
 from itin.cache import open_store
-from itin.extract.tokens import BertTokens
+from itin.extract.config import EncoderConfig
+from itin.extract.encoders.tokens import BertTokens
 
 from .test_cli import Draw, itin
 
@@ -29,7 +30,7 @@ def model() -> Path:
 
 def test_like_texts_are_alike(model: Path) -> None:
     """The model was trained so that the mean of the tokens tells what a sentence is about."""
-    encoder = BertTokens(str(model), random_init=None, device=torch.device("cpu"))
+    encoder = BertTokens(EncoderConfig(text_encoder=str(model)), torch.device("cpu"))
     assert not encoder.spec.untrained
     assert encoder.spec.dims == {"feature": 384}
     outputs = encoder.encode(["A man is eating food.", "A man eats a meal.", "The stock market fell sharply today."])
@@ -43,7 +44,7 @@ def test_like_texts_are_alike(model: Path) -> None:
 
 
 def test_tokens_are_those_of_transformers(model: Path) -> None:
-    encoder = BertTokens(str(model), random_init=None, device=torch.device("cpu"))
+    encoder = BertTokens(EncoderConfig(text_encoder=str(model)), torch.device("cpu"))
     text = "RT @itin: Sunshine, #unbelievable… \U0001f600"
     (output,) = encoder.encode([text])
     tokenizer = transformers.AutoTokenizer.from_pretrained(model)

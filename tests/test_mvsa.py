@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from itin.errors import DataError
-from itin.extract.mvsa import combine, judge, majority, read_labels
-from itin.extract.samples import Entry, open_dataset
+from itin.extract.data.datasets import open_dataset
+from itin.extract.data.samples import Entry
+from itin.extract.data.sets.mvsa import combine, judge, majority, read_labels
 
 P, N, M = "positive", "neutral", "negative"
 

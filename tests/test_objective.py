@@ -38,13 +38,14 @@ def test_loss(class_weights: str, smoothing: float) -> None:
         assert weight.tolist() == pytest.approx([7 / 12, 7 / 3, 7 / 6])
     logits, labels = torch.randn(2, 5, 3), torch.tensor([[0, 1, 2, 2, 0], [1, 1, 1, 0, 2]])
     want = [plain_loss(logits[j].numpy(), labels[j].numpy(), weight, smoothing) for j in range(2)]
-    assert [float(objective(logits[j], labels[j])) for j in range(2)] == pytest.approx(want, rel=1e-5)
-    assert objective.side_by_side(logits, labels).tolist() == pytest.approx(want, rel=1e-5)
+    alone = [objective(logits[j : j + 1], labels[j : j + 1]).tolist() for j in range(2)]
+    assert alone == [pytest.approx([one], rel=1e-5) for one in want]
+    assert objective(logits, labels).tolist() == pytest.approx(want, rel=1e-5)
 
 
 def test_a_class_that_is_not_there_breaks_nothing() -> None:
     objective = Objective(TrainConfig(class_weights="balanced"), np.array([0, 0, 1]), CPU)
-    assert float(objective(torch.zeros(2, 3), torch.tensor([0, 1]))) == pytest.approx(np.log(3))
+    assert float(objective(torch.zeros(1, 2, 3), torch.tensor([[0, 1]]))) == pytest.approx(np.log(3))
 
 
 def test_clipping_side_by_side_is_that_of_each_alone() -> None:

@@ -16,7 +16,7 @@ from .sweep_data import make_cache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2"]
+SMALL = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2"]
 ENCODINGS = ("ascii", "latin-1", "cp1252", "koi8-r")
 
 

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from itin.extract.images import BadImage, image_size, read_image
-from itin.extract.png import SIGNATURE, essence
+from itin.extract.data.images import BadImage, image_size, read_image
+from itin.extract.data.png import SIGNATURE, essence
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 FORMS = [(0, bits) for bits in (1, 2, 4, 8, 16)] + [(3, bits) for bits in (1, 2, 4, 8)]

@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_no_half_file(place: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         Path,
         "open",
-        lambda path, mode="r", *a, **k: Full(real(path, mode)) if mode == "xb" else real(path, mode, *a, **k),
+        lambda path, mode="r", *a, **k: Full(real(path, mode)) if mode == "wb" else real(path, mode, *a, **k),
     )
     with pytest.raises(RunError, match=r"cannot write .*out.csv: No space left on device\n.*name another file with"):
         predict(place, "t.csv")

@@ -14,12 +14,13 @@ import torch
 import transformers
 
 from itin.errors import WeightsError
-from itin.extract import build, weights
 from itin.extract.config import EncoderConfig
-from itin.extract.encoders import state_sha256
-from itin.extract.pretrained import weight_files
-from itin.extract.tokens import BertTokens
-from itin.extract.wordpiece import build_tokenizer, train_wordpiece
+from itin.extract.encoders import build
+from itin.extract.encoders.contract import state_sha256
+from itin.extract.encoders.pretrained import weight_files
+from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
+from itin.extract.encoders.weights import Needed
+from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
 
 from .test_cli import itin
 from .test_encoders import CPU, TEXTS, bert_folder
@@ -53,7 +54,7 @@ def sharded(folder: Path) -> Path:
 
 
 def load(name: Path | str, random_init: int | None = None) -> BertTokens:
-    return BertTokens(str(name), random_init=random_init, device=CPU)
+    return BertTokens(EncoderConfig(text_encoder=str(name), random_init=random_init), CPU)
 
 
 def refused(name: Path | str, *parts: str, random_init: int | None = None) -> str:
@@ -320,7 +321,7 @@ def test_the_hubs_cache_is_checked_likewise(cached: Path, name: str) -> None:
 
 def test_names_that_the_hub_cannot_have() -> None:
     refused("a/b/c/d", "cannot be loaded: ")
-    assert build.needs_built_tokenizer(EncoderConfig(text_encoder="a/b/c/d", random_init=0))
+    assert needs_built_tokenizer(EncoderConfig(text_encoder="a/b/c/d", random_init=0))
 
 
 def test_a_built_tokenizer_that_was_damaged(tmp_path: Path) -> None:
@@ -337,8 +338,8 @@ def test_a_built_tokenizer_that_was_damaged(tmp_path: Path) -> None:
 
 
 def test_the_list_of_weights_says_what_is_no_weights(sharded: Path) -> None:
-    def row() -> weights.Needed:
-        return {row.encoder: row for row in weights.needed(text_encoder=str(sharded))}[str(sharded)]
+    def row() -> Needed:
+        return {row.encoder: row for row in build.needed(EncoderConfig(text_encoder=str(sharded)))}[str(sharded)]
 
     shards = sorted(sharded.glob("model-*"))
     assert (row().found, row().fault()) == (shards[0], None)

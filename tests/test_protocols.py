@@ -380,7 +380,7 @@ def test_the_published_split_on_a_sample() -> None:
 
 # On the command line -------------------------------------------------------------------------------------------------
 
-SMALL = "d=6", "k=4", "hidden=4", "epochs=1", "batch_size=16"
+SMALL = ("--d", "6", "--k", "4", "--hidden", "4", "--epochs", "1", "--batch-size", "16")
 
 
 def itin(*words: object) -> Any:
@@ -393,8 +393,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_names_its_protocol(cache: Path, tmp_path: Path) -> None:
-    settings = [f"--{one.partition('=')[0].replace('_', '-')}={one.partition('=')[2]}" for one in SMALL]
-    words = ["train", "--cache", cache, "--device", "cpu", *settings]
+    words = ["train", "--cache", cache, "--device", "cpu", *SMALL]
     out = tmp_path / "run"
     result = itin(*words, "--protocol", "folds:3", "--fold", 2, "--group-duplicates", "--out", out)
     assert result.exit_code == 0, result.output
@@ -442,9 +441,8 @@ def test_wrong_protocols(cache: Path, words: list[str], message: str) -> None:
 
 
 def test_a_sweep_takes_all_folds(cache: Path, tmp_path: Path) -> None:
-    settings = [word for one in SMALL for word in ("--set", one)]
     out = tmp_path / "sweep"
-    words = ["sweep", "--cache", cache, "--device", "cpu", "--workers", 1, "--out", out, *settings]
+    words = ["sweep", "--cache", cache, "--device", "cpu", "--workers", 1, "--out", out, *SMALL]
     result = itin(*words, "--protocol", "folds:3", "--group-duplicates", "--m", "1,2", "--seeds", 2, "--plan")
     assert result.exit_code == 0, result.output
     result = itin("sweep", "--resume", out, "--device", "cpu", "--workers", 1, "--reveal-test")
@@ -469,9 +467,8 @@ def test_a_sweep_takes_all_folds(cache: Path, tmp_path: Path) -> None:
 def test_a_sweep_on_given_parts_goes_on_without_their_file(cache: Path, tmp_path: Path) -> None:
     parts = tmp_path / "parts.csv"
     parts.write_text("\n".join(["id,part", *(f"s{i},{PARTS[i % 3]}" for i in range(50)), "zz,test"]) + "\n")
-    settings = [word for one in SMALL for word in ("--set", one)]
     out = tmp_path / "sweep"
-    words = ["sweep", "--cache", cache, "--split", parts, "--out", out, *settings, "--plan"]
+    words = ["sweep", "--cache", cache, "--split", parts, "--out", out, *SMALL, "--plan"]
     assert "gives no part to 10 of 60 labelled pairs" in itin(*words).output
     result = itin(*words, "--allow-missing")
     assert result.exit_code == 0, result.output
@@ -489,7 +486,7 @@ def test_a_sweep_on_given_parts_goes_on_without_their_file(cache: Path, tmp_path
 
 def test_sweeps_from_before_protocols_had_names(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
-    assert itin("sweep", "--cache", cache, "--out", out, "--set", "epochs=1", "--plan").exit_code == 0
+    assert itin("sweep", "--cache", cache, "--out", out, "--epochs", 1, "--plan").exit_code == 0
     record = json.loads((out / "sweep.json").read_text())
     del record["protocol"], record["duplicates"]
     (out / "sweep.json").write_text(json.dumps(record))
@@ -501,7 +498,7 @@ def test_sweeps_from_before_protocols_had_names(cache: Path, tmp_path: Path) -> 
 def test_guided_searches_need_one_fold(cache: Path) -> None:
     pytest.importorskip("optuna", reason="needs optuna")
     result = itin("sweep", "--cache", cache, "--optuna", 3, "--m", "1,2", "--protocol", "folds:3")
-    assert "choose a fold with --set fold=0" in result.output
+    assert "choose a fold with --fold 0" in result.output
 
 
 def test_fetch_on_the_command_line(tiny: Path) -> None:

@@ -51,7 +51,7 @@ def runs(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sweep(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sweep") / "sweep"
-    options = ["--m", "0,1,2,3", "--set", "d=8", "--set", "k=8", "--set", "hidden=8", "--set", "epochs=2"]
+    options = ["--m", "0,1,2,3", "--d", "8", "--k", "8", "--hidden", "8", "--epochs", "2"]
     arguments = ["sweep", "--cache", str(made.cache), "--out", str(path), "--seeds", "2", "--workers", "1", *options]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from itin.errors import RunError
-from itin.extract.tokens import tokenizer_sha256
-from itin.extract.wordpiece import build_tokenizer, train_wordpiece
+from itin.extract.encoders.tokens import tokenizer_sha256
+from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
 from itin.itin_head.batch import mask_of, pad
 from itin.itin_head.heads import HEADS
 from itin.predict.pairs import pairs_frame, pairs_of, shown_part, vocabulary_of

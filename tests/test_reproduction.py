@@ -29,7 +29,7 @@ from itin.report.figure_7 import typical
 from itin.report.figures import LineChart
 from itin.report.paper_sections import sections
 from itin.report.reproduction import Reproduction
-from itin.report.request import Request, read_request, single
+from itin.report.request import Request, read_request
 from itin.report.thumbnails import Images
 from itin.report.write import report_of, write
 from itin.train import sweep_run
@@ -41,7 +41,7 @@ from .sweep_data import make_cache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2", "--set", "batch_size=16"]
+SMALL = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2", "--batch-size", "16"]
 WORDS = ["--m", "0:2", "--lam", "0,0.2,1", "--device", "cpu", "--workers", "1", *SMALL]
 
 
@@ -127,12 +127,6 @@ def test_wrong_requests(fields: dict[str, Any], message: str) -> None:
         Request(**fields)
 
 
-def test_one_value_a_setting() -> None:
-    assert single({"d": (8,), "lr": (0.1,)}) == {"d": 8, "lr": 0.1}
-    with pytest.raises(ValueError, match="d: expected one value, for all runs alike, got 2"):
-        single({"d": (8, 16)})
-
-
 # The runs ------------------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +190,7 @@ def test_what_is_missing_is_made(made: Reproduction, cache: Path, copy: Path) ->
 def test_a_kill_costs_no_finished_run(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["--cache", str(cache), "--seeds", "2", "--tables", "3", "--figures", "none", "--out", str(out), *WORDS]
-    slow = [*words, "--set", "epochs=20"]
+    slow = [*words, "--epochs", "20"]
     process = subprocess.Popen([sys.executable, "-m", "itin", "reproduce", *slow], env=dict(os.environ))
     for _ in range(600):
         if len(list(out.glob("sweep/runs/m*"))) >= 2:
@@ -468,7 +462,7 @@ def test_untrained_encoders_carry_their_banner(copy: Path) -> None:
 def test_runs_that_broke_down(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["--cache", cache, "--seeds", 1, "--tables", 3, "--figures", "5,7", "--out", out]
-    words += [*WORDS, "--set", "lr=1e30"]
+    words += [*WORDS, "--lr", "1e30"]
     result = reproduce(*words)
     assert result.exit_code == 1, result.output
     assert "Report: " in result.output
@@ -511,8 +505,9 @@ def test_another_protocol_in_the_same_folder(cache: Path, copy: Path) -> None:
     [
         (["--figures", "4"], "figures: expected some of 5, 6, 7, got 4"),
         (["--tables", "two"], "tables: expected numbers with commas between, or none, got 'two'"),
-        (["--set", "d=8,16"], "d: expected one value, for all runs alike, got 2"),
-        (["--set", "m=3"], "settings: m is what the tables and figures vary"),
+        (["--d", "8,16"], "'8,16' is not a valid integer"),
+        (["--head", "concat"], "No such option"),
+        (["--set", "d=256", "--set", "mask=false"], "--set d=256 --set mask=false is now --d 256 --no-mask"),
         (["--m", "0:6"], "holds too few regions an image"),
     ],
 )

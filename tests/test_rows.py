@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from itin import rows
 from itin.errors import DataError
-from itin.extract.folder import read_rows
-from itin.extract.samples import Entry, Rejected, open_dataset
+from itin.extract.data.datasets import open_dataset
+from itin.extract.data.samples import Entry, Rejected
+from itin.extract.data.sets.folder import read_rows
 from itin.lines import BOM, count_lines, lines_of
 from itin.rows import Row, rows_of
 from itin.train.splits import read_parts

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from itin import disk
 from itin.errors import RunError
 from itin.itin_head import ITINHead
 from itin.labels import LABELS
@@ -149,7 +150,7 @@ def test_failed_write_leaves_nothing(made: Made, tmp_path: Path, monkeypatch: py
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    target = {"mkdir": (Path, "mkdir"), "write": (writing, "_write"), "rename": (Path, "rename")}[place]
+    target = {"mkdir": (Path, "mkdir"), "write": (disk, "_write"), "rename": (Path, "rename")}[place]
     with monkeypatch.context() as patch:
         patch.setattr(*target, full)
         with pytest.raises(RunError, match=r"cannot write the run .*No space left on device"):
@@ -163,7 +164,7 @@ def test_kill_leaves_no_run(made: Made, tmp_path: Path, monkeypatch: pytest.Monk
             raise KeyboardInterrupt
         path.write_bytes(data)
 
-    monkeypatch.setattr(writing, "_write", interrupt)
+    monkeypatch.setattr(disk, "_write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         made.write(parent=tmp_path)
     assert list(tmp_path.iterdir()) == []

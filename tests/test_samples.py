@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from itin.errors import DataError, TransientError
-from itin.extract import files
-from itin.extract.samples import KINDS, Rejected, open_dataset, reject
+from itin.extract.data import reading
+from itin.extract.data.datasets import DATASETS, Reader, open_dataset
+from itin.extract.data.samples import Rejected, reject
 from itin.labels import LABELS
 
 
@@ -21,11 +24,23 @@ def test_label_order_is_the_class_index() -> None:
     assert LABELS == ("positive", "neutral", "negative")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_every_kind_has_a_reader(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ITIN_DATA", raising=False)
     with pytest.raises(DataError, match=r"--root"):
         open_dataset(kind)
+
+
+def test_a_new_data_set_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = SimpleNamespace(read=lambda source: (source.kind, source.root, source.encoding))
+    monkeypatch.setitem(sys.modules, "itin.extract.data.sets.mine", read)
+    monkeypatch.setitem(DATASETS, "mine", Reader("mine"))
+    found: Any = open_dataset("mine", "here", encoding="utf-8")
+    assert found == ("mine", "here", "utf-8")
+    with pytest.raises(ValueError, match="belong to the data set 'folder', not to 'mine'"):
+        open_dataset("mine", "here", table="t.csv")
+    with pytest.raises(ValueError, match="the name 'mine' belongs to the data set mine"):
+        open_dataset("folder", "here", name="mine")
 
 
 @pytest.mark.parametrize(
@@ -85,26 +100,26 @@ def failing(codes: list[int | None]) -> Callable[[], str]:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits: list[float] = []
-    monkeypatch.setattr(files.time, "sleep", waits.append)
+    monkeypatch.setattr(reading.time, "sleep", waits.append)
     return waits
 
 
 def test_transient_errors_are_tried_three_times(waits: list[float]) -> None:
-    assert files.retrying(failing([errno.EIO, errno.ESTALE]), "x") == "read"
+    assert reading.retrying(failing([errno.EIO, errno.ESTALE]), "x") == "read"
     assert waits == [0.1, 0.5]
     codes: list[int | None] = [errno.ETIMEDOUT, errno.EMFILE, errno.ECONNRESET, errno.EIO]
     with pytest.raises(TransientError, match=r"x could not be read: Connection reset by peer\n.*run the command again"):
-        files.retrying(failing(codes), "x")
+        reading.retrying(failing(codes), "x")
     assert codes == [errno.EIO]
 
 
 def test_a_missing_file_is_not_tried_again(waits: list[float]) -> None:
     with pytest.raises(FileNotFoundError):
-        files.retrying(failing([errno.ENOENT]), "x")
+        reading.retrying(failing([errno.ENOENT]), "x")
     with pytest.raises(OSError, match=r"no number"):
-        files.retrying(failing([None]), "x")
+        reading.retrying(failing([None]), "x")
     with pytest.raises(TransientError, match=r"Permission denied"):
-        files.retrying(failing([errno.EACCES]), "x")
+        reading.retrying(failing([errno.EACCES]), "x")
     assert waits == []
 
 
@@ -121,7 +136,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         "pipe": "is not a regular file",
         "big": "is absurdly large: 5 bytes, at most 4 are read",
     }.items():
-        with pytest.raises(files.BadFile, match=f"^{reason}$") as caught:
-            files.read_bytes(tmp_path / name, limit=4)
+        with pytest.raises(reading.BadFile, match=f"^{reason}$") as caught:
+            reading.read_bytes(tmp_path / name, limit=4)
         assert caught.value.missing == (reason == "is missing")
-    assert files.read_bytes(tmp_path / "big", limit=5) == b"12345"
+    assert reading.read_bytes(tmp_path / "big", limit=5) == b"12345"

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from itin.errors import DataError
-from itin.extract import files
-from itin.extract import scan as scan_module
-from itin.extract.samples import DataSet, Entry, Rejected, Sample, open_dataset
-from itin.extract.scan import scan
+from itin.extract.data import reading
+from itin.extract.data import scan as scan_module
+from itin.extract.data.datasets import open_dataset
+from itin.extract.data.samples import DataSet, Entry, Rejected, Sample
+from itin.extract.data.scan import scan
 
 Draw = Callable[..., Path]
 
@@ -193,7 +194,7 @@ def test_transient_errors_are_unread_never_rejected(
 ) -> None:
     root = draw_mvsa(tmp_path / "m", 6)
     dataset = open_dataset("mvsa-single", root)
-    monkeypatch.setattr(files, "WAITS", (0, 0))
+    monkeypatch.setattr(reading, "WAITS", (0, 0))
     faults = {"2.jpg": [5, 110], "3.jpg": [5] * 3, "4.txt": [11] * 9, "5.jpg": [13]}  # EIO, ETIMEDOUT, EAGAIN, EACCES
     read_bytes = Path.read_bytes
 
@@ -220,7 +221,7 @@ def test_transient_errors_are_unread_never_rejected(
 
 def test_shaky_stat_is_retried_too(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset("mvsa-single", draw_mvsa(tmp_path / "m", 2))
-    monkeypatch.setattr(files, "WAITS", (0, 0))
+    monkeypatch.setattr(reading, "WAITS", (0, 0))
     stat = Path.stat
     faults = [116, 116]
 

@@ -396,8 +396,7 @@ def test_runs_command(made: Made, tmp_path: Path) -> None:
 
 
 def sweep_arguments(cache: Path, out: Path) -> list[str]:
-    fields = ["d=6", "k=4", "hidden=4", "epochs=12", "batch_size=4"]
-    settings = [word for field in fields for word in ("--set", field)]
+    settings = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "12", "--batch-size", "4"]
     return [
         "sweep", "--cache", str(cache), "--out", str(out), "--m", "0:2", "--ablation", "none,only-context",
         "--seeds", "4", *settings, "--workers", "1", "--device", "cpu",
@@ -463,8 +462,8 @@ def sweep_command(*arguments: object, code: int) -> str:
 @pytest.mark.parametrize(("rates", "told"), [("1e30", "all 2 runs of"), ("0.01,1e30", "2 of 4 runs of")])
 def test_failed_runs_end_with_1(cache: Path, tmp_path: Path, rates: str, told: str) -> None:
     """However the sweep is ended: at once, resumed, or in parts; a part is through whatever its runs came to."""
-    small = [word for field in ("d=6", "k=4", "hidden=4", "epochs=2") for word in ("--set", field)]
-    new = ["--cache", cache, "--seeds", 2, "--set", f"lr={rates}", *small, "--workers", 1]
+    small = ["--d", 6, "--k", 4, "--hidden", 4, "--epochs", 2]
+    new = ["--cache", cache, "--seeds", 2, "--lr", rates, *small, "--workers", 1]
     printed = sweep_command(*new, "--out", tmp_path / "whole", code=1)
     assert f"Error: {told} {tmp_path / 'whole'} failed" in printed
     assert "training broke down" in printed.partition("found:")[2]
@@ -482,7 +481,7 @@ def test_failed_runs_end_with_1(cache: Path, tmp_path: Path, rates: str, told: s
 
 
 def test_a_run_that_has_been_trained_since_has_not_failed(cache: Path, tmp_path: Path) -> None:
-    small = [word for field in ("d=6", "k=4", "hidden=4", "epochs=2") for word in ("--set", field)]
+    small = ["--d", 6, "--k", 4, "--hidden", 4, "--epochs", 2]
     sweep_command("--cache", cache, *small, "--out", tmp_path / "s", "--workers", 1, code=0)
     ((_, key),) = Sweep(tmp_path / "s").definition.places
     for name in (key, "of no place"):
@@ -510,8 +509,11 @@ def workers_at(out: Path) -> list[str]:
     [
         (["--grid", "--paper"], "--grid and --paper exclude each other"),
         (["--m", "two"], "m=two: expected a number, or a range"),
-        (["--set", "seed=1"], "seed: expected --seeds instead"),
-        (["--set", "wings=1"], "'wings' is no field of the configuration"),
+        (["--seed", "1"], "--seeds"),
+        (["--set", "d=256,512", "--set", "keep-special=true"], "is now --d 256,512 --keep-special true"),
+        (["--set", "seed=1"], "--set seed=1 is now --seeds 1"),
+        (["--mask", "yes"], "mask=yes: expected true or false"),
+        (["--batch-size", "x"], "batch_size=x: expected a number"),
         (["--retry-failed"], "--retry-failed goes with --resume DIR"),
         (["--device", "moon"], "device 'moon' is not available here"),
         (["--resume", "x", "--m", "2"], "--m cannot be changed with --resume: the sweep goes on as it was begun"),

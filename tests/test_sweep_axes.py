@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itin.train.axes import Place, make_plan, parse_seeds, parse_settings, parse_values
+from itin.train.axes import Place, make_plan, parse_seeds, parse_values
 from itin.train.config import TrainConfig
 from itin.train.data import Features
 from itin.train.identity import Identity, canonical
@@ -52,7 +52,7 @@ def test_values(name: str, text: str, values: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("wings", "2", "'wings' is no field of the configuration: expected one of preset, head, m, lam, gate"),
+        ("wings", "2", "'wings' is no field of the configuration: expected one of preset, head"),
         ("m", "two", "m=two: expected a number, or a range such as 0:6"),
         ("m", "", "m=: expected a number"),
         ("m", "1.5", "m=1.5: expected integers"),
@@ -80,13 +80,6 @@ def test_seeds() -> None:
     assert parse_seeds("10:12") == (10, 11, 12)
     with pytest.raises(ValueError, match="seeds: expected at least 1, got 0"):
         parse_seeds("0")
-
-
-def test_settings() -> None:
-    assert parse_settings(["d=256,512", "lr-step=5", "d=8"]) == {"d": (8,), "lr_step": (5,)}
-    for wrong in ("d", "d="):
-        with pytest.raises(ValueError, match=f"expected field=values, such as d=256,512, got '{wrong}'"):
-            parse_settings([wrong])
 
 
 def test_every_field_has_values() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from itin import disk
 from itin.cli import main
 from itin.errors import RunError
-from itin.train import disk
 from itin.train.axes import Place
 from itin.train.config import TrainConfig
 from itin.train.identity import canonical
@@ -272,7 +272,7 @@ def test_every_configuration_is_found(
 @pytest.mark.usefixtures("one_thread")
 def test_killed_search_goes_on(optuna: Any, tmp_path: Path) -> None:
     """SIGTERM to a real search: resumed, it gives the trials of one that was not ended, here all that there are."""
-    small = [word for field in ("d=6", "k=4", "hidden=4", "epochs=6") for word in ("--set", field)]
+    small = ["--d", 6, "--k", 4, "--hidden", 4, "--epochs", 6]
     cache = make_cache(tmp_path / "cache")
     words = ["sweep", "--cache", cache, "--m", "1:3", "--lam", "0:1:0.5", *small, "--optuna", 10, "--workers", 1]
 

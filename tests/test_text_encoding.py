@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from itin.cache import read_table
-from itin.cache.files import read_json
+from itin.cache.sealed_json import read_json
 from itin.cli import main
 from itin.cluster.extraction import Extraction
 from itin.extract.config import ExtractConfig
+from itin.extract.data.datasets import open_dataset
+from itin.extract.data.scan import scan
+from itin.extract.data.survey import last_survey, open_config
+from itin.extract.data.text_encoding import ENCODINGS, decide, decode
 from itin.extract.run import extract
-from itin.extract.samples import open_dataset
-from itin.extract.scan import scan
-from itin.extract.survey import last_survey, open_config
-from itin.extract.text_encoding import ENCODINGS, decide, decode
 from itin.parts import Part
 
 from .test_cli import encoders, itin
@@ -221,9 +221,8 @@ def test_a_submission_tells_it_and_hands_on_what_was_given(
 ) -> None:
     assert config.root is not None
     save_again(config.root)
-    words = ["--dataset", "mvsa-single", "--root", str(config.root), "--cache", str(tmp_path / "cache")]
-    prepared = Extraction().prepare(words)
+    given = ExtractConfig("mvsa-single", root=config.root, cache=tmp_path / "cache")
+    prepared = Extraction().prepare(given, ())
     assert prepared.note == "texts are read as UTF-8; --encoding gb18030 reads all as GB18030"
-    assert "--encoding" not in prepared.words
-    given = Extraction().prepare([*words, "--encoding", "utf-8"]).words
-    assert given[given.index("--encoding") + 1] == "utf-8"
+    assert prepared.config["encoding"] is None
+    assert Extraction().prepare(replace(given, encoding="utf-8"), ()).config["encoding"] == "utf-8"

@@ -32,7 +32,9 @@ def test_head_takes_the_features_sizes() -> None:
     head = TrainConfig(lam=0.5, gate="vector", ablation="no-align", d=8, k=4, hidden=3).head_config(
         {"region_dim": 5, "token_dim": 6, "context_dim": 7}
     )
-    assert head == HeadConfig("itin", 5, 6, 7, 3, 8, 4, 3, 0.5, "vector", "no-align")
+    assert head == HeadConfig(
+        region_dim=5, token_dim=6, context_dim=7, d=8, k=4, hidden=3, lam=0.5, gate="vector", ablation="no-align"
+    )
 
 
 @pytest.mark.parametrize("ablation", ["none", "no-align", "no-gate", "only-context"])
@@ -87,6 +89,19 @@ def test_round_trip() -> None:
     assert TrainConfig.from_dict({}) == TrainConfig()
     with pytest.raises(ValueError, match="unknown fields: optimiser, tricks"):
         TrainConfig.from_dict({"tricks": 1, "optimiser": 2})
+
+
+def test_columns_stay_in_their_order() -> None:
+    """Of results.csv and config.json, by which old and new ones are put together."""
+    assert " ".join(TrainConfig().to_dict()) == (
+        "head m lam gate ablation d k hidden normalize self_attention fusion_bias pooling_heads gru_layers gru_dropout "
+        "context_gru mask max_words keep_special center_crop lr schedule warmup lr_step lr_gamma weight_decay clip "
+        "class_weights label_smoothing batch_size epochs patience seed split_seed fold"
+    )
+    assert " ".join(HeadConfig().to_dict()) == (
+        "head region_dim token_dim context_dim classes d k hidden lam gate ablation normalize self_attention "
+        "fusion_bias pooling_heads gru_layers gru_dropout context_gru mask max_words"
+    )
 
 
 def test_recipe_and_splits_need_no_torch() -> None:

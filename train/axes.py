@@ -9,27 +9,16 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ..itin_head.config import ABLATIONS, GATES
-from ..itin_head.heads import HEADS
-from .config import CLASS_WEIGHTS, SCHEDULES, TrainConfig, View
-from .presets import PRESETS, with_preset
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "head": tuple(HEADS),
-    "preset": tuple(PRESETS),
-    "gate": GATES,
-    "ablation": ABLATIONS,
-    "schedule": SCHEDULES,
-    "class_weights": CLASS_WEIGHTS,
-}
-"""What `all` stands for."""
+from ..fields import kind_of, limits_of
+from .config import TrainConfig, View
+from .presets import PresetOptions, with_preset
 
 PAPER = {"m": "0:6", "lam": "0:1:0.1", "ablation": "all"}
 """The paper's axes: Fig. 5, Fig. 6 and Table III."""
 
 MODES = ("grid", "paper", "random", "optuna")
 
-_TYPES = {"preset": "str", **{field.name: str(field.type) for field in fields(TrainConfig)}}
+_FIELDS = {field.name: field for field in (*fields(PresetOptions), *fields(TrainConfig))}
 
 Axes = dict[str, tuple[Any, ...]]
 
@@ -63,8 +52,8 @@ def parse_values(name: str, text: str) -> tuple[Any, ...]:
     Raises:
         ValueError: no such field, or a value that is not one of its values.
     """
-    if name not in _TYPES:
-        raise ValueError(f"{name!r} is no field of the configuration: expected one of {', '.join(_TYPES)}")
+    if name not in _FIELDS:
+        raise ValueError(f"{name!r} is no field of the configuration: expected one of {', '.join(_FIELDS)}")
     values: list[Any] = []
     for part in text.split(","):
         for value in _part(name, part.strip()):
@@ -84,18 +73,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise ValueError(f"seeds: expected at least 1, got {text}")
         return tuple(range(int(text)))
     return parse_values("seed", text)
-
-
-def parse_settings(settings: Sequence[str]) -> Axes:
-    """Return the values of settings of the form `field=values`, the last of a field counts."""
-    axes = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals or not text.strip():
-            raise ValueError(f"expected field=values, such as d=256,512, got {setting!r}")
-        axes[name] = parse_values(name, text)
-    return axes
 
 
 def make_plan(
@@ -188,14 +165,14 @@ def _draw(axes: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]
 
 
 def _part(name: str, text: str) -> Sequence[Any]:
-    kind = _TYPES[name]
+    field = _FIELDS[name]
+    base, choices = kind_of(field), tuple(limits_of(field).choices)
     if text == "all":
-        if name not in CHOICES:
+        if not choices:
             raise ValueError(f"{name}=all: expected values, for {name} has no list of all")
-        return CHOICES[name]
-    if text == "none" and kind.endswith("None"):
+        return choices
+    if text == "none" and base != field.type:
         return [None]
-    base = kind.removesuffix(" | None")
     if base == "str":
         return [text]
     if base == "bool":

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import disk
 from ..errors import DataError
 from ..paths import splits_root
-from . import disk
 from .splits import PARTS
 
 BASE = "https://raw.githubusercontent.com/Link-Li/CLMLF/2402ef6211f2f67fe73754bbfa2d1279b5400772/dataset/data"

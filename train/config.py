@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
-from ..itin_head.config import HeadConfig
+from ..fields import option
+from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.heads import HEADS
 from ..labels import LABELS
 
@@ -31,7 +32,7 @@ SCHEDULES = ("step", "cosine", "constant")
 CLASS_WEIGHTS = ("none", "balanced")
 """Weights of the classes in the loss: all 1, or N / (classes * count) in the training part."""
 
-_SEED_LIMIT = 2**32
+_LAST_SEED = 2**32 - 1
 
 DUPLICATES = ("exact", "stripped")
 """What counts as an equal text where duplicates are kept together: the same characters, or the same without retweet
@@ -50,148 +51,59 @@ class View(NamedTuple):
     """The context of the image's centre."""
 
 
-@dataclass(frozen=True)
-class TrainConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(HeadOptions):
     """The paper's recipe, Section IV; `epochs` and the seeds are ours, since it names none.
 
-    Wrong values raise ValueError. The fields that `HeadConfig` has too are explained there.
+    Wrong values raise ValueError.
     """
 
-    head: str = HeadConfig.head
-    """Which head, one of `itin_head.HEADS`."""
-
-    m: int = 2
-    """Regions of an image, the first m by score; 0 leaves no region and builds `only-context`."""
-
-    lam: float = HeadConfig.lam
-    """λ of eq. 18, from 0 (text alone beside the interaction) to 1 (visual context alone)."""
-
-    gate: str = HeadConfig.gate
-    """Reading of eq. 8: `scalar` or `vector`."""
-
-    ablation: str = HeadConfig.ablation
-    """What is left out: `none`, `no-align`, `no-gate`, `no-context` or `only-context`."""
-
-    d: int = HeadConfig.d
-    """Hidden size."""
-
-    k: int = HeadConfig.k
-    """Size of the projections in eq. 5."""
-
-    hidden: int = HeadConfig.hidden
-    """Size of the fused representation, eqs. 16-18."""
-
-    normalize: bool = HeadConfig.normalize
-    """Divide r_i, u_i and C by their L2 norms."""
-
-    self_attention: bool = HeadConfig.self_attention
-    """Let the rows of U attend to one another after eq. 7."""
-
-    fusion_bias: bool = HeadConfig.fusion_bias
-    """W_o with its bias b_o, eq. 10."""
-
-    pooling_heads: int = HeadConfig.pooling_heads
-    """Outputs of Tran_z, eq. 12."""
-
-    gru_layers: int = HeadConfig.gru_layers
-    """Layers of the GRU."""
-
-    gru_dropout: float = HeadConfig.gru_dropout
-    """Dropout between them."""
-
-    context_gru: bool = HeadConfig.context_gru
-    """A second GRU for S, eq. 15."""
-
-    mask: bool = HeadConfig.mask
-    """Padding takes part in nothing; without, texts are filled up to `max_words` with zero vectors."""
-
-    max_words: int = HeadConfig.max_words
-    """Words of a text that are read."""
-
-    keep_special: bool = False
-    """Keep [CLS] and [SEP] among the words; they are in the stores, and dropped by default."""
-
-    center_crop: bool = False
+    m: int = option(2, least=0)
+    """Regions of an image, the first m by score; 0 leaves the context alone, as the ablation only-context does."""
+    keep_special: bool = option(False, switch=True)
+    """Keep [CLS] and [SEP] among the words; stores hold them, and they are dropped by default."""
+    center_crop: bool = option(False, switch=True)
     """Take V from the centre of the image (resized to 256, cropped to 224), not from all of it (resized to 224x224)."""
-
-    lr: float = 1e-3
+    lr: float = option(1e-3, above=0, group="The recipe")
     """Learning rate of Adam in the first epochs."""
-
-    schedule: str = "step"
-    """`step`: divided every so many epochs, as in the paper; `cosine`: down to 0 at the end; `constant`."""
-
-    warmup: int = 0
-    """Epochs in which the learning rate rises to `lr`, batch by batch."""
-
-    lr_step: int = 10
-    """Epochs after which the schedule `step` changes the learning rate, again and again."""
-
-    lr_gamma: float = 0.1
-    """What it is multiplied by then."""
-
-    weight_decay: float = 1e-5
-    """Adam's weight decay, as an L2 term in the gradient."""
-
-    clip: float | None = None
-    """The most that the L2 norm of the whole gradient may be; None: any."""
-
-    class_weights: str = "none"
-    """`none`, or `balanced`: rare classes count as much as frequent ones."""
-
-    label_smoothing: float = 0.0
+    schedule: str = option("step", choices=SCHEDULES)
+    """How the learning rate goes on. step: multiplied every so many epochs, as in the paper; cosine: down to 0 at the
+    end; constant: not at all."""
+    warmup: int = option(0, least=0)
+    """Epochs in which the learning rate rises to its first value, batch by batch."""
+    lr_step: int = option(10, least=1)
+    """Epochs after which the schedule step changes the learning rate, again and again."""
+    lr_gamma: float = option(0.1, above=0)
+    """What the schedule step multiplies the learning rate by."""
+    weight_decay: float = option(1e-5, least=0)
+    """Weight decay of Adam, as an L2 term in the gradient."""
+    clip: float | None = option(None, above=0)
+    """The most that the L2 norm of the whole gradient may be; by default any."""
+    class_weights: str = option("none", choices=CLASS_WEIGHTS)
+    """Weights of the classes in the loss. balanced: rare classes count as much as frequent ones."""
+    label_smoothing: float = option(0.0, least=0, below=1)
     """The share of a sample's weight in the loss that is spread over all classes."""
-
-    batch_size: int | None = None
-    """Samples a batch; None takes the paper's for the data set: 128 for `mvsa-multiple`, else 64."""
-
-    epochs: int = 30
+    batch_size: int | None = option(None, least=1)
+    """Samples a batch; by default the paper's for the data set: 128 for mvsa-multiple, else 64."""
+    epochs: int = option(30, least=1)
     """Passes over the training part; the best of them on the validation part is kept."""
-
-    patience: int | None = None
-    """Early stopping: end after so many epochs without a better one; None: all epochs."""
-
-    seed: int = 0
+    patience: int | None = option(None, least=1)
+    """End after so many epochs without a better one; by default never."""
+    seed: int = option(0, least=0, most=_LAST_SEED)
     """Fixes the initial weights and the order of the samples, and nothing else."""
-
-    split_seed: int = 0
+    split_seed: int = option(0, least=0, most=_LAST_SEED, group="Data and split")
     """Fixes what is random in the protocol: the 8:1:1 split, the folds."""
-
-    fold: int = 0
-    """Which fold is the test part, from 0; of the protocol `folds:K` alone."""
+    fold: int = option(0, least=0)
+    """Which fold is the test part, from 0; of --protocol folds:K alone."""
 
     def __post_init__(self) -> None:
-        for name, least in (("m", 0), ("lr_step", 1), ("epochs", 1), ("warmup", 0), ("fold", 0)):
-            if not _is_int(value := getattr(self, name)) or value < least:
-                raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
-        for name in ("batch_size", "patience"):
-            value = getattr(self, name)
-            if value is not None and (not _is_int(value) or value < 1):
-                raise ValueError(f"{name}: expected an integer of at least 1 or None, got {value!r}")
-        for name in ("seed", "split_seed"):
-            if not _is_int(value := getattr(self, name)) or not 0 <= value < _SEED_LIMIT:
-                raise ValueError(f"{name}: expected an integer from 0 to {_SEED_LIMIT - 1}, got {value!r}")
-        for name in ("lr", "lr_gamma"):
-            if not _is_number(value := getattr(self, name)) or value <= 0:
-                raise ValueError(f"{name}: expected a number above 0, got {value!r}")
-        if self.clip is not None and (not _is_number(self.clip) or self.clip <= 0):
-            raise ValueError(f"clip: expected a number above 0 or None, got {self.clip!r}")
-        if not _is_number(self.weight_decay) or self.weight_decay < 0:
-            raise ValueError(f"weight_decay: expected a number of at least 0, got {self.weight_decay!r}")
-        if not _is_number(self.label_smoothing) or not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing: expected a number from 0 to below 1, got {self.label_smoothing!r}")
-        for name, choices in (("schedule", SCHEDULES), ("class_weights", CLASS_WEIGHTS)):
-            if (value := getattr(self, name)) not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
-        for name in ("keep_special", "center_crop"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise ValueError(f"{name}: expected True or False, got {value!r}")
+        super().__post_init__()
         if self.warmup > self.epochs:
             raise ValueError(f"warmup: expected at most epochs = {self.epochs}, got {self.warmup}")
         if self.m == 0 and self.ablation == "no-context":
             raise ValueError(
                 "m = 0 leaves no region and ablation no-context no context: expected one of them, got none"
             )
-        HeadConfig(**{name: getattr(self, name) for name in _SHARED})
         if self.m == 0 and self.head != "itin" and "regions" in HEADS[self.head].inputs:
             raise ValueError(f"m: expected an integer of at least 1 for the head {self.head}, got 0")
 
@@ -221,7 +133,7 @@ class TrainConfig:
         Args:
             dims: `region_dim`, `token_dim` and `context_dim` of the features; what is left out keeps its default.
         """
-        own: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
+        own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
         own |= {"ablation": self.effective_ablation, "classes": len(LABELS), **dims}
         return HeadConfig(**own)
 
@@ -242,7 +154,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as they stand in `config.json`."""
-        return asdict(self)
+        return {"head": self.head, "m": self.m, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -255,16 +167,3 @@ class TrainConfig:
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown fields: {', '.join(unknown)}")
         return cls(**values)
-
-
-_SHARED = tuple(
-    field.name for field in fields(HeadConfig) if field.name in {field.name for field in fields(TrainConfig)}
-)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,11 +19,14 @@ from ..itin_head.batch import mask_of
 from ..itin_head.packing import Words, gather_words
 from ..labels import LABELS
 from ..matching import MOST_LOST, examples, match
+from .mapped import place_for, to_disk
 from .memory import available
-from .streamed import StreamedRegions, StreamedTokens
 
 MEMORY_SHARE = 0.8
-"""How much of the free memory features may take; training needs the rest."""
+"""How much of the free memory, of the machine or of a device, features may take; training needs the rest."""
+
+BLOCK = 128
+"""Samples read at a time where memory cannot hold all of them."""
 
 INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
 """The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
@@ -53,11 +58,11 @@ class Features:
     """N ids."""
     labels: np.ndarray
     """(N,) int64, places in `LABELS`."""
-    regions: np.ndarray | StreamedRegions
+    regions: np.ndarray
     """(N, m, region_dim), by descending score; rows from `counts` on hold nothing."""
     counts: np.ndarray
     """(N,) int64, how many regions each image has, at most m."""
-    tokens: np.ndarray | StreamedTokens
+    tokens: np.ndarray
     """(T, token_dim), the words of all samples one after the other."""
     offsets: np.ndarray
     """(N + 1,) int64; sample i has the words `tokens[offsets[i]:offsets[i + 1]]`."""
@@ -69,6 +74,8 @@ class Features:
     """How many samples of the data set have a label."""
     missing: dict[str, int] = field(default_factory=dict)
     """For each kind, how many labelled samples its store does not hold."""
+    mapped: Path | None = None
+    """Where a temporary file holds regions and words that memory cannot hold."""
     outside: list[str] = field(default_factory=list)
     """Why labelled samples are not among these, a line each; known where features are read from their stores."""
 
@@ -90,11 +97,6 @@ class Features:
         return len(self.ids)
 
     @property
-    def streamed(self) -> bool:
-        """Whether regions and words are read from their stores batch by batch, since memory cannot hold them."""
-        return isinstance(self.tokens, StreamedTokens)
-
-    @property
     def dims(self) -> dict[str, int]:
         """`region_dim`, `token_dim` and `context_dim`, as far as there are such features."""
         sizes = {
@@ -110,7 +112,7 @@ def load_features(
     stores: Mapping[str, Any],
     m: int,
     keep_special: bool = False,
-    stream: bool | None = None,
+    mapped: bool | None = None,
     allow_missing: bool = False,
 ) -> Features:
     """Read the labelled samples that all the given stores hold, in the order of the table.
@@ -122,14 +124,13 @@ def load_features(
             without regions are made of the same ones.
         m: regions of an image to read.
         keep_special: keep the words with word id -1, [CLS] and [SEP].
-        stream: leave regions and words in their stores, to be read batch by batch; by default where memory could not
-            hold them.
+        mapped: put regions and words into a temporary file and map it; by default where memory could not hold them.
         allow_missing: whether more than `MOST_LOST` of the labelled samples may lack features. Those in quarantine do
             not count: why they have none is known.
 
     Raises:
         CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
-            many that are not.
+            many that are not; or neither memory nor a disk has room for the features.
         DataError: no sample has a label, or one has an unknown label.
     """
     if m < 0:
@@ -171,39 +172,36 @@ def load_features(
     rows = {kind: found[held_by_all] for kind, found in rows.items()}
     n = int(held_by_all.sum())
 
-    if stream is None:
+    size = size_of(stores, rows, m)
+    if mapped is None:
         free = available()
-        stream = free is not None and size_of(stores, rows, m) > MEMORY_SHARE * free
-    regions: np.ndarray | StreamedRegions = np.zeros((n, 0, 0), np.float16)
-    tokens: np.ndarray | StreamedTokens
+        mapped = free is not None and sum(size.values()) + size["tokens"] > MEMORY_SHARE * free
+    place, on_disk = None, size["tokens"] + size.get("regions", 0)
+    hold: Callable[[Iterable[np.ndarray]], np.ndarray] = _only
+    if mapped:
+        place = place_for(on_disk, stores["tokens"].path.parent)
+        hold = partial(to_disk, size=on_disk, place=place)
+    parts = [slice(begin, begin + BLOCK) for begin in range(0, n, BLOCK)] if mapped else [slice(None)]
+    regions = np.zeros((n, 0, 0), np.float16)
     counts = np.zeros(n, np.int64)
     if m:
-        store = stores["regions"]
-        regions = (
-            StreamedRegions(store, rows["regions"], m) if stream else store.read("regions", rows["regions"], first=m)
-        )
-        counts = np.minimum(store.read("counts", rows["regions"]).astype(np.int64), m)
-    if stream:
-        tokens = StreamedTokens(stores["tokens"], rows["tokens"], keep_special)
-        offsets = tokens.offsets
-    else:
-        words = stores["tokens"].read_ragged(rows["tokens"])
-        offsets = words["offsets"].astype(np.int64)
-        if keep_special:
-            tokens = words["tokens"]
-        else:
-            tokens, offsets = _keep(words["tokens"], offsets, words["word_ids"] != -1)
+        store, own = stores["regions"], rows["regions"]
+        regions = hold(store.read("regions", own[part], first=m) for part in parts)
+        counts = np.minimum(store.read("counts", own).astype(np.int64), m)
+    lengths: list[np.ndarray] = []
+    tokens = hold(_words(stores["tokens"], rows["tokens"][part], keep_special, lengths) for part in parts)
     return Features(
         ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
         labels=labels[held_by_all],
         regions=regions,
         counts=counts,
         tokens=tokens,
-        offsets=offsets,
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
         context=stores["context"].read("context", rows["context"]),
         dataset=name,
         labelled=len(ids),
         missing=missing,
+        mapped=place,
         outside=outside,
     )
 
@@ -248,20 +246,23 @@ def _outside(
     return told
 
 
-def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -> int:
-    """Return the bytes of memory that features take while they are read.
+def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -> dict[str, int]:
+    """Return the bytes of the features of each kind; words count twice while they are read, with and without [CLS].
 
     Args:
         stores: by kind.
         rows: the rows wanted of each.
         m: regions of an image.
     """
-    bytes_each = {
-        kind: store.feature_dim * np.dtype(store.identity["dtype"]).itemsize for kind, store in stores.items()
+    vectors = {
+        "regions": len(rows.get("regions", ())) * m,
+        "tokens": int(stores["tokens"].lengths(rows["tokens"]).sum()),
+        "context": len(rows["context"]),
     }
-    size: int = len(rows["context"]) * bytes_each["context"]
-    size += 2 * int(stores["tokens"].lengths(rows["tokens"]).sum()) * bytes_each["tokens"]  # with and without [CLS]
-    return size + (len(rows["regions"]) * m * bytes_each["regions"] if m else 0)
+    return {
+        kind: vectors[kind] * store.feature_dim * np.dtype(store.identity["dtype"]).itemsize
+        for kind, store in stores.items()
+    }
 
 
 def _labelled(samples: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarray]:
@@ -286,10 +287,21 @@ def _labelled(samples: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarra
     return samples, np.array([numbers[label] for label in samples["label"]], dtype=np.int64)
 
 
-def _keep(tokens: np.ndarray, offsets: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Only the words where `keep` (T,) is True, and the offsets that fit them."""
-    before = np.concatenate([[0], np.cumsum(keep)])
-    return tokens[keep], before[offsets].astype(np.int64)
+def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray]) -> np.ndarray:
+    """The words of some rows (T, token_dim), one after the other; how many each has is added to `lengths`."""
+    words = store.read_ragged(rows)
+    tokens: np.ndarray = words["tokens"]
+    offsets = words["offsets"]
+    if not keep_special:
+        keep = words["word_ids"] != -1
+        tokens, offsets = tokens[keep], np.concatenate([[0], np.cumsum(keep)])[offsets]
+    lengths.append(np.diff(offsets))
+    return tokens
+
+
+def _only(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    (block,) = blocks
+    return block
 
 
 class Batch(NamedTuple):
@@ -315,7 +327,7 @@ class Batch(NamedTuple):
 class Resident:
     """Features on the device, in the dtype of their stores; each batch is one gather an array, converted to float32.
 
-    Streamed features stay where they are: each batch reads its samples from their stores.
+    Regions and words that a CUDA device cannot hold stay where they are: each batch is gathered there, and moved.
 
     Args:
         features: what to hold; on the CPU its arrays are used as they are, without a copy.
@@ -333,15 +345,12 @@ class Resident:
         self.device = device
         self.m = m
         self.max_words = max_words
-        self.regions: Tensor | StreamedRegions
-        self.tokens: Tensor | StreamedTokens
-        if isinstance(features.regions, StreamedRegions):
-            self.regions = features.regions
-        else:
-            self.regions = _tensor(features.regions[:, :m], device)
+        regions = features.regions[:, :m]
+        self.held = fits(regions.nbytes + features.tokens.nbytes, device)
+        home = device if self.held else torch.device("cpu")
+        self.regions = _tensor(regions, home)
         self.counts = _tensor(np.minimum(features.counts, m), device)
-        tokens = features.tokens
-        self.tokens = tokens if isinstance(tokens, StreamedTokens) else _tensor(tokens, device)
+        self.tokens = _tensor(features.tokens, home)
         self.offsets = _tensor(features.offsets, torch.device("cpu"))  # where batches are planned
         self.context = _tensor(features.context, device)
         self.labels = _tensor(features.labels, device)
@@ -352,8 +361,7 @@ class Resident:
             raise ValueError(f"m: expected at most {self.m}, got {m}")
         narrow = copy.copy(self)
         narrow.m, narrow.counts = m, self.counts.clamp(max=m)
-        if isinstance(self.regions, Tensor):
-            narrow.regions = self.regions[:, :m]
+        narrow.regions = self.regions[:, :m]
         return narrow
 
     def batch(self, rows: Tensor) -> Batch:
@@ -363,7 +371,7 @@ class Resident:
             rows: (B,) int64 on the CPU, or (J, B) for J batches side by side.
         """
         words = gather_words(*self._texts(rows), self.max_words)
-        regions = self._regions(rows) if self.m else None
+        regions = self.regions[rows.to(self.regions.device)].to(self.device).float() if self.m else None
         rows = rows.to(self.device)
         return Batch(
             regions=regions,
@@ -373,21 +381,25 @@ class Resident:
             labels=self.labels[rows],
         )
 
-    def _regions(self, rows: Tensor) -> Tensor:
-        if isinstance(self.regions, Tensor):
-            return self.regions[rows.to(self.device)].float()
-        taken = torch.from_numpy(self.regions.take(rows.flatten().numpy(), self.m)).to(self.device)
-        return taken.float().view(*rows.shape, *taken.shape[1:])
-
     def _texts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The words of all texts or of these alone, the offsets (on the CPU) that go with them, and the rows there."""
-        if isinstance(self.tokens, Tensor):
+        if self.held:
             return self.tokens, self.offsets, rows
         flat = rows.flatten()
-        words = torch.from_numpy(self.tokens.take(flat.numpy())).to(self.device)
-        lengths = self.offsets[flat + 1] - self.offsets[flat]
+        start = self.offsets[flat]
+        lengths = self.offsets[flat + 1] - start
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        return words, offsets, torch.arange(len(flat)).view_as(rows)
+        places = torch.arange(int(offsets[-1])) + (start - offsets[:-1]).repeat_interleave(lengths)
+        return self.tokens[places].to(self.device), offsets, torch.arange(len(flat)).view_as(rows)
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Return whether a device's memory can hold so many bytes of features; the CPU's are where they are already."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # ours, and free again
+    return size <= MEMORY_SHARE * (free + unused)
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

@@ -48,7 +48,7 @@ class GraphSteps:
     CUDA device every step is taken in these shapes, without graphs.
 
     Args:
-        resident: features on the device; not streamed ones.
+        resident: features that the device holds.
         heads: called with regions, words, context and region mask of J batches.
         regions_read: (J, 1, m) bool, the regions that each head looks at.
         step: learns from logits (J, B, classes) and labels (J, B); all it changes must stay where it is in memory, but
@@ -56,7 +56,7 @@ class GraphSteps:
         batches: the rows (J, B) of all batches that will come.
 
     Raises:
-        ValueError: features that are streamed from their stores.
+        ValueError: features that the device cannot hold.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class GraphSteps:
         step: Callable[[Tensor, Tensor], None],
         batches: Iterable[Tensor],
     ) -> None:
-        if not isinstance(resident.tokens, Tensor):
-            raise ValueError("resident: expected features in memory, got streamed ones")
+        if not resident.held:
+            raise ValueError("resident: expected features on the device, got more than it can hold")
         self._resident, self._heads, self._regions_read, self._step = resident, heads, regions_read, step
         self._tokens = resident.tokens
         self._offsets = resident.offsets.to(resident.device)
@@ -113,7 +113,7 @@ class GraphSteps:
         """The step of samples (J, B) on the device, by rank, without asking it for a value."""
         resident = self._resident
         regions = region_mask = None
-        if resident.m and isinstance(resident.regions, Tensor):
+        if resident.m:
             regions = resident.regions[rows].float()
             region_mask = mask_of(resident.counts[rows], resident.m) & self._regions_read
         logits = self._heads(regions, self._words(rows, shape), resident.context[rows].float(), region_mask)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .. import disk
 from ..errors import RunError
-from . import disk
 from .axes import Place
 from .config import TrainConfig
 from .pool import Job

@@ -61,7 +61,7 @@ class Identity:
     """
 
     def __init__(self, features: Features, table: TableLike, stores: Mapping[str, Any]) -> None:
-        self._features, self._stores = features, stores
+        self._ids, self._dims, self._dataset, self._stores = features.ids, features.dims, features.dataset, stores
         inputs: dict[str, list[str]] = {}
         for column in ("image_sha256", "text_sha256"):
             if column in table.samples:
@@ -78,11 +78,11 @@ class Identity:
 
     def parts(self, split: Split) -> str:
         """Return a digest of the parts."""
-        return _digest(split.pairs(self._features.ids))
+        return _digest(split.pairs(self._ids))
 
     def of(self, config: TrainConfig, parts: str) -> str:
         """Return the key of a run on these parts, for many runs on the same ones."""
-        config = canonical(config, self._features.dataset)
+        config = canonical(config, self._dataset)
         inputs = config.head_config({}).reads
         identity = {
             "revision": REVISION,
@@ -93,10 +93,8 @@ class Identity:
                 for name, value in config.to_dict().items()
                 if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
             },
-            "dims": {
-                name: size for name, size in self._features.dims.items() if name in {_DIMS[kind] for kind in inputs}
-            },
-            "dataset": self._features.dataset,
+            "dims": {name: size for name, size in self._dims.items() if name in {_DIMS[kind] for kind in inputs}},
+            "dataset": self._dataset,
             "samples": self.samples,
             "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},
             "parts": parts,

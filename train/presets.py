@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
+from ..fields import option
 from .config import TrainConfig
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -25,6 +26,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """`paper`: the equations, where they leave something open as the fields of `TrainConfig` say. `official`: the
 architecture of the authors' demo (https://github.com/zhutong0219/ITIN), where it differs from them."""
+
+
+@dataclass(frozen=True)
+class PresetOptions:
+    """The option beside those of `TrainConfig`, which stands for several of them."""
+
+    preset: str = option("paper", choices=PRESETS, group="What is trained")
+    """Readings of the paper: its equations, or the architecture of its authors' demo (official)."""
+
 
 READINGS = tuple(PRESETS["official"])
 """The fields in which presets differ."""

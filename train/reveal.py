@@ -6,8 +6,8 @@ import json
 import statistics
 from typing import Any
 
+from .. import disk
 from ..errors import RunError
-from . import disk
 from .config import REPEATS
 from .runs import UNTRAINED_NOTE, evaluate
 from .sweep import FIELDS, FORMAT, Sweep

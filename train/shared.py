@@ -17,16 +17,7 @@ def save_features(features: Features, folder: Path) -> None:
     """Write features into a new folder."""
     folder.mkdir(parents=True)
     for name in _ARRAYS:
-        array = getattr(features, name)
-        if isinstance(array, np.ndarray):
-            np.save(folder / f"{name}.npy", array)
-            continue
-        out = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=array.dtype, shape=array.shape)
-        begin = 0
-        for block in array.blocks():
-            out[begin : begin + len(block)] = block
-            begin += len(block)
-        out.flush()
+        np.save(folder / f"{name}.npy", getattr(features, name))
     rest = {
         "ids": features.ids,
         "dataset": features.dataset,

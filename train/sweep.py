@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from .. import disk
 from ..errors import RunError
-from . import disk
 from .axes import Place
 from .config import REPEATS, TrainConfig
 from .protocols import Protocol
@@ -34,7 +34,7 @@ FIGURES = ("val_accuracy", "val_weighted_f1", "val_macro_f1", "val_loss")
 SHOWN = 20
 """Configurations that a notebook shows."""
 
-FIELDS = tuple(field.name for field in fields(TrainConfig))
+FIELDS = tuple(TrainConfig().to_dict())
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Sweep:
         """The results of all finished runs, by key, from their run folders."""
         results = {}
         for config in sorted(self.path.glob("runs/*/config.json")):
-            if not config.parent.name.startswith(".tmp-"):
+            if not config.parent.name.startswith(disk.TEMPORARY):
                 run = load_run(config.parent)
                 results[str(run.record.get("key"))] = result_of(run)
         return results
@@ -137,7 +137,7 @@ class Sweep:
         """The results of all failed runs, by key."""
         results = {}
         for file in sorted(self.path.glob("failed/*.json")):
-            if not file.name.startswith(".tmp-"):
+            if not file.name.startswith(disk.TEMPORARY):
                 record = _read(file)
                 results[file.stem] = Result(file.stem, None, {}, str(record.get("error", "")))
         return results

@@ -13,8 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import disk
 from ..errors import CacheError, RunError
-from . import disk, protocols
+from . import protocols
 from .axes import Place, Plan
 from .config import TrainConfig, View
 from .find import stores_of_view
@@ -114,7 +115,7 @@ class Workplace:
                     found=f"{len(set(features.ids) ^ set(one.ids))} in one of them alone",
                     next_step="run `itin extract` again with both context encoders: it makes what is missing",
                 )
-        self.ids, self.dataset, self.streamed, self.outside = one.ids, one.dataset, one.streamed, one.outside
+        self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
         self.protocol = protocol or protocols.Protocol()
         if parts is not None:
             self.splitter = Splitter(self.protocol, self.ids, one.labels, parts=dict(parts), origin=dict(split or {}))
@@ -132,12 +133,14 @@ class Workplace:
 
     def setup(self, folder: Path, runs: Path, **options: Any) -> Setup:
         """Put the features where workers can map them, and return what workers need."""
-        from .shared import save_features
+        from .shared import open_features, save_features
 
         paths = {}
-        for number, (view, features) in enumerate(self.features.items()):
+        for number, (view, features) in enumerate(list(self.features.items())):
             paths[view] = folder / str(number)
             save_features(features, paths[view])
+            if features.mapped:  # on the disk once, not twice
+                self.features[view] = open_features(paths[view])
         columns = [name for name in ("id", "image_sha256", "text_sha256") if name in self.table.samples]
         table = TableFacts(dict(self.table.dataset), self.table.samples[columns])
         stores = {
@@ -319,7 +322,7 @@ def run(
         begin: told of the source and the results that are there.
         listen: told of every event.
     """
-    for rubbish in (*sweep.path.glob("runs/.tmp-*"), *sweep.path.glob(".features-*")):
+    for rubbish in (*sweep.path.glob(f"runs/{disk.TEMPORARY}*"), *sweep.path.glob(".features-*")):
         shutil.rmtree(rubbish, ignore_errors=True)
     if retry:
         for file in sweep.path.glob("failed/*.json"):

@@ -1,17 +1,13 @@
-"""Writing a run folder, under another name beside its place and renamed at the end: it is whole or absent."""
+"""What a run folder holds; it is committed whole."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 import platform
-import secrets
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RunError
+from .. import disk
+from ..errors import ItinError, RunError
 from ..labels import LABELS
 from .config import TrainConfig
 from .identity import Identity
@@ -87,31 +84,24 @@ def write_run(
     name = out.name if out is not None else run_name(fit.config, features.dataset, now)
     folder = (out.parent if out is not None else parent).absolute()
     files = {
-        "config.json": _json(_config(fit, features, split, table, stores)),
-        "metrics.json": _json(_metrics(fit)),
+        "config.json": disk.to_json(_config(fit, features, split, table, stores)),
+        "metrics.json": disk.to_json(_metrics(fit)),
         "history.csv": _csv(list(fit.history[0]), (row.values() for row in fit.history)),
         "split.csv": _csv(["id", "part"], split.pairs(features.ids)),
         "predictions.csv": predictions_csv(fit.probabilities, features, split),
         "model.safetensors": _checkpoint(fit),
-        "environment.json": _json(_environment(fit, device, now)),
+        "environment.json": disk.to_json(_environment(fit, device, now)),
     }
     if "tokens" in stores and (tokenizer := stores["tokens"].tokenizer_file) is not None:
         files["tokenizer.json"] = tokenizer.read_bytes()
-    temporary = folder / f".tmp-{name}-{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        temporary.mkdir(parents=True)
-        for file, data in files.items():
-            _write(temporary / file, data)
-        final = _rename(temporary, folder, name, numbered=out is None)
-        _sync(folder)
-    except OSError as error:
-        raise RunError(
-            f"cannot write the run {folder / name}: {error.strerror or error}",
-            next_step="mend the cause, or choose another place with --out, and train again",
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return final
+    return disk.create_folder(folder / name, files, numbered=out is None, fault=_fault)
+
+
+def _fault(path: Path, error: OSError) -> ItinError:
+    return RunError(
+        f"cannot write the run {path}: {error.strerror or error}",
+        next_step="fix the cause, or choose another place with --out, and train again",
+    )
 
 
 def _config(fit: Fit, features: Features, split: Split, table: TableLike, stores: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +110,7 @@ def _config(fit: Fit, features: Features, split: Split, table: TableLike, stores
         "format": FORMAT,
         "key": Identity(features, table, stores).key(fit.config, split),
         "train": fit.config.to_dict(),
-        "head": asdict(fit.head),
+        "head": fit.head.to_dict(),
         "labels": list(LABELS),
         "dataset": dict(table.dataset),
         "samples": {"labelled": features.labelled, "used": len(features), "missing": features.missing},
@@ -192,7 +182,7 @@ def _checkpoint(fit: Fit) -> bytes:
     from safetensors.torch import save
 
     # One entry alone: safetensors writes several in any order, and the same run shall give the same bytes.
-    data: bytes = save(fit.state_dict, metadata={"itin_head": json.dumps(asdict(fit.head))})
+    data: bytes = save(fit.state_dict, metadata={"itin_head": json.dumps(fit.head.to_dict())})
     return data
 
 
@@ -202,40 +192,6 @@ def _csv(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> bytes:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue().encode()
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _rename(temporary: Path, folder: Path, name: str, *, numbered: bool) -> Path:
-    """Give the folder its name, or the next one that is free. A folder with something in it is never replaced."""
-    number = 1
-    while True:
-        final = folder / (name if number == 1 else f"{name}-{number}")
-        try:
-            if final.exists():
-                raise FileExistsError(f"{final} is already there")
-            return temporary.rename(final)
-        except OSError:
-            if not numbered or not final.exists():
-                raise
-        number += 1
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def version_of(package: str) -> str:

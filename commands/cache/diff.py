@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -42,7 +43,7 @@ def command(first: str, second: str, cache: Path | None, as_json: bool) -> None:
     _samples("made from other inputs", found.other_input)
     _samples(
         "with other values",
-        [f"{sample} ({array}, by at most {largest:.3g})" for sample, array, largest in found.other_values],
+        [f"{sample} ({array}, {_by(largest)})" for sample, array, largest in found.other_values],
     )
     if found.same:
         click.echo(f"The same: {found.compared} samples with equal values.")
@@ -50,6 +51,10 @@ def command(first: str, second: str, cache: Path | None, as_json: bool) -> None:
     if not found.identity:
         click.echo(f"{found.compared} samples compared.")
     raise click.exceptions.Exit(1)
+
+
+def _by(largest: float) -> str:
+    return "of another length" if math.isnan(largest) else f"by at most {largest:.3g}"
 
 
 def _samples(what: str, names: list[str]) -> None:

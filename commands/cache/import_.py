@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...cache.schema import FLOATS
 from ...extract.config import EncoderConfig, ExtractConfig
-from ..options import usage_errors
+from ..options import options_of, usage_errors
 
 if TYPE_CHECKING:
-    from ...extract.imports import Imported
+    from ...extract.foreign.regions import Imported
 
 FORMS = ("bua-npz", "bua-tsv")
 SHOWN = 10
@@ -31,16 +30,8 @@ SHOWN = 10
 @click.option("--dataset", help="The data set in the cache that they belong to; by default the only one.")
 @click.option("--detector", metavar="TEXT", help="Which weights made them, in a few words, shown by `cache info`.")
 @click.option("--max-regions", type=int, help="Regions kept for each image, by score; by default all.")
-@click.option(
-    "--store-dtype",
-    type=click.Choice(FLOATS),
-    default=EncoderConfig.store_dtype,
-    show_default=True,
-    help="Dtype of the stored features.",
-)
-@click.option(
-    "--shard-size", default=ExtractConfig.shard_size, show_default=True, help="Samples a shard, as for `itin extract`."
-)
+@options_of(EncoderConfig, "store_dtype")
+@options_of(ExtractConfig, "shard_size")
 @click.option("--allow-missing", is_flag=True, help="Go on where more than 5% of the pairs get no features.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 def command(
@@ -59,7 +50,7 @@ def command(
     File names (bua-npz) or image ids (bua-tsv) must be ids of a data set that `itin extract` has put into the cache.
     The store is named after the form: `itin train --regions bua-npz` takes it where there are several.
     """
-    from ...extract.imports import import_regions
+    from ...extract.foreign.regions import import_regions
     from ...paths import cache_root
     from ...train.find import find_table
     from ..terminal.console import Bars
@@ -82,7 +73,7 @@ def command(
 
 def show(done: Imported, form: str) -> None:
     """Print what an import did."""
-    from ...extract.imports import outside
+    from ...extract.foreign.regions import outside
     from ..terminal.console import console
 
     stored = done.made + done.reused

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...extract.text_encoding import ENCODINGS
+from ...extract.data.text_encoding import ENCODINGS
 from ...labels import numbers_of
+from ...parts import default_workers
 from ...train.config import TrainConfig
-from ..options import field_option, protocol_of, protocol_options, usage_errors
+from ..options import options_of, take, usage_errors
+from ..run_options import ProtocolOptions
 from ..terminal.json_output import json_option, print_json
 
 if TYPE_CHECKING:
@@ -34,9 +36,8 @@ SHOWN = 10
     type=click.Choice(ENCODINGS),
     help="With --root: what the text files are read as; by default by what they hold.",
 )
-@protocol_options
-@field_option(TrainConfig, "split_seed", "Fixes what is random in the protocol.")
-@field_option(TrainConfig, "fold", "Which fold is the test part; of --protocol folds:K.")
+@options_of(ProtocolOptions)
+@options_of(TrainConfig, "split_seed", "fold")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write every pair that has an equal one to a file.")
 @json_option
 def command(**options: Any) -> None:
@@ -47,13 +48,14 @@ def command(**options: Any) -> None:
     beside the same counts here.
     """
 
-    from ...train import disk
+    from ... import disk
     from ...train.census import census
     from ...train.protocols import Splitter, kind_of
 
     if options["encoding"] is not None and options["root"] is None:
         raise click.UsageError("--encoding goes with --root; the cache holds texts as `itin extract` read them")
-    protocol = protocol_of(options)
+    with usage_errors():
+        protocol = take(ProtocolOptions, options).made()
     table, unusable = _from_root(options) if options["root"] is not None else _from_cache(options)
     labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
     ids = [str(one) for one in labelled["id"]]
@@ -99,9 +101,8 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 
     from ...cache import Table
     from ...errors import DataError
-    from ...extract.build import default_workers
-    from ...extract.samples import open_dataset
-    from ...extract.scan import scan, undecodable
+    from ...extract.data.datasets import open_dataset
+    from ...extract.data.scan import scan, undecodable
     from ..terminal.console import Bars, console, notes
 
     with usage_errors():

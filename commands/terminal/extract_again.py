@@ -21,12 +21,12 @@ def extraction_of(folder: Path, store: Path | None = None) -> str:
 
 
 def _dataset(folder: Path) -> list[str]:
-    from ...cache import files
+    from ...cache.sealed_json import read_json
     from ...cache.table import options_of
     from ...errors import CacheError
 
     try:
-        return options_of(files.read_json(folder / "dataset.json"))
+        return options_of(read_json(folder / "dataset.json"))
     except CacheError:
         return options_of({})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import WeightsError
-from ...weights_file import UnsoundFile, differences, read_state
+from ...weights_file import UnsoundFile, differences, file_sha256, read_state
 from .network import FasterRCNN
 from .recipe import ARCHITECTURES, RECIPES, Architecture, Family, Recipe
 
@@ -55,37 +54,23 @@ class Checkpoint:
     """True where the anchors are the file's own."""
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def read_checkpoint(
-    path: Path, *, recipe: Recipe | str | None = None, architecture: Architecture | None = None
+    path: Path, *, recipe: Recipe | None = None, architecture: Architecture | None = None
 ) -> Checkpoint:
     """Read and check a detector's weights.
 
     Args:
         path: a `.pkl` of NumPy arrays, a `.pth`, `.pt` or `.bin` of PyTorch, or a `.safetensors`.
-        recipe: one of `RECIPES` or one's own; by default the one of the file's family.
+        recipe: one of `RECIPES` or one's own; by default that of the file's family.
         architecture: the layers' sizes; by default the family's.
 
     Raises:
         WeightsError: the file is missing, damaged, of another kind, or differs in names or shapes.
-        ValueError: there is no recipe of that name.
     """
-    if isinstance(recipe, str) and recipe not in RECIPES:
-        raise ValueError(f"there is no detector recipe {recipe!r}; there are {', '.join(RECIPES)}")
     found = _state(path)
     family = _family(path, found)
     if recipe is None:
         recipe = RECIPES["airsplay" if family == "hf" and path.suffix == ".pkl" else family]
-    elif isinstance(recipe, str):
-        recipe = RECIPES[recipe]
     if recipe.family != family:
         raise WeightsError(
             f"{path}: the recipe does not fit the file",

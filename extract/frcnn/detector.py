@@ -56,7 +56,7 @@ class Detector:
         self.waste = (0.0 if on_cpu else 0.2) if waste is None else waste
 
     def __call__(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
-        """One dict of arrays an image, in order: see `itin.extract.encoders.ImageEncoder`."""
+        """One dict of arrays an image, in order: see `itin.extract.encoders.contract.ImageEncoder`."""
         results: list[dict[str, np.ndarray]] = [{} for _ in images]
         queue = list(self.groups([image.size for image in images]))
         while queue:

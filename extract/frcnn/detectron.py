@@ -137,7 +137,7 @@ class Detectron2Detector:
         self.model: Any = Detectron2Model(network).to(device)
 
     def __call__(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
-        """One dict of arrays an image, in order: see `itin.extract.encoders.ImageEncoder`."""
+        """One dict of arrays an image, in order: see `itin.extract.encoders.contract.ImageEncoder`."""
         with torch.inference_mode(), products():
             return [self.detect(image) for image in images]
 

@@ -27,7 +27,7 @@ class Recipe:
     """`float`: bilinear on float32, pixel step from the two sizes. `cv2`: the same with the step taken from the scale.
     `pil`: Pillow's bilinear filter on uint8, which averages when it shrinks."""
     channels: Literal["BGR", "RGB"] = "BGR"
-    """Channel order of the network's input. All public weights were trained on BGR; see `docs/DETECTOR.md`'s traps."""
+    """Channel order of the network's input. All public weights were trained on BGR; see `docs/detector.md`."""
     mean: tuple[float, float, float] = BUA_MEAN
     """Subtracted from the channels, in their order."""
     stem_pool: Literal["ceil", "pad"] = "ceil"

@@ -31,8 +31,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import nms, roi_align, roi_pool
 
-from itin.extract.build import default_workers
-from itin.extract.context import ResNetContext
+from itin.extract.config import EncoderConfig
+from itin.extract.data.images import read_image
+from itin.extract.encoders.context import ResNetContext
+from itin.extract.encoders.tokens import BERT_BASE, BertTokens
+from itin.extract.encoders.wordpiece import train_wordpiece
 from itin.extract.frcnn.detector import Detector
 from itin.extract.frcnn.initial import randomize
 from itin.extract.frcnn.network import Bottleneck, ConvNorm, FasterRCNN
@@ -40,10 +43,8 @@ from itin.extract.frcnn.preprocess import Prepared, prepare
 from itin.extract.frcnn.proposals import propose
 from itin.extract.frcnn.recipe import ARCHITECTURES, RECIPES, Recipe
 from itin.extract.frcnn.selection import Selection
-from itin.extract.images import read_image
-from itin.extract.lane import TEXT_BATCHES
-from itin.extract.tokens import BERT_BASE, BertTokens
-from itin.extract.wordpiece import train_wordpiece
+from itin.extract.lanes import TEXT_BATCHES
+from itin.parts import default_workers
 
 Arrays = dict[str, np.ndarray]
 
@@ -195,7 +196,7 @@ def others(options: argparse.Namespace, raw: Sequence[np.ndarray], clock: Callab
         count = sum(len(part) if isinstance(part, list) else 1 for part in parts)
         return f"{count / statistics.median(times[1:]):8.1f} a second"
 
-    context = ResNetContext("resnet18", random_init=0, device=device, compute_dtype=dtype)
+    context = ResNetContext(EncoderConfig(context_encoder="resnet18", random_init=0, compute_dtype=dtype), device)
     inputs = [context.prepare(image) for image in raw] * (-(-64 // len(raw)))
     batch = context.batch_size
     print(f"ResNet18 context, batch  1: {rate(context.encode, [[one] for one in inputs[:8]])}")
@@ -206,7 +207,9 @@ def others(options: argparse.Namespace, raw: Sequence[np.ndarray], clock: Callab
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tokenizer.json"
         file.write_bytes(train_wordpiece(texts))
-        bert = BertTokens(BERT_BASE, random_init=0, device=device, compute_dtype=dtype, tokenizer_file=file)
+        bert = BertTokens(
+            EncoderConfig(text_encoder=BERT_BASE, random_init=0, compute_dtype=dtype), device, tokenizer_file=file
+        )
     few, batch = texts[:128], bert.batch_size
     in_order = [few[start : start + batch] for start in range(0, len(few), batch)]
     print(f"BERT-Base tokens, batch  1: {rate(bert.encode, [[text] for text in few[:16]])}")

@@ -1,0 +1,23 @@
+"""The table of commands that run in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .contract import Work
+from .extraction import Extraction
+from .sweeping import Sweeping
+
+WORKS: dict[str, Callable[[], Work]] = {"extract": Extraction, "sweep": Sweeping}
+"""Command -> its work. A command that is not here cannot be submitted."""
+
+
+def work_of(name: str) -> Work:
+    """Return the work of a command.
+
+    Raises:
+        ValueError: it cannot run in parts.
+    """
+    if name not in WORKS:
+        raise ValueError(f"`itin {name}` cannot run in parts; what can: {', '.join(WORKS)}")
+    return WORKS[name]()

@@ -1,0 +1,205 @@
+"""Files and folders that are either whole or absent: temporary name in the same folder, flush, fsync, link or rename.
+
+`os.link` fails when the name is taken, so of several writers exactly one wins. The protocol was chosen by killing real
+writers at random instants; HDF5 files under way are unreadable after a kill, so nothing is ever appended to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import ItinError, RunError
+
+TEMPORARY = ".tmp-"
+"""What the name of a file or folder begins with that is being written."""
+
+STALE_SECONDS = 24 * 3600
+
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+Fault = Callable[[Path, OSError], ItinError]
+"""Makes the one clear error for a path that could not be written."""
+
+
+def write_error(
+    path: Path, error: OSError, next_step: str = "fix the cause and run the same command again: finished work is kept"
+) -> ItinError:
+    """Return the error for a result that could not be written."""
+    return RunError(f"cannot write {path}: {error.strerror or error}", next_step=next_step)
+
+
+def create(path: Path, data: bytes | bytearray, fault: Fault = write_error) -> bool:
+    """Commit a new file; return False, and change nothing, when the name is taken already.
+
+    Raises:
+        ItinError: what `fault` returns, where it cannot be written (disk full, permission denied, folder gone).
+    """
+    return _commit(path, data, _link, fault)
+
+
+def replace(path: Path, data: bytes, fault: Fault = write_error) -> None:
+    """Commit a file in the place of what may stand there: readers see the old one or the new one, nothing between.
+
+    A file that holds these bytes already is left alone, so that a folder that lacks nothing may be read-only.
+
+    Raises:
+        ItinError: what `fault` returns, where it cannot be written.
+    """
+    with contextlib.suppress(OSError):
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            return
+    _commit(path, data, _rename, fault)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, fault: Fault = write_error) -> Iterator[Path]:
+    """Yield a name to write a file under, which is committed in the place of what may stand at `path`.
+
+    Raises:
+        ItinError: what `fault` returns, where it cannot be written; what stood there stands there still.
+    """
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise fault(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def create_folder(
+    path: Path, files: Mapping[str, bytes], *, numbered: bool = False, fault: Fault = write_error
+) -> Path:
+    """Commit a new folder with its files and return its path; its parents are made.
+
+    Args:
+        path: the folder; one with something in it is never replaced.
+        files: the contents by name.
+        numbered: take the next free one of `path`, `path-2`, `path-3` where the name is taken.
+        fault: makes the error.
+
+    Raises:
+        ItinError: what `fault` returns, where the name is taken or the folder cannot be written.
+    """
+    temporary = temporary_beside(path)
+    try:
+        temporary.mkdir(parents=True)
+        for name, data in files.items():
+            _write(temporary / name, data)
+        _sync(temporary)
+        final = _rename_folder(temporary, path, numbered)
+        _sync(path.parent)
+    except OSError as error:
+        raise fault(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def make_folder(path: Path, fault: Fault = write_error) -> None:
+    """Make a folder with its parents, where it is not there yet."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise fault(path, error) from error
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove temporary files that no living writer can own: those older than a day."""
+    limit = time.time() - STALE_SECONDS
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < limit:
+                path.unlink()
+
+
+def to_json(value: Mapping[str, Any]) -> bytes:
+    """Return a JSON file's bytes."""
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a name in the same folder that nobody else uses, on whatever machine."""
+    return path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
+
+
+def _commit(path: Path, data: bytes | bytearray, put: Callable[[Path, Path], bool], fault: Fault) -> bool:
+    temporary = temporary_beside(path)
+    try:
+        try:
+            _write(temporary, data)
+            won = put(temporary, path)
+        except FileNotFoundError:  # somebody took the temporary file away: write it again, once
+            _write(temporary, data)
+            won = put(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise fault(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return won
+
+
+def _write(path: Path, data: bytes | bytearray) -> None:
+    with path.open("wb") as file:  # plain open: the permissions follow the umask, so that a group can share a cache
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _rename(temporary: Path, path: Path) -> bool:
+    temporary.replace(path)
+    return True
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return temporary.stat().st_nlink == 2  # on NFS: our link was made and only the reply was lost
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if path.exists():
+            return False
+        return _rename(temporary, path)
+    return True
+
+
+def _rename_folder(temporary: Path, path: Path, numbered: bool) -> Path:
+    number = 1
+    while True:
+        final = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            if final.exists():
+                raise FileExistsError(errno.EEXIST, f"{final} is already there")
+            return temporary.rename(final)
+        except OSError:
+            if not numbered or not final.exists():
+                raise
+        number += 1
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some network file systems refuse to sync a folder
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""From a data set's files to samples: tables, texts and images, all that is distrusted about them."""

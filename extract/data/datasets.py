@@ -1,0 +1,81 @@
+"""The data sets by name. Imports no reader, so that a command line can list them at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from .samples import DataSet, Source
+from .text_encoding import ENCODINGS
+
+
+class Reader(NamedTuple):
+    """What is known of a data set without loading its reader."""
+
+    module: str
+    """The file in `sets/` whose `read` makes a `DataSet` of a `Source`."""
+    of_table: bool = False
+    """Whether it is a table of one's own, with the options `table`, `columns` and `allow_outside`; else it is in its
+    authors' layout, with text files in an `encoding`."""
+
+
+DATASETS = {
+    "mvsa-single": Reader("mvsa"),
+    "mvsa-multiple": Reader("mvsa"),
+    "folder": Reader("folder", of_table=True),
+}
+"""A new data set is a file in `sets/` and a line here."""
+
+
+def open_dataset(
+    kind: str,
+    root: str | Path | None = None,
+    *,
+    name: str | None = None,
+    table: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    allow_outside: bool = False,
+    encoding: str | None = None,
+) -> DataSet:
+    """Read a data set's table; images and text files are not touched.
+
+    Args:
+        kind: one of `DATASETS`.
+        root: the data set's folder; for MVSA `$ITIN_DATA/<kind>` where none is given.
+        name: names the data set in the cache; by default the kind, for `folder` the folder's name and a short hash of
+            its path.
+        table: for `folder`: the CSV, TSV or JSONL file, where the folder does not hold exactly one.
+        columns: for `folder`: the table's names for `id`, `image`, `text` and `label` where they differ.
+        allow_outside: for `folder`: accept images outside `root`.
+        encoding: for MVSA: one of `text_encoding.ENCODINGS`, in which the text files are; None: by what they hold.
+
+    Raises:
+        DataError: a folder or table is missing or is not what its reader expects.
+        TransientError: the table could not be read this time.
+        ValueError: an unknown kind, a name that cannot be a folder's name, or an option that the kind does not have.
+    """
+    if kind not in DATASETS:
+        raise ValueError(f"no data set {kind!r}; there are {', '.join(DATASETS)}")
+    reader = DATASETS[kind]
+    if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(f"the name {name!r} does not do: letters, digits, '_', '-', '+' and '.' only, '.' not first")
+    if name in DATASETS and name != kind:
+        raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
+    if not reader.of_table and (table is not None or columns or allow_outside):
+        raise ValueError(f"table, columns and allow_outside belong to the data set 'folder', not to {kind!r}")
+    if encoding is not None and (reader.of_table or encoding not in ENCODINGS):
+        raise ValueError(f"encoding is for MVSA's text files, one of {', '.join(ENCODINGS)}: not {encoding!r}")
+    source = Source(
+        kind=kind,
+        root=None if root is None else str(root),
+        name=name,
+        table=None if table is None else str(table),
+        columns=dict(columns) if columns else None,
+        allow_outside=allow_outside,
+        encoding=encoding,
+    )
+    read: Callable[[Source], DataSet] = import_module(f".sets.{reader.module}", __package__).read
+    return read(source)

@@ -1,0 +1,263 @@
+"""Bytes on disk -> checked RGB array: all that is distrusted about images."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from .exif import orientation
+from .png import SIGNATURE, Png
+from .reading import BadFile, read_bytes
+
+MAX_PIXELS = 89_478_485
+"""Width times height above which an image is refused: Pillow's own default, a quarter of a gigabyte as RGB."""
+
+MAX_BYTES = 512 * 2**20
+"""Size of an image file above which it is not read."""
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the stored picture the one that is shown."""
+
+
+class BadImage(BadFile):
+    """An image that can never be used as it is; `reason` says why in one line."""
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    def getexif(self) -> Image.Exif:
+        # Only the resolution would be taken from it on opening, and damaged EXIF data would make Pillow warn.
+        return Image.Exif()
+
+
+def image_bytes(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        BadImage: missing, not a regular file, or larger than `MAX_BYTES`.
+        TransientError: an I/O error that outlasted the retries, or access was denied.
+    """
+    try:
+        return read_bytes(path, MAX_BYTES)
+    except BadFile as error:
+        raise BadImage(f"image file {error.reason}", missing=error.missing) from error
+
+
+def image_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height in pixels of the picture as it is shown, by the header alone; nothing is decoded.
+
+    Args:
+        data: a whole image file.
+        max_pixels: width times height allowed.
+
+    Raises:
+        BadImage: empty, of no known format, a broken header, a side of zero pixels, or more than `max_pixels`.
+    """
+    return _open(data, max_pixels).size
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """What identifies a picture as an input of encoders."""
+
+    sha256: str
+    """Of the image file. For a picture that its EXIF data turn it also covers how, so that features of the picture as
+    it is stored, which earlier versions made, are never taken for it."""
+    width: int
+    """In pixels, as shown."""
+    height: int
+    """In pixels, as shown."""
+    orientation: int
+    """How EXIF data say that the stored picture is to be turned, 1 to 8; 1: not at all."""
+
+
+def image_input(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageInput:
+    """Identify a picture, by file and header alone; nothing is decoded.
+
+    Args:
+        data: a whole image file.
+        max_pixels: width times height allowed.
+
+    Raises:
+        BadImage: as `image_size`.
+    """
+    opened = _open(data, max_pixels)
+    digest = hashlib.sha256(data).hexdigest()
+    if opened.turn is not None:
+        digest = hashlib.sha256(f"{digest} EXIF orientation {opened.orientation}".encode()).hexdigest()
+    return ImageInput(digest, *opened.size, opened.orientation)
+
+
+def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, turn: bool = True) -> NDArray[np.uint8]:
+    """Decode an image to RGB.
+
+    JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their first bytes whatever the file's name; of several frames or
+    pages the first. The picture is turned as its EXIF orientation says. Transparent pixels are laid over white, 16-bit
+    greyscale keeps its high byte, all other colour spaces are converted as Pillow does. No state that others share is
+    changed, so any number of threads may call this.
+
+    Args:
+        source: path of the image file, or its bytes.
+        max_pixels: width times height allowed; judged by the header, before anything is decoded.
+        turn: whether to turn the picture; without it, it is as features made before orientation was applied saw it
+            (a TIFF's orientation always was).
+
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous and writable.
+
+    Raises:
+        BadImage: the file is missing, empty, truncated, damaged, absurdly large or no image.
+        TransientError: an I/O error that outlasted the retries, or access was denied.
+    """
+    data = source if isinstance(source, bytes) else image_bytes(Path(source))
+    opened = _open(data, max_pixels)
+    try:
+        opened.image.load()
+        rgb = _to_rgb(opened.image)
+        pixels = np.array(rgb if opened.turn is None or not turn else rgb.transpose(opened.turn))
+    except (MemoryError, BadImage):
+        raise
+    except Exception as error:
+        raise BadImage(f"{opened.image.format} image cannot be decoded: {_line(error)}") from error
+    return pixels
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An image whose header has been read."""
+
+    image: ImageFile.ImageFile
+    size: tuple[int, int]
+    """Width and height as shown."""
+    orientation: int
+    """That of the EXIF data; of a TIFF its own tag, by which Pillow turns it when it decodes it."""
+
+    @property
+    def turn(self) -> Image.Transpose | None:
+        """What is left to be done to the decoded picture."""
+        return None if isinstance(self.image, TiffImagePlugin.TiffImageFile) else TURNS.get(self.orientation)
+
+
+def _open(data: bytes, max_pixels: int) -> _Opened:
+    """Read the header. Goes past `Image.open`, whose limit and warnings are global to the process."""
+    if not data:
+        raise BadImage("image file is empty")
+    opener = _opener(data)
+    if opener is None:
+        raise BadImage("not a JPEG, PNG, WebP, GIF, BMP or TIFF image")
+    try:
+        _check_size(_claimed_size(opener, data), max_pixels)
+        image = opener(io.BytesIO(data))
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            way = image.getexif().get(ExifTags.Base.Orientation, 1)
+            size = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
+        else:
+            way, size = orientation(image.info.get("exif", b"")), image.size
+    except (MemoryError, BadImage):
+        raise
+    except Exception as error:  # damaged data make the parsers raise almost anything
+        raise BadImage(f"{opener.format} header is damaged: {_line(error)}") from error
+    _check_size(size, max_pixels)
+    way = way if way in TURNS else 1
+    return _Opened(image, size[::-1] if way >= 5 else size, way)
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise BadImage(f"absurdly large: {size[0]} x {size[1]} pixels, at most {max_pixels} in all are decoded")
+
+
+def _opener(data: bytes) -> type[ImageFile.ImageFile] | None:
+    if data.startswith(b"\xff\xd8\xff"):
+        return _Jpeg
+    if data.startswith(SIGNATURE):
+        return Png
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return GifImagePlugin.GifImageFile
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return WebPImagePlugin.WebPImageFile
+    if data.startswith(b"BM"):
+        return BmpImagePlugin.BmpImageFile
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return TiffImagePlugin.TiffImageFile
+    return None
+
+
+def _claimed_size(opener: type[ImageFile.ImageFile], data: bytes) -> tuple[int, int]:
+    """The size of formats for which Pillow would allocate, or warn, on opening already; (0, 0) of the others."""
+    if opener is GifImagePlugin.GifImageFile:
+        return _gif_size(data)
+    if opener is WebPImagePlugin.WebPImageFile:
+        return _webp_size(data)
+    return 0, 0
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    """The canvas, widened to hold the first frame."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while data[at] != 0x2C:  # image descriptor
+        if data[at] == 0x21:  # extension: label, sub-blocks, zero
+            at += 2
+            while data[at]:
+                at += data[at] + 1
+        at += 1
+    x, y, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    return max(width, x + frame_width), max(height, y + frame_height)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """The canvas; see https://developers.google.com/speed/webp/docs/riff_container."""
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise BadImage("pixels are floating-point numbers of unknown range")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise BadImage("pixels are 32-bit numbers of unknown range")
+        rgb = Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    elif image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        rgb = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    if isinstance(image, Png) and image.transparent is not None:
+        rgb.paste("white", mask=Image.fromarray(image.clear()))
+    return rgb
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

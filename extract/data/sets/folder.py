@@ -1,0 +1,234 @@
+"""People's own data: a folder with pictures and one table of id, image path, text and label."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ....errors import DataError
+from ....labels import LABELS
+from ....lines import lines_of
+from ....rows import Row
+from ..reading import retrying
+from ..samples import DataSet, Entry, Rejected, Source, reject, source_of
+from ..tables import SUFFIXES, read_table
+
+COLUMNS = ("id", "image", "text", "label")
+"""What a table holds; `label` may be absent."""
+
+
+def read(source: Source) -> DataSet:
+    """The reader of the data set `folder` for `open_dataset`."""
+    root = _root(source.root)
+    table = _table(root, source.table)
+    rows = read_rows(table, root, source.columns or {}, source.allow_outside)
+    name = source.name or _default_name(root)
+    return DataSet(
+        name=name,
+        root=root,
+        entries=[row for row in rows if isinstance(row, Entry)],
+        rejected=[row for row in rows if isinstance(row, Rejected)],
+        source=source_of(source, root=root, name=name, table=table),
+    )
+
+
+def read_rows(
+    table: Path, root: Path, given: Mapping[str, str], allow_outside: bool, labels: bool = True
+) -> list[Entry | Rejected]:
+    """Read a table of pairs: one entry or rejected row for each of its rows, in the table's order.
+
+    A row whose id or label is no good, whose image lies outside the root, or which is malformed is rejected with its
+    line number; of several rows with one id the first is kept. A label is any of `LABELS` in any case, or empty.
+
+    Args:
+        table: the file.
+        root: the folder, all links followed, that image paths start from.
+        given: the table's names for some of `COLUMNS`.
+        allow_outside: accept images outside `root`.
+        labels: whether labels are wanted; else what the table says of them is left alone.
+
+    Raises:
+        DataError: the table cannot be read, lacks a column, or has no row that can be used.
+        TransientError: it could not be read this time.
+        ValueError: `given` names what is none of `COLUMNS`.
+    """
+    found, rows = read_table(table)
+    columns = _columns(table, found, given, labels)
+    inside = (lambda path: True) if allow_outside else _fence(root)
+    entries: dict[str, Entry] = {}
+    kept: list[Entry | None] = []
+    failed: list[tuple[str, str, str]] = []
+    for row in rows:
+        id = ""
+        try:
+            _check_lines(row, columns)
+            id = _id(row, columns)
+            if id in entries:
+                raise ValueError(f"id {id} stands on an earlier line too")
+            entries[id] = _entry(id, row.values, columns, root, inside)
+            kept.append(entries[id])
+        except ValueError as error:
+            failed.append((id, row.where, str(error)))
+            kept.append(None)
+    rejected = reject(failed, entries, table.name)
+    if not entries:
+        raise DataError(
+            f"no row of {table} can be used",
+            found=f"{len(rejected)} bad rows; {rejected[0].reason}",
+            next_step="fix the table, or say with --columns what its columns are",
+        )
+    left = iter(rejected)
+    return [next(left) if entry is None else entry for entry in kept]
+
+
+def _root(given: str | None) -> Path:
+    if given is None:
+        raise DataError("the data set 'folder' needs a folder", next_step="name it with --root DIR")
+    root = Path(given).expanduser().resolve()
+    if not root.is_dir():
+        is_table = root.suffix.lower() in SUFFIXES and root.exists()
+        raise DataError(
+            f"{root} is no folder",
+            expected="a folder with pictures and a CSV, TSV or JSONL table",
+            found="a file" if root.exists() else "nothing",
+            next_step=f"use --root '{root.parent}' --table '{root.name}'" if is_table else "name another with --root",
+        )
+    return root
+
+
+def _table(root: Path, given: str | None) -> Path:
+    if given is not None:
+        places = [root / Path(given).expanduser(), Path(given).expanduser().absolute()]
+        return next((place for place in places if place.exists()), places[0])
+    files = sorted(path for path in root.iterdir() if path.is_file() and not path.name.startswith("."))
+    tables = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if len(tables) != 1:
+        raise DataError(
+            f"{root} holds {'more than one table' if tables else 'no table'}",
+            expected=f"one file whose name ends in {', '.join(SUFFIXES)}",
+            found=", ".join(path.name for path in (tables or files)[:8]) or "no file",
+            next_step="name the table with --table FILE",
+        )
+    return tables[0]
+
+
+def check_columns(given: Iterable[str]) -> None:
+    """Raise ValueError where a name is none of `COLUMNS`."""
+    if unknown := sorted(set(given) - set(COLUMNS)):
+        raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
+
+
+def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bool) -> dict[str, str]:
+    """What we call a column -> what the table calls it."""
+    check_columns(given)
+    columns = {column: given.get(column, column) for column in COLUMNS}
+    if not labels or ("label" not in given and "label" not in found):
+        del columns["label"]
+    if double := sorted({name for name in columns.values() if found.count(name) > 1}):
+        raise DataError(
+            f"{table} has more than one column {' and '.join(map(repr, double))}",
+            next_step="rename all but one of them",
+        )
+    missing = [name for name in columns.values() if name not in found]
+    if missing:
+        raise DataError(
+            f"{table} has no column {' and no column '.join(repr(name) for name in missing)}",
+            expected="columns id, image, text" + " and, where known, label" * labels,
+            found=", ".join(repr(name[:40]) for name in found) or "no column",
+            next_step="say what they are called in the table, for example --columns text=tweet",
+        )
+    return columns
+
+
+def _check_lines(row: Row, columns: dict[str, str]) -> None:
+    """Refuse a row that a stray pair of quotation marks has put together from several: its lines are rows themselves.
+
+    CSV knows no difference between those and a text of several lines; that a line of a text has as many cells as the
+    table, and an image's ending in the right one, is not to be expected.
+    """
+    if row.line == row.last or row.problem:
+        return
+    place, ending = list(row.values).index(columns["image"]), _ending(row.values[columns["image"]])
+    joined = ",".join(row.values.values()).encode(errors="surrogateescape")
+    for number, line in enumerate(lines_of(joined, "surrogateescape"), row.line):
+        cells = line.split(",")
+        if number > row.line and len(cells) == len(row.values) and ending and _ending(cells[place]) == ending:
+            raise ValueError(
+                f"a cell in quotation marks runs over these lines, and line {number} reads as a row of its own: "
+                "a quotation mark within a cell must be doubled"
+            )
+
+
+def _ending(image: str) -> str:
+    return Path(image.strip()).suffix.lower()
+
+
+def _id(row: Row, columns: dict[str, str]) -> str:
+    if row.problem:
+        raise ValueError(row.problem)
+    id = _string(row.values, "id", columns).strip()
+    if not id:
+        raise ValueError("no id")
+    if not id.isprintable():
+        raise ValueError(f"the id {id!a} holds characters that cannot be printed")
+    return id
+
+
+def _entry(
+    id: str, values: dict[str, Any], columns: dict[str, str], root: Path, inside: Callable[[Path], bool]
+) -> Entry:
+    label = _string(values, "label", columns).strip().lower() if "label" in columns else ""
+    if label and label not in LABELS:
+        raise ValueError(f"unknown label {label[:40]!r}; known are {', '.join(LABELS)}")
+    image = _string(values, "image", columns).strip()
+    if not image or "\0" in image:
+        raise ValueError("no image path" if not image else "the image path holds a NUL character")
+    path = root / image
+    if not inside(path):
+        raise ValueError(f"the image {image!r} lies outside the root (--allow-outside accepts it)")
+    return Entry(id, path, _string(values, "text", columns), label or None)
+
+
+def _string(values: dict[str, Any], column: str, columns: dict[str, str]) -> str:
+    """A row's value as text; JSON may leave a value out, or give a whole number for an id."""
+    value = values.get(columns[column])
+    if value is None:
+        return ""
+    if column == "id" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{column} is no text but of type {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{column} is not UTF-8") from None
+    return value
+
+
+def _fence(root: Path) -> Callable[[Path], bool]:
+    """Tells whether a file itself, all links followed, lies below `root` (which is resolved)."""
+
+    @lru_cache(maxsize=4096)
+    def inside(real: str) -> bool:
+        return Path(os.path.realpath(real)).is_relative_to(root)
+
+    def check(path: Path) -> bool:
+        try:
+            link = stat.S_ISLNK(retrying(path.lstat, path).st_mode)
+        except OSError:
+            link = False  # nothing there
+        # Most images are plain files of few folders: those are looked at once.
+        return inside(str(path)) if link or path.name == ".." else inside(str(path.parent))
+
+    return check
+
+
+def _default_name(root: Path) -> str:
+    plain = re.sub(r"[^\w.+-]+", "-", root.name).strip("-.+") or "folder"
+    return f"{plain[:60]}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"

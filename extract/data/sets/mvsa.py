@@ -1,0 +1,212 @@
+"""MVSA-Single and MVSA-Multiple in their authors' own layout, and the label rule of the papers that use them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....errors import DataError
+from ....labels import LABELS
+from ....lines import lines_of
+from ..reading import BadFile, read_bytes
+from ..samples import DataSet, Entry, Rejected, Source, reject, source_of
+
+ANNOTATORS = {"mvsa-single": 1, "mvsa-multiple": 3}
+"""Columns of labels in each data set's table."""
+
+LABEL_FILE = "labelResultAll.txt"
+AUTHORS_PAGE = "http://mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data/"
+LAYOUT = f"a folder with {LABEL_FILE} and data/{{id}}.jpg, data/{{id}}.txt"
+HOW_TO_GET = (
+    f"get MVSA from the page of the data set's authors, {AUTHORS_PAGE}, unpack it, "
+    "and name the folder that holds {file} with --root (or put it at $ITIN_DATA/{kind})"
+)
+
+NO_MAJORITY = "no majority"
+CONFLICT = "text and image labels conflict"
+
+TEXT_ENCODING = "gb18030"
+"""Decodes every text of both data sets as published. `gbk` fails on some, and UTF-8 garbles some without failing."""
+
+MAX_LABEL_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the label file."""
+
+    id: str
+    votes: list[tuple[str, str]]
+    """(text label, image label) of each annotator."""
+
+
+def majority(votes: Sequence[str]) -> str | None:
+    """The label that more than half of the annotators gave, or None."""
+    best = max(set(votes), key=votes.count)
+    return best if 2 * votes.count(best) > len(votes) else None
+
+
+def combine(text: str, image: str) -> str | None:
+    """The pair's label: equal labels stay, a neutral one gives way, positive with negative is a conflict (None)."""
+    if text == image or image == "neutral":
+        return text
+    return image if text == "neutral" else None
+
+
+def judge(votes: Sequence[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:
+    """The label rule of Table I: a majority for each modality first, then the two are combined.
+
+    Args:
+        votes: (text label, image label) of each annotator.
+
+    Returns:
+        label, text label, image label. Without a majority the modality's label is None; the label is None if either
+        is, or if they conflict.
+    """
+    text = majority([text for text, _ in votes])
+    image = majority([image for _, image in votes])
+    return (combine(text, image) if text and image else None), text, image
+
+
+def read_labels(path: Path, annotators: int) -> tuple[list[Row], list[Rejected]]:
+    """Read a label file: a header line, then `id<TAB>text,image` with one column for each annotator.
+
+    Returns:
+        The rows in the file's order, and the lines that are none (malformed, an unknown label, a duplicate id).
+
+    Raises:
+        DataError: the file is missing, not a label file, of another number of annotators, or holds no usable row.
+        TransientError: the file could not be read this time.
+    """
+    try:
+        lines = list(lines_of(read_bytes(path, MAX_LABEL_BYTES)))
+    except (BadFile, UnicodeDecodeError) as error:
+        reason = f"a file that {error.reason}" if isinstance(error, BadFile) else "bytes that are no text"
+        raise _not_labels(path, annotators, reason) from error
+    header = lines[0].strip().lower().split("\t") if lines else []
+    if header[:1] != ["id"] or len(header) < 2 or set(header[1:]) != {"text,image"}:
+        raise _not_labels(path, annotators, repr(lines[0].rstrip("\r\n")[:80]) if lines else "an empty file")
+    if len(header) - 1 != annotators:
+        raise _not_labels(path, annotators, f"{len(header) - 1} columns 'text,image'")
+    rows: dict[str, Row] = {}
+    failed: list[tuple[str, str, str]] = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        id = line.strip().split("\t")[0]
+        try:
+            if id in rows:
+                raise ValueError(f"id {id} stands on an earlier line too")
+            rows[id] = _row(line, annotators)
+        except ValueError as error:
+            failed.append((id, f"line {number}", str(error)))
+    rejected = reject(failed, rows, path.name)
+    if not rows:
+        raise _not_labels(path, annotators, rejected[0].reason if rejected else "a header line alone")
+    return list(rows.values()), rejected
+
+
+def read(source: Source) -> DataSet:
+    """The reader of both data sets for `open_dataset`."""
+    root = _find(source.kind, source.root)
+    rows, rejected = read_labels(root / LABEL_FILE, ANNOTATORS[source.kind])
+    data = root / "data"
+    if not data.is_dir():
+        raise DataError(
+            f"{root} holds {LABEL_FILE} but no folder data",
+            expected=LAYOUT,
+            found=_listing(root),
+            next_step=f"put the pictures and texts into {data}",
+        )
+    entries = []
+    dropped = {NO_MAJORITY: 0, CONFLICT: 0}
+    for row in rows:
+        label, text, image = judge(row.votes)
+        if label is None:
+            dropped[CONFLICT if text and image else NO_MAJORITY] += 1
+        else:
+            entries.append(Entry(row.id, data / f"{row.id}.jpg", data / f"{row.id}.txt", label, text, image))
+    name = source.name or source.kind
+    return DataSet(
+        name=name,
+        root=root,
+        entries=entries,
+        rejected=rejected,
+        dropped={reason: count for reason, count in dropped.items() if count},
+        source=source_of(source, root=root, name=name),
+        text_encoding=TEXT_ENCODING,
+    )
+
+
+def _row(line: str, annotators: int) -> Row:
+    id, *cells = line.strip().split("\t")
+    if not (id.isascii() and id.isdigit()):  # it becomes part of two paths
+        raise ValueError(f"the id {id[:40]!r} is not a number")
+    if len(cells) != annotators:
+        raise ValueError(f"{len(cells)} columns of labels instead of {annotators}")
+    votes = []
+    for cell in cells:
+        text, comma, image = cell.strip().partition(",")
+        if not comma or text not in LABELS or image not in LABELS:
+            raise ValueError(f"{cell[:40]!r} is not two of {', '.join(LABELS)}, with a comma between")
+        votes.append((text, image))
+    return Row(id, votes)
+
+
+def _find(kind: str, given: str | None) -> Path:
+    if given is None:
+        base = os.environ.get("ITIN_DATA")
+        place = Path(base).expanduser() / kind if base else None
+        if place is None or not place.is_dir():
+            searched = f"{place} ($ITIN_DATA/{kind}), where there is no folder" if place else "ITIN_DATA is not set"
+            raise DataError(
+                f"where is {kind}? No --root was given",
+                expected=f"{LAYOUT} at $ITIN_DATA/{kind}",
+                found=searched,
+                next_step=HOW_TO_GET.format(file=LABEL_FILE, kind=kind),
+            )
+        given = str(place)
+    root = Path(given).expanduser().resolve()
+    if _has_labels(root):
+        return root
+    if root.is_dir() and (near := _near(root)):
+        next_step = "use --root " + " or --root ".join(f"'{folder}'" for folder in near)
+    else:
+        next_step = HOW_TO_GET.format(file=LABEL_FILE, kind=kind)
+    raise DataError(
+        f"{root} is not the folder of {kind}",
+        expected=LAYOUT,
+        found=_listing(root) if root.is_dir() else "a file" if root.exists() else "no such folder",
+        next_step=next_step,
+    )
+
+
+def _has_labels(folder: Path) -> bool:
+    try:
+        return (folder / LABEL_FILE).exists()
+    except OSError:  # a neighbour that may not be entered
+        return False
+
+
+def _near(root: Path) -> list[Path]:
+    """Folders one level down or up that look like the one meant."""
+    return sorted(filter(_has_labels, root.iterdir())) or list(filter(_has_labels, [root.parent]))
+
+
+def _listing(root: Path) -> str:
+    names = sorted(path.name for path in root.iterdir())
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return "a folder with " + ", ".join(names[:5]) + more if names else "an empty folder"
+
+
+def _not_labels(path: Path, annotators: int, found: str) -> DataError:
+    columns = "one column 'text,image'" if annotators == 1 else f"{annotators} columns 'text,image'"
+    kind = "mvsa-single" if annotators == 1 else "mvsa-multiple"
+    return DataError(
+        f"{path} is not the label file of {kind}",
+        expected=f"a header line with ID and {columns}, separated by tabs, and rows such as '7<TAB>positive,neutral'",
+        found=found,
+        next_step="see whether --dataset and --root belong together; if so, unpack the file anew",
+    )

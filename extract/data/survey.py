@@ -1,0 +1,117 @@
+"""Looking at a data set: every entry scanned and the table written, or the last scan taken as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ...cache import write_table
+from ...cache.sealed_json import read_json
+from ...cache.table import read_lines
+from ...errors import CacheError
+from ...paths import cache_root
+from ..config import ExtractConfig
+from .datasets import open_dataset
+from .images import MAX_BYTES
+from .reading import stat_file
+from .samples import DataSet, Entry, Rejected, Sample
+from .scan import Scan, scan
+from .text_encoding import TextEncoding
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A data set, its folder in the cache, and what its entries are worth."""
+
+    dataset: DataSet
+    folder: Path
+    scan: Scan
+
+
+def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
+    """The data set that a configuration names, and its folder in the cache; only the data set's table is read."""
+    dataset = open_dataset(
+        config.dataset,
+        config.root,
+        name=config.name,
+        table=config.table,
+        columns=config.columns or None,
+        allow_outside=config.allow_outside,
+        encoding=config.encoding,
+    )
+    return dataset, cache_root(config.cache) / dataset.name
+
+
+def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int], None]) -> Survey:
+    """Looks at every entry, and writes the data set's table beside its stores."""
+    known = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
+    seen = scan(_as_before(dataset, folder), known, workers, progress)
+    dataset = dataset.read_as(seen.encoding.name)
+    record = {
+        "name": dataset.name,
+        "source": dataset.source,
+        "samples": len(seen.samples),
+        "labelled": sum(sample.label is not None for sample in seen.samples),
+        "dropped": dataset.dropped,
+        "quarantined": len(dataset.rejected) + len(seen.rejected),
+        "texts": seen.encoding.note,
+    }
+    rejected = [asdict(row) for row in dataset.rejected + seen.rejected]
+    write_table(folder, record, map(asdict, seen.samples), rejected)
+    return Survey(dataset, folder, seen)
+
+
+def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
+    """The table that the last scan wrote, without a look at any image or text file.
+
+    Many parts of one extraction take it as it stands: none of them repeats the scan, and all see the same samples.
+
+    Returns:
+        None when there is no table, or when it does not hold each of today's entries: another root, rows that were
+        added or changed, entries that could not be read, images whose orientation was not looked at.
+    """
+    dataset = _as_before(dataset, folder)
+    record = read_json(folder / "dataset.json") if (folder / "dataset.json").exists() else {}
+    if record.get("source") != dataset.source:
+        return None
+    samples = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
+    rejected = {row["id"]: Rejected(**row) for row in read_lines(folder / "quarantine.jsonl")}
+    seen = Scan([], [], [], TextEncoding(dataset.encoding, record.get("texts")))
+    for entry in dataset.entries:
+        if entry.id in samples and _same(entry, samples[entry.id]):
+            seen.samples.append(samples[entry.id])
+        elif entry.id in rejected and entry.id not in samples:
+            seen.rejected.append(rejected[entry.id])
+        else:
+            return None
+    return Survey(dataset, folder, seen)
+
+
+def _as_before(dataset: DataSet, folder: Path) -> DataSet:
+    """With the encoding that was decided or given for the same texts before, unless one is given now."""
+    try:
+        before = read_json(folder / "dataset.json")["source"] if (folder / "dataset.json").exists() else {}
+    except CacheError:  # the table is about to be written anew
+        before = {}
+    if dataset.encoding is not None or before.get("root") != dataset.source["root"]:
+        return dataset
+    return dataset.read_as(before.get("encoding"))
+
+
+def _same(entry: Entry, sample: Sample) -> bool:
+    names = ("label", "text_label", "image_label")
+    text = not isinstance(entry.text, str) or entry.text.strip() == sample.text
+    read = text and sample.orientation > 0
+    return read and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)
+
+
+def has_changed(sample: Sample) -> bool:
+    """Whether an image is no longer the file that was scanned, as far as its size and modification time tell.
+
+    Raises:
+        BadFile: it is missing.
+        TransientError: it could not be looked at this time.
+    """
+    status = stat_file(Path(sample.image), MAX_BYTES)
+    return (status.st_size, status.st_mtime_ns) != (sample.image_bytes, sample.image_mtime_ns)

@@ -1,0 +1,50 @@
+"""Tables of data sets: read from disk, with what is wrong with a whole file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import DataError
+from ...rows import Row, rows_of
+from .reading import BadFile, read_bytes
+
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+MAX_TABLE_BYTES = 8 * 2**30
+
+
+def read_table(path: Path) -> tuple[list[str], list[Row]]:
+    """Read a table as `rows_of` does.
+
+    Returns:
+        The columns, and the rows in the file's order.
+
+    Raises:
+        DataError: the file is missing, of another kind, without rows, or one that `rows_of` refuses.
+        TransientError: the file could not be read this time.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(
+            f"{path} is no table that can be read",
+            expected=f"a name that ends in {', '.join(SUFFIXES)}",
+            found=f"'{path.name}'",
+            next_step="rename or convert the file, or name another with --table",
+        )
+    try:
+        data = read_bytes(path, MAX_TABLE_BYTES)
+    except BadFile as error:
+        raise DataError(f"the table {path} {error.reason}", next_step="name another with --table FILE") from error
+    columns, found = rows_of(path, data)
+    rows = list(found)
+    if suffix == ".jsonl":
+        columns = list(dict.fromkeys(column for row in rows for column in row.values))
+        if rows and all(row.problem for row in rows):
+            raise DataError(
+                f"no line of {path} is a JSON object",
+                expected="one JSON object a line, such as " + '{"id": "1", "image": "1.jpg", "text": "a day"}',
+                found=f"{rows[0].where}: {rows[0].problem}",
+                next_step="write each row as one line",
+            )
+    if not rows:
+        raise DataError(f"{path} has no rows", expected="a row for each pair", found="a header line" * bool(columns))
+    return columns, rows

@@ -1,0 +1,113 @@
+"""Encoders by name: from options to the encoder of one kind, and back from a store to the encoder that filled it.
+
+Imports no torch, so that a command line can list the names at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...cache.schema import fingerprint_of
+from ...errors import WeightsError
+from ..config import EncoderConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from .contract import EncoderSpec, ImageEncoder, TextEncoder
+    from .weights import Needed
+
+ANY = "*"
+"""Stands in `ENCODERS` for every name that has no line of its own."""
+
+ENCODERS: dict[str, dict[str, str]] = {
+    "regions": {
+        "vg-frcnn": "vg_frcnn:VGFasterRCNN",
+        "grid": "grid:GridRegions",
+        "grid-resnet18": "grid:GridRegions",
+        "grid-small": "grid:GridRegions",
+    },
+    "context": {"resnet18": "context:ResNetContext", "resnet18-center": "context:ResNetContext"},
+    "tokens": {ANY: "tokens:BertTokens"},
+}
+"""Kind of feature -> name -> `module:Class` in this folder, as `contract` describes it. A new encoder is a file here
+and a line in this table."""
+
+_OPTION = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
+"""The field of `EncoderConfig` that names the encoder of each kind."""
+_WORDS = {"regions": "region", "tokens": "text", "context": "context"}
+
+
+def build_encoder(
+    kind: str,
+    config: EncoderConfig,
+    device: torch.device,
+    *,
+    batch_size: int | None = None,
+    tokenizer_file: Path | None = None,
+) -> ImageEncoder | TextEncoder:
+    """Return the encoder of one kind of feature.
+
+    Args:
+        kind: `regions`, `tokens` or `context`.
+        config: which encoder, with which weights and limits.
+        device: where it runs.
+        batch_size: inputs a batch; None for what suits the encoder.
+        tokenizer_file: the tokenizer that was built from the data set's texts, where there is one.
+
+    Raises:
+        ValueError: no encoder of that name.
+        WeightsError: its weights cannot be had.
+    """
+    own: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
+    encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **own)
+    return encoder
+
+
+def needed(config: EncoderConfig) -> list[Needed]:
+    """Return what every encoder needs, where it is looked for, and what was found; nothing is downloaded.
+
+    Of the encoders of one kind that need the same weights the first stands for all.
+    """
+    rows: dict[tuple[str, str], Needed] = {}
+    for kind, names in ENCODERS.items():
+        for name in names:
+            named: dict[str, Any] = {} if name == ANY else {_OPTION[kind]: name}
+            one = replace(config, **named)
+            row: Needed = _class_of(kind, one).needs(one)
+            rows.setdefault((kind, row.needs), row)
+    return list(rows.values())
+
+
+def identity_of(spec: EncoderSpec, store_dtype: str) -> dict[str, Any]:
+    """Return the identity of the store that an encoder fills."""
+    return {**spec.as_dict(), "dtype": store_dtype}
+
+
+def check_same(kind: str, made: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse to mix features: the encoder built here must be the one that filled the store.
+
+    Raises:
+        WeightsError: names the first thing that differs.
+    """
+    if fingerprint_of(made) == fingerprint_of(expected):
+        return
+    differing = [name for name in expected if made.get(name) != expected[name]]
+    name = differing[0] if differing else "format"
+    raise WeightsError(
+        f"the {kind} encoder here is not the one that the run was trained with: {name} differs",
+        expected=str(expected.get(name)),
+        found=str(made.get(name)),
+        next_step="use the same weights and library versions as for the extraction, or extract and train again",
+    )
+
+
+def _class_of(kind: str, config: EncoderConfig) -> Any:
+    name, names = getattr(config, _OPTION[kind]), ENCODERS[kind]
+    if name not in names and ANY not in names:
+        raise ValueError(f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(names)}")
+    module, found = names[name if name in names else ANY].split(":")
+    return getattr(import_module(f".{module}", __package__), found)

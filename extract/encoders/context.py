@@ -1,0 +1,73 @@
+"""Context: one vector an image, the paper's V (512 from ResNet18; eq. 14)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...precision import products
+from ..config import EncoderConfig
+from .contract import Arrays, EncoderSpec
+from .resnet import load_resnet, resnet_needs, to_input
+from .weights import Needed
+
+SIZE = 224
+RESIZED = 256
+CENTER = "-center"
+"""At the end of an encoder's name: it sees the centre of the image, not all of it squeezed into a square."""
+
+
+class ResNetContext:
+    """ResNet18 without its top layer on the image resized to 224x224, or on its centre.
+
+    Args:
+        config: `context_encoder` names it: `resnet18`; `resnet18-center`: the shorter side resized to 256, and the
+            middle 224x224 of that.
+        device: where it runs.
+        batch_size: images a batch.
+
+    Raises:
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(self, config: EncoderConfig, device: torch.device, *, batch_size: int | None = None) -> None:
+        name = config.context_encoder
+        self._center = name.endswith(CENTER)
+        model, weights = load_resnet(name.removesuffix(CENTER), config.random_init)
+        feature = int(model.fc.in_features)
+        model.fc = nn.Identity()
+        self._model = model.to(device).to(memory_format=torch.channels_last)
+        self._device = device
+        self._autocast = config.compute_dtype == "bfloat16"
+        self.batch_size = batch_size or 32
+        self.spec = EncoderSpec(
+            kind="context",
+            name=name,
+            weights=weights,
+            preprocessing={
+                **({"resize": RESIZED, "center_crop": SIZE} if self._center else {"resize": [SIZE, SIZE]}),
+                "interpolation": "bilinear-antialias",
+                "compute_dtype": config.compute_dtype,
+            },
+            dims={"feature": feature},
+        )
+
+    @staticmethod
+    def needs(config: EncoderConfig) -> Needed:
+        """Return which weights it needs."""
+        return resnet_needs(config.context_encoder, config.context_encoder.removesuffix(CENTER))
+
+    def prepare(self, image: np.ndarray) -> torch.Tensor:
+        """(H, W, 3) uint8 RGB -> (3, 224, 224) float32."""
+        return to_input(image, SIZE, RESIZED if self._center else None)
+
+    @torch.inference_mode()
+    def encode(self, prepared: list[Any]) -> list[Arrays]:
+        """Prepared images -> `context (512,)` each."""
+        batch = torch.stack(prepared).to(self._device, memory_format=torch.channels_last)
+        with products(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            vectors = self._model(batch).float().cpu().numpy()
+        return [{"context": vector} for vector in vectors]

@@ -1,0 +1,178 @@
+"""Loads parts of transformers' models from folders or the hub's cache; files that are not what they seem are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import huggingface_hub
+import tokenizers
+import transformers
+
+from ...errors import WeightsError
+from ...weights_file import UnsoundFile, cause_of, check_real, form_of, read_object, read_state
+from .resnet import offline
+
+Part = Literal["configuration", "tokenizer", "model"]
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Files that hold a model's weights or name the ones that do; the first that is there is read, as the library does."""
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+"""Files that hold a tokenizer's words; `tokenizer.json` is read alone where it is there."""
+
+
+def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **options: Any) -> Any:
+    """Return what a loader of transformers makes of a model's files. No code of the model's own is run.
+
+    Args:
+        loader: such as `transformers.AutoModel`.
+        name: a model's name on the Hugging Face hub, or a folder that holds one.
+        part: what the loader reads; decides which files are checked.
+        download: whether what is missing may be fetched.
+        options: of its `from_pretrained`.
+
+    Raises:
+        WeightsError: it cannot be had; names the file where one is to blame.
+    """
+    check_part(name, part)
+    try:
+        with _quiet():
+            try:  # what is here already is taken without asking the hub
+                return loader.from_pretrained(name, local_files_only=True, trust_remote_code=False, **options)
+            except (OSError, ValueError):
+                if Path(name).is_dir() or offline() or not download:
+                    raise
+            return loader.from_pretrained(name, trust_remote_code=False, **options)
+    except Exception as error:  # the library's own, its parts', and Python's: whatever a damaged file leads to
+        check_part(name, part, whole=True)
+        raise not_had(name, part, cause_of(error)) from error
+
+
+def check_part(name: str, part: Part, *, whole: bool = False) -> None:
+    """Check the files here that a part of a model is read from: none is a pointer, a web page, empty or cut off.
+
+    Args:
+        name: the model's name or folder.
+        part: which part.
+        whole: read the weights too, not only what tells their length.
+
+    Raises:
+        WeightsError: names the file, what it should hold, and what it is.
+    """
+    if Path(name).is_file():
+        raise WeightsError(
+            f"{name}: a file, where a model's folder is wanted",
+            expected="a folder with config.json, the weights and a tokenizer, or a model's name",
+            next_step=f"name its folder: {Path(name).parent}",
+        )
+    _check_object(name, "config.json", "the model's configuration")
+    if part == "tokenizer":
+        _check_object(name, "tokenizer_config.json", "the tokenizer's configuration")
+        _check_words(name, whole)
+    elif part == "model":
+        for path in weight_files(name):
+            named = path.suffix == ".safetensors"
+            with _told(name, path, f"the weights of a model, whole, as {'safetensors' if named else 'a PyTorch file'}"):
+                form = form_of(path)
+                if (form == "safetensors") != named:
+                    raise UnsoundFile(f"a file of the form {form}", f"name it as such: {WEIGHTS[0]} or {WEIGHTS[2]}")
+                if whole:
+                    read_state(path)
+
+
+def locate(name: str, file: str) -> Path | None:
+    """Return a model's file, in its folder or the hub's cache, or None. A link that leads nowhere is returned."""
+    if Path(name).is_dir():
+        path = Path(name) / file
+        return path if path.is_file() or (path.is_symlink() and not path.exists()) else None
+    try:
+        cached = huggingface_hub.try_to_load_from_cache(name, file)
+    except ValueError:  # not a name that the hub could have
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def weight_files(name: str) -> list[Path]:
+    """Return the files here that hold a model's weights: one, or the shards of its index; none where there are none.
+
+    Raises:
+        WeightsError: the index cannot be read.
+    """
+    found = [path for path in (locate(name, file) for file in WEIGHTS) if path is not None]
+    first = next((path for path in found if path.exists()), next(iter(found), None))
+    if first is None or first.suffix != ".json":
+        return [] if first is None else [first]
+    with _told(name, first, "a JSON object whose weight_map names the file of each tensor"):
+        shards = read_object(first).get("weight_map")
+        if not isinstance(shards, dict) or not all(isinstance(file, str) for file in shards.values()):
+            raise UnsoundFile("no such weight_map")
+    folder = Path(name).is_dir()  # of a folder every shard must be there; the hub's are fetched
+    located = ((file, locate(name, file)) for file in sorted(set(shards.values())))
+    return [path or first.parent / file for file, path in located if path is not None or folder]
+
+
+def not_had(name: str, part: Part, cause: str) -> WeightsError:
+    """Return the error for a part that cannot be loaded, where no file of its own is to blame."""
+    folder = Path(name).is_dir()
+    return WeightsError(
+        f"the {part} of {name} cannot be loaded: {cause}",
+        expected=f"config.json, weights and a tokenizer of a model that transformers {transformers.__version__} knows"
+        if folder
+        else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
+        next_step=("download the model's files again" if folder else "`itin weights` says where it is looked for")
+        + "; --random-init 0 tries untrained encoders",
+    )
+
+
+def _check_object(name: str, file: str, what: str) -> None:
+    path = locate(name, file)
+    if path is not None:
+        with _told(name, path, f"a JSON object, {what}"):
+            read_object(path)
+
+
+def _check_words(name: str, whole: bool) -> None:
+    """The files that hold a tokenizer's words; those beside `tokenizer.json` are not read."""
+    path = locate(name, VOCABULARIES[0])
+    _check_object(name, VOCABULARIES[0], "a tokenizer")
+    if path is not None and whole:
+        with _told(name, path, "a tokenizer"):
+            try:
+                tokenizers.Tokenizer.from_file(str(path))
+            except Exception as error:  # the library raises plain ones
+                raise UnsoundFile(f"a file that cannot be read ({cause_of(error)})") from error
+    for file in (*VOCABULARIES[1:], "merges.txt") if path is None else ():
+        path = locate(name, file)
+        if path is not None:
+            with _told(name, path, "the words of a tokenizer"):
+                check_real(path)
+
+
+@contextmanager
+def _told(name: str, path: Path, expected: str) -> Iterator[None]:
+    try:
+        yield
+    except UnsoundFile as fault:
+        cached = not Path(name).is_dir()
+        raise WeightsError(
+            f"{path}: not what its name says",
+            expected=expected,
+            found=fault.found,
+            next_step=f"download it again: hf download {name} --force-download" if cached else fault.next_step,
+        ) from fault
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's reports off the terminal; what is missing is checked and told by us."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        transformers.logging.enable_progress_bar()

@@ -1,0 +1,137 @@
+"""ResNets of torchvision, with ImageNet weights or, when asked for, seeded random ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torchvision.transforms.functional import InterpolationMode, center_crop, resize
+
+from ...errors import WeightsError
+from ...weights_file import UnsoundFile, cause_of, differences, read_state
+from .contract import state_sha256
+from .weights import Needed
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def weights_url(name: str) -> str:
+    """Where torchvision publishes the ImageNet weights of a ResNet."""
+    return str(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url)
+
+
+def weights_path(name: str) -> Path:
+    """Where torch keeps that file: `$TORCH_HOME/hub/checkpoints`."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / weights_url(name).rsplit("/", 1)[1]
+
+
+def resnet_needs(encoder: str, name: str) -> Needed:
+    """Return what an encoder needs that computes with a ResNet, by torchvision's name of it."""
+    path = weights_path(name)
+    return Needed(
+        encoder,
+        f"{name}, ImageNet",
+        str(path.parent),
+        path if path.is_file() else None,
+        f"downloaded when first used; by hand: {weights_url(name)}",
+    )
+
+
+def load_resnet(name: str, random_init: int | None) -> tuple[Any, dict[str, Any]]:
+    """A ResNet in evaluation mode, and the identity of its weights.
+
+    Args:
+        name: torchvision's name, for example `resnet18`.
+        random_init: seed of random weights; None: ImageNet weights, downloaded by torch when they are not there.
+
+    Raises:
+        WeightsError: the weights are not there and cannot be downloaded, or are not those of this model.
+    """
+    if random_init is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_init)
+            model = torchvision.models.get_model(name, weights=None)
+        weights: dict[str, Any] = {"random_init": random_init}
+    else:
+        model = torchvision.models.get_model(name, weights=None)
+        path = fetch(name)
+        model.load_state_dict(_state(name, path, model))
+        weights = {"file": path.name}
+    model.eval().requires_grad_(False)
+    return model, {**weights, "sha256": state_sha256(model)}
+
+
+def _state(name: str, path: Path, model: Any) -> dict[str, torch.Tensor]:
+    try:
+        state = read_state(path)
+        counters = {key for key in model.state_dict() if key.endswith(".num_batches_tracked")}  # absent in old files
+        shapes = {key: value.shape for key, value in model.state_dict().items() if key in state or key not in counters}
+        different = differences(shapes, {key: value.shape for key, value in state.items()})
+        if different is not None:
+            raise UnsoundFile(f"the weights of another model: {different}")
+    except UnsoundFile as fault:
+        raise WeightsError(
+            f"{path} does not hold the weights of {name}",
+            expected=f"what {weights_url(name)} gives",
+            found=fault.found,
+            next_step="remove the file: it is downloaded again when it is needed, or put it there by hand",
+        ) from fault
+    return state
+
+
+def fetch(name: str) -> Path:
+    """The file with the ImageNet weights, downloaded if need be.
+
+    Raises:
+        WeightsError: no file, and no network or offline mode.
+    """
+    path = weights_path(name)
+    if not path.exists():
+        reason = "offline mode is on (HF_HUB_OFFLINE)"
+        if not offline():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                digest = path.stem.rsplit("-", 1)[1]
+                torch.hub.download_url_to_file(weights_url(name), str(path), hash_prefix=digest, progress=False)
+                return path
+            except Exception as error:  # of the network, of HTTP, of the disk, or another digest than the name says
+                reason = cause_of(error)
+        raise WeightsError(
+            f"the ImageNet weights of {name} are not here and cannot be downloaded: {reason}",
+            expected=str(path),
+            next_step=f"put {weights_url(name)} there (TORCH_HOME moves the place), or try untrained encoders with "
+            "--random-init 0",
+        )
+    return path
+
+
+def offline() -> bool:
+    """Whether the user asked that nothing be downloaded."""
+    return any(
+        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def to_input(image: np.ndarray, size: int, shorter: int | None = None) -> torch.Tensor:
+    """(H, W, 3) uint8 RGB -> (3, size, size) float32: resized without keeping the aspect, bilinear with antialiasing
+    (Pillow's), then normalised by ImageNet's mean and deviation.
+
+    Args:
+        image: decoded.
+        size: of the result.
+        shorter: resize the shorter side to this, keeping the aspect, and take the centre instead.
+    """
+    whole = Image.fromarray(image)
+    if shorter is None:
+        resized = whole.resize((size, size), Image.Resampling.BILINEAR)
+    else:
+        resized = center_crop(resize(whole, [shorter], InterpolationMode.BILINEAR), [size, size])
+    scaled = torch.from_numpy(np.asarray(resized, dtype=np.float32) / 255).permute(2, 0, 1)
+    return (scaled - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)

@@ -1,0 +1,25 @@
+"""What an extraction tells while it runs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Whoever shows how far an extraction is."""
+
+    def start(self, kind: str, total: int, done: int) -> None:
+        """Begin a kind of feature: `total` samples, of which `done` are there already."""
+
+    def advance(self, kind: str, count: int) -> None:
+        """Count so many more samples as done, committed or quarantined."""
+
+
+class Silent:
+    """A progress report that nobody sees."""
+
+    def start(self, kind: str, total: int, done: int) -> None:
+        """Do nothing."""
+
+    def advance(self, kind: str, count: int) -> None:
+        """Do nothing."""

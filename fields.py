@@ -1,0 +1,131 @@
+"""Options described once: a dataclass field with its default and limits, and the docstring under it as its help."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
+import math
+import sys
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+
+class Limits(NamedTuple):
+    """What a field's value may be, beside its type, and how the command line shows it."""
+
+    choices: Collection[str] = ()
+    """The values, where they can be listed."""
+    least: float | None = None
+    """The smallest value."""
+    most: float | None = None
+    """The largest value."""
+    above: float | None = None
+    """What the value must exceed."""
+    below: float | None = None
+    """What the value must stay under."""
+    group: str = ""
+    """The heading in the help; by default that of the field before it."""
+    switch: bool = False
+    """Whether a flag can be turned off too: `--mask/--no-mask`."""
+    metavar: str | None = None
+    """What stands for the value in the help."""
+    alone: str | None = None
+    """The value of an option that is given without one."""
+
+    @property
+    def span(self) -> str:
+        """The range of a number in words, such as `from 0 to 1` or `of at least 1`; empty where there is none."""
+        if self.least is None:
+            return f"above {self.above}" if self.above is not None else ""
+        if self.most is None and self.below is None:
+            return f"of at least {self.least}"
+        return f"from {self.least} to " + (f"below {self.below}" if self.most is None else f"{self.most}")
+
+    def hold(self, value: float) -> bool:
+        """Return whether a number is finite and within its range."""
+        return (
+            -math.inf < value < math.inf
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+
+def option(default: Any = dataclasses.MISSING, **limits: Any) -> Any:
+    """Return a dataclass field with a default and `Limits`."""
+    return dataclasses.field(default=default, metadata={"limits": Limits(**limits)})
+
+
+def limits_of(field: dataclasses.Field[Any]) -> Limits:
+    """Return the limits of a field; one that was not made by `option` has none."""
+    found: Limits = field.metadata.get("limits", Limits())
+    return found
+
+
+def kind_of(field: dataclasses.Field[Any]) -> str:
+    """Return a field's type as it is written, without `| None`."""
+    return str(field.type).removesuffix(" | None")
+
+
+def groups_of(config: type) -> dict[str, str]:
+    """Return the heading that each field of a dataclass stands under."""
+    groups, group = {}, ""
+    for field in dataclasses.fields(config):
+        groups[field.name] = group = limits_of(field).group or group
+    return groups
+
+
+def check(config: Any) -> None:
+    """Check every field of a dataclass that is a number, a text or a flag against its type and `Limits`.
+
+    Raises:
+        ValueError: says which field, what was expected and what it is.
+    """
+    for field in dataclasses.fields(config):
+        value, kind, limits = getattr(config, field.name), kind_of(field), limits_of(field)
+        optional = kind != field.type
+        if kind not in _FORMS or (optional and value is None):
+            continue
+        types, what = _FORMS[kind]
+        fits = isinstance(value, types) and (kind == "bool" or not isinstance(value, bool))
+        if fits and kind in ("int", "float"):
+            fits = limits.hold(value)
+        elif fits and limits.choices:
+            fits = value in limits.choices
+        if not fits:
+            expected = f"one of {', '.join(limits.choices)}" if limits.choices else f"{what} {limits.span}".strip()
+            raise ValueError(f"{field.name}: expected {expected}{' or None' * optional}, got {value!r}")
+
+
+@functools.cache
+def helps(config: type) -> dict[str, str]:
+    """Return the docstrings under the fields of a dataclass and of those that it derives from, each as one line."""
+    found: dict[str, str] = {}
+    for base in reversed(config.__mro__):
+        if dataclasses.is_dataclass(base):
+            body = _classes(base.__module__)[base.__name__].body
+            for field, below in itertools.pairwise(body):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    match below:
+                        case ast.Expr(ast.Constant(str(text))):
+                            found[field.target.id] = " ".join(text.split())
+    return found
+
+
+@functools.cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+_FORMS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "an integer"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "True or False"),
+    "str": ((str,), "a text"),
+}
+"""The types that are checked, by name: what a value may be, and how an error calls it."""
