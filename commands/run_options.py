@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..fields import check, option
+from ..itin_head.config import GRUS
 from ..parts import cores
-from ..train.config import DUPLICATES, GRUS, PRECISIONS, View
+from ..train.config import DUPLICATES, PRECISIONS, View
 
 if TYPE_CHECKING:
     import torch

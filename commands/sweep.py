@@ -279,7 +279,7 @@ def _workplace_of(sweep: Sweep, cache: Path | None) -> Workplace:
 
 def prepare(gru: str, device: Any, definition: Definition, place: Workplace, say: Any) -> str:
     """Build the C++ recurrence before the workers start, if any run is going to use it, or try the fused cells."""
-    from ..train.recurrence import choose, side_by_side
+    from ..itin_head.gru.choose import choose, side_by_side
 
     if device.type == "cuda":
         side_by_side(gru, device, say)

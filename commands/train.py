@@ -46,11 +46,11 @@ def command(**options: Any) -> None:
     into a folder of their own, and prints the mean.
     """
     from ..device import pick_device
+    from ..itin_head.gru.choose import choose, side_by_side
     from ..train.axes import parse_seeds
     from ..train.data import load_features
     from ..train.loop import fit, work_of
     from ..train.protocols import Splitter
-    from ..train.recurrence import choose, side_by_side
     from ..train.steps import ComputeOptions, check_compute
     from ..train.write_run import check_free, write_run
     from .terminal.console import console, epochs_bar

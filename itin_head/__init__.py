@@ -9,24 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .base import Head, HeadOutput
-    from .batch import pad
     from .config import ABLATIONS, GATES, HeadConfig
-    from .heads import HEADS, make
-    from .model import ITINHead
+    from .factory import make
+    from .gru.batch import pad
+    from .head import Head, HeadOutput
+    from .itin import ITINHead
+    from .registry import HEADS
 
 __all__ = ["ABLATIONS", "GATES", "HEADS", "Head", "HeadConfig", "HeadOutput", "ITINHead", "make", "pad"]
 
 _WHERE = {
     "ABLATIONS": "config",
     "GATES": "config",
-    "HEADS": "heads",
-    "Head": "base",
+    "HEADS": "registry",
+    "Head": "head",
     "HeadConfig": "config",
-    "HeadOutput": "base",
-    "make": "heads",
-    "ITINHead": "model",
-    "pad": "batch",
+    "HeadOutput": "head",
+    "make": "factory",
+    "ITINHead": "itin",
+    "pad": "gru.batch",
 }
 
 

@@ -6,7 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..fields import check, option
-from .heads import HEADS
+from .registry import HEADS
+
+GRUS = ("auto", "compiled", "fused", "packed", "torch")
+"""How the GRU may be computed: the quickest way, steps in C++ (on a CPU), in PyTorch with cells in Triton (on CUDA), in
+PyTorch alone, or by `torch.nn.GRU`."""
 
 GATES = ("scalar", "vector")
 """Readings of eq. 8: one value a region, or one a region and dimension."""

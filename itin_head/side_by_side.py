@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from .base import Head, HeadOutput, Text, mean_of
-from .gru import PARAMETERS, Layer, deep_bigru
-from .packing import Words, fill_up
+from .gru.packing import Words, fill_up
+from .gru.recurrence import PARAMETERS, Layer, deep_bigru
+from .head import Head, HeadOutput, Text, mean_of
 
 
 class Alone(nn.Module):

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from .base import Head, masked_softmax
 from .config import HeadConfig
-from .gru import PARAMETERS, bigru
-from .packing import Words
+from .gru.packing import Words
+from .gru.recurrence import PARAMETERS, bigru
+from .head import Head, masked_softmax
 
 _MAY_DIFFER = ("lam", "gate", "ablation")
 _READING = (

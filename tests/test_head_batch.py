@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from itin.itin_head.batch import mask_of, pad
+from itin.itin_head.gru.batch import mask_of, pad
 
 
 def test_mask() -> None:

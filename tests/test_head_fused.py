@@ -17,8 +17,8 @@ COMPARE = """
 import itertools, json, sys
 import torch
 from itin.itin_head import HeadConfig, ITINHead
-from itin.itin_head.gru import bigru, weights
-from itin.itin_head.packing import gather_words, pack_words
+from itin.itin_head.gru.recurrence import bigru, weights
+from itin.itin_head.gru.packing import gather_words, pack_words
 from itin.itin_head.stacked import StackedHead
 
 torch.manual_seed(0)
@@ -66,7 +66,7 @@ for way in ("packed", "fused"):
     stack = StackedHead(heads, way)
     ways.append(results(stack(regions, words, context, torch.ones(3, 3, 2).bool()), list(stack.parameters())))
 compare("side by side", ways)
-from itin.train.recurrence import fused_fails
+from itin.itin_head.gru.choose import fused_fails
 
 assert fused_fails(torch.device("cpu")) is None
 json.dump(worst, sys.stdout)
@@ -127,9 +127,9 @@ def test_kernels_compile(tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_equals_packed_on_a_device(dtype: torch.dtype) -> None:
-    from itin.itin_head.gru import bigru, weights
-    from itin.itin_head.packing import pack_words
-    from itin.train.recurrence import fused_fails
+    from itin.itin_head.gru.choose import fused_fails
+    from itin.itin_head.gru.packing import pack_words
+    from itin.itin_head.gru.recurrence import bigru, weights
 
     assert fused_fails(torch.device("cuda")) is None
     torch.manual_seed(0)

@@ -15,14 +15,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from itin.itin_head import HeadConfig, ITINHead, compiled
-from itin.itin_head.gru import bigru, deep_bigru, plain_bigru, weights
-from itin.itin_head.packing import Packing, StaticShape, Words, gather_words, pack, pack_words
-from itin.train import recurrence
+from itin.itin_head import HeadConfig, ITINHead
+from itin.itin_head.gru.choose import WORTH_BUILDING, choose, operations, side_by_side
+from itin.itin_head.gru.packing import Packing, StaticShape, Words, gather_words, pack, pack_words
+from itin.itin_head.gru.recurrence import bigru, compiled, deep_bigru, plain_bigru, weights
+from itin.itin_head.gru.recurrence import choose as recurrence
 from itin.train.config import TrainConfig
 from itin.train.data import Features
 from itin.train.loop import fit
-from itin.train.recurrence import WORTH_BUILDING, choose, operations, side_by_side
 from itin.train.splits import random_split
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -306,7 +306,7 @@ def test_predictions_do_not_depend_on_a_compiler(needs_compiler: None) -> None:
 def test_work_is_counted() -> None:
     config = TrainConfig(d=512, epochs=1)
     one_direction_one_word = 2 * 3 * 512 * (768 + 512)
-    assert operations(config, 1000, 768) == 3 * 2 * 1000 * one_direction_one_word
+    assert operations(config.d, 1000, 768, config.epochs) == 3 * 2 * 1000 * one_direction_one_word
 
 
 def test_choice(needs_compiler: None) -> None:
@@ -364,7 +364,7 @@ def python(code: str, **environment: str) -> subprocess.Popen[str]:
 
 def test_without_a_compiler(tmp_path: Path) -> None:
     code = (
-        "import torch; from itin.train.recurrence import choose; said = []\n"
+        "import torch; from itin.itin_head.gru.choose import choose; said = []\n"
         "print(choose('compiled', torch.device('cpu'), 0, said.append), choose('auto', torch.device('cpu'), 1e15))\n"
         "print(len(said), said[0])"
     )

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from itin.errors import RunError
 from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
-from itin.itin_head.packing import Words, gather_words
+from itin.itin_head.gru.packing import Words, gather_words
 from itin.itin_head.side_by_side import Alone
 from itin.itin_head.stacked import StackedHead
 from itin.precision import products

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from itin.itin_head import HEADS, Head, HeadConfig, make
-from itin.itin_head.base import mean_of
-from itin.itin_head.gru import deep_bigru, plain_bigru, weights
-from itin.itin_head.packing import Words, fill_up, pack_words
+from itin.itin_head.gru.packing import Words, fill_up, pack_words
+from itin.itin_head.gru.recurrence import deep_bigru, plain_bigru, weights
+from itin.itin_head.head import mean_of
 from itin.itin_head.side_by_side import SideBySide
 from itin.train.presets import PRESETS
 

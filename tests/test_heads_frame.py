@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from itin.cache import StoreWriter, find_stores, open_store, read_table
 from itin.cli import main
 from itin.errors import CacheError, RunError
-from itin.itin_head import HEADS, heads
-from itin.itin_head.heads import READING, HeadSpec
+from itin.itin_head import HEADS, registry
+from itin.itin_head.registry import GRU_SETTINGS, HeadSpec
 from itin.train.axes import make_plan, parse_values, views_of
 from itin.train.config import TrainConfig, View
 from itin.train.data import Features, Resident, load_features
@@ -311,13 +311,13 @@ def test_docs_name_every_head_and_reading() -> None:
 def product(monkeypatch: pytest.MonkeyPatch) -> None:
     """The head of the documentation, put where the file and the line would put it."""
     source, line = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.S)
-    module = types.ModuleType("itin.itin_head.product")
-    module.__package__ = "itin.itin_head"
+    module = types.ModuleType("itin.itin_head.heads.product")
+    module.__package__ = "itin.itin_head.heads"
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(source, "product.py", "exec"), module.__dict__)
-    spec = eval(f"{{{line}}}", {"HeadSpec": HeadSpec, "READING": READING})
+    spec = eval(f"{{{line}}}", {"HeadSpec": HeadSpec, "GRU_SETTINGS": GRU_SETTINGS})
     for name, value in spec.items():
-        monkeypatch.setitem(heads.HEADS, name, value)
+        monkeypatch.setitem(registry.HEADS, name, value)
 
 
 def test_the_head_of_the_documentation_is_trained_stacked_and_evaluated(

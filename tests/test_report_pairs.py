@@ -13,8 +13,8 @@ import torch
 from itin.errors import RunError
 from itin.extract.encoders.tokens import tokenizer_sha256
 from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
-from itin.itin_head.batch import mask_of, pad
-from itin.itin_head.heads import HEADS
+from itin.itin_head.gru.batch import mask_of, pad
+from itin.itin_head.registry import HEADS
 from itin.predict.pairs import pairs_frame, pairs_of, shown_part, vocabulary_of
 from itin.predict.words import segments, splitter_of, words_or_numbers
 from itin.train.find import stores_of_run

@@ -19,7 +19,7 @@ import torch
 from itin.cache import Store, StoreWriter, open_store, read_table
 from itin.cache.table import write_table
 from itin.errors import CacheError
-from itin.itin_head.packing import Words
+from itin.itin_head.gru.packing import Words
 from itin.labels import LABELS
 from itin.train import data, memory
 from itin.train import mapped as mapped_arrays

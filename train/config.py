@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
-from ..itin_head.heads import HEADS
+from ..itin_head.registry import HEADS
 from ..labels import LABELS
 
 BATCH_SIZE = 64
@@ -17,10 +17,6 @@ BATCH_SIZE = 64
 
 BATCH_SIZES = {"mvsa-multiple": 128}
 """The data sets for which the paper takes another one."""
-
-GRUS = ("auto", "compiled", "fused", "packed", "torch")
-"""How the GRU may be computed: the quickest way, steps in C++ (on a CPU), in PyTorch with cells in Triton (on CUDA), in
-PyTorch alone, or by `torch.nn.GRU`."""
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 """Of matrix products: float32; float32 rounded to 10 bits for tensor cores; or to 7. Sums, states, weights and Adam

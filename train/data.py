@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import CacheError, DataError
-from ..itin_head.batch import mask_of
-from ..itin_head.packing import Words, gather_words
+from ..itin_head.gru.batch import mask_of
+from ..itin_head.gru.packing import Words, gather_words
 from ..labels import LABELS
 from ..matching import MOST_LOST, examples, match
 from .mapped import place_for, to_disk

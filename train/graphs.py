@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..itin_head.batch import mask_of
-from ..itin_head.packing import StaticShape, Words
+from ..itin_head.gru.batch import mask_of
+from ..itin_head.gru.packing import StaticShape, Words
 from .data import Resident
 
 BUCKETS = (8, 16, 24, 32, 48, 64, 80, 104)

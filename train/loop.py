@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ..errors import RunError
 from ..itin_head import HeadConfig
+from ..itin_head.gru.choose import choose, operations
 from .config import TrainConfig
 from .data import Features
 from .metrics import majority_class, score
 from .objective import Selection
-from .recurrence import choose, operations
 from .splits import Split
 from .steps import ComputeOptions, Training, predict
 
@@ -74,7 +74,7 @@ def fit(
         device: where to train.
         on_epoch: called with the history's newest row after each epoch.
         evaluate: the parts to score at the end, once, with the epoch that was kept.
-        gru: how to compute the GRU, one of `config.GRUS`, where `compute` is left out.
+        gru: how to compute the GRU, one of `itin_head.config.GRUS`, where `compute` is left out.
         compute: how to compute the training.
 
     Raises:
@@ -223,7 +223,7 @@ def train(
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:
     """Return the floating-point operations of the GRU in a run."""
     words = int(np.diff(features.offsets)[split.train].sum())
-    return operations(config, words, features.tokens.shape[1])
+    return operations(config.d, words, features.tokens.shape[1], config.epochs)
 
 
 def check_finite(where: str, losses: dict[str, float]) -> None:

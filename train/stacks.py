@@ -12,11 +12,11 @@ import torch
 
 from ..errors import RunError
 from ..itin_head import make
+from ..itin_head.gru.choose import choose, side_by_side
 from .config import TrainConfig
 from .data import Features
 from .loop import Fit, train, work_of
 from .pool import DONE, EPOCH, FAILED, Event, Job, Jobs, Setup
-from .recurrence import choose, side_by_side
 from .shared import open_features
 from .steps import ComputeOptions, shape_of, stackable
 from .write_run import write_run

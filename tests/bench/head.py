@@ -36,7 +36,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from itin.itin_head import HeadConfig, ITINHead, compiled
+from itin.itin_head import HeadConfig, ITINHead
+from itin.itin_head.gru.recurrence import compiled
 from itin.train.axes import make_plan
 from itin.train.config import PRECISIONS, TrainConfig, View
 from itin.train.data import Features

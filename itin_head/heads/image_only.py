@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import Head, HeadOutput, Text, mean_of, mlp
-from .config import HeadConfig
+from ..config import HeadConfig
+from ..head import Head, HeadOutput, Text, mean_of, mlp
 
 
 class ImageOnlyHead(Head):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from .base import Head, HeadOutput, Text, masked_softmax, mlp
 from .config import HeadConfig
+from .head import Head, HeadOutput, Text, masked_softmax, mlp
 
 
 class ITINHead(Head):

@@ -89,7 +89,7 @@ def _states(
     inputs = torch.baddbmm(bias[:, None], x, W_ih.mT)  # (G, P, 3d)
     h: Tensor
     if recurrence == "fused":
-        from .fused import FusedRecurrence
+        from .triton_cell import FusedRecurrence
 
         h = FusedRecurrence.apply(inputs, W_hh, b_hh[:, 2 * d :], packing.sizes)
     else:

@@ -9,26 +9,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..itin_head import compiled
-from ..itin_head.gru import bigru
-from ..itin_head.packing import pack_words
-from ..precision import products
-from .config import GRUS, TrainConfig
+from ...precision import products
+from ..config import GRUS
+from . import compiled
+from .packing import pack_words
+from .recurrence import bigru
 
 WORTH_BUILDING = 20e12
 """Operations of a run from which on building the C++ recurrence (some 15 seconds, once) is made up for."""
 
 
-def operations(config: TrainConfig, words: int, token_dim: int) -> float:
+def operations(d: int, words: int, token_dim: int, epochs: int) -> float:
     """Return the floating-point operations of the GRU in one run.
 
     Args:
-        config: the recipe.
+        d: hidden size.
         words: words of the training part.
         token_dim: length of a word feature.
+        epochs: passes over it.
     """
     directions, gates, passes = 2, 3, 3  # forward, backward to the states, backward to the weights
-    return 2.0 * directions * gates * passes * config.d * (token_dim + config.d) * words * config.epochs
+    return 2.0 * directions * gates * passes * d * (token_dim + d) * words * epochs
 
 
 def choose(

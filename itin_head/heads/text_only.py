@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .base import Head, HeadOutput, Text, mlp
-from .config import HeadConfig
+from ..config import HeadConfig
+from ..head import Head, HeadOutput, Text, mlp
 
 
 class TextOnlyHead(Head):

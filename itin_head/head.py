@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .config import HeadConfig
-from .gru import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
-from .packing import Words, fill_up, pack_words
+from .gru.packing import Words, fill_up, pack_words
+from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
 
 
 class HeadOutput(NamedTuple):
@@ -42,8 +42,8 @@ class Text(NamedTuple):
 class Head(nn.Module):
     """A head: what it looks at of `regions`, `tokens` and `context` -> logits.
 
-    A head of its own derives from this, makes its layers in `__init__`, and computes in `join`; `heads.HEADS` names it
-    and what it reads. Where `tokens` are among its inputs, the words are read for it, by the GRU of eqs. 2-4. Padding
+    A head of its own derives from this, makes its layers in `__init__`, and computes in `join`; `registry.HEADS` names
+    it and what it reads. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4. Padding
     must take part in nothing: neither its values (even NaN) nor its amount nor the order of the batch may change a
     sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
     so that J heads with different weights can be computed side by side (`side_by_side.SideBySide`).

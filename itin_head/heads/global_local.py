@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .base import HeadOutput, Text, masked_softmax, mlp
-from .config import HeadConfig
-from .model import ITINHead, gated
+from ..config import HeadConfig
+from ..head import HeadOutput, Text, masked_softmax, mlp
+from ..itin import ITINHead, gated
 
 
 class GlobalLocalHead(ITINHead):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Head, HeadOutput, Text
-from .config import HeadConfig
+from ..config import HeadConfig
+from ..head import Head, HeadOutput, Text
 
 
 class MajorityHead(Head):

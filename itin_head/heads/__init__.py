@@ -1,0 +1,1 @@
+"""Further heads in ITIN's frame, one a file; `registry` names them."""
