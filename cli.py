@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from .commands.group import LazyGroup
-from .errors import ItinError, TransientError
+from .commands.terminal.lazy_group import LazyGroup
+from .errors import RUN_AGAIN, ItinError, TransientError
 
 # Threads of torch that wait for each other by spinning slow a busy machine down many times over. Read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -20,8 +20,8 @@ COMMANDS = {
     "demo": "demo",
     "extract": "extract",
     "weights": "weights",
-    "data": "data",
-    "cache": "cache",
+    "data": "data.data_group",
+    "cache": "cache.cache_group",
     "cluster": "cluster",
     "train": "train",
     "sweep": "sweep",
@@ -33,10 +33,6 @@ COMMANDS = {
     "report": "report",
 }
 """Command -> module in `itin.commands`, in the order in which a newcomer meets them."""
-
-COME_AGAIN = 75
-"""Exit code for work that is left over and will go on when the same command is run again (EX_TEMPFAIL)."""
-
 
 _PLAIN = {"–": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "λ": "lambda"}
 
@@ -61,12 +57,12 @@ class Main(LazyGroup):
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command; an error that a user can mend is shown without a traceback."""
+        """Run a command; an error that a user can fix is shown without a traceback."""
         try:
             return super().invoke(ctx)
         except TransientError as error:
             click.echo(f"Error: {error}", err=True)
-            ctx.exit(COME_AGAIN)
+            ctx.exit(RUN_AGAIN)
         except ItinError as error:
             raise click.ClickException(str(error)) from error
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+RUN_AGAIN = 75
+"""Exit code when work is left over and the same command, run again, goes on with it (EX_TEMPFAIL)."""
+
 
 class ItinError(Exception):
-    """An error that a user can mend.
+    """An error that a user can fix.
 
     Args:
         what: one sentence that names the file, store or option.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cli import COME_AGAIN
+from ..errors import RUN_AGAIN
 from . import slurm
 from .contract import Missing
 from .scripts import CONSOLIDATE, PARTS, SWEEP
@@ -123,7 +123,7 @@ def read_log(path: Path, running: set[str]) -> Failure | None:
     if end is None and job in running:
         return None
     code = int(end.group(1)) if end else None
-    if code in (0, COME_AGAIN):
+    if code in (0, RUN_AGAIN):
         return None
     error = _error(said[: end.start()] if end else said)
     if code is None:

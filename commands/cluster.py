@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import usage_errors
+from .terminal.json_output import json_option, print_json
 
 if TYPE_CHECKING:
     from ..cluster.contract import Missing, Prepared, Work
@@ -41,7 +42,7 @@ def command() -> None:
     type=click.IntRange(0),
     default=3,
     show_default=True,
-    help="How often in a row what is missing is submitted again although nothing new came of it.",
+    help="How often in a row missing parts are submitted again without any progress.",
 )
 @click.option(
     "--site",
@@ -97,7 +98,7 @@ def submit(
 ) -> None:
     """Submit a command in parts, such as `itin cluster submit --jobs 16 --gpus 1 -- extract --dataset mvsa-multiple`.
 
-    The data set is scanned and the encoders are loaded here first, so that what is wrong is told at once. Then go to
+    The data set is scanned and the encoders are loaded here first, so that errors show at once. Then go to
     Slurm an array with a task a part, a sweep that runs after it and submits again what is missing, and the
     consolidation, which verifies every shard and writes the manifests. Submitting again does no harm. `-- sweep ...`
     trains the runs of a sweep in the same way.
@@ -192,7 +193,7 @@ def _submit_to_dask(submission: Submission, scheduler: str, tls: Any, missing: M
     with usage_errors(), connect(scheduler, tls) as client:
         run = DaskRun(submission, client)
         last = run.submit(sorted(missing.parts))
-        click.echo(f"left {len(missing.parts)} parts to {scheduler}; they go on whatever becomes of this process")
+        click.echo(f"left {len(missing.parts)} parts to {scheduler}; they continue even if this process ends")
         click.echo(f"follow: itin cluster status {shlex.quote(str(submission.folder))}")
         if wait:
             run.wait(last, lambda now: click.echo(f"{now.wanted - now.pieces}/{now.wanted}"))
@@ -204,9 +205,10 @@ def _submit_to_dask(submission: Submission, scheduler: str, tls: Any, missing: M
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Cache folder whose newest submission is meant; by default $ITIN_CACHE, else a place of yours.",
+    help="Cache folder whose newest submission is meant; by default $ITIN_CACHE, else ~/.cache/itin/features.",
 )
-def status(folder: Path | None, cache: Path | None) -> None:
+@json_option
+def status(folder: Path | None, cache: Path | None, as_json: bool) -> None:
     """Show how far the submission in FOLDER (by default the newest) is, and the last error.
 
     Progress is read from committed shards, errors from the logs; no accounting database is needed.
@@ -222,11 +224,15 @@ def status(folder: Path | None, cache: Path | None) -> None:
                 f"{cache_root(cache)} holds no submission", next_step="make one with `itin cluster submit`"
             )
         folder = found[-1]
-    show(status_of(submissions.read(folder)))
+    found_status = status_of(submissions.read(folder))
+    if as_json:
+        print_json({**vars(found_status), "seconds_left": found_status.seconds_left})
+    else:
+        show(found_status)
 
 
 def show(status: Status) -> None:
-    """Prints a status."""
+    """Print a status."""
     from ..cache.ranges import to_ranges
     from ..cluster.scripts import PARTS
 
@@ -239,10 +245,11 @@ def show(status: Status) -> None:
     if missing.parts:
         click.echo(f"  missing     parts {_short(to_ranges(missing.parts))}")
     if missing.pieces:
-        left = _duration(status.seconds_left) if status.seconds_left is not None else "not known yet"
-        click.echo(f"  rate        {status.rate:.1f} {status.pieces}/s, time left {left}")
+        left = status.seconds_left
+        rate = "none yet" if left is None else f"{status.rate:.1f} {status.pieces}/s, time left {_duration(left)}"
+        click.echo(f"  rate        {rate}")
     if submission.engine == "slurm" and not status.reachable:
-        click.echo("  tasks       squeue could not be asked here")
+        click.echo("  tasks       squeue is not available here")
     elif submission.engine == "slurm":
         waiting = sum(task.role == PARTS and task.state != "RUNNING" for task in status.tasks)
         numbers = _short(", ".join(f"{task.job} on {task.where}" for task in status.running))
@@ -255,7 +262,7 @@ def show(status: Status) -> None:
         click.echo(f"              {failure.log}")
     click.echo(f"  consolidated: {'yes' if status.consolidated else 'not yet'}")
     if not status.consolidated and status.reachable and not status.tasks:
-        click.echo("Nothing of it is in the queue: submit the same again to go on.")
+        click.echo("None of its jobs is in the queue: submit the same command again to continue.")
 
 
 def _short(text: str) -> str:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 def command(folder: Path) -> None:
     """Draw a small data set, extract its features, train ITIN and `only-context` on them, and compare.
 
-    Nothing is downloaded: the encoders are untrained, so the figures tell that the parts work together on pictures
-    made for the purpose, and nothing about sentiment. A second call finds the features and only trains.
+    Nothing is downloaded: the encoders are untrained, so the figures show that the parts work together on pictures
+    made for the purpose, and nothing about sentiment. A second call reuses the features and only trains.
     """
     from ..demo.run import HEADS, PAIRS, RECIPE, compare, prepare
-    from .console import Bars, console, epochs_bar
     from .extract import show
+    from .terminal.console import Bars, console, epochs_bar
+    from .train import short
 
     console.print(f"1. Drawing {PAIRS} pairs in MVSA's layout, and extracting their features ...", style="bold")
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,17 +39,19 @@ def command(folder: Path) -> None:
     with epochs_bar(RECIPE.epochs * len(HEADS)) as on_epoch:
         trained = compare(folder, on_epoch)
     show_comparison(trained)
-    console.print("\n3. Look at what it aligned, or go on with real data:", style="bold")
+    console.print("\n3. Look at what it aligned, or continue with real data:", style="bold")
     picture = folder / "MVSA_demo" / "data" / "1.jpg"
-    console.print(f'  itin predict {trained[0].run} --image {picture} --text "poor cat, lovely house"', markup=False)
+    console.print(
+        f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely house"', markup=False
+    )
     console.print("  itin weights", markup=False)
     console.print("  itin extract --dataset mvsa-single --root MVSA_Single", markup=False)
     console.print("  itin train --m 2 --lam 0.2", markup=False)
 
 
 def show_comparison(trained: list[Trained]) -> None:
-    """Prints the heads' test figures beside the majority class."""
-    from .console import console, grid
+    """Print the heads' test figures beside the majority class."""
+    from .terminal.console import console, grid
 
     rows = []
     for one in trained:

@@ -31,8 +31,8 @@ def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
     from ..predict import Predictor
     from ..report.explain import ENDINGS, explain
     from ..train.runs import load_run
-    from .console import console
     from .predict import bad_pairs, show
+    from .terminal.console import console
     from .train import short, show_note
 
     if out.suffix.lower() not in ENDINGS:

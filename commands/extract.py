@@ -14,7 +14,7 @@ from ..extract.config import EncoderConfig, ExtractConfig
 from ..extract.data.datasets import DATASETS
 from ..parts import Part
 from .options import Command, Option, columns_of, options_of, take, usage_errors
-from .stopping import stop_on_signals
+from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from ..extract.summary import Summary
@@ -39,29 +39,31 @@ def command(**options: Any) -> None:
     """Encode a data set's images and texts once, into the feature cache.
 
     Run it again after an interruption, with more data or with another encoder: only what is missing is computed.
-    SIGTERM and SIGUSR1 end it soon, with what is encoded committed and exit code 75: come again.
+    SIGTERM and SIGUSR1 end it soon: what is encoded is committed, and exit code 75 says to run the command again.
     """
-    from ..cli import COME_AGAIN
+    from ..errors import RUN_AGAIN
 
     with usage_errors():
         config = config_from(options)
     try:
         with stop_on_signals() as stop:
             from ..extract.run import extract
-            from .console import Bars
+            from .terminal.console import Bars
 
             with Bars() as bars, usage_errors():
                 summary = extract(config, bars, stop)
     except KeyboardInterrupt:
-        click.echo("\nStopped. What was committed is kept: run the same command to go on.", err=True)
+        click.echo("\nStopped. What was committed is kept: run the same command again to continue.", err=True)
         raise click.exceptions.Exit(130) from None
     show(summary, config.part)
     if summary.unread:
         click.echo(f"{summary.unread} could not be read this time: run the same command again.", err=True)
     if summary.stopped:
-        click.echo(f"Told to stop: {summary.left} features are left. Run the same command to go on.", err=True)
+        click.echo(
+            f"Stopped by a signal: {summary.left} features are left. Run the command again to continue.", err=True
+        )
     if summary.unread or summary.stopped:
-        raise click.exceptions.Exit(COME_AGAIN)
+        raise click.exceptions.Exit(RUN_AGAIN)
 
 
 for _param in command.params:
@@ -98,14 +100,15 @@ def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
 
 
 def show(summary: Summary, one: Part | None = None) -> None:
-    """Prints what an extraction did."""
+    """Print what an extraction did."""
     from ..train.runs import UNTRAINED_NOTE
-    from .console import console, grid
+    from .terminal.console import console, grid
+    from .train import short
 
     dataset, samples = summary.dataset, summary.scan.samples
     labels = Counter(sample.label or "unlabelled" for sample in samples)
     counted = ", ".join(f"{count} {label}" for label, count in labels.most_common())
-    console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {dataset.root}", markup=False)
+    console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {short(dataset.root)}", markup=False)
     for reason, count in dataset.dropped.items():
         console.print(f"  {count} left out by the label rule: {reason}", markup=False)
     if summary.scan.encoding.note:
@@ -131,7 +134,7 @@ def show(summary: Summary, one: Part | None = None) -> None:
             console.print(f"  ... and {len(lines) - SHOWN} more in {summary.folder}", markup=False)
     if any(store.untrained for store in summary.stores):
         console.print(UNTRAINED_NOTE, style="yellow")
-    console.print(f"Done in {summary.seconds:.1f} s: {summary.folder}", markup=False)
+    console.print(f"Done in {summary.seconds:.1f} s: {short(summary.folder)}", markup=False)
 
 
 def one_line_each(reasons: Iterable[tuple[str, str, str]]) -> list[str]:

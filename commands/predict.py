@@ -91,8 +91,8 @@ def bad_pairs(image: Path) -> Iterator[None]:
 
 
 def show(prediction: Prediction) -> None:
-    """Prints a prediction and what each region was aligned with; words are shaded where the terminal has colours."""
-    from .console import console, grid
+    """Print a prediction and what each region was aligned with; words are shaded where the terminal has colours."""
+    from .terminal.console import console, grid
 
     others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())
     console.print(f"{prediction.label}  ({others})", markup=False)
@@ -128,7 +128,7 @@ def shaded(prediction: Prediction, region: Region, number: int) -> Text:
 
 def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: bool, columns: dict[str, str]) -> None:
     from ..predict.table import predict_table
-    from .console import console
+    from .terminal.console import console
 
     good, bad = predict_table(predictor, table, out, allow_outside, columns)
     if out is not None:

@@ -1,4 +1,4 @@
-"""`itin report`: one page that shows what runs and sweeps came to."""
+"""`itin report`: one page with the results of runs and sweeps."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def command(
     """
     from ..errors import DataError
     from ..report.report import report
-    from .console import console
+    from .terminal.console import console
     from .train import short
 
     if images is not None and not images.is_dir():
         raise DataError(
-            f"{images} is no folder", expected="the folder that the images are in", next_step="name another --images"
+            f"{images} is not a folder", expected="the folder with the images", next_step="name another --images"
         )
     made = report(paths, images=images, cache=cache, title=title)
     page = made.write(out, None if figures == "none" else figures)

@@ -1,4 +1,4 @@
-"""`itin reproduce`: the paper's tables and figures, with what they came to here beside them."""
+"""`itin reproduce`: the paper's tables and figures, with the results obtained here beside them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ReproduceOptions:
     pairs: str = option("", metavar="ID,...")
     """Pairs of Fig. 7; by default typical ones."""
     retry_failed: bool = False
-    """Train what has failed before again, too."""
+    """Also train again what has failed before."""
     plan: bool = False
     """Only make the folder: `itin cluster submit -- sweep --resume OUT/sweep` trains its runs."""
     out: Path | None = option(None, metavar="DIR", group="Output")
@@ -68,8 +68,8 @@ def command(**options: Any) -> None:
 
     The rows are fixed beforehand: ITIN with m = 2 and λ = 0.2, its ablations, m and λ one at a time. Each run keeps the
     epoch that is best on the validation part and is evaluated once on the test part. Nothing is trained or evaluated
-    twice: the same command goes on where it was ended, and more seeds, tables or figures add only their runs. Exit
-    code 1 if any run has failed.
+    twice: the same command continues where it was interrupted, and more seeds, tables or figures add only their runs.
+    Exit code 1 if any run has failed.
 
     Writes report.html, tables/ (CSV and LaTeX), figures/ and numbers/ (the same, unrounded).
     """
@@ -77,7 +77,7 @@ def command(**options: Any) -> None:
     from ..report.reproduction import Reproduction
     from ..report.write import write
     from ..train.sweeps.folder import Sweep, check_none_failed, locked
-    from .console import console
+    from .terminal.console import console
     from .train import short, show_note
 
     own, wanted, computing = take(ReproduceOptions, options), take(FeatureOptions, options), take(Computing, options)
@@ -181,7 +181,7 @@ def _prepared(
 def _extend(out: Path, sweep: Sweep, request: Request, data: SweepData) -> None:
     """Say what is to be trained, and keep what was asked for."""
     from ..train.sweeps.prepare import extend
-    from .console import console
+    from .terminal.console import console
 
     extend(sweep, request.plan(), data)
     request.write(out)
@@ -194,7 +194,7 @@ def _train(retry: bool, computing: Computing, sweep: Sweep, data: SweepData) -> 
     from ..device import pick_device
     from ..train.sweeps.run import run
     from .sweep import prepare
-    from .sweep_display import Display
+    from .terminal.sweep_display import Display
 
     with usage_errors():
         device = pick_device(computing.device)
@@ -204,7 +204,7 @@ def _train(retry: bool, computing: Computing, sweep: Sweep, data: SweepData) -> 
         with Display() as display:
             run(sweep, data, retry=retry, begin=display.begin, listen=display.listen, **how)
     except KeyboardInterrupt:
-        click.echo("Stopped. Finished runs are kept; the same command goes on.", err=True)
+        click.echo("Stopped. Finished runs are kept; run the same command again to continue.", err=True)
         sys.exit(130)
 
 
@@ -213,7 +213,7 @@ def _evaluate(device: str, out: Path, data: SweepData) -> None:
     from ..device import pick_device
     from ..report import testing
     from ..report.reproduction import Reproduction
-    from .console import console
+    from .terminal.console import console
 
     made = Reproduction(out)
     keys = dict.fromkeys(trial.key for trial in made.trials)
@@ -227,7 +227,7 @@ def _evaluate(device: str, out: Path, data: SweepData) -> None:
 def _show(made: Any) -> None:
     """Prints Table III's accuracies, and what is missing."""
     from ..report.paper_sections import ablations
-    from .console import console, grid
+    from .terminal.console import console, grid
 
     for key, why in list(made.missing.items())[:5]:
         console.print(f"missing: {key}: {why}", style="red", markup=False)

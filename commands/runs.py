@@ -1,4 +1,4 @@
-"""`itin runs`: the runs that there are."""
+"""`itin runs`: list runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from pathlib import Path
 import click
 
 from .options import usage_errors
+from .terminal.json_output import json_option, print_json
 
 SHOWN = ("head", "preset", "m", "lam", "ablation", "seed")
 """Columns that are shown of a single run; of several, those in which they differ."""
-
-WIDTH = 1000
-"""Characters a line, so that no path is cut short."""
 
 
 @click.command("runs", short_help="List runs: filter, sort, the best by validation.")
@@ -22,16 +20,23 @@ WIDTH = 1000
 @click.option("--best", type=click.IntRange(1), help="Only the best so many by validation accuracy, then loss.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all columns to a file instead of showing some.")
 @click.option("--test", is_flag=True, help="Also show test figures of runs that have them; never choose by them.")
+@json_option
 def command(
-    paths: tuple[Path, ...], conditions: tuple[str, ...], by: str | None, best: int | None, csv: Path | None, test: bool
+    paths: tuple[Path, ...],
+    conditions: tuple[str, ...],
+    by: str | None,
+    best: int | None,
+    csv: Path | None,
+    test: bool,
+    as_json: bool,
 ) -> None:
     """List the run folders below PATHS, by default ./runs: single runs and those of sweeps."""
-    from rich.console import Console
-
+    if csv is not None and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
     from ..train import table as tables
     from ..train.sweeps.folder import FIELDS
-    from .console import console, grid
-    from .sweep_display import TEXTS, with_differences
+    from .terminal.console import console, grid
+    from .terminal.sweep_display import TEXTS, with_differences
     from .train import short, show_note
 
     table, bad = tables.runs_table(paths or (Path("runs"),))
@@ -44,9 +49,12 @@ def command(
         table = tables.best(table, best)
     for path, reason in bad:
         click.echo(f"{path}: {reason}", err=True)
+    everything = table if test else table.drop(columns=list(tables.TEST_COLUMNS))
+    if as_json:
+        print_json(everything)
+        return
     if csv is not None:
-        hidden = [] if test else list(tables.TEST_COLUMNS)
-        table.drop(columns=hidden).to_csv(csv, index=False, lineterminator="\n")
+        everything.to_csv(csv, index=False, lineterminator="\n")
         console.print(f"{len(table)} runs: {csv}", markup=False)
         return
     if table.empty:
@@ -60,7 +68,7 @@ def command(
     table["run"] = [short(Path(run)) for run in table["run"]]
     rows = [[_cell(value) for value in row] for row in table[columns].itertuples(index=False)]
     listing = grid(columns, rows, right=[name for name in columns if name not in TEXTS])
-    Console(highlight=False, soft_wrap=True, width=WIDTH).print(listing)
+    console.print(listing)
     if "protocol" not in where_from:
         console.print(f"protocol {table['protocol'].iloc[0]}", markup=False)
     show_note([note for note in table["note"] if note])

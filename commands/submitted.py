@@ -37,7 +37,7 @@ def prepare(words: Sequence[str]) -> Prepared:
 
 def _extraction(words: list[str]) -> Prepared:
     from ..cluster.extraction import Extraction
-    from .console import Bars
+    from .terminal.console import Bars
 
     context = extract_command.command.make_context("extract", list(words))
     config = extract_command.config_from(context.params)

@@ -16,7 +16,7 @@ from ..train.config import REPEATS, TrainConfig
 from ..train.presets import PresetOptions
 from .options import Command, given, options_of, set_has_gone, take, usage_errors
 from .run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
-from .stopping import stop_on_signals
+from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from ..train.sweeps.folder import Definition, Sweep
@@ -42,9 +42,9 @@ class SweepOptions:
     seeds: str = option("1", metavar="SEEDS")
     """How many seeds each, from 0; or which, such as 3,7."""
     resume: Path | None = option(None, metavar="DIR")
-    """Go on with a sweep that was ended."""
+    """Continue a sweep that was interrupted."""
     retry_failed: bool = False
-    """With --resume: train what has failed again, too."""
+    """With --resume: also train again what has failed."""
     reveal_test: bool = False
     """At the end, evaluate the best by validation on the test part, once."""
     plan: bool = option(False, group="In parts")
@@ -94,7 +94,7 @@ def command(**options: Any) -> None:
 
     Every option of `itin train` takes several values: lists (2,5), ranges with both ends (0:6, 0:1:0.1), true,false for
     a switch, all where the values have names; what is left out keeps its default. Equal configurations are trained
-    once. A sweep that was ended goes on with --resume: finished runs are kept. The test part is evaluated with
+    once. An interrupted sweep continues with --resume: finished runs are kept. The test part is evaluated with
     --reveal-test alone. Exit code 1 if any run has failed, however many have not.
 
     \b
@@ -107,8 +107,8 @@ def command(**options: Any) -> None:
     from ..train.sweeps.folder import Sweep, check_none_failed, locked
     from ..train.sweeps.prepare import data_of
     from ..train.sweeps.run import run
-    from .console import console
-    from .sweep_display import Display, show_best, show_test
+    from .terminal.console import console
+    from .terminal.sweep_display import Display, show_best, show_test
     from .train import event_files, short, show_note
 
     own = take(SweepOptions, options)
@@ -157,7 +157,7 @@ def command(**options: Any) -> None:
                     sweep, data, source=source, retry=own.retry_failed, begin=display.begin, listen=listen, **how
                 )  # fmt: skip
         except KeyboardInterrupt:
-            click.echo(f"Stopped. Finished runs are kept; go on with: itin sweep --resume {sweep.path}", err=True)
+            click.echo(f"Stopped. Finished runs are kept; continue with: itin sweep --resume {sweep.path}", err=True)
             sys.exit(130)
         _show_exhausted(sweep.definition)
         show_best(sweep)
@@ -172,23 +172,23 @@ def command(**options: Any) -> None:
 
 def _run_part(sweep: Sweep, data: SweepData, part: Part, how: dict[str, Any]) -> None:
     """One part of a sweep; exit code 0 only when all of its runs have ended."""
-    from ..cli import COME_AGAIN
+    from ..errors import RUN_AGAIN
     from ..train.sweeps.folder import locked
     from ..train.sweeps.run import run
-    from .sweep_display import Display
+    from .terminal.sweep_display import Display
 
     with locked(sweep.path, shared=True), stop_on_signals() as stop, Display() as display:
         results = run(sweep, data, part, stop=stop, begin=display.begin, listen=display.listen, **how)
     if left := len(sweep.definition.missing(results, part)):
-        click.echo(f"Told to stop: {left} runs are left. Run the same command to go on.", err=True)
-        sys.exit(COME_AGAIN)
+        click.echo(f"Stopped by a signal: {left} runs are left. Run the command again to continue.", err=True)
+        sys.exit(RUN_AGAIN)
 
 
 def _consolidate(sweep: Sweep) -> None:
     """The table of results, when every run has one."""
     from ..train.sweeps.folder import check_none_failed, consolidate
-    from .console import console
-    from .sweep_display import show_best
+    from .terminal.console import console
+    from .terminal.sweep_display import show_best
     from .train import short, show_note
 
     consolidate(sweep)
@@ -272,7 +272,7 @@ def _refuse_with_resume() -> None:
 
 
 def _show_plan(definition: Definition) -> None:
-    from .console import console
+    from .terminal.console import console
 
     console.print(f"protocol {definition.protocol_used}", markup=False)
     if definition.mode == "optuna":
@@ -293,7 +293,7 @@ def _show_plan(definition: Definition) -> None:
 
 def _show_exhausted(definition: Definition) -> None:
     """Say so where a guided search has tried all that there is."""
-    from .console import console
+    from .terminal.console import console
 
     tried = len(definition.runs()) // len(definition.seeds)
     if definition.mode == "optuna" and tried < (definition.number or 0):

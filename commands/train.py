@@ -54,7 +54,7 @@ def command(**options: Any) -> None:
     from ..train.protocols import Splitter
     from ..train.steps import ComputeOptions, check_compute
     from ..train.write_run import check_free, write_run
-    from .console import console, epochs_bar
+    from .terminal.console import console, epochs_bar
 
     fields = given(options, TrainConfig, PresetOptions)
     seeds, protocol = take(SeedOptions, options).seeds, take(ProtocolOptions, options)
@@ -153,7 +153,7 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
         data: the features.
         outside: of `Splitter`.
     """
-    from .console import console
+    from .terminal.console import console
 
     console.print(f"{data.dataset}: {len(data.ids)} labelled samples", markup=False)
     for kind, store in stores.items():
@@ -174,7 +174,7 @@ def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> No
     from ..labels import LABELS
     from ..train.protocols import describe
     from ..train.statistics import wilson
-    from .console import console, grid
+    from .terminal.console import console, grid
 
     names = {"val": "validation", "test": "test", "train": "training"}
     columns = ["", "n", "accuracy", "95% interval", "weighted F1", "macro F1", *(f"F1 {label}" for label in LABELS)]
@@ -198,7 +198,7 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
     from statistics import fmean, stdev
 
     from ..train.protocols import describe
-    from .console import console, grid
+    from .terminal.console import console, grid
 
     names = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
     columns = [f"mean of {len(metrics)} seeds", "n", *names.values()]
@@ -216,7 +216,7 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
 def show_note(untrained: list[str]) -> None:
     """Prints what every table made from untrained encoders must say."""
     from ..train.runs import UNTRAINED_NOTE
-    from .console import console
+    from .terminal.console import console
 
     if untrained:
         console.print(UNTRAINED_NOTE, style="yellow")

@@ -6,19 +6,25 @@ import click
 
 from ..extract.config import EncoderConfig
 from .options import options_of
+from .terminal.json_output import json_option, print_json
 
 
 @click.command("weights", short_help="List the encoders' weights: needed, found, how to get them.")
 @options_of(EncoderConfig, "detector_weights", "text_encoder")
-def command(detector_weights: str | None, text_encoder: str) -> None:
+@json_option
+def command(detector_weights: str | None, text_encoder: str, as_json: bool) -> None:
     """List what each encoder needs, where it looks, what it found with its SHA-256, and how to get it.
 
     Nothing is downloaded. HF_HOME, TORCH_HOME, ITIN_WEIGHTS and HF_HUB_OFFLINE are honoured.
     """
     from ..extract.encoders.build import needed
-    from .console import console
+    from .terminal.console import console
 
-    for row in needed(EncoderConfig(detector_weights=detector_weights, text_encoder=text_encoder)):
+    rows = needed(EncoderConfig(detector_weights=detector_weights, text_encoder=text_encoder))
+    if as_json:
+        print_json([{**vars(row), "sha256": row.sha256(), "fault": row.fault()} for row in rows])
+        return
+    for row in rows:
         fault = row.fault()
         told = f"but it is {fault}" if fault else f"sha256    {row.sha256()}"
         found = f"{row.found}\n  {told}" if row.found else "nothing"

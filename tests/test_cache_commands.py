@@ -98,7 +98,7 @@ def test_verify_names_the_commands_that_mend(cache: Path, tmp_path: Path) -> Non
     again = f"itin extract --dataset mvsa-single --root '{tmp_path / 'my data'}' --cache {cache} --only context"
     assert f"  {again} --regions grid --random-init 0\n" in shown
     shown = itin_cache("verify", "--repair", path)
-    assert "Mended." in shown
+    assert "Fixed." in shown
     assert again in shown
     assert "all whole" in itin_cache("verify", "--cache", cache)
     assert len(open_store(path)) == 6

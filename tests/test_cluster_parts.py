@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from itin.cache import open_store
-from itin.cli import COME_AGAIN, main
-from itin.errors import CacheError, TransientError
+from itin.cli import main
+from itin.errors import RUN_AGAIN, CacheError, TransientError
 from itin.extract import run
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.data import survey
@@ -261,7 +261,7 @@ def test_stages_exclude_one_another(more: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_signals_end_a_part_with_come_again(
+def test_signals_end_a_part_with_what_is_encoded_committed(
     name: str,
     config: ExtractConfig,  # noqa: F811
     fakes: Fakes,  # noqa: F811
@@ -278,10 +278,10 @@ def test_signals_end_a_part_with_come_again(
 
     fakes["regions"].fault = enough
     result = CliRunner().invoke(main, [*arguments, "--part", "0/2"])
-    assert result.exit_code == COME_AGAIN == 75
+    assert result.exit_code == RUN_AGAIN == 75
     assert "part 0/2: 7 regions, 7 tokens, 7 context" in result.output
-    assert "Told to stop: " in result.output
-    assert "Run the same command to go on." in result.output
+    assert "Stopped by a signal: " in result.output
+    assert "Run the command again" in result.output
     assert signal.getsignal(getattr(signal, name)) == before
     fakes["regions"].fault = lambda batch: None
     for index in range(2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -54,8 +55,10 @@ def test_progress_without_a_scheduler(
     assert lines[0] == f"{one.id}: itin extract in 3 parts on slurm"
     assert lines[1] == "features 0 of 33 done (0 %)"
     assert lines[2] == "missing parts 0-2"
-    assert lines[3] == "rate 0.0 features/s, time left not known yet"
-    assert lines[4] == "tasks squeue could not be asked here"
+    assert lines[3] == "rate none yet"
+    told = json.loads(CliRunner().invoke(main, ["cluster", "status", "--json", str(one.folder)]).stdout)
+    assert (told["missing"]["wanted"], told["rate"], told["seconds_left"]) == (33, 0, None)
+    assert lines[4] == "tasks squeue is not available here"
     extract(replace(config, part=Part(1, 3)))
     now = one.created + 100
     monkeypatch.setattr(status.time, "time", lambda: now)
@@ -90,7 +93,7 @@ def test_tasks_and_the_last_error(one: Submission, monkeypatch: pytest.MonkeyPat
     assert str(path) in lines
     assert asked == [(one.name, str(os.getuid()))]  # its owner's jobs, whoever looks
     tasks.clear()
-    assert shown(one)[-1] == "Nothing of it is in the queue: submit the same again to go on."
+    assert shown(one)[-1] == "None of its jobs is in the queue: submit the same command again to continue."
 
 
 @pytest.mark.parametrize(
@@ -153,4 +156,4 @@ def test_a_sweep_that_gives_up_and_a_consolidation_that_fails_are_shown(
     assert "last error part 2, job 17_2 on n1: OSError: broken" in lines
     assert "last error the sweep, job 18 on n2: Error: sweep was not well" in lines
     assert "last error the consolidation, job 19 on n2: Error: consolidate was not well" in lines
-    assert lines[-1] == "Nothing of it is in the queue: submit the same again to go on."
+    assert lines[-1] == "None of its jobs is in the queue: submit the same command again to continue."

@@ -87,10 +87,11 @@ def test_itin_finds_what_takes_image_and_text(folder: Path) -> None:
 
 
 def test_the_command_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "PAIRS", 40)
     monkeypatch.setattr(run, "RECIPE", replace(RECIPE, epochs=1, d=8, k=8))
     monkeypatch.setattr(run.prepare, "__defaults__", (40, 0, None))
-    result = CliRunner().invoke(main, ["demo", "--folder", str(tmp_path / "demo")], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["demo", "--folder", "demo"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     for said in (
         "ITIN",
@@ -102,5 +103,7 @@ def test_the_command_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "itin train --m 2",
     ):
         assert said in result.output, said
+    assert str(tmp_path) not in result.output
+    assert "itin predict demo/runs/" in result.output
     runs = (tmp_path / "demo" / "runs").iterdir()
     assert {load_run(path).config.ablation for path in runs} == {"none", "only-context"}

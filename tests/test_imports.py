@@ -242,7 +242,7 @@ def test_the_command_says_what_it_left_out(cache: Path, tmp_path: Path) -> None:
         "pairs without features: 4 (3, 4, 5, 6)",
         "1 cannot be used:",
         "  3: 3.npz cannot be read: File is not a zip file",
-        "Matched by id; that they were made from the very images of the data set was not checked.",
+        "Matched by id; it was not checked that they were made from the data set's own images.",
     ):
         assert line in said.splitlines()
     assert "caffe r101" in itin("cache", "info", "--cache", cache)

@@ -436,6 +436,16 @@ return found;
 """
 
 
+def test_no_table_is_cut_at_1280_pixels(driver: Any, page: Path) -> None:
+    driver.set_window_size(1280, 1000)
+    driver.get(page.as_uri())
+    widths = driver.execute_script(
+        "return [...document.querySelectorAll('.scroll')].map(one => [one.scrollWidth, one.clientWidth])"
+    )
+    assert widths
+    assert all(needed <= there for needed, there in widths), widths
+
+
 def test_it_fits_a_phone_and_a_printer(driver: Any, page: Path, pairs: list[Pair]) -> None:
     view(driver, page, width=390)
     assert driver.execute_script("return document.documentElement.scrollWidth") <= 390

@@ -485,7 +485,7 @@ def test_control_c(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("itin.train.sweeps.run.run", stop)
     result = reproduce("--cache", cache, "--seeds", 1, "--out", tmp_path / "out", *WORDS)
     assert result.exit_code == 130
-    assert "Stopped. Finished runs are kept; the same command goes on." in result.output
+    assert "Stopped. Finished runs are kept" in result.output
 
 
 # What is refused -----------------------------------------------------------------------------------------------------

@@ -7,25 +7,35 @@ from pathlib import Path
 
 import click
 
-from .cache import one_store
+from ..terminal.json_output import json_option, print_json
+from .cache_group import one_store
 
 SHOWN = 10
 """Samples that are named one by one."""
 
 
-@click.command("diff", short_help="Tell why two stores are not the same.")
+@click.command("diff", short_help="Show how two stores differ.")
 @click.argument("first")
 @click.argument("second")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
-def command(first: str, second: str, cache: Path | None) -> None:
-    """Tell which field of the identity differs, or which samples, or which values.
+@json_option
+def command(first: str, second: str, cache: Path | None, as_json: bool) -> None:
+    """Show which field of the identity differs, or which samples, or which values.
 
     Ends with exit code 1 when the stores differ.
     """
-    from ..cache import open_store
-    from ..cache.diff import diff
+    from ...cache import open_store
+    from ...cache.diff import diff
 
-    found = diff(open_store(one_store(first, cache)), open_store(one_store(second, cache)))
+    stores = one_store(first, cache), one_store(second, cache)
+    found = diff(open_store(stores[0]), open_store(stores[1]))
+    if as_json:
+        named = {
+            "identity": [dict(zip(("field", "first", "second"), one, strict=True)) for one in found.identity],
+            "other_values": [dict(zip(("sample", "array", "largest"), one, strict=True)) for one in found.other_values],
+        }
+        print_json({"first": stores[0], "second": stores[1], "same": found.same, **vars(found), **named})
+        raise click.exceptions.Exit(0 if found.same else 1)
     for name, a, b in found.identity:
         click.echo(f"{name}: {a} here, {b} there")
     _samples(f"only in {first}", found.only_first)

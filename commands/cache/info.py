@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .cache import located, size
+from ..terminal.json_output import json_option, print_json
+from .cache_group import located, size
 
 if TYPE_CHECKING:
-    from ..cache.info import Info
+    from ...cache.info import Info
 
 SHOWN = 10
 """Quarantined samples that are named one by one."""
@@ -20,20 +21,20 @@ SHOWN = 10
 @click.command("info", short_help="What is there: kinds, encoders, weights, rows, bytes, where it came from.")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@json_option
 def command(path: str | None, cache: Path | None, as_json: bool) -> None:
     """Show what PATH holds: stores with kind, encoder, weights, rows, bytes, quarantine and provenance."""
-    from ..cache.find import stores_under
-    from ..cache.info import info_or_error
-    from ..errors import CacheError
+    from ...cache.find import stores_under
+    from ...cache.info import info_or_error
+    from ...errors import CacheError
 
     found = {store: info_or_error(store) for store in stores_under(located(path, cache))}
     if as_json:
         rows = [
-            {"path": str(store), "error": str(one)} if isinstance(one, CacheError) else _plain(one)
+            {"path": store, "error": str(one)} if isinstance(one, CacheError) else vars(one)
             for store, one in found.items()
         ]
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
         return
     _table([one for one in found.values() if not isinstance(one, CacheError)])
     if len(found) == 1:
@@ -45,12 +46,8 @@ def command(path: str | None, cache: Path | None, as_json: bool) -> None:
             click.echo(str(one), err=True)
 
 
-def _plain(one: Info) -> dict[str, Any]:
-    return {**vars(one), "path": str(one.path)}
-
-
 def _table(rows: list[Info]) -> None:
-    from .console import console, grid
+    from ..terminal.console import console, grid
 
     columns = ("data set", "kind", "encoder", "weights", "rows", "quarantined", "size", "state", "store")
     cells = [
@@ -80,7 +77,7 @@ def _state(one: Info) -> str:
 
 
 def _details(one: Info) -> None:
-    from .console import console
+    from ..terminal.console import console
 
     fields = {
         "path": one.path,

@@ -28,5 +28,5 @@ class LazyGroup(click.Group):
         """The command of that name, loaded now."""
         if cmd_name not in self._modules:
             return None
-        found: click.Command = import_module(f".{self._modules[cmd_name]}", __package__).command
+        found: click.Command = import_module(f"..{self._modules[cmd_name]}", __package__).command
         return found

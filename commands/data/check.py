@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..extract.data.text_encoding import ENCODINGS
-from ..labels import numbers_of
-from ..parts import default_workers
-from ..train.config import TrainConfig
-from .options import options_of, take, usage_errors
-from .run_options import ProtocolOptions
+from ...extract.data.text_encoding import ENCODINGS
+from ...labels import numbers_of
+from ...parts import default_workers
+from ...train.config import TrainConfig
+from ..options import options_of, take, usage_errors
+from ..run_options import ProtocolOptions
+from ..terminal.json_output import json_option, print_json
 
 if TYPE_CHECKING:
-    from ..cache import Table
-    from ..train.census import Census
+    from ...cache import Table
+    from ...train.census import Census
 
 SHOWN = 10
 """Pairs that cannot be used and are named one by one."""
@@ -38,6 +39,7 @@ SHOWN = 10
 @options_of(ProtocolOptions)
 @options_of(TrainConfig, "split_seed", "fold")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write every pair that has an equal one to a file.")
+@json_option
 def command(**options: Any) -> None:
     """Count what a data set holds, by part of a protocol.
 
@@ -46,9 +48,9 @@ def command(**options: Any) -> None:
     beside the same counts here.
     """
 
-    from .. import disk
-    from ..train.census import census
-    from ..train.protocols import Splitter, kind_of
+    from ... import disk
+    from ...train.census import census
+    from ...train.protocols import Splitter, kind_of
 
     if options["encoding"] is not None and options["root"] is None:
         raise click.UsageError("--encoding goes with --root; the cache holds texts as `itin extract` read them")
@@ -62,19 +64,26 @@ def command(**options: Any) -> None:
     with usage_errors():
         split = splitter.split(options["split_seed"], options["fold"])
     found = census(labelled, dict(split.pairs(ids)))
-    _show(table, unusable, found, split.description, kind_of(table), splitter.outside)
+    if options["as_json"]:
+        named = {name: table.dataset.get(name) for name in ("name", "source", "dropped", "texts")}
+        print_json(
+            {"dataset": named, "unusable": unusable, "split": split.description, "outside": splitter.outside}
+            | {"classes": found.classes, "duplicates": found.duplicates, "members": found.members}
+        )
+    else:
+        _show(table, unusable, found, split.description, kind_of(table), splitter.outside)
     if options["csv"] is not None:
         data = found.members.to_csv(index=False, lineterminator="\n")
         disk.replace(options["csv"], data.encode())
-        click.echo(f"Pairs with an equal one: {options['csv']}")
+        click.echo(f"Pairs with an equal one: {options['csv']}", err=options["as_json"])
 
 
 def _from_cache(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
     """The table that the last extraction wrote, and what its stores hold in quarantine."""
-    from ..cache import find_stores
-    from ..cache.info import info
-    from ..paths import cache_root
-    from ..train.find import find_table
+    from ...cache import find_stores
+    from ...cache.info import info
+    from ...paths import cache_root
+    from ...train.find import find_table
 
     table = find_table(cache_root(options["cache"]), options["dataset"])
     unusable = {str(row["id"]): str(row["reason"]) for row in table.rejected.to_dict("records")}
@@ -90,16 +99,16 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 
     import pandas as pd
 
-    from ..cache import Table
-    from ..errors import DataError
-    from ..extract.data.datasets import open_dataset
-    from ..extract.data.scan import scan, undecodable
-    from .console import Bars
+    from ...cache import Table
+    from ...errors import DataError
+    from ...extract.data.datasets import open_dataset
+    from ...extract.data.scan import scan, undecodable
+    from ..terminal.console import Bars, console, notes
 
     with usage_errors():
         dataset = open_dataset(options["dataset"] or "mvsa-single", options["root"], encoding=options["encoding"])
     workers, total = default_workers(), len(dataset.entries)
-    with Bars() as bars:
+    with Bars(notes if options["as_json"] else console) as bars:
         bars.start("scan", total, 0)
         seen = scan(dataset, workers=workers, progress=lambda _: bars.advance("scan", 1))
         bars.start("decode", len(seen.samples), 0)
@@ -120,10 +129,10 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 def _show(
     table: Table, unusable: dict[str, str], found: Census, split: dict[str, Any], kind: str, outside: list[str]
 ) -> None:
-    from ..report.published import DATASETS, TABLE_1
-    from ..train.census import WHOLE
-    from ..train.protocols import describe
-    from .console import console, grid
+    from ...report.published import DATASETS, TABLE_1
+    from ...train.census import WHOLE
+    from ...train.protocols import describe
+    from ..terminal.console import console, grid
 
     dropped = table.dataset.get("dropped") or {}
     whole = found.classes[found.classes["part"] == WHOLE].iloc[0]
@@ -185,7 +194,7 @@ def _why_outside(split: dict[str, Any]) -> str:
 
 def _show_table_1(name: str, paper: dict[str, int], whole: Any) -> None:
     """The paper's counts beside those here."""
-    from .console import console, grid
+    from ..terminal.console import console, grid
 
     same = all(whole[label] == count for label, count in paper.items())
     rows = [

@@ -1,4 +1,4 @@
-"""`itin cache`: what is kept, whether it is whole, and what can be done with it; one module a command."""
+"""`itin cache`: what is kept, whether it is whole, and what can be done with it; one file a subcommand."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from .group import LazyGroup
+from ..terminal.lazy_group import LazyGroup
 
 COMMANDS = {
-    "info": "cache_info",
-    "verify": "cache_verify",
-    "diff": "cache_diff",
-    "merge": "cache_merge",
-    "import": "cache_import",
-    "export": "cache_export",
-    "rm": "cache_rm",
+    "info": "cache.info",
+    "verify": "cache.verify",
+    "diff": "cache.diff",
+    "merge": "cache.merge",
+    "import": "cache.import_",
+    "export": "cache.export",
+    "rm": "cache.rm",
 }
 """Command -> module in `itin.commands`."""
 
@@ -33,7 +33,7 @@ def command() -> None:
 
 def located(path: str | None, cache: Path | None) -> Path:
     """What a PATH argument means: the cache folder, something named within it, or a path."""
-    from ..paths import cache_root
+    from ...paths import cache_root
 
     root = cache_root(cache)
     if path is None:
@@ -44,7 +44,7 @@ def located(path: str | None, cache: Path | None) -> Path:
 
 def one_store(path: str, cache: Path | None) -> Path:
     """The one store that a PATH argument means."""
-    from ..cache.find import stores_under
+    from ...cache.find import stores_under
 
     found = stores_under(located(path, cache))
     if len(found) > 1:

@@ -16,8 +16,8 @@ from .console import LOG_SECONDS, console, grid
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..train.sweeps.folder import Result, Sweep
-    from ..train.sweeps.setup import Event, Source
+    from ...train.sweeps.folder import Result, Sweep
+    from ...train.sweeps.setup import Event, Source
 
 TEXTS = ("run", "dataset", "head", "preset", "ablation", "gate", "schedule", "class_weights", "protocol")
 """Columns that are aligned to the left."""
@@ -45,7 +45,6 @@ class Display:
         self._best: list[tuple[float, str]] = []
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._begun = self._spoke = time.monotonic()
-        self._first: float | None = None  # when the first epoch had ended: until then workers start
 
     def __enter__(self) -> Display:
         if self._live is not None:
@@ -69,8 +68,6 @@ class Display:
 
     def listen(self, event: Event) -> None:
         """Something has happened."""
-        if self._first is None:
-            self._first = time.monotonic()
         config, row, result = event.trial.config, event.row, event.result
         if result is None:
             self._under_way[event.worker] = row["epoch"] / config.epochs
@@ -104,16 +101,15 @@ class Display:
     def _progress(self) -> str:
         total = self._source.total if self._source is not None else 0
         ended = self._done + self._failed
-        now = time.monotonic()
-        at_work = now - self._first if self._first is not None else 0.0
+        seconds = time.monotonic() - self._begun
         parts = ended + sum(self._under_way.values())
-        text = f"{ended}/{total} runs in {_duration(now - self._begun)}"
+        text = f"{ended}/{total} runs in {_duration(seconds)}"
         if self._failed:
             text += f", {self._failed} failed"
-        if at_work > 0 and parts:
-            text += f", {60 * parts / at_work:.3g} a minute"
+        if parts:
+            text += f", {60 * parts / seconds:.3g} a minute"
             if ended < total:
-                text += f", {_duration((total - parts) * at_work / parts)} left"
+                text += f", {_duration((total - parts) * seconds / parts)} left"
         return text
 
 
@@ -149,7 +145,7 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
         table: configurations or runs.
         fields: those of its columns that are fields of the configuration.
     """
-    from ..train.presets import READINGS, preset_of_values
+    from ...train.presets import READINGS, preset_of_values
 
     names = [preset_of_values(row) or "own" for row in table[list(READINGS)].to_dict("records")]
     table = table.assign(preset=names)
@@ -184,8 +180,8 @@ def show_test(record: dict[str, Any]) -> None:
 
 
 def _fields() -> list[str]:
-    from ..train.config import REPEATS
-    from ..train.sweeps.folder import FIELDS
+    from ...train.config import REPEATS
+    from ...train.sweeps.folder import FIELDS
 
     return [name for name in FIELDS if name not in REPEATS]
 

@@ -10,10 +10,12 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+
+notes = Console(highlight=False, soft_wrap=True, stderr=True)
+"""Where what is not the result goes, when that is read by a program."""
 
 LOG_SECONDS = 30
 """Seconds between two progress lines in a log file."""
@@ -26,17 +28,22 @@ class _Rate(ProgressColumn):
 
 
 class Bars:
-    """Progress of an extraction: bars with rate and time left on a terminal, a line now and then elsewhere."""
+    """Progress of an extraction: bars with rate and time left on a terminal, a line now and then elsewhere.
 
-    def __init__(self) -> None:
+    Args:
+        to: where it is shown.
+    """
+
+    def __init__(self, to: Console = console) -> None:
+        self._to = to
         self._bars = Progress(
             TextColumn("{task.description:>8}"),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            disable=not console.is_terminal,
+            console=to,
+            disable=not to.is_terminal,
         )
         self._tasks: dict[str, tuple[Task, int]] = {}
         self._spoke = time.monotonic()
@@ -60,9 +67,10 @@ class Bars:
         task, _ = self._tasks[kind]
         self._bars.advance(task.id, count)
         now = time.monotonic()
-        if not console.is_terminal and now - self._spoke >= LOG_SECONDS:
+        if not self._to.is_terminal and now - self._spoke >= LOG_SECONDS:
             self._spoke = now
-            console.print(", ".join(self._line(kind) for kind in self._tasks if kind != "scan"))
+            kinds = [kind for kind in self._tasks if kind != "scan"] or list(self._tasks)
+            self._to.print(", ".join(self._line(kind) for kind in kinds))
 
     def _line(self, kind: str) -> str:
         task, done = self._tasks[kind]
@@ -90,11 +98,21 @@ def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
         yield on_epoch
 
 
-def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """A plain table; columns named in `right` are aligned to the right."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=True, overflow="ignore")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    return table
+def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Text:
+    """Return a plain table, a record a line, as wide as its values are: nothing is cut, whatever the terminal's width.
+
+    Args:
+        columns: the heading.
+        rows: a value for each column.
+        right: columns that are aligned to the right.
+    """
+    table = [[Text(column, style="bold") for column in columns]]
+    table += [[cell.copy() if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    for number, column in enumerate(columns):
+        width = max(row[number].cell_len for row in table)
+        for row in table:
+            row[number].align("right" if column in right else "left", width)
+    lines = [Text("  ").join(row) for row in table]
+    for line in lines:
+        line.rstrip()
+    return Text("\n").join(lines)

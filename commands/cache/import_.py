@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..extract.config import EncoderConfig, ExtractConfig
-from .options import options_of, usage_errors
+from ...extract.config import EncoderConfig, ExtractConfig
+from ..options import options_of, usage_errors
 
 if TYPE_CHECKING:
-    from ..extract.foreign.regions import Imported
+    from ...extract.foreign.regions import Imported
 
 FORMS = ("bua-npz", "bua-tsv")
 SHOWN = 10
-"""Files that cannot be used and are named one by one."""
+"""Unusable files that are named one by one."""
 
 
 @click.command("import", short_help="Take in region features that others have made.")
@@ -28,7 +28,7 @@ SHOWN = 10
     help="How they are written: a .npz an image, or .tsv with base64 columns.",
 )
 @click.option("--dataset", help="The data set in the cache that they belong to; by default the only one.")
-@click.option("--detector", metavar="TEXT", help="Which weights made them, in a few words, to be told by `cache info`.")
+@click.option("--detector", metavar="TEXT", help="Which weights made them, in a few words, shown by `cache info`.")
 @click.option("--max-regions", type=int, help="Regions kept for each image, by score; by default all.")
 @options_of(EncoderConfig, "store_dtype")
 @options_of(ExtractConfig, "shard_size")
@@ -50,10 +50,10 @@ def command(
     File names (bua-npz) or image ids (bua-tsv) must be ids of a data set that `itin extract` has put into the cache.
     The store is named after the form: `itin train --regions bua-npz` takes it where there are several.
     """
-    from ..extract.foreign.regions import import_regions
-    from ..paths import cache_root
-    from ..train.find import find_table
-    from .console import Bars
+    from ...extract.foreign.regions import import_regions
+    from ...paths import cache_root
+    from ...train.find import find_table
+    from ..terminal.console import Bars
 
     table = find_table(cache_root(cache), dataset)
     with Bars() as bars, usage_errors():
@@ -72,9 +72,9 @@ def command(
 
 
 def show(done: Imported, form: str) -> None:
-    """Prints what an import did."""
-    from ..extract.foreign.regions import outside
-    from .console import console
+    """Print what an import did."""
+    from ...extract.foreign.regions import outside
+    from ..terminal.console import console
 
     stored = done.made + done.reused
     lines = [f"{form}: {done.records} images; {done.made} imported, {done.reused} there before"]
@@ -92,7 +92,7 @@ def show(done: Imported, form: str) -> None:
         lines.append(f"{len(done.rejected)} cannot be used:")
         lines += [f"  {row.id}: {row.reason}" for row in done.rejected[:SHOWN]]
         lines += [f"  ... and {len(done.rejected) - SHOWN} more"] if len(done.rejected) > SHOWN else []
-    lines.append("Matched by id; that they were made from the very images of the data set was not checked.")
+    lines.append("Matched by id; it was not checked that they were made from the data set's own images.")
     lines.append(f"Done: {done.path}")
     for line in lines:
         console.print(line, markup=False)

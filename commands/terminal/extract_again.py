@@ -21,9 +21,9 @@ def extraction_of(folder: Path, store: Path | None = None) -> str:
 
 
 def _dataset(folder: Path) -> list[str]:
-    from ..cache.sealed_json import read_json
-    from ..cache.table import options_of
-    from ..errors import CacheError
+    from ...cache.sealed_json import read_json
+    from ...cache.table import options_of
+    from ...errors import CacheError
 
     try:
         return options_of(read_json(folder / "dataset.json"))
@@ -33,9 +33,9 @@ def _dataset(folder: Path) -> list[str]:
 
 def _options(store: Path) -> list[str]:
     """The options that are not the defaults."""
-    from ..cache.manifest import read_manifest
-    from ..errors import CacheError
-    from ..extract.config import EncoderConfig
+    from ...cache.manifest import read_manifest
+    from ...errors import CacheError
+    from ...extract.config import EncoderConfig
 
     try:
         options: dict[str, Any] = read_manifest(store)["provenance"].get("options") or {}

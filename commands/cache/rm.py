@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from .cache import located, size
+from .cache_group import located, size
 
 
-@click.command("rm", short_help="Remove stores; shows what would go, and asks.")
+@click.command("rm", short_help="Remove stores; shows what would be removed, and asks.")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
@@ -18,10 +18,10 @@ def command(paths: tuple[str, ...], yes: bool, cache: Path | None) -> None:
 
     Only files that the cache itself writes are removed, never a whole cache at once.
     """
-    from ..cache.find import is_dataset, is_store, stores_of
-    from ..cache.info import info_or_error
-    from ..cache.remove import files_of, remove, table_of
-    from ..errors import CacheError
+    from ...cache.find import is_dataset, is_store, stores_of
+    from ...cache.info import info_or_error
+    from ...cache.remove import files_of, remove, table_of
+    from ...errors import CacheError
 
     doomed: dict[Path, list[Path]] = {}
     for name in paths:
@@ -29,7 +29,7 @@ def command(paths: tuple[str, ...], yes: bool, cache: Path | None) -> None:
         if not is_store(place) and not is_dataset(place):
             raise CacheError(
                 f"{place} is neither a store nor a data set's folder: nothing was removed",
-                next_step="`itin cache info` shows what there is; name what is to go one by one",
+                next_step="`itin cache info` shows what there is; name what to remove one by one",
             )
         for store in [place] if is_store(place) else stores_of(place):
             doomed[store] = files_of(store)
@@ -40,7 +40,7 @@ def command(paths: tuple[str, ...], yes: bool, cache: Path | None) -> None:
         if not is_store(place):
             doomed[place] = table_of(place)
             click.echo(f"{place}: the table of the data set, {len(doomed[place])} files")
-    if not yes and not click.confirm("Remove this? It can only be brought back by extracting again", default=False):
+    if not yes and not click.confirm("Remove this? Only another extraction restores it", default=False):
         click.echo("Nothing was removed.")
         raise click.exceptions.Exit(1)
     left = remove([file for files in doomed.values() for file in files], list(doomed))

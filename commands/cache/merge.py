@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .cache import located
+from .cache_group import located
 
 
 @click.command("merge", short_help="Bring stores of the same features from several places together.")
@@ -24,9 +24,9 @@ def command(sources: tuple[str, ...], into: Path, cache: Path | None) -> None:
 
     Stores of the same features become one; their plans may differ. Sources stay as they are.
     """
-    from ..cache.find import is_store, stores_under
-    from ..cache.merge import copy_table, merge
-    from .console import Bars, console
+    from ...cache.find import is_store, stores_under
+    from ...cache.merge import copy_table, merge
+    from ..terminal.console import Bars, console
 
     if is_store(into):
         raise click.UsageError(f"--into takes the data set's folder, {into.parent}, not a store in it")

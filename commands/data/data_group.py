@@ -1,12 +1,12 @@
-"""`itin data`: what a data set holds, and the splits that others published for it; one module a command."""
+"""`itin data`: what a data set holds, and the splits that others published for it; one file a subcommand."""
 
 from __future__ import annotations
 
 import click
 
-from .group import LazyGroup
+from ..terminal.lazy_group import LazyGroup
 
-COMMANDS = {"check": "data_check", "fetch": "data_fetch"}
+COMMANDS = {"check": "data.check", "fetch": "data.fetch"}
 """Command -> module in `itin.commands`."""
 
 

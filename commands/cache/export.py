@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from .cache import one_store, size
-from .options import usage_errors
+from ..options import usage_errors
+from .cache_group import one_store, size
 
 
 @click.command("export", short_help="Write a store to one HDF5, .npz or Parquet file.")
@@ -17,9 +17,9 @@ from .options import usage_errors
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 def command(store: str, file: Path, first: int | None, cache: Path | None) -> None:
     """Write STORE to FILE, whose name ends in .h5, .npz or .parquet (which needs pyarrow)."""
-    from ..cache import open_store
-    from ..cache.export import export
-    from .console import Bars, console
+    from ...cache import open_store
+    from ...cache.export import export
+    from ..terminal.console import Bars, console
 
     opened = open_store(one_store(store, cache))
     with Bars() as bars, usage_errors():

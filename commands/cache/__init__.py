@@ -1,0 +1,1 @@
+"""`itin cache`: the group, and one file a subcommand."""

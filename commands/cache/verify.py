@@ -1,0 +1,84 @@
+"""`itin cache verify`: whether everything is whole, and the command that fixes what is not."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..terminal.json_output import json_option, print_json
+from .cache_group import located, size
+
+if TYPE_CHECKING:
+    from ...cache.verify import Report
+
+
+@click.command("verify", short_help="Check every byte; name what is damaged and the command that fixes it.")
+@click.argument("path", required=False)
+@click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
+@click.option("--repair", "fix", is_flag=True, help="Remove what is bad, so that the next extraction makes just that.")
+@json_option
+def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> None:
+    """Read every file of PATH and check it: checksums, plan, manifest, quarantine, and that they fit each other.
+
+    Ends with exit code 1 when something is wrong and was not fixed.
+    """
+    from ...cache.find import datasets_under, stores_under
+    from ...cache.manifest import shard_sizes
+    from ...cache.repair import repair
+    from ...cache.table import damaged_tables
+    from ...cache.verify import verify
+    from ..terminal.console import Bars, console, notes
+
+    place = located(path, cache)
+    stores = stores_under(place)
+    tables = {folder: damaged_tables(folder) for folder in datasets_under(place) if (folder / "dataset.json").exists()}
+    with Bars(notes if as_json else console) as bars:
+        bars.start("verify", sum(len(shard_sizes(store)) for store in stores), 0)
+        reports = [verify(store, lambda count: bars.advance("verify", count)) for store in stores]
+    bad = [report for report in reports if report.problems]
+    damaged = {file: what for found in tables.values() for file, what in found.items()}
+    again = _extractions(bad, [folder for folder, found in tables.items() if found])
+    commands = again
+    if (bad or damaged) and not fix:
+        targets = [report.folder for report in bad] or [folder for folder, found in tables.items() if found]
+        targets = targets if len(targets) == 1 and not (bad and damaged) else [place]
+        commands = [f"itin cache verify --repair {shlex.quote(str(target))}" for target in targets] + again
+    say = (lambda line: None) if as_json else click.echo
+    for what in [*damaged.values(), *(problem.what for report in bad for problem in report.problems)]:
+        say(what)
+    removed: list[Path] = []
+    left: list[str] = []
+    if fix:
+        for file in damaged:
+            file.unlink(missing_ok=True)
+        removed = [*damaged, *(file for report in bad for file in repair(report))]
+        left = [problem.what for report in bad for problem in verify(report.folder).problems]
+    if as_json:
+        tables_found = [{"path": file, "what": what} for file, what in damaged.items()]
+        print_json({"stores": reports, "tables": tables_found, "removed": removed, "left": left, "commands": commands})
+    elif not bad and not damaged:
+        shards, rows = (sum(getattr(report, name) for report in reports) for name in ("shards", "rows"))
+        amount = size(sum(report.bytes for report in reports))
+        console.print(f"{len(stores)} stores, {rows} rows in {shards} shards, {amount}: all whole", markup=False)
+    for file in removed:
+        say(f"removed {file}")
+    for what in left:
+        say(f"left as it is: {what}")
+    if bad or damaged:
+        say("Fixed. These commands extract again what is missing now:" if fix else "These commands fix it:")
+        for line in commands:
+            say(f"  {line}")
+        if not fix:
+            raise click.exceptions.Exit(1)
+
+
+def _extractions(bad: list[Report], folders: list[Path]) -> list[str]:
+    """The extractions that make what is missing; looked up before anything is removed."""
+    from ..terminal.extract_again import extraction_of
+
+    lines = [extraction_of(report.folder.parent, report.folder) for report in bad]
+    lines += [extraction_of(folder) for folder in folders if folder not in {report.folder.parent for report in bad}]
+    return list(dict.fromkeys(lines))

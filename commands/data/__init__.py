@@ -1,0 +1,1 @@
+"""`itin data`: the group, and one file a subcommand."""

@@ -1,0 +1,1 @@
+"""What the commands share of the terminal: console, lazy groups, signals, live displays."""
