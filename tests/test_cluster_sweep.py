@@ -21,7 +21,7 @@ from itin.train.sweep import FIGURES, Sweep, read_results
 from itin.train.sweep_parts import consolidate, places_of, run_part
 from itin.train.sweep_run import locked
 
-from .sweep_data import make_cache
+from .features import make_cache
 from .test_sweep import workplace
 
 pytestmark = pytest.mark.usefixtures("one_thread")

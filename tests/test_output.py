@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from itin.cli import main
 
-from .sweep_data import make_cache
+from .features import make_cache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

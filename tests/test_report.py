@@ -28,7 +28,7 @@ from itin.report.thumbnails import SIDE, Images, thumbnail, thumbnails
 from itin.train.runs import UNTRAINED_NOTE, load_run
 from itin.train.sweep import Sweep
 
-from .report_data import Made, make_data, make_run
+from .features import Made, make_data, make_run
 from .test_report_page import EVIL
 
 SEEDS = (0, 1)

@@ -37,7 +37,7 @@ from itin.train.data import load_features
 from itin.train.runs import evaluate, load_run
 from itin.train.statistics import bootstrap, holm, interval
 
-from .sweep_data import make_cache
+from .features import make_cache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

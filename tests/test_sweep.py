@@ -33,7 +33,7 @@ from itin.train.sweep import FIGURES, Sweep, read_results
 from itin.train.sweep_run import Workplace, check_same, create, locked, run
 from itin.train.table import best, find_runs, runs_table, sort, where
 
-from .sweep_data import make_cache
+from .features import make_cache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -22,7 +22,7 @@ from itin.train.identity import canonical
 from itin.train.pool import Job
 from itin.train.sweep import Definition, Result, Sweep
 
-from .sweep_data import make_cache
+from .features import make_cache
 
 AXES: dict[str, list[Any]] = {
     "m": [0, 1, 2, 3],
