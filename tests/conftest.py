@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,3 +55,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def quick_workers() -> Iterator[None]:
+    """A sweep's workers are forked from a process that has imported torch, where each would import it for seconds.
+
+    That they start as they do for users is shown where a test runs `itin` as a process of its own.
+    """
+    real = multiprocessing.get_context
+    multiprocessing.set_forkserver_preload(["itin.train.pool", "itin.train.loop"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing, "get_context", lambda how: real("forkserver" if how == "spawn" else how))
+        yield

@@ -24,7 +24,7 @@ from itin.train.sweep_run import locked
 from .features import make_cache
 from .test_sweep import workplace
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
 
 SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2", "--set", "batch_size=16"]
 GRID = ["--m", "0,1,2", "--seeds", "2"]

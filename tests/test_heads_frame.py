@@ -32,6 +32,8 @@ from itin.train.steps import shape_of, stackable
 
 from .features import DIMS, make_cache, make_store
 
+pytestmark = pytest.mark.usefixtures("quick_workers")
+
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "heads.md"
 BASE = TrainConfig(m=2, d=8, k=8, hidden=8, batch_size=16, epochs=2, lr=5e-3)
 OTHERS = [name for name in HEADS if name != "itin"]

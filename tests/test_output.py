@@ -14,7 +14,7 @@ from itin.cli import main
 
 from .features import make_cache
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
 
 SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2"]
 ENCODINGS = ("ascii", "latin-1", "cp1252", "koi8-r")

@@ -29,6 +29,8 @@ from itin.train.sweep import Sweep
 
 from .features import make_cache
 
+pytestmark = pytest.mark.usefixtures("quick_workers")
+
 N = 97
 IDS = [f"s{i}" for i in range(N)]
 LABELS = np.array([(i * 7 // 3) % 3 if i % 5 else 0 for i in range(N)])

@@ -31,6 +31,8 @@ from itin.train.sweep import Sweep
 from .features import Made, make_data, make_run
 from .test_report_page import EVIL
 
+pytestmark = pytest.mark.usefixtures("quick_workers")
+
 SEEDS = (0, 1)
 
 

@@ -39,7 +39,7 @@ from itin.train.statistics import bootstrap, holm, interval
 
 from .features import make_cache
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
 
 SMALL = ["--set", "d=6", "--set", "k=4", "--set", "hidden=4", "--set", "epochs=2", "--set", "batch_size=16"]
 WORDS = ["--m", "0:2", "--lam", "0,0.2,1", "--device", "cpu", "--workers", "1", *SMALL]
@@ -198,7 +198,7 @@ def test_a_kill_costs_no_finished_run(cache: Path, tmp_path: Path) -> None:
     words = ["--cache", str(cache), "--seeds", "2", "--tables", "3", "--figures", "none", "--out", str(out), *WORDS]
     slow = [*words, "--set", "epochs=20"]
     process = subprocess.Popen([sys.executable, "-m", "itin", "reproduce", *slow], env=dict(os.environ))
-    for _ in range(600):
+    for _ in range(3000):
         if len(list(out.glob("sweep/runs/m*"))) >= 2:
             break
         time.sleep(0.1)
