@@ -1,12 +1,11 @@
 """A process that forks writers and readers of a store on command, so that killing hundreds of them takes seconds.
 
 Commands on stdin: `writer FOLDER COUNT SHARD` and `reader FOLDER` answer with the process's number, `wait PID` with how
-it ended (0, or minus the signal's number). Run as a script.
+it ended (0, or minus the signal's number). Run as a module.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import traceback
@@ -18,11 +17,7 @@ import numpy as np
 from itin.cache import StoreWriter, fingerprint_of, open_store
 from itin.cache.shard_reader import Shard
 
-spec = importlib.util.spec_from_file_location("features", Path(__file__).with_name("features.py"))
-assert spec is not None
-assert spec.loader is not None
-features = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(features)
+from . import features
 
 IDENTITY = features.identity("regions")
 IN_QUARANTINE = 50
@@ -36,7 +31,7 @@ def write(folder: Path, count: int, shard_size: int) -> None:
         good = [row for row in piece.rows if row % IN_QUARANTINE]
         for row in set(piece.rows) - set(good):
             writer.quarantine(row, "every fiftieth")
-        writer.commit(piece.block, {row: writer.stored(features.sample("regions", row)) for row in good})
+        features.fill(writer, good)
     writer.finish({})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in cli.py; before torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes too: tests run beside one another, pytest -n 2
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's library is imported: tests never ask the network
 
 LABELS = ("positive", "neutral", "negative")
@@ -53,3 +55,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def quick_workers() -> Iterator[None]:
+    """A sweep's workers are forked from a process that has imported torch, where each would import it for seconds.
+
+    That they start as they do for users is shown where a test runs `itin` as a process of its own.
+    """
+    real = multiprocessing.get_context
+    multiprocessing.set_forkserver_preload(["itin.train.sweeps.workers", "itin.train.loop"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing, "get_context", lambda how: real("forkserver" if how == "spawn" else how))
+        yield

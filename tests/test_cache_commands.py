@@ -7,14 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import itin.cache
 from itin.cache import StoreWriter, open_store, read_table
 from itin.cache.verify import verify
+from itin.cli import main
 from itin.errors import CacheError
 
 from . import features
-from .cache_pairs import OPTIONS, fill, itin_cache, make_pairs, store_of
+from .features import OPTIONS, fill_store, make_pairs, store_of
+
+
+def itin_cache(*arguments: object, code: int = 0, answer: str | None = None) -> str:
+    """Runs `itin cache ...` and returns all that it printed."""
+    result = CliRunner().invoke(main, ["cache", *map(str, arguments)], input=answer)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
 
 
 @pytest.fixture
@@ -117,9 +128,9 @@ def test_verify_looks_at_the_table_too(cache: Path) -> None:
 def test_merge_parts_with_different_plans(tmp_path: Path) -> None:
     """Three machines made parts of a data set, in other orders and with other shard sizes; two of them overlap."""
     rows = features.rows(20)
-    first = fill(tmp_path / "a" / "pairs", "regions", rows[:9])
-    second = fill(tmp_path / "b" / "pairs", "regions", rows[::-1][:8], size=3)
-    third = fill(tmp_path / "c" / "pairs", "regions", rows[6:14], size=100)
+    first = fill_store(tmp_path / "a" / "pairs", "regions", rows[:9])
+    second = fill_store(tmp_path / "b" / "pairs", "regions", rows[::-1][:8], size=3)
+    third = fill_store(tmp_path / "c" / "pairs", "regions", rows[6:14], size=100)
     (third.path / "manifest.json").unlink()  # one that never came to an end serves too
     target = tmp_path / "all" / "pairs"
     shown = itin_cache("merge", first.path, tmp_path / "b" / "pairs", third.path, "--into", target)
@@ -142,7 +153,7 @@ def test_merge_parts_with_different_plans(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["regions", "tokens", "context"])
 def test_merging_one_store_copies_it(tmp_path: Path, kind: str) -> None:
-    store = fill(tmp_path / "a", kind, features.rows(10))
+    store = fill_store(tmp_path / "a", kind, features.rows(10))
     itin_cache("merge", store.path, "--into", tmp_path / "b")
     for path in store.path.glob("shard-*"):
         assert (tmp_path / "b" / store.path.name / path.name).read_bytes() == path.read_bytes()
@@ -154,7 +165,7 @@ def test_merge_takes_quarantine_and_table_along(cache: Path, tmp_path: Path) -> 
     for row in (10, 11):
         writer.quarantine(row, "spoilt here")
     writer.finish({})
-    other = fill(tmp_path / "other", "context", [("id-78", "8" * 64)])
+    other = fill_store(tmp_path / "other", "context", [("id-78", "8" * 64)])
     (cache / "pairs" / "tokenizer.json").write_text("{}")
     target = tmp_path / "all" / "pairs"
     shown = itin_cache("merge", "pairs", "--cache", cache, other.path, "--into", target)
@@ -234,7 +245,7 @@ def test_rm_removes_a_damaged_store(cache: Path) -> None:
 
 def test_diff_of_stores_that_are_the_same(cache: Path, tmp_path: Path) -> None:
     for kind in ("regions", "tokens", "context"):
-        other = fill(tmp_path / "other", kind, features.rows(10)[::-1], size=7)
+        other = fill_store(tmp_path / "other", kind, features.rows(10)[::-1], size=7)
         shown = itin_cache("diff", store_of(cache, kind).path, other.path)
         assert shown == "The same: 10 samples with equal values.\n"
 
@@ -256,7 +267,7 @@ def test_diff_names_samples_and_values(cache: Path, tmp_path: Path) -> None:
     rows[2] = ("id-2", "e" * 64)
     for kind in ("context", "tokens", "regions"):
         arrays = features.sample(kind, 0)
-        store = fill(tmp_path / "other", kind, rows, seed=1)
+        store = fill_store(tmp_path / "other", kind, rows, seed=1)
         first = store_of(cache, kind).path
         shown = itin_cache("diff", first, store.path, code=1)
         assert f"1 only in {first}: id-9\n" in shown
@@ -268,7 +279,7 @@ def test_diff_names_samples_and_values(cache: Path, tmp_path: Path) -> None:
         assert "8 samples compared." in shown
     exact = np.abs(features.sample("context", 0)["context"].astype(float) - features.sample("context", 1)["context"])
     shown = itin_cache(
-        "diff", store_of(cache, "context").path, fill(tmp_path / "o", "context", rows, seed=1).path, code=1
+        "diff", store_of(cache, "context").path, fill_store(tmp_path / "o", "context", rows, seed=1).path, code=1
     )
     assert f"id-0 (context, by at most {exact.max():.3g})" in shown
 

@@ -28,8 +28,10 @@ class Nursery:
 
     def __init__(self) -> None:
         quiet = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        name = cache_nursery.__name__
         self._process = subprocess.Popen(
-            [sys.executable, cache_nursery.__file__],
+            [sys.executable, "-m", name],
+            cwd=Path(cache_nursery.__file__).parents[name.count(".")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

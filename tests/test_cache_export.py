@@ -13,7 +13,8 @@ import pytest
 from itin.disk import TEMPORARY
 
 from . import features
-from .cache_pairs import itin_cache, make_pairs, store_of
+from .features import make_pairs, store_of
+from .test_cache_commands import itin_cache
 
 
 @pytest.fixture

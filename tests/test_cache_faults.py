@@ -22,20 +22,11 @@ from itin.cache.verify import verify
 from itin.errors import CacheError
 
 from . import features
-
-
-def fill(writer: StoreWriter, rows: list[int]) -> int:
-    return sum(
-        writer.commit(piece.block, {row: writer.stored(features.sample(writer.kind, row)) for row in piece.rows})
-        for piece in writer.missing(rows)
-    )
+from .features import fill, make_store
 
 
 def made(parent: Path) -> Store:
-    writer = StoreWriter(parent, features.identity("context"))
-    fill(writer, writer.extend(features.rows(10), 4))
-    writer.finish({})
-    return open_store(writer.folder)
+    return make_store(parent, features.identity("context"), features.rows(10))
 
 
 def test_a_file_size_limit_is_one_clear_error(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, fingerprint_of, open_store, sealed_json, store_name, write_table
+from itin.cache import Store, fingerprint_of, sealed_json, store_name, write_table
 from itin.cache.header import header_of
 from itin.cache.manifest import listed_shards
 from itin.cache.ranges import from_ranges
 from itin.cache.schema import FORMAT, KINDS
 
 from . import features
+from .features import make_store
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "cache-format.md"
 NAMES = ("plan.json", "shard-00000.h5", "quarantine/row-00000002.json", "manifest.json", "dataset.json")
@@ -38,14 +39,9 @@ def examples() -> dict[str, bytes]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    writer = StoreWriter(tmp_path, features.identity("regions"))
-    rows = writer.extend(features.rows(4), 128)
-    writer.quarantine(2, "spoilt")
-    for piece in writer.missing(rows):
-        writer.commit(piece.block, {row: writer.stored(features.sample("regions", row)) for row in piece.rows})
-    writer.finish({"options": {}})
     write_table(tmp_path, {"name": "pairs"}, [{"id": "id-0"}], [])
-    return open_store(writer.folder)
+    identity, rows = features.identity("regions"), features.rows(4)
+    return make_store(tmp_path, identity, rows, size=128, quarantine=["id-2"], provenance={"options": {}})
 
 
 def read(path: str, data: bytes) -> dict[str, Any]:

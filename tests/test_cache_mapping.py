@@ -10,7 +10,7 @@ import pytest
 import itin.cache
 
 from . import features
-from .cache_pairs import fill, make_pairs, store_of
+from .features import fill_store, make_pairs, store_of
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_open_gives_a_mapping_and_bulk_access(cache: Path) -> None:
 
 
 def test_the_newest_features_of_a_changed_sample_are_given(tmp_path: Path) -> None:
-    store = fill(tmp_path, "context", [*features.rows(3), ("id-1", "f" * 64)])
+    store = fill_store(tmp_path, "context", [*features.rows(3), ("id-1", "f" * 64)])
     samples = itin.cache.open(store.path)
     assert len(store) == 4
     assert len(samples) == 3

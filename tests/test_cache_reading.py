@@ -17,13 +17,9 @@ from itin.cache.schema import KINDS
 from itin.errors import CacheError
 
 from . import features
+from .features import fill
 
 COUNT = 60
-
-
-def fill(writer: StoreWriter, rows: list[int]) -> None:
-    for piece in writer.missing(rows):
-        writer.commit(piece.block, {row: writer.stored(features.sample(writer.kind, row)) for row in piece.rows})
 
 
 @pytest.fixture(scope="module")

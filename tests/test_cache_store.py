@@ -18,18 +18,11 @@ from itin.cache.shard import FeatureError
 from itin.errors import CacheError
 
 from . import features
+from .features import fill, make_store
 
 
-def fill(writer: StoreWriter, rows: list[int]) -> None:
-    for piece in writer.missing(rows):
-        writer.commit(piece.block, {row: writer.stored(features.sample(writer.kind, row)) for row in piece.rows})
-
-
-def made(parent: Path, kind: str, count: int = 10, dtype: str = "float32", shard_size: int = 4) -> Store:
-    writer = StoreWriter(parent, features.identity(kind, dtype=dtype))
-    fill(writer, writer.extend(features.rows(count), shard_size))
-    writer.finish({})
-    return open_store(writer.folder)
+def made(parent: Path, kind: str, dtype: str = "float32") -> Store:
+    return make_store(parent, features.identity(kind, dtype=dtype), features.rows(10))
 
 
 @pytest.mark.parametrize("kind", ["regions", "context"])

@@ -18,27 +18,17 @@ from itin.cache.verify import verify
 from itin.errors import CacheError
 
 from . import features
-
-KINDS = ("regions", "tokens", "context")
-
-
-def fill(writer: StoreWriter, rows: list[int]) -> int:
-    return sum(
-        writer.commit(piece.block, {row: writer.stored(features.sample(writer.kind, row)) for row in piece.rows})
-        for piece in writer.missing(rows)
-    )
+from .features import KINDS, fill, make_store
 
 
 def made(
     parent: Path, kind: str = "context", count: int = 10, quarantine: tuple[int, ...] = (), size: int = 4
 ) -> Store:
-    writer = StoreWriter(parent, features.identity(kind))
-    rows = writer.extend(features.rows(count), size)
-    for row in quarantine:
-        writer.quarantine(row, "spoilt")
-    fill(writer, rows)
-    writer.finish({"options": {"seed": 3}})
-    return open_store(writer.folder)
+    away = [f"id-{row}" for row in quarantine]
+    options = {"options": {"seed": 3}}
+    return make_store(
+        parent, features.identity(kind), features.rows(count), size=size, quarantine=away, provenance=options
+    )
 
 
 def extract_again(parent: Path, kind: str = "context", count: int = 10) -> int:

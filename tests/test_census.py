@@ -19,7 +19,7 @@ from itin.report.published import TABLE_1, TABLE_2, TABLE_3
 from itin.train.census import census, class_balance
 from itin.train.splits import ALIASES
 
-from .sweep_data import make_cache
+from .features import make_cache
 
 P, N, M = LABELS
 

@@ -28,7 +28,7 @@ from itin.cluster import submission as submissions
 from itin.cluster.status import status_of
 
 from .cluster_faults import Account, Job, counted_itin, kill, note, same_features, with_a_bad_image
-from .sweep_data import make_cache
+from .features import make_cache
 
 pytestmark = pytest.mark.slurm
 

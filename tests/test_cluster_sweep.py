@@ -23,10 +23,10 @@ from itin.train.sweeps.folder import FIGURES, Sweep, consolidate, locked
 from itin.train.sweeps.run import run
 from itin.train.sweeps.setup import Event
 
-from .sweep_data import make_cache
+from .features import make_cache
 from .test_sweep import read_results, sweep_data
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
 
 SMALL = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2", "--batch-size", "16"]
 GRID = ["--m", "0,1,2", "--seeds", "2"]

@@ -33,7 +33,7 @@ from itin.report.plot import COLORS
 from itin.report.thumbnails import Images, thumbnail
 from itin.train.runs import UNTRAINED_NOTE, load_run
 
-from .report_data import make_data
+from .features import make_data
 from .test_report_page import EVIL
 
 TEXT = "so lovely, this cat"

@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from itin.cache import StoreWriter, find_stores, open_store, read_table
+from itin.cache import find_stores, open_store, read_table
 from itin.cli import main
 from itin.errors import CacheError, RunError
 from itin.itin_head import HEADS, registry
@@ -33,7 +33,9 @@ from itin.train.splits import Split, random_split
 from itin.train.steps import shape_of, stackable
 from itin.train.sweeps.folder import Sweep
 
-from .sweep_data import DIMS, make_cache
+from .features import DIMS, make_cache, make_store
+
+pytestmark = pytest.mark.usefixtures("quick_workers")
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "heads.md"
 BASE = TrainConfig(m=2, d=8, k=8, hidden=8, batch_size=16, epochs=2, lr=5e-3)
@@ -194,13 +196,9 @@ def add_center(folder: Path, n: int = 60, left_out: int = 0) -> None:
     """A second store of context features, as of the encoder `test-center`."""
     store = open_store(find_stores(folder, "context")[0])
     identity = {**store.identity, "name": "test-center", "preprocessing": {"center_crop": 224}}
-    writer = StoreWriter(folder, identity)
     samples = read_table(folder).samples.iloc[: n - left_out]
-    rows = writer.extend(list(zip(samples["id"], samples["image_sha256"], strict=True)), shard_size=64)
-    for piece in writer.missing(rows):
-        made = {row: writer.stored({"context": np.full(4, row, np.float32)}) for row in piece.rows}
-        writer.commit(piece.block, made)
-    writer.finish({})
+    rows = list(zip(samples["id"], samples["image_sha256"], strict=True))
+    make_store(folder, identity, rows, lambda id: {"context": np.full(4, int(id[1:]), np.float32)}, size=64)
 
 
 def test_the_store_of_the_centre_is_found_by_itself(tmp_path: Path) -> None:

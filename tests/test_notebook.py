@@ -16,7 +16,7 @@ from itin.report.report import Report
 from itin.train.notebook import block
 from itin.train.runs import UNTRAINED_NOTE, load_run
 
-from .report_data import make_data, make_run
+from .features import make_data, make_run
 
 
 @pytest.fixture(scope="module")

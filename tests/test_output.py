@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from itin.cli import main
 
-from .sweep_data import make_cache
+from .features import make_cache
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
 
 SMALL = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2"]
 ENCODINGS = ("ascii", "latin-1", "cp1252", "koi8-r")

@@ -27,7 +27,9 @@ from itin.train.splits import PARTS, Split, part_sizes, random_split, read_parts
 from itin.train.statistics import wilson
 from itin.train.sweeps.folder import Sweep
 
-from .sweep_data import make_cache
+from .features import make_cache
+
+pytestmark = pytest.mark.usefixtures("quick_workers")
 
 N = 97
 IDS = [f"s{i}" for i in range(N)]

@@ -28,8 +28,10 @@ from itin.report.thumbnails import SIDE, Images, thumbnail, thumbnails
 from itin.train.runs import UNTRAINED_NOTE, load_run
 from itin.train.sweeps.folder import Sweep
 
-from .report_data import Made, make_data, make_run
+from .features import Made, make_data, make_run
 from .test_report_page import EVIL
+
+pytestmark = pytest.mark.usefixtures("quick_workers")
 
 SEEDS = (0, 1)
 

@@ -28,7 +28,7 @@ from itin.report.section import Section
 from itin.report.thumbnails import Images, thumbnails
 from itin.train.runs import load_run
 
-from .report_data import Made, make_data, make_run
+from .features import Made, make_data, make_run
 from .test_report_page import EVIL
 
 pytestmark = pytest.mark.browser

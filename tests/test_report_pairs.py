@@ -20,7 +20,7 @@ from itin.predict.words import segments, splitter_of, words_or_numbers
 from itin.train.find import stores_of_run
 from itin.train.runs import Run, load_run
 
-from .report_data import Made, make_data, make_run, word_ids
+from .features import Made, make_data, make_run, word_ids
 
 
 @pytest.fixture(scope="module")

@@ -36,9 +36,9 @@ from itin.train.data import load_features
 from itin.train.runs import evaluate, load_run
 from itin.train.statistics import bootstrap, holm, interval
 
-from .sweep_data import make_cache
+from .features import make_cache
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
 
 SMALL = ["--d", "6", "--k", "4", "--hidden", "4", "--epochs", "2", "--batch-size", "16"]
 WORDS = ["--m", "0:2", "--lam", "0,0.2,1", "--device", "cpu", "--workers", "1", *SMALL]
@@ -191,7 +191,7 @@ def test_a_kill_costs_no_finished_run(cache: Path, tmp_path: Path) -> None:
     words = ["--cache", str(cache), "--seeds", "2", "--tables", "3", "--figures", "none", "--out", str(out), *WORDS]
     slow = [*words, "--epochs", "20"]
     process = subprocess.Popen([sys.executable, "-m", "itin", "reproduce", *slow], env=dict(os.environ))
-    for _ in range(600):
+    for _ in range(3000):
         if len(list(out.glob("sweep/runs/m*"))) >= 2:
             break
         time.sleep(0.1)

@@ -35,9 +35,9 @@ from itin.train.sweeps.setup import Event
 from itin.train.sweeps.workers import Pool
 from itin.train.table import best, find_runs, runs_table, sort, where
 
-from .sweep_data import make_cache
+from .features import make_cache
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
 
 BASE = TrainConfig(d=6, k=4, hidden=4, epochs=2, batch_size=16)
 VICTIM = replace(BASE, seed=7, epochs=400)
@@ -418,7 +418,7 @@ def test_killed_sweep_goes_on(cache: Path, tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(out.glob("runs/*/config.json")):
         if process.poll() is not None:
             pytest.fail(str(process.communicate()[1]))

@@ -21,7 +21,7 @@ from itin.train.config import TrainConfig
 from itin.train.identity import canonical
 from itin.train.sweeps.folder import Definition, Result, Sweep
 
-from .sweep_data import make_cache
+from .features import make_cache
 
 AXES: dict[str, list[Any]] = {
     "m": [0, 1, 2, 3],

@@ -20,15 +20,16 @@ from itin.commands.terminal import sweep_display
 from itin.commands.terminal.console import Bars, grid
 from itin.commands.terminal.json_output import print_json
 
-from . import cache_pairs, features
-from .sweep_data import make_cache
+from . import features
+from .features import make_cache
+from .test_cache_commands import itin_cache
 
 NAME = "a-data-set-" + "x" * 150
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    return cache_pairs.make_pairs(tmp_path)
+    return features.make_pairs(tmp_path)
 
 
 def printed_json(*arguments: object, code: int = 0) -> Any:
@@ -54,7 +55,7 @@ def test_a_table_has_a_whole_record_a_line(width: int, terminal: bool) -> None:
 
 def test_cache_info_in_a_pipe_is_whole(cache: Path) -> None:
     (cache / "pairs").rename(cache / NAME)
-    shown = cache_pairs.itin_cache("info", cache).splitlines()
+    shown = itin_cache("info", cache).splitlines()
     columns = ("data set", "kind", "encoder", "weights", "rows", "quarantined", "size", "state", "store")
     assert shown[0].split() == " ".join(columns).split()
     stores = sorted(path.name for path in (cache / NAME).iterdir() if path.is_dir())
@@ -70,9 +71,9 @@ def test_json_of_values_that_it_has_no_words_for(capsys: pytest.CaptureFixture[s
 
 
 def test_json_of_two_stores(cache: Path, tmp_path: Path) -> None:
-    ours = cache_pairs.store_of(cache, "context")
+    ours = features.store_of(cache, "context")
     rows = features.rows(10)[1:]
-    other = cache_pairs.fill(tmp_path / "other", "context", rows, seed=1)
+    other = features.fill_store(tmp_path / "other", "context", rows, seed=1)
     found = printed_json("cache", "diff", ours.path, other.path, code=1)
     assert (found["same"], found["only_first"], found["compared"]) == (False, ["id-0"], 9)
     assert found["other_values"][0]["sample"] == "id-1"
@@ -85,7 +86,7 @@ def test_json_of_a_check(cache: Path) -> None:
     assert [store["problems"] for store in found["stores"]] == [[], [], []]
     assert sum(store["rows"] for store in found["stores"]) == 30
     assert (found["tables"], found["commands"]) == ([], [])
-    store = cache_pairs.store_of(cache, "context").path
+    store = features.store_of(cache, "context").path
     next(store.glob("*.h5")).write_bytes(b"damaged")
     found = printed_json("cache", "verify", cache, code=1)
     assert [problem["where"] for one in found["stores"] for problem in one["problems"]] == ["shard"]

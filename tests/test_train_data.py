@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from itin.cache import Store, StoreWriter, open_store
+from itin.cache import Store
 from itin.errors import CacheError, DataError
 from itin.train.data import Features, Resident, load_features
+
+from . import features
 
 IDS = [f"s{i}" for i in range(7)]
 LENGTHS = [3, 3, 5, 3, 4, 3, 6]  # with [CLS] and [SEP]
@@ -53,25 +55,12 @@ def arrays(kind: str, i: int) -> dict[str, np.ndarray]:
 def make_store(
     parent: Path, kind: str, ids: list[str], max_regions: int = 3, quarantine: tuple[str, ...] = ()
 ) -> Store:
-    dims = {"regions": {"feature": 6, "max_regions": max_regions}, "tokens": {"feature": 5}, "context": {"feature": 4}}
-    identity: dict[str, Any] = {
-        "kind": kind,
-        "name": "test",
-        "weights": {"random_init": 0},
-        "preprocessing": {},
-        "dims": dims[kind],
-        "dtype": "float16",
-    }
-    writer = StoreWriter(parent, identity)
-    rows = writer.extend([(sample, digest(kind, sample)) for sample in ids], shard_size=2)
-    for row in rows:
-        if writer.plan.rows[row][0] in quarantine:
-            writer.quarantine(row, "spoilt")
-    for piece in writer.missing(rows):
-        samples = {row: writer.stored(arrays(kind, IDS.index(writer.plan.rows[row][0]))) for row in piece.rows}
-        writer.commit(piece.block, samples)
-    writer.finish({})
-    return open_store(writer.folder)
+    identity = features.identity(kind, "test", "float16", features.DIMS[kind], max_regions)
+    identity["weights"] = {"random_init": 0}
+    rows = [(sample, digest(kind, sample)) for sample in ids]
+    return features.make_store(
+        parent, identity, rows, lambda id: arrays(kind, IDS.index(id)), size=2, quarantine=quarantine
+    )
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from itin.cache import Store, StoreWriter, open_store, read_table
+from itin.cache import Store, open_store, read_table
 from itin.cache.table import write_table
 from itin.errors import CacheError
 from itin.itin_head.gru.packing import Words
@@ -30,7 +30,7 @@ from itin.train.shared import open_features, save_features
 from itin.train.splits import random_split
 from itin.train.sweeps.prepare import SweepData
 
-from .sweep_data import make_cache
+from .features import DIM, make_cache, make_stores, sample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -282,36 +282,16 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert n * E * words * 2 >= BYTES * 0.97
     write_table(folder, {"name": "large", "root": "/"}, samples, [])
     rng = np.random.default_rng(0)
-    for kind, size in (("regions", 4), ("tokens", E), ("context", 4)):
-        dims = {"feature": size, "max_regions": 1} if kind == "regions" else {"feature": size}
-        identity: dict[str, Any] = {
-            "kind": kind, "name": "test", "weights": {"sha256": "ab"}, "preprocessing": {}, "dims": dims,
-            "dtype": "float16",
-        }  # fmt: skip
-        writer = StoreWriter(folder, identity)
-        rows = writer.extend([(row["id"], row["text_sha256"]) for row in samples], shard_size=64)
-        numbers = np.arange(-1, words - 1, dtype=np.int32)
-        numbers[-1] = -1
-        arrays = {
-            "tokens": {
-                "tokens": rng.normal(size=(words, E)).astype(np.float32),
-                "token_ids": np.full(words, 7, np.int32),
-                "word_ids": numbers,
-            },
-            "context": {"context": np.ones(size, np.float32)},
-            "regions": {
-                "regions": np.ones((1, size), np.float32),
-                "boxes": np.array([[0, 0, 9, 9]], np.float32),
-                "scores": np.ones(1, np.float32),
-                "objects": np.zeros(1, np.int32),
-                "object_scores": np.ones(1, np.float32),
-                "attributes": np.zeros(1, np.int32),
-                "attribute_scores": np.ones(1, np.float32),
-            },
-        }[kind]
-        for piece in writer.missing(rows):
-            writer.commit(piece.block, {row: writer.stored(arrays) for row in piece.rows})
-        writer.finish({})
+    numbers = np.arange(-1, words - 1, dtype=np.int32)
+    numbers[-1] = -1
+    one = {kind: sample(kind, 5) for kind in ("regions", "context")} | {
+        "tokens": {
+            "tokens": rng.normal(size=(words, E)).astype(np.float32),
+            "token_ids": np.full(words, 7, np.int32),
+            "word_ids": numbers,
+        }
+    }
+    make_stores(folder, samples, lambda kind, _: one[kind], dims={"regions": DIM, "tokens": E, "context": DIM}, size=64)
     return folder
 
 

@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from itin.itin_head import HeadConfig, ITINHead
-from itin.itin_head.gru.recurrence import compiled
+from itin.itin_head.gru import compiled
 from itin.train.axes import Trial, make_plan
 from itin.train.config import PRECISIONS, TrainConfig, View
 from itin.train.data import Features
