@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from itin.itin_head import HeadConfig, ITINHead
+from itin.itin_head.gru import choose as recurrence
+from itin.itin_head.gru import compiled
 from itin.itin_head.gru.choose import WORTH_BUILDING, choose, operations, side_by_side
 from itin.itin_head.gru.packing import Packing, Words, gather_words, pack, pack_words
-from itin.itin_head.gru.recurrence import bigru, compiled, deep_bigru, plain_bigru, weights
-from itin.itin_head.gru import choose as recurrence
+from itin.itin_head.gru.recurrence import bigru, deep_bigru, plain_bigru, weights
 from itin.train.config import TrainConfig
 from itin.train.data import Features
 from itin.train.graphs import StaticShape
