@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .format.schema import fingerprint_of, store_name
     from .mapping import Samples
     from .mapping import open_samples as open
-    from .schema import fingerprint_of, store_name
     from .store import Store, find_stores, open_store
     from .table import Table, read_table, write_table
     from .writer import StoreWriter
@@ -36,11 +36,11 @@ _WHERE = {
     "StoreWriter": ("writer", "StoreWriter"),
     "Table": ("table", "Table"),
     "find_stores": ("store", "find_stores"),
-    "fingerprint_of": ("schema", "fingerprint_of"),
+    "fingerprint_of": ("format.schema", "fingerprint_of"),
     "open": ("mapping", "open_samples"),
     "open_store": ("store", "open_store"),
     "read_table": ("table", "read_table"),
-    "store_name": ("schema", "store_name"),
+    "store_name": ("format.schema", "store_name"),
     "write_table": ("table", "write_table"),
 }
 """Public name -> module, and its name there."""

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheError
-from .manifest import ShardEntry, in_threads, listed_shards, read_manifest, shard_sizes
-from .plan import RowIndex, segment_path
-from .schema import KINDS, fingerprint_of
-from .sealed_json import check_stamp, from_json, read_bytes, repair, seal_of
-from .shard_reader import Shard, Wanted, open_shard, unpack
+from .format.manifest import ShardEntry, in_threads, listed_shards, read_manifest, shard_sizes
+from .format.plan import RowIndex, segment_path
+from .format.schema import KINDS, fingerprint_of
+from .format.sealed_json import check_stamp, from_json, read_bytes, repair, seal_of
+from .format.shard_read import Shard, Wanted, open_shard, unpack
 
 OPENED = 512
 """Headers of shards that a store keeps at hand."""

@@ -13,8 +13,8 @@ import pandas as pd
 
 from .. import disk
 from ..errors import CacheError
-from .schema import FORMAT
-from .sealed_json import read_bytes, read_json, write_error, write_json
+from .format.schema import FORMAT
+from .format.sealed_json import read_bytes, read_json, write_error, write_json
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,22 @@ import numpy as np
 
 from .. import disk
 from ..errors import CacheError
-from . import quarantine
-from .header import header_of
-from .manifest import ShardEntry, block_and_piece, committed_rows, entry_of, shard_path, shard_sizes, write_manifest
-from .plan import Plan, Row
-from .schema import fingerprint_of, store_name
-from .sealed_json import repair, write_error
-from .shard import pack, shard_bytes, to_stored
-from .shard_reader import Shard
+from .format import quarantine
+from .format.manifest import (
+    ShardEntry,
+    block_and_piece,
+    committed_rows,
+    entry_of,
+    shard_path,
+    shard_sizes,
+    write_manifest,
+)
+from .format.plan import Plan, Row
+from .format.schema import fingerprint_of, store_name
+from .format.sealed_json import repair, write_error
+from .format.shard_header import header_of
+from .format.shard_read import Shard
+from .format.shard_write import pack, shard_bytes, to_stored
 
 
 @dataclass(frozen=True)

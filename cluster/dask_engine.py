@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import TransientError
 from ..extract.config import ExtractConfig
 from ..parts import Part
-from .chain import describe
-from .contract import Missing
-from .extraction import Extraction
+from .extract_work import Extraction
+from .slurm_chain import describe
 from .submission import ClusterError, Submission
+from .work import Missing
 
 if TYPE_CHECKING:
     from distributed import Client, Future

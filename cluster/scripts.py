@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import disk
-from ..cache.sealed_json import write_error
+from ..cache.format.sealed_json import write_error
 from . import environment
-from .contract import Work
 from .site import Site
 from .submission import Submission
+from .work import Work
 
 PARTS, SWEEP, CONSOLIDATE = "parts", "sweep", "consolidate"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache.ranges import to_ranges
+from ..cache.format.ranges import to_ranges
 from .environment import without_slurm
 from .submission import ClusterError
 

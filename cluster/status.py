@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..errors import RUN_AGAIN
 from . import slurm
-from .contract import Missing
 from .scripts import CONSOLIDATE, PARTS, SWEEP
 from .slurm import Task
 from .submission import RECORD, ClusterError, Submission
+from .work import Missing
 from .works import work_of
 
 WINDOW_SECONDS = 600

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import disk
-from ..cache.sealed_json import write_error
+from ..cache.format.sealed_json import write_error
 from ..errors import ItinError
 
 FOLDER = "cluster"

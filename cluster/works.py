@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .contract import Work
-from .extraction import Extraction
-from .sweeping import Sweeping
+from .extract_work import Extraction
+from .sweep_work import Sweeping
+from .work import Work
 
 WORKS: dict[str, Callable[[], Work]] = {"extract": Extraction, "sweep": Sweeping}
 """Command -> its work. A command that is not here cannot be submitted."""

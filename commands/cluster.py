@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import usage_errors
 from .terminal.json_output import json_option, print_json
+from .terminal.options import usage_errors
 
 if TYPE_CHECKING:
-    from ..cluster.contract import Missing, Prepared, Work
     from ..cluster.site import Site
     from ..cluster.status import Status
     from ..cluster.submission import Submission
+    from ..cluster.work import Missing, Prepared, Work
 
 NAMES = 200
 """Characters of task numbers that `status` shows."""
@@ -105,7 +105,7 @@ def submit(
     """
     from ..cluster.site import read_site
     from ..cluster.works import work_of
-    from .submitted import prepare
+    from .terminal.submitted import prepare
 
     with usage_errors():
         work = work_of(words[0])
@@ -167,8 +167,8 @@ def _submission(engine: str, work: Work, prepared: Prepared, jobs: int, retries:
 
 def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Missing, dry_run: bool) -> None:
     from ..cluster import environment
-    from ..cluster.chain import launch
     from ..cluster.scripts import PARTS, given, write_scripts
+    from ..cluster.slurm_chain import launch
 
     for line in environment.describe(os.environ, given(site, PARTS)):
         click.echo(line)
@@ -233,7 +233,7 @@ def status(folder: Path | None, cache: Path | None, as_json: bool) -> None:
 
 def show(status: Status) -> None:
     """Print a status."""
-    from ..cache.ranges import to_ranges
+    from ..cache.format.ranges import to_ranges
     from ..cluster.scripts import PARTS
 
     submission, missing = status.submission, status.missing
@@ -280,7 +280,7 @@ def _duration(seconds: float) -> str:
 @click.option("--before", type=int, default=-1, show_default=True, help="Features that were missing at the last sweep.")
 def sweep(folder: Path, left: int, before: int) -> None:
     """Submit again what the submission in FOLDER lacks; when that is nothing, its consolidation runs."""
-    from ..cluster import chain
+    from ..cluster import slurm_chain as chain
     from ..cluster import submission as submissions
 
     click.echo(chain.sweep(submissions.read(folder), left, before))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import options_of, usage_errors
-from .run_options import Computing
+from .terminal.options import options_of, usage_errors
+from .terminal.run_options import Computing
 
 
 @click.command("evaluate", short_help="Repeat a run's test figures from its checkpoint.")
@@ -17,9 +17,9 @@ from .run_options import Computing
 def command(run: Path, cache: Path | None, device: str) -> None:
     """Compute RUN's test figures again, from its checkpoint and its stores."""
     from ..device import pick_device
-    from ..train.data import load_features
-    from ..train.find import stores_of_run
-    from ..train.runs import evaluate, load_run
+    from ..train.features.find import stores_of_run
+    from ..train.features.load import load_features
+    from ..train.runs.folder import evaluate, load_run
     from .train import show_note, show_scores
 
     opened = load_run(run)

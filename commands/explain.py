@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import options_of, usage_errors
-from .run_options import Computing
+from .terminal.options import options_of, usage_errors
+from .terminal.run_options import Computing
 
 
 @click.command("explain", short_help="Fig. 7 for any pair: regions, gates, shaded words.")
@@ -30,7 +30,7 @@ def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
     from ..device import pick_device
     from ..predict import Predictor
     from ..report.explain import ENDINGS, explain
-    from ..train.runs import load_run
+    from ..train.runs.folder import load_run
     from .predict import bad_pairs, show
     from .terminal.console import console
     from .train import short, show_note

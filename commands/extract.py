@@ -13,7 +13,7 @@ import click
 from ..extract.config import EncoderConfig, ExtractConfig
 from ..extract.data.datasets import DATASETS
 from ..parts import Part
-from .options import Command, Option, columns_of, options_of, take, usage_errors
+from .terminal.options import Command, Option, columns_of, options_of, take, usage_errors
 from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
 
 def show(summary: Summary, one: Part | None = None) -> None:
     """Print what an extraction did."""
-    from ..train.runs import UNTRAINED_NOTE
+    from ..train.runs.folder import UNTRAINED_NOTE
     from .terminal.console import console, grid
     from .train import short
 

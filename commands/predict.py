@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import columns_of, options_of, usage_errors
-from .run_options import Computing
+from .terminal.options import columns_of, options_of, usage_errors
+from .terminal.run_options import Computing
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -51,7 +51,7 @@ def command(
     from ..device import pick_device
     from ..predict import Predictor
     from ..predict.table import check_out
-    from ..train.runs import load_run
+    from ..train.runs.folder import load_run
 
     opened = load_run(run)
     with usage_errors():
@@ -78,7 +78,7 @@ def _one(predictor: Predictor, image: Path, text: str) -> None:
 @contextmanager
 def bad_pairs(image: Path) -> Iterator[None]:
     """A pair that cannot be encoded is an error of the data."""
-    from ..cache.shard import FeatureError
+    from ..cache.format.shard_write import FeatureError
     from ..errors import DataError
     from ..extract.data.reading import BadFile
 
@@ -113,7 +113,7 @@ def shaded(prediction: Prediction, region: Region, number: int) -> Text:
     """The words that a region is aligned with most, with their weights, each on a shade of the region's colour."""
     from rich.text import Text
 
-    from ..report.colors import over, region_color, strength
+    from ..report.page.colors import over, region_color, strength
 
     words = sorted(region.words.items(), key=lambda item: -item[1])[:SHOWN_WORDS]
     line = Text()

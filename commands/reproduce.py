@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..fields import option
-from ..train.axes import PAPER
 from ..train.config import TrainConfig
 from ..train.presets import PresetOptions
-from .options import Command, given, options_of, set_has_gone, take, usage_errors
-from .run_options import Computing, FeatureOptions, ProtocolOptions
+from ..train.sweeps.axes import PAPER
+from .terminal.options import Command, given, options_of, set_has_gone, take, usage_errors
+from .terminal.run_options import Computing, FeatureOptions, ProtocolOptions
 
 if TYPE_CHECKING:
-    from ..report.request import Request
-    from ..train.protocols import Protocol
+    from ..report.paper.request import Request
+    from ..train.protocols.protocol import Protocol
     from ..train.sweeps.folder import Sweep
     from ..train.sweeps.prepare import SweepData
 
@@ -73,9 +73,9 @@ def command(**options: Any) -> None:
 
     Writes report.html, tables/ (CSV and LaTeX), figures/ and numbers/ (the same, unrounded).
     """
+    from ..report.paper.reproduction import Reproduction
+    from ..report.paper.write import write
     from ..report.report import PAGE
-    from ..report.reproduction import Reproduction
-    from ..report.write import write
     from ..train.sweeps.folder import Sweep, check_none_failed, locked
     from .terminal.console import console
     from .train import short, show_note
@@ -105,8 +105,8 @@ def command(**options: Any) -> None:
 
 
 def _request(own: ReproduceOptions, options: dict[str, Any], protocol: Protocol) -> Request:
-    from ..report.request import Request
-    from ..train.axes import parse_seeds, parse_values
+    from ..report.paper.request import Request
+    from ..train.sweeps.axes import parse_seeds, parse_values
 
     settings = given(options, TrainConfig)
     if (preset := take(PresetOptions, options).preset) != PresetOptions.preset:
@@ -211,8 +211,8 @@ def _train(retry: bool, computing: Computing, sweep: Sweep, data: SweepData) -> 
 def _evaluate(device: str, out: Path, data: SweepData) -> None:
     """The rows that were asked for, on the test part, each run once."""
     from ..device import pick_device
-    from ..report import testing
-    from ..report.reproduction import Reproduction
+    from ..report.paper import evaluate as testing
+    from ..report.paper.reproduction import Reproduction
     from .terminal.console import console
 
     made = Reproduction(out)
@@ -226,7 +226,7 @@ def _evaluate(device: str, out: Path, data: SweepData) -> None:
 
 def _show(made: Any) -> None:
     """Prints Table III's accuracies, and what is missing."""
-    from ..report.paper_sections import ablations
+    from ..report.paper.sections import ablations
     from .terminal.console import console, grid
 
     for key, why in list(made.missing.items())[:5]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import usage_errors
 from .terminal.json_output import json_option, print_json
+from .terminal.options import usage_errors
 
 SHOWN = ("head", "preset", "m", "lam", "ablation", "seed")
 """Columns that are shown of a single run; of several, those in which they differ."""
@@ -33,7 +33,7 @@ def command(
     """List the run folders below PATHS, by default ./runs: single runs and those of sweeps."""
     if csv is not None and as_json:
         raise click.UsageError("--csv and --json exclude each other")
-    from ..train import table as tables
+    from ..train.runs import listing as tables
     from ..train.sweeps.folder import FIELDS
     from .terminal.console import console, grid
     from .terminal.sweep_display import TEXTS, with_differences

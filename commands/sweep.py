@@ -14,8 +14,8 @@ from ..fields import check, option
 from ..parts import Part
 from ..train.config import REPEATS, TrainConfig
 from ..train.presets import PresetOptions
-from .options import Command, given, options_of, set_has_gone, take, usage_errors
-from .run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
+from .terminal.options import Command, given, options_of, set_has_gone, take, usage_errors
+from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _new(
     own: SweepOptions, options: dict[str, Any], wanted: FeatureOptions, out: Path | None
 ) -> tuple[Sweep, SweepData]:
     """A new sweep from the command's options."""
-    from ..train.axes import make_plan, parse_seeds, parse_values, readers
+    from ..train.sweeps.axes import make_plan, parse_seeds, parse_values, readers
     from ..train.sweeps.prepare import SweepData, create
     from .train import free, show_data
 

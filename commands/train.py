@@ -14,11 +14,11 @@ import click
 from ..fields import option
 from ..train.config import TrainConfig
 from ..train.presets import PresetOptions, with_preset
-from .options import Command, given, options_of, take, usage_errors
-from .run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
+from .terminal.options import Command, given, options_of, take, usage_errors
+from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 
 if TYPE_CHECKING:
-    from ..train.data import Features
+    from ..train.features.features import Features
     from ..train.sweeps.prepare import SweepData
     from ..train.sweeps.tensorboard import EventFiles
 
@@ -47,13 +47,13 @@ def command(**options: Any) -> None:
     """
     from ..device import pick_device
     from ..itin_head.gru.choose import choose, side_by_side
-    from ..train.axes import parse_seeds
-    from ..train.data import load_features
-    from ..train.identity import Identity
+    from ..train.features.load import load_features
     from ..train.loop import fit, work_of
-    from ..train.protocols import Splitter
+    from ..train.protocols.protocol import Splitter
+    from ..train.runs.key import Identity
+    from ..train.runs.write import check_free, write_run
     from ..train.steps import ComputeOptions, check_compute
-    from ..train.write_run import check_free, write_run
+    from ..train.sweeps.axes import parse_seeds
     from .terminal.console import console, epochs_bar
 
     fields = given(options, TrainConfig, PresetOptions)
@@ -128,7 +128,7 @@ def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None
 def _folders(out: Path | None, configs: Sequence[TrainConfig], dataset: str) -> list[Path]:
     """Where each run goes: `out` or a folder in ./runs; with several seeds, one for each in there."""
     if out is None:
-        from ..train.write_run import run_name
+        from ..train.runs.write import run_name
 
         name = run_name(configs[0], dataset, datetime.now())
         if len(configs) > 1:
@@ -172,7 +172,7 @@ def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> No
     """Prints the protocol, accuracy (with Wilson's 95% interval over the pairs) and F1 of each part, and of always
     predicting the majority class."""
     from ..labels import LABELS
-    from ..train.protocols import describe
+    from ..train.protocols.protocol import describe
     from ..train.statistics import wilson
     from .terminal.console import console, grid
 
@@ -197,7 +197,7 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
     """Prints the protocol, the mean over the seeds, and their standard deviation."""
     from statistics import fmean, stdev
 
-    from ..train.protocols import describe
+    from ..train.protocols.protocol import describe
     from .terminal.console import console, grid
 
     names = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
@@ -215,7 +215,7 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
 
 def show_note(untrained: list[str]) -> None:
     """Prints what every table made from untrained encoders must say."""
-    from ..train.runs import UNTRAINED_NOTE
+    from ..train.runs.folder import UNTRAINED_NOTE
     from .terminal.console import console
 
     if untrained:

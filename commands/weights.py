@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from ..extract.config import EncoderConfig
-from .options import options_of
 from .terminal.json_output import json_option, print_json
+from .terminal.options import options_of
 
 
 @click.command("weights", short_help="List the encoders' weights: needed, found, how to get them.")

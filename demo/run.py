@@ -14,12 +14,13 @@ from ..extract.progress import Progress
 from ..extract.run import extract
 from ..extract.summary import Summary
 from ..train.config import TrainConfig
-from ..train.data import Features, load_features
-from ..train.find import Found, find_features
-from ..train.identity import Identity
+from ..train.features.features import Features
+from ..train.features.find import Found, find_features
+from ..train.features.load import load_features
 from ..train.loop import Fit, fit
-from ..train.splits import Split, random_split
-from ..train.write_run import write_run
+from ..train.protocols.split import Split, random_split
+from ..train.runs.key import Identity
+from ..train.runs.write import write_run
 from .draw import draw
 
 PAIRS = 2400

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..cache.schema import FLOATS, KINDS
+from ..cache.format.schema import FLOATS, KINDS
 from ..fields import Limits, check, option
 from ..parts import Part
 from .data.datasets import DATASETS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..cache import StoreWriter
-from ..cache.verify import verify
+from ..cache.upkeep.verify import verify
 from ..errors import CacheError
 
 SHOWN = 5

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..cache import StoreWriter
-from ..cache.shard import FeatureError
+from ..cache.format.shard_write import FeatureError
 from ..parts import Part
 from .encoders.contract import Arrays, ImageEncoder, TextEncoder
 from .progress import Progress

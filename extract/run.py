@@ -17,7 +17,7 @@ import torch
 
 from .. import disk
 from ..cache import StoreWriter, store_name
-from ..cache.sealed_json import write_error
+from ..cache.format.sealed_json import write_error
 from ..device import pick_device
 from ..errors import CacheError, TransientError
 from ..parts import default_workers

@@ -13,10 +13,11 @@ from ..errors import RunError, WeightsError
 from ..extract.encoders.weights import find_detector_weights
 from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
 from ..labels import LABELS
-from ..matching import examples, match
-from ..train.data import Features, load_features
-from ..train.find import Found, stores_of_run
-from ..train.runs import Run
+from ..tabular.matching import examples, match
+from ..train.features.features import Features
+from ..train.features.find import Found, stores_of_run
+from ..train.features.load import load_features
+from ..train.runs.folder import Run
 from .prediction import Prediction, Reading, predictions, seen
 from .words import splitter_of, words_or_numbers
 

@@ -15,7 +15,8 @@ from ..itin_head import Head, HeadOutput
 from ..labels import LABELS
 from ..precision import products
 from ..train.config import TrainConfig
-from ..train.data import Features, Resident
+from ..train.features.batches import Resident
+from ..train.features.features import Features
 from ..train.steps import chunks
 
 SPECIAL = -1

@@ -9,15 +9,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ..cache.shard import to_stored
+from ..cache.format.shard_write import to_stored
 from ..errors import RunError
 from ..extract.config import EncoderConfig
 from ..extract.data.images import read_image
 from ..extract.encoders.build import build_encoder, check_same, identity_of
 from ..extract.encoders.contract import Arrays, ImageEncoder, TextEncoder
 from ..extract.frcnn.vocabulary import Vocabulary
-from ..train.data import Features
-from ..train.runs import Run
+from ..train.features.features import Features
+from ..train.runs.folder import Run
 from .prediction import Prediction, Reading, predictions, seen
 
 

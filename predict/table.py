@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import disk
-from ..cache.shard import FeatureError
+from ..cache.format.shard_write import FeatureError
 from ..errors import DataError, ItinError, RunError, TransientError
 from ..extract.data.images import read_image
 from ..extract.data.reading import BadFile
@@ -22,7 +22,7 @@ from ..extract.data.samples import DataSet, Entry, Rejected, Sample
 from ..extract.data.scan import Scan, scan
 from ..extract.data.sets.folder import read_rows
 from ..labels import LABELS
-from ..train.runs import FILES
+from ..train.runs.folder import FILES
 from .prediction import Prediction
 from .predictor import Predictor
 

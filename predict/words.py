@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import WeightsError
-from ..train.runs import Run
+from ..train.runs.folder import Run
 from .prediction import SPECIAL
 
 Splitter = Callable[[str], list[str]]

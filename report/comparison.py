@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from ..labels import LABELS
-from ..matching import Match, match
 from ..predict.pairs import shown_part
-from ..train.runs import Run
+from ..tabular.matching import Match, match
+from ..train.runs.folder import Run
 from ..train.statistics import holm, mcnemar
-from .numbers import percent, show_p
+from .page.numbers import percent, show_p
+from .page.section import Section
 from .run_sections import Runs
-from .section import Section
 
 LISTED = 10
 """Comparisons that the table lists."""

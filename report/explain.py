@@ -16,10 +16,10 @@ from ..predict.pairs import Pair, pairs_frame
 from ..predict.prediction import SPECIAL, Prediction, Region
 from ..predict.words import segments
 from .browser import Shown, pairs_data
-from .colors import SHADE, over, region_color, strength
-from .page import framed, make_folder, page_html, write_page
-from .plot import missing_glyphs, save
-from .section import Section
+from .page.colors import SHADE, over, region_color, strength
+from .page.html import framed, make_folder, page_html, write_page
+from .page.plot import missing_glyphs, save
+from .page.section import Section
 from .thumbnails import Images, picture
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from ..itin_head.config import HeadConfig
-from ..train.identity import canonical
 from ..train.presets import READINGS, preset_of
-from ..train.runs import Run
+from ..train.runs.folder import Run
+from ..train.runs.key import canonical
 
 SIGNS = {"lam": "λ"}
 """Fields that people know by a sign."""

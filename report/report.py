@@ -9,16 +9,16 @@ from typing import Any
 
 from ..errors import CacheError, RunError
 from ..predict.pairs import Pair, pairs_of, shown_part
-from ..train.runs import Run, load_run
+from ..train.runs.folder import Run, load_run
+from ..train.runs.listing import find_runs
 from ..train.sweeps.folder import Sweep
-from ..train.table import find_runs
 from .browser import Shown, pairs_data
 from .comparison import compare_all, compare_data, comparison
-from .files import write_figures, write_tables
 from .names import names_of
-from .page import framed, page_html, write_page
+from .page.files import write_figures, write_tables
+from .page.html import framed, page_html, write_page
+from .page.section import Section
 from .run_sections import Runs, classes, confusion, learning, provenance, reliability, summary
-from .section import Section
 from .sweep_sections import sweep_sections
 from .thumbnails import Images, Thumbnail, thumbnails
 

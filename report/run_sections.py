@@ -10,12 +10,12 @@ import pandas as pd
 
 from ..labels import LABELS, numbers_of
 from ..predict.pairs import PART_NAMES, shown_part
-from ..train.protocols import describe
-from ..train.runs import Run
+from ..train.protocols.protocol import describe
+from ..train.runs.folder import Run
 from ..train.statistics import bootstrap, calibration, interval, wilson
-from .figures import Line, LineChart, Matrix, Reliability
-from .numbers import NONE, between, percent
-from .section import Section
+from .page.figures import Line, LineChart, Matrix, Reliability
+from .page.numbers import NONE, between, percent
+from .page.section import Section
 
 Runs = Mapping[str, Run]
 """The runs of a report by the names that it calls them."""

@@ -11,11 +11,11 @@ from ..train.config import REPEATS
 from ..train.statistics import over_seeds
 from ..train.sweeps.folder import FIELDS, Sweep
 from ..train.sweeps.reveal import revealed
-from . import published
-from .figures import LineChart, curve
 from .names import SIGNS
-from .numbers import between, percent
-from .section import Section
+from .page.figures import LineChart, curve
+from .page.numbers import between, percent
+from .page.section import Section
+from .paper import published
 
 SCORES = ("val_accuracy", "val_weighted_f1")
 

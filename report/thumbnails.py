@@ -19,7 +19,7 @@ from ..extract.data.images import image_bytes, image_input, read_image
 from ..extract.data.reading import BadFile
 from ..parts import default_workers
 from ..predict.pairs import Pair
-from ..train.runs import Run
+from ..train.runs.folder import Run
 
 SIDE = 256
 """The longer side of a small picture, in pixels."""

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from itin.cache import StoreWriter, fingerprint_of, open_store
-from itin.cache.shard_reader import Shard
+from itin.cache.format.shard_read import Shard
 
 from . import features
 

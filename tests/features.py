@@ -287,12 +287,12 @@ def make_run(
 ) -> Path:
     """Train a small head and write its run folder."""
     from itin.train.config import TrainConfig  # here, for most tests need no torch
-    from itin.train.data import load_features
-    from itin.train.find import find_features
-    from itin.train.identity import Identity
+    from itin.train.features.find import find_features
+    from itin.train.features.load import load_features
     from itin.train.loop import fit
-    from itin.train.splits import random_split
-    from itin.train.write_run import write_run
+    from itin.train.protocols.split import random_split
+    from itin.train.runs.key import Identity
+    from itin.train.runs.write import write_run
 
     small = {"m": M, "d": 8, "k": 8, "hidden": 8, "epochs": 3, "batch_size": 16, "lr": 0.02}
     config = TrainConfig(**{**small, "split_seed": split_seed, **recipe})

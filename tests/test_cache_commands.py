@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import itin.cache
 from itin.cache import StoreWriter, open_store, read_table
-from itin.cache.verify import verify
+from itin.cache.upkeep.verify import verify
 from itin.cli import main
 from itin.errors import CacheError
 
@@ -179,7 +179,7 @@ def test_merge_takes_quarantine_and_table_along(cache: Path, tmp_path: Path) -> 
 
 
 def test_merge_refuses_what_does_not_belong_together(cache: Path, tmp_path: Path) -> None:
-    from itin.cache.merge import merge
+    from itin.cache.upkeep.merge import merge
 
     context, regions = store_of(cache, "context"), store_of(cache, "regions")
     with pytest.raises(CacheError, match=r"only stores of the same features[\s\S]*itin cache diff"):

@@ -16,7 +16,7 @@ import pytest
 
 from itin import disk
 from itin.cache import open_store
-from itin.cache.verify import verify
+from itin.cache.upkeep.verify import verify
 
 from . import cache_nursery
 

@@ -44,7 +44,7 @@ def test_export_to_hdf5_and_npz(cache: Path, tmp_path: Path, kind: str) -> None:
 
 
 def test_export_is_the_same_in_small_pieces(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itin.cache import export
+    from itin.cache.upkeep import export
 
     store = store_of(cache, "tokens")
     monkeypatch.setattr(export, "AT_ONCE", 3)

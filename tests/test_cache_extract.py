@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from itin.cache import open_store, read_table
-from itin.cache.find import stores_of
-from itin.cache.repair import repair
-from itin.cache.verify import verify
+from itin.cache.upkeep.find import stores_of
+from itin.cache.upkeep.repair import repair
+from itin.cache.upkeep.verify import verify
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.run import extract
 

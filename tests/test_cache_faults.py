@@ -17,8 +17,8 @@ import pytest
 
 from itin import disk
 from itin.cache import Store, StoreWriter, open_store
-from itin.cache.sealed_json import write_error
-from itin.cache.verify import verify
+from itin.cache.format.sealed_json import write_error
+from itin.cache.upkeep.verify import verify
 from itin.errors import CacheError
 
 from . import features
@@ -102,7 +102,7 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from itin.cache import StoreWriter, open_store
-from itin.cache.shard import shard_bytes
+from itin.cache.format.shard_write import shard_bytes
 from itin.errors import CacheError
 os.chdir(sys.argv[1])
 if os.getuid() == 0:

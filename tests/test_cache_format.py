@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itin.cache import Store, fingerprint_of, sealed_json, store_name, write_table
-from itin.cache.header import header_of
-from itin.cache.manifest import listed_shards
-from itin.cache.ranges import from_ranges
-from itin.cache.schema import FORMAT, KINDS
+from itin.cache import Store, fingerprint_of, store_name, write_table
+from itin.cache.format import sealed_json
+from itin.cache.format.manifest import listed_shards
+from itin.cache.format.ranges import from_ranges
+from itin.cache.format.schema import FORMAT, KINDS
+from itin.cache.format.shard_header import header_of
 
 from . import features
 from .features import make_store

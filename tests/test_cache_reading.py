@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, open_store, shard_reader
+from itin.cache import Store, StoreWriter, open_store
 from itin.cache import store as store_module
-from itin.cache.header import header_of
-from itin.cache.schema import KINDS
+from itin.cache.format import shard_read as shard_reader
+from itin.cache.format.schema import KINDS
+from itin.cache.format.shard_header import header_of
 from itin.errors import CacheError
 
 from . import features
@@ -154,7 +155,7 @@ def test_no_step_lists_the_folder_for_each_shard(tmp_path: Path, monkeypatch: py
 
 
 def test_a_writer_does_not_read_its_own_shards_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itin.cache import manifest
+    from itin.cache.format import manifest
 
     writer = StoreWriter(tmp_path, features.identity("context"))
     fill(writer, writer.extend(features.rows(8), 4))

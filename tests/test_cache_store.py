@@ -11,10 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, find_stores, open_store, sealed_json, store_name
-from itin.cache.ranges import from_ranges, to_ranges
-from itin.cache.schema import KINDS, fingerprint_of
-from itin.cache.shard import FeatureError
+from itin.cache import Store, StoreWriter, find_stores, open_store, store_name
+from itin.cache.format import sealed_json
+from itin.cache.format.ranges import from_ranges, to_ranges
+from itin.cache.format.schema import KINDS, fingerprint_of
+from itin.cache.format.shard_write import FeatureError
 from itin.errors import CacheError
 
 from . import features

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itin.cache import Store, StoreWriter, open_store, read_table, sealed_json, write_table
-from itin.cache.header import header_of
-from itin.cache.plan import Plan
-from itin.cache.repair import repair
+from itin.cache import Store, StoreWriter, open_store, read_table, write_table
+from itin.cache.format import sealed_json
+from itin.cache.format.plan import Plan
+from itin.cache.format.shard_header import header_of
 from itin.cache.table import damaged_tables
-from itin.cache.verify import verify
+from itin.cache.upkeep.repair import repair
+from itin.cache.upkeep.verify import verify
 from itin.errors import CacheError
 
 from . import features

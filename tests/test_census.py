@@ -15,9 +15,9 @@ from itin.cli import main
 from itin.errors import DataError
 from itin.extract.data.sets.mvsa import judge, read_labels
 from itin.labels import LABELS
-from itin.report.published import TABLE_1, TABLE_2, TABLE_3
-from itin.train.census import census, class_balance
-from itin.train.splits import ALIASES
+from itin.report.paper.published import TABLE_1, TABLE_2, TABLE_3
+from itin.train.protocols.census import census, class_balance
+from itin.train.protocols.split import ALIASES
 
 from .features import make_cache
 

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from itin.cache import open_store, read_table
 from itin.cli import COMMANDS, main
 from itin.commands import extract as extract_command
-from itin.train.runs import UNTRAINED_NOTE, load_run
+from itin.train.runs.folder import UNTRAINED_NOTE, load_run
 
 Draw = Callable[..., Path]
 

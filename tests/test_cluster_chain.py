@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from itin.cluster import chain, slurm
-from itin.cluster.contract import Missing
+from itin.cluster import slurm
+from itin.cluster import slurm_chain as chain
 from itin.cluster.submission import ClusterError, Submission
+from itin.cluster.work import Missing
 
 
 class Slurm:

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from itin.cache import open_store
 from itin.cli import main
 from itin.cluster import submission as submissions
-from itin.cluster.extraction import Extraction, everywhere
+from itin.cluster.extract_work import Extraction, everywhere
 from itin.cluster.scripts import directives, exports
 from itin.cluster.site import Site
 from itin.cluster.works import work_of

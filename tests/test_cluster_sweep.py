@@ -15,7 +15,7 @@ from itin.cli import main
 from itin.cluster import submission as submissions
 from itin.cluster.status import status_of
 from itin.cluster.works import work_of
-from itin.commands.submitted import prepare
+from itin.commands.terminal.submitted import prepare
 from itin.errors import RunError
 from itin.parts import Part
 from itin.train.config import TrainConfig

@@ -18,8 +18,8 @@ from itin.demo.draw import MOODS, draw, plan
 from itin.demo.run import RECIPE, load, prepare
 from itin.extract.data.datasets import open_dataset
 from itin.train.loop import fit
-from itin.train.runs import load_run
-from itin.train.splits import random_split
+from itin.train.protocols.split import random_split
+from itin.train.runs.folder import load_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,7 +13,7 @@ from itin.commands.predict import show
 from itin.extract.config import EncoderConfig
 from itin.extract.frcnn.recipe import ARCHITECTURES, RECIPES
 from itin.predict import Prediction, Region
-from itin.train.runs import load_run
+from itin.train.runs.folder import load_run
 
 from .frcnn_small import SMALL, file_state, network, recipe, save
 from .test_cli import encoders, itin

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from itin.errors import DataError
-from itin.train.duplicates import groups_of, image_keys, sets_of, strip, text_keys
+from itin.train.protocols.duplicates import groups_of, image_keys, sets_of, strip, text_keys
 
 
 @pytest.mark.parametrize(

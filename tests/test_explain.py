@@ -27,11 +27,11 @@ from itin.labels import LABELS
 from itin.predict import Predictor
 from itin.predict.pairs import Pair, pairs_of
 from itin.predict.prediction import Prediction, Region, weights_by_word
-from itin.report.colors import REGIONS, SHADE, over, region_color, strength
 from itin.report.explain import Explanation, explain
-from itin.report.plot import COLORS
+from itin.report.page.colors import REGIONS, SHADE, over, region_color, strength
+from itin.report.page.plot import COLORS
 from itin.report.thumbnails import Images, thumbnail
-from itin.train.runs import UNTRAINED_NOTE, load_run
+from itin.train.runs.folder import UNTRAINED_NOTE, load_run
 
 from .features import make_data
 from .test_report_page import EVIL
@@ -62,7 +62,7 @@ def test_words_are_summed_over_their_pieces() -> None:
 
 
 def test_colours_are_those_of_the_page() -> None:
-    style = (Path(__file__).parents[1] / "report" / "templates" / "page.css").read_text()
+    style = (Path(__file__).parents[1] / "report" / "page" / "templates" / "page.css").read_text()
     assert tuple(re.findall(r"\.r\d \{ --region: (#\w+);", style)) == REGIONS
     light = style.split("@media")[0]
     assert tuple(re.findall(r"--c\d: (#\w+);", light)) == COLORS

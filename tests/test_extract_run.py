@@ -344,7 +344,7 @@ def test_encoders_are_given_the_picture_as_shown(
 
 
 def test_equal_files_are_equal_inputs_however_they_are_turned(config: ExtractConfig, fakes: dict[str, Fake]) -> None:
-    from itin.train.duplicates import image_keys
+    from itin.train.protocols.duplicates import image_keys
 
     assert config.root is not None
     for id, orientation in (("3", 6), ("4", 6), ("5", 8)):

@@ -22,10 +22,10 @@ from itin.itin_head.gru.choose import WORTH_BUILDING, choose, operations, side_b
 from itin.itin_head.gru.packing import Packing, Words, gather_words, pack, pack_words
 from itin.itin_head.gru.recurrence import bigru, deep_bigru, plain_bigru, weights
 from itin.train.config import TrainConfig
-from itin.train.data import Features
-from itin.train.graphs import StaticShape
+from itin.train.cuda_graphs import StaticShape
+from itin.train.features.features import Features
 from itin.train.loop import fit
-from itin.train.splits import random_split
+from itin.train.protocols.split import random_split
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -22,19 +22,20 @@ from itin.itin_head.gru.packing import Words, gather_words
 from itin.itin_head.side_by_side import Alone
 from itin.itin_head.stacked import StackedHead
 from itin.precision import products
-from itin.train.axes import Trial
 from itin.train.config import TrainConfig, View
-from itin.train.data import Features, Resident
-from itin.train.graphs import GraphSteps, bucket_of, longest_by_rank
+from itin.train.cuda_graphs import GraphSteps, bucket_of, longest_by_rank
+from itin.train.features.batches import Resident
+from itin.train.features.features import Features
+from itin.train.features.shared import open_features, save_features
 from itin.train.loop import Fit, fit, fit_side_by_side
 from itin.train.objective import Objective
 from itin.train.presets import short_name
-from itin.train.protocols import Protocol, Splitter
-from itin.train.runs import Run, load_run
-from itin.train.shared import open_features, save_features
-from itin.train.splits import Split, random_split
+from itin.train.protocols.protocol import Protocol, Splitter
+from itin.train.protocols.split import Split, random_split
+from itin.train.runs.folder import Run, load_run
 from itin.train.steps import ComputeOptions, check_compute, predict, shape_of
 from itin.train.sweeps import one_device
+from itin.train.sweeps.axes import Trial
 from itin.train.sweeps.one_device import Stacks, bytes_of, fitting, is_memory
 from itin.train.sweeps.run import Queue
 from itin.train.sweeps.setup import Event, Setup

@@ -21,16 +21,18 @@ from itin.errors import CacheError, RunError
 from itin.itin_head import HEADS, registry
 from itin.itin_head.registry import GRU_SETTINGS, HeadSpec
 from itin.predict.pairs import pairs_of
-from itin.train.axes import make_plan, parse_values, readers
 from itin.train.config import TrainConfig, View
-from itin.train.data import Features, Resident, load_features
-from itin.train.find import find_features
-from itin.train.identity import canonical
+from itin.train.features.batches import Resident
+from itin.train.features.features import Features
+from itin.train.features.find import find_features
+from itin.train.features.load import load_features
 from itin.train.loop import Fit, fit, fit_side_by_side
 from itin.train.presets import PRESETS, preset_of, short_name, with_preset
-from itin.train.runs import evaluate, load_run
-from itin.train.splits import Split, random_split
+from itin.train.protocols.split import Split, random_split
+from itin.train.runs.folder import evaluate, load_run
+from itin.train.runs.key import canonical
 from itin.train.steps import shape_of, stackable
+from itin.train.sweeps.axes import make_plan, parse_values, readers
 from itin.train.sweeps.folder import Sweep
 
 from .features import DIMS, make_cache, make_store
@@ -260,7 +262,7 @@ def test_a_head_needs_stores_of_what_it_looks_at_alone(
     assert cli("evaluate", beside.path) == cli("evaluate", alone.path)
     labels = [pair.prediction.label for pair in pairs_of(beside)]
     assert labels == alone.predictions.query("part == 'test'")["predicted"].tolist()
-    small = [word for field in ("d=8", "k=8", "epochs=1", "batch_size=16") for word in ("--set", field)]
+    small = ["--d", 8, "--k", 8, "--epochs", 1, "--batch-size", 16]
     for how in (("--workers", 1), ("--stack", 2, "--cuda-graphs")):
         out = tmp_path / str(how[0])
         swept = cli("sweep", "--cache", tmp_path / "alone", *words, *small, *how, "--device", "cpu", "--out", out)
@@ -279,9 +281,7 @@ def test_a_store_that_is_not_looked_at_decides_which_pairs_take_part(tmp_path: P
     text = TrainConfig(head="text-only")
     for config, n in ((text, 60), (replace(text, center_crop=True), 58)):
         found = find_features(cache, None, {}, [config])
-        features = load_features(
-            found.table, found.of(config.view), 0, stream=None, allow_missing=True, inputs=config.inputs
-        )
+        features = load_features(found.table, found.of(config.view), 0, allow_missing=True, inputs=config.inputs)
         assert len(features) == n
     (center,) = (path for path in find_stores(cache / "planted", "context") if "center" in path.name)
     (center / "manifest.json").unlink()  # an extraction that has not ended decides nothing
@@ -397,7 +397,7 @@ def test_the_head_of_the_documentation_is_trained_stacked_and_evaluated(
     cache = make_cache(tmp_path / "cache")
     folder = cache / "planted"
     found = find_features(cache, None, {})
-    from itin.train.write_run import write_run
+    from itin.train.runs.write import write_run
 
     own = load_features(read_table(folder), found.stores, 2)
     path = write_run(

@@ -16,7 +16,7 @@ from itin.cache import Table, open_store, read_table
 from itin.errors import DataError, RunError
 from itin.extract.foreign.regions import UNKNOWN, import_regions
 from itin.predict import Predictor
-from itin.train.runs import load_run
+from itin.train.runs.folder import load_run
 
 from .bua_files import DIM, features, tsv_row, write_npz
 from .test_cli import encoders, itin

@@ -13,7 +13,7 @@ from itin.cluster.site import read_site
 from itin.extract.data.sets.mvsa import read_labels
 from itin.extract.foreign.bua import Record, read_tsv
 from itin.extract.frcnn.vocabulary import read_names
-from itin.lines import BOM, count_lines, lines_of
+from itin.tabular.lines import BOM, count_lines, lines_of
 
 from .bua_files import features, tsv_row
 

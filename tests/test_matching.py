@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from itin.matching import Match, examples, match
+from itin.tabular.matching import Match, examples, match
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import itin.train
 from itin.labels import LABELS
 from itin.report.report import Report
-from itin.train.notebook import block
-from itin.train.runs import UNTRAINED_NOTE, load_run
+from itin.train.runs.folder import UNTRAINED_NOTE, load_run
+from itin.train.runs.notebook import block
 
 from .features import make_data, make_run
 

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from itin.cli import main
 from itin.commands import extract, reproduce, sweep, train
-from itin.commands.options import given as given_options
 from itin.commands.reproduce import VARIED, ReproduceOptions
-from itin.commands.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 from itin.commands.sweep import SweepOptions
+from itin.commands.terminal.options import given as given_options
+from itin.commands.terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 from itin.commands.train import SeedOptions
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.fields import helps, kind_of, limits_of
-from itin.train.axes import parse_values
 from itin.train.config import TrainConfig
 from itin.train.presets import PresetOptions
+from itin.train.sweeps.axes import parse_values
 
 COMMANDS = {"extract": extract.command, "train": train.command, "sweep": sweep.command, "reproduce": reproduce.command}
 CONFIGS = [

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from itin.cache.shard import FeatureError
+from itin.cache.format.shard_write import FeatureError
 from itin.cli import main
 from itin.errors import DataError, ItinError, RunError
 from itin.labels import LABELS

@@ -19,11 +19,10 @@ from click.testing import CliRunner
 
 from itin.cli import main
 from itin.errors import DataError
-from itin.train import clmlf
-from itin.train.groups import stratified_folds, without_leaks
-from itin.train.protocols import Protocol, Splitter, describe
-from itin.train.runs import load_run
-from itin.train.splits import PARTS, Split, part_sizes, random_split, read_parts
+from itin.train.protocols.draw import stratified_folds, without_leaks
+from itin.train.protocols.protocol import Protocol, Splitter, clmlf, describe
+from itin.train.protocols.split import PARTS, Split, part_sizes, random_split, read_parts
+from itin.train.runs.folder import load_run
 from itin.train.statistics import wilson
 from itin.train.sweeps.folder import Sweep
 

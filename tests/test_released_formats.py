@@ -24,7 +24,7 @@ from itin.cache import find_stores, fingerprint_of, open_store, read_table
 from itin.cli import main
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders.build import build_encoder, identity_of
-from itin.train.runs import load_run
+from itin.train.runs.folder import load_run
 from itin.train.sweeps.folder import Sweep
 
 from .fixtures import make as sets

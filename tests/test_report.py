@@ -19,13 +19,13 @@ from itin.errors import RunError
 from itin.labels import LABELS
 from itin.predict.pairs import pairs_of
 from itin.report.comparison import compare, compare_all, compare_data, comparison, show_p
-from itin.report.figures import LineChart
 from itin.report.names import names_of
+from itin.report.page.figures import LineChart
 from itin.report.report import Report, opened, report
 from itin.report.run_sections import classes, confusion, learning, parts_of, provenance, reliability, summary
 from itin.report.sweep_sections import curve_of
 from itin.report.thumbnails import SIDE, Images, thumbnail, thumbnails
-from itin.train.runs import UNTRAINED_NOTE, load_run
+from itin.train.runs.folder import UNTRAINED_NOTE, load_run
 from itin.train.sweeps.folder import Sweep
 
 from .features import Made, make_data, make_run

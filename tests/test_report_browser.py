@@ -22,11 +22,11 @@ from itin.predict.pairs import Pair, pairs_of
 from itin.predict.prediction import Prediction, Region
 from itin.report.browser import Shown, pairs_data
 from itin.report.names import names_of
-from itin.report.page import write_page
+from itin.report.page.html import write_page
+from itin.report.page.section import Section
 from itin.report.report import report
-from itin.report.section import Section
 from itin.report.thumbnails import Images, thumbnails
-from itin.train.runs import load_run
+from itin.train.runs.folder import load_run
 
 from .features import Made, make_data, make_run
 from .test_report_page import EVIL

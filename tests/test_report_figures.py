@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itin.report.figures import Figure, Line, LineChart, Matrix, Reliability, curve, extent, ticks
-from itin.report.files import to_latex, write_figures, write_tables
-from itin.report.plot import plot
-from itin.report.section import Section
-from itin.report.svg import to_svg
+from itin.report.page.figures import Figure, Line, LineChart, Matrix, Reliability, curve, extent, ticks
+from itin.report.page.files import to_latex, write_figures, write_tables
+from itin.report.page.plot import plot
+from itin.report.page.section import Section
+from itin.report.page.svg import to_svg
 
 NAN = float("nan")
 CHART = LineChart(

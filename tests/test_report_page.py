@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 
 from itin.errors import RunError
-from itin.report.figures import Line, LineChart, Matrix, curve
-from itin.report.page import cell_text, numeric, page_html, to_script, write_page
-from itin.report.section import Section
+from itin.report.page.figures import Line, LineChart, Matrix, curve
+from itin.report.page.html import cell_text, numeric, page_html, to_script, write_page
+from itin.report.page.section import Section
 
 EVIL = [
     "<script>window.evil = 1</script>",

@@ -17,8 +17,8 @@ from itin.itin_head.gru.batch import mask_of, pad
 from itin.itin_head.registry import HEADS
 from itin.predict.pairs import pairs_frame, pairs_of, shown_part, vocabulary_of
 from itin.predict.words import segments, splitter_of, words_or_numbers
-from itin.train.find import stores_of_run
-from itin.train.runs import Run, load_run
+from itin.train.features.find import stores_of_run
+from itin.train.runs.folder import Run, load_run
 
 from .features import Made, make_data, make_run, word_ids
 

@@ -24,16 +24,17 @@ from itin.cache import open_store, read_table
 from itin.cli import main
 from itin.errors import RunError
 from itin.labels import LABELS
-from itin.report import published, testing
-from itin.report.figure_7 import typical
-from itin.report.figures import LineChart
-from itin.report.paper_sections import sections
-from itin.report.reproduction import Reproduction
-from itin.report.request import Request, read_request
+from itin.report.page.figures import LineChart
+from itin.report.paper import evaluate as testing
+from itin.report.paper import published
+from itin.report.paper.figure_7 import typical
+from itin.report.paper.reproduction import Reproduction
+from itin.report.paper.request import Request, read_request
+from itin.report.paper.sections import sections
+from itin.report.paper.write import report_of, write
 from itin.report.thumbnails import Images
-from itin.report.write import report_of, write
-from itin.train.data import load_features
-from itin.train.runs import evaluate, load_run
+from itin.train.features.load import load_features
+from itin.train.runs.folder import evaluate, load_run
 from itin.train.statistics import bootstrap, holm, interval
 
 from .features import make_cache

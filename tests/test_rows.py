@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itin import rows
 from itin.errors import DataError
 from itin.extract.data.datasets import open_dataset
 from itin.extract.data.samples import Entry, Rejected
 from itin.extract.data.sets.folder import read_rows
-from itin.lines import BOM, count_lines, lines_of
-from itin.rows import Row, rows_of
-from itin.train.splits import read_parts
+from itin.tabular import rows
+from itin.tabular.lines import BOM, count_lines, lines_of
+from itin.tabular.rows import Row, rows_of
+from itin.train.protocols.split import read_parts
 
 HEADER = ("id", "image", "text", "label")
 

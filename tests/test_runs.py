@@ -19,15 +19,15 @@ from itin import disk
 from itin.errors import RunError
 from itin.itin_head import ITINHead
 from itin.labels import LABELS
-from itin.train import runs
-from itin.train import write_run as writing
 from itin.train.config import TrainConfig
-from itin.train.data import Features
-from itin.train.identity import Identity
+from itin.train.features.features import Features
 from itin.train.loop import Fit, fit
-from itin.train.runs import Run, evaluate, load_run
-from itin.train.splits import Split, random_split
-from itin.train.write_run import check_free, run_name, write_run
+from itin.train.protocols.split import Split, random_split
+from itin.train.runs.folder import Run, evaluate, load_run
+from itin.train.runs.folder import folder as runs
+from itin.train.runs.folder import write as writing
+from itin.train.runs.key import Identity
+from itin.train.runs.write import check_free, run_name, write_run
 
 from .test_weights_file import PAGE, POINTER
 

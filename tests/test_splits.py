@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from itin.errors import DataError
-from itin.train.splits import Split, random_split, split_from_file
+from itin.train.protocols.split import Split, random_split, split_from_file
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "mvsa-labels" / "splits"
 IDS = [str(number) for number in range(100, 130)]

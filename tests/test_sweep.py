@@ -23,17 +23,17 @@ from safetensors.torch import load_file
 from itin.cache import open_store, read_table
 from itin.cli import main
 from itin.errors import RunError
-from itin.train.axes import Plan, Trial
 from itin.train.config import TrainConfig
 from itin.train.loop import fit
-from itin.train.runs import load_run
+from itin.train.runs.folder import load_run
+from itin.train.runs.listing import best, find_runs, runs_table, sort, where
+from itin.train.sweeps.axes import Plan, Trial
 from itin.train.sweeps.folder import FIGURES, Sweep, locked
 from itin.train.sweeps.prepare import SweepData, check_same, create
 from itin.train.sweeps.reveal import reveal, revealed
 from itin.train.sweeps.run import run
 from itin.train.sweeps.setup import Event
 from itin.train.sweeps.workers import Pool
-from itin.train.table import best, find_runs, runs_table, sort, where
 
 from .features import make_cache
 

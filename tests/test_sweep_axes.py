@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itin.train.axes import Trial, make_plan, parse_seeds, parse_values
 from itin.train.config import TrainConfig
-from itin.train.data import Features
-from itin.train.identity import Identity, canonical
-from itin.train.splits import random_split
+from itin.train.features.features import Features
+from itin.train.protocols.split import random_split
+from itin.train.runs.key import Identity, canonical
+from itin.train.sweeps.axes import Trial, make_plan, parse_seeds, parse_values
 
 TENTHS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from itin import disk
 from itin.cli import main
 from itin.errors import RunError
-from itin.train.axes import Trial
 from itin.train.config import TrainConfig
-from itin.train.identity import canonical
+from itin.train.runs.key import canonical
+from itin.train.sweeps.axes import Trial
 from itin.train.sweeps.folder import Definition, Result, Sweep
 
 from .features import make_cache

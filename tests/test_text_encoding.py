@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from itin.cache import read_table
-from itin.cache.sealed_json import read_json
+from itin.cache.format.sealed_json import read_json
 from itin.cli import main
-from itin.cluster.extraction import Extraction
+from itin.cluster.extract_work import Extraction
 from itin.extract.config import ExtractConfig
 from itin.extract.data.datasets import open_dataset
 from itin.extract.data.scan import scan

@@ -105,10 +105,10 @@ def test_columns_stay_in_their_order() -> None:
 
 
 def test_recipe_and_splits_need_no_torch() -> None:
-    code = "import sys; import itin.train.config, itin.train.splits; sys.exit('torch' in sys.modules)"
+    code = "import sys; import itin.train.config, itin.train.protocols.split; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd="/").returncode == 0
 
 
 def test_run_folders_are_read_without_torch() -> None:
-    code = "import sys; import itin.train.runs; sys.exit('torch' in sys.modules)"
+    code = "import sys; import itin.train.runs.folder; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd="/").returncode == 0

@@ -13,7 +13,9 @@ import torch
 
 from itin.cache import Store
 from itin.errors import CacheError, DataError
-from itin.train.data import Features, Resident, load_features
+from itin.train.features.batches import Resident
+from itin.train.features.features import Features
+from itin.train.features.load import load_features
 
 from . import features
 

@@ -11,10 +11,11 @@ import torch
 from itin.errors import RunError
 from itin.itin_head import ITINHead
 from itin.train.config import TrainConfig
-from itin.train.data import Features, Resident
+from itin.train.features.batches import Resident
+from itin.train.features.features import Features
 from itin.train.loop import Fit, fit
 from itin.train.metrics import score
-from itin.train.splits import Split, random_split
+from itin.train.protocols.split import Split, random_split
 from itin.train.steps import predict
 
 pytestmark = pytest.mark.usefixtures("one_thread")

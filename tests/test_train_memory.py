@@ -21,13 +21,15 @@ from itin.cache.table import write_table
 from itin.errors import CacheError
 from itin.itin_head.gru.packing import Words
 from itin.labels import LABELS
-from itin.train import data, memory
-from itin.train import mapped as mapped_arrays
 from itin.train.config import TrainConfig
-from itin.train.data import Resident, load_features, size_of
+from itin.train.features import load as data
+from itin.train.features import mapped as mapped_arrays
+from itin.train.features import memory
+from itin.train.features.batches import Resident
+from itin.train.features.load import load_features, size_of
+from itin.train.features.shared import open_features, save_features
 from itin.train.loop import fit, fit_side_by_side
-from itin.train.shared import open_features, save_features
-from itin.train.splits import random_split
+from itin.train.protocols.split import random_split
 from itin.train.sweeps.prepare import SweepData
 
 from .features import DIM, make_cache, make_stores, sample
@@ -244,9 +246,9 @@ from pathlib import Path
 import numpy as np, torch
 from itin.cache import open_store, read_table
 from itin.train.config import TrainConfig
-from itin.train.data import load_features
+from itin.train.features.load import load_features
 from itin.train.loop import fit
-from itin.train.splits import random_split
+from itin.train.protocols.split import random_split
 from itin.train.sweeps.prepare import SweepData
 
 torch.set_num_threads(1)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import TrainConfig
-    from .runs import Run
-    from .runs import load_run as load
+    from .runs.folder import Run
+    from .runs.folder import load_run as load
+    from .runs.listing import runs_table
     from .sweeps.folder import Sweep
-    from .table import runs_table
 
 __all__ = ["Run", "Sweep", "TrainConfig", "load", "runs_table"]
 
 _WHERE = {
-    "Run": ("runs", "Run"),
+    "Run": ("runs.folder", "Run"),
     "Sweep": ("sweeps.folder", "Sweep"),
     "TrainConfig": ("config", "TrainConfig"),
-    "load": ("runs", "load_run"),
-    "runs_table": ("table", "runs_table"),
+    "load": ("runs.folder", "load_run"),
+    "runs_table": ("runs.listing", "runs_table"),
 }
 """Public name -> module, and its name there."""
 

@@ -17,10 +17,10 @@ from ..errors import RunError
 from ..itin_head import HeadConfig
 from ..itin_head.gru.choose import choose, operations
 from .config import TrainConfig
-from .data import Features
+from .features.features import Features
 from .metrics import majority_class, score
 from .objective import Selection
-from .splits import Split
+from .protocols.split import Split
 from .steps import ComputeOptions, Training, predict
 
 

@@ -19,12 +19,13 @@ from ..itin_head.side_by_side import Alone, SideBySide
 from ..itin_head.stacked import StackedHead, by_flags
 from ..precision import products
 from .config import PRECISIONS, TrainConfig
-from .data import Features, Resident
+from .features.batches import Resident
+from .features.features import Features
 from .objective import Objective, clip_side_by_side
-from .splits import Split
+from .protocols.split import Split
 
 if TYPE_CHECKING:
-    from .graphs import GraphSteps
+    from .cuda_graphs import GraphSteps
 
 MAY_DIFFER = ("m", "lam", "seed")
 """The fields in which configurations of any head that are trained side by side may differ."""
@@ -134,7 +135,7 @@ class Training:
         self._orders = self._shuffled()
         self._static: GraphSteps | None = None
         if compute.graphs:
-            from .graphs import GraphSteps
+            from .cuda_graphs import GraphSteps
 
             to_come = (rows.T for order in self._shuffled() for rows in chunks(order.T, self.batch_size))
             self._static = GraphSteps(self.resident, self._logits, self.regions_read, self._step, to_come)

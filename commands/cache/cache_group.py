@@ -44,7 +44,7 @@ def located(path: str | None, cache: Path | None) -> Path:
 
 def one_store(path: str, cache: Path | None) -> Path:
     """The one store that a PATH argument means."""
-    from ...cache.find import stores_under
+    from ...cache.upkeep.find import stores_under
 
     found = stores_under(located(path, cache))
     if len(found) > 1:

@@ -25,7 +25,7 @@ def command(first: str, second: str, cache: Path | None, as_json: bool) -> None:
     Ends with exit code 1 when the stores differ.
     """
     from ...cache import open_store
-    from ...cache.diff import diff
+    from ...cache.upkeep.diff import diff
 
     stores = one_store(first, cache), one_store(second, cache)
     found = diff(open_store(stores[0]), open_store(stores[1]))

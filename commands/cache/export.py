@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..options import usage_errors
+from ..terminal.options import usage_errors
 from .cache_group import one_store, size
 
 
@@ -18,7 +18,7 @@ from .cache_group import one_store, size
 def command(store: str, file: Path, first: int | None, cache: Path | None) -> None:
     """Write STORE to FILE, whose name ends in .h5, .npz or .parquet (which needs pyarrow)."""
     from ...cache import open_store
-    from ...cache.export import export
+    from ...cache.upkeep.export import export
     from ..terminal.console import Bars, console
 
     opened = open_store(one_store(store, cache))

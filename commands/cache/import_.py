@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...extract.config import EncoderConfig, ExtractConfig
-from ..options import options_of, usage_errors
+from ..terminal.options import options_of, usage_errors
 
 if TYPE_CHECKING:
     from ...extract.foreign.regions import Imported
@@ -52,7 +52,7 @@ def command(
     """
     from ...extract.foreign.regions import import_regions
     from ...paths import cache_root
-    from ...train.find import find_table
+    from ...train.features.find import find_table
     from ..terminal.console import Bars
 
     table = find_table(cache_root(cache), dataset)

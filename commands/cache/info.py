@@ -12,7 +12,7 @@ from ..terminal.json_output import json_option, print_json
 from .cache_group import located, size
 
 if TYPE_CHECKING:
-    from ...cache.info import Info
+    from ...cache.upkeep.info import Info
 
 SHOWN = 10
 """Quarantined samples that are named one by one."""
@@ -24,8 +24,8 @@ SHOWN = 10
 @json_option
 def command(path: str | None, cache: Path | None, as_json: bool) -> None:
     """Show what PATH holds: stores with kind, encoder, weights, rows, bytes, quarantine and provenance."""
-    from ...cache.find import stores_under
-    from ...cache.info import info_or_error
+    from ...cache.upkeep.find import stores_under
+    from ...cache.upkeep.info import info_or_error
     from ...errors import CacheError
 
     found = {store: info_or_error(store) for store in stores_under(located(path, cache))}

@@ -24,8 +24,8 @@ def command(sources: tuple[str, ...], into: Path, cache: Path | None) -> None:
 
     Stores of the same features become one; their plans may differ. Sources stay as they are.
     """
-    from ...cache.find import is_store, stores_under
-    from ...cache.merge import copy_table, merge
+    from ...cache.upkeep.find import is_store, stores_under
+    from ...cache.upkeep.merge import copy_table, merge
     from ..terminal.console import Bars, console
 
     if is_store(into):

@@ -18,9 +18,9 @@ def command(paths: tuple[str, ...], yes: bool, cache: Path | None) -> None:
 
     Only files that the cache itself writes are removed, never a whole cache at once.
     """
-    from ...cache.find import is_dataset, is_store, stores_of
-    from ...cache.info import info_or_error
-    from ...cache.remove import files_of, remove, table_of
+    from ...cache.upkeep.find import is_dataset, is_store, stores_of
+    from ...cache.upkeep.info import info_or_error
+    from ...cache.upkeep.remove import files_of, remove, table_of
     from ...errors import CacheError
 
     doomed: dict[Path, list[Path]] = {}

@@ -12,7 +12,7 @@ from ..terminal.json_output import json_option, print_json
 from .cache_group import located, size
 
 if TYPE_CHECKING:
-    from ...cache.verify import Report
+    from ...cache.upkeep.verify import Report
 
 
 @click.command("verify", short_help="Check every byte; name what is damaged and the command that fixes it.")
@@ -25,11 +25,11 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
 
     Ends with exit code 1 when something is wrong and was not fixed.
     """
-    from ...cache.find import datasets_under, stores_under
-    from ...cache.manifest import shard_sizes
-    from ...cache.repair import repair
+    from ...cache.format.manifest import shard_sizes
     from ...cache.table import damaged_tables
-    from ...cache.verify import verify
+    from ...cache.upkeep.find import datasets_under, stores_under
+    from ...cache.upkeep.repair import repair
+    from ...cache.upkeep.verify import verify
     from ..terminal.console import Bars, console, notes
 
     place = located(path, cache)

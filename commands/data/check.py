@@ -11,13 +11,13 @@ from ...extract.data.text_encoding import ENCODINGS
 from ...labels import numbers_of
 from ...parts import default_workers
 from ...train.config import TrainConfig
-from ..options import options_of, take, usage_errors
-from ..run_options import ProtocolOptions
 from ..terminal.json_output import json_option, print_json
+from ..terminal.options import options_of, take, usage_errors
+from ..terminal.run_options import ProtocolOptions
 
 if TYPE_CHECKING:
     from ...cache import Table
-    from ...train.census import Census
+    from ...train.protocols.census import Census
 
 SHOWN = 10
 """Pairs that cannot be used and are named one by one."""
@@ -49,8 +49,8 @@ def command(**options: Any) -> None:
     """
 
     from ... import disk
-    from ...train.census import census
-    from ...train.protocols import Splitter, kind_of
+    from ...train.protocols.census import census
+    from ...train.protocols.protocol import Splitter, kind_of
 
     if options["encoding"] is not None and options["root"] is None:
         raise click.UsageError("--encoding goes with --root; the cache holds texts as `itin extract` read them")
@@ -81,9 +81,9 @@ def command(**options: Any) -> None:
 def _from_cache(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
     """The table that the last extraction wrote, and what its stores hold in quarantine."""
     from ...cache import find_stores
-    from ...cache.info import info
+    from ...cache.upkeep.info import info
     from ...paths import cache_root
-    from ...train.find import find_table
+    from ...train.features.find import find_table
 
     table = find_table(cache_root(options["cache"]), options["dataset"])
     unusable = {str(row["id"]): str(row["reason"]) for row in table.rejected.to_dict("records")}
@@ -129,9 +129,9 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 def _show(
     table: Table, unusable: dict[str, str], found: Census, split: dict[str, Any], kind: str, outside: list[str]
 ) -> None:
-    from ...report.published import DATASETS, TABLE_1
-    from ...train.census import WHOLE
-    from ...train.protocols import describe
+    from ...report.paper.published import DATASETS, TABLE_1
+    from ...train.protocols.census import WHOLE
+    from ...train.protocols.protocol import describe
     from ..terminal.console import console, grid
 
     dropped = table.dataset.get("dropped") or {}

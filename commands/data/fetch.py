@@ -30,7 +30,7 @@ def command(split: str, dataset: str, source: Path | None) -> None:
 
     Every file is compared with the SHA-256 of what was published, the whole with its number of pairs a part.
     """
-    from ...train import clmlf
+    from ...train.protocols import clmlf
     from ..terminal.console import console
 
     path = clmlf.fetch(dataset, source)

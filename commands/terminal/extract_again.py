@@ -21,7 +21,7 @@ def extraction_of(folder: Path, store: Path | None = None) -> str:
 
 
 def _dataset(folder: Path) -> list[str]:
-    from ...cache.sealed_json import read_json
+    from ...cache.format.sealed_json import read_json
     from ...cache.table import options_of
     from ...errors import CacheError
 
@@ -33,7 +33,7 @@ def _dataset(folder: Path) -> list[str]:
 
 def _options(store: Path) -> list[str]:
     """The options that are not the defaults."""
-    from ...cache.manifest import read_manifest
+    from ...cache.format.manifest import read_manifest
     from ...errors import CacheError
     from ...extract.config import EncoderConfig
 

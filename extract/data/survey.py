@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...cache import write_table
-from ...cache.sealed_json import read_json
+from ...cache.format.sealed_json import read_json
 from ...cache.table import read_lines
 from ...errors import CacheError
 from ...paths import cache_root

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import DataError
-from ...rows import Row, rows_of
+from ...tabular.rows import Row, rows_of
 from .reading import BadFile, read_bytes
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")

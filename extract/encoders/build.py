@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.schema import fingerprint_of
+from ...cache.format.schema import fingerprint_of
 from ...errors import WeightsError
 from ..config import EncoderConfig
 

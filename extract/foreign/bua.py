@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
-from ...lines import lines_of
+from ...tabular.lines import lines_of
 from ...weights_file import load_arrays
 from ..data.reading import BadFile, read_bytes, retrying
 from ..data.samples import Rejected

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ...cache import StoreWriter, Table
-from ...cache.manifest import shard_sizes
-from ...cache.remove import files_of, remove
-from ...cache.shard import FeatureError
+from ...cache.format.manifest import shard_sizes
+from ...cache.format.shard_write import FeatureError
+from ...cache.upkeep.remove import files_of, remove
 from ...errors import DataError
-from ...matching import MOST_LOST, Match, match
+from ...tabular.matching import MOST_LOST, Match, match
 from ..data.samples import Rejected
 from ..progress import Progress, Silent
 from .bua import READERS, Record

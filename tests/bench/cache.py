@@ -241,7 +241,7 @@ import resource, sys, time
 from pathlib import Path
 import numpy as np
 from itin.cache import StoreWriter, open_store
-from itin.cache.info import info
+from itin.cache.upkeep.info import info
 parent, count, step = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 identity = {"kind": "context", "name": "bench", "weights": {}, "preprocessing": {}, "dims": {"feature": 4},
             "dtype": "float16"}

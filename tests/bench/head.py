@@ -38,15 +38,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from itin.itin_head import HeadConfig, ITINHead
 from itin.itin_head.gru import compiled
-from itin.train.axes import Trial, make_plan
 from itin.train.config import PRECISIONS, TrainConfig, View
-from itin.train.data import Features
-from itin.train.identity import canonical
+from itin.train.features.features import Features
+from itin.train.features.shared import save_features
 from itin.train.loop import Fit, fit_side_by_side
-from itin.train.protocols import Protocol, Splitter
-from itin.train.shared import save_features
-from itin.train.splits import Split, random_split
+from itin.train.protocols.protocol import Protocol, Splitter
+from itin.train.protocols.split import Split, random_split
+from itin.train.runs.key import canonical
 from itin.train.steps import ComputeOptions, Training
+from itin.train.sweeps.axes import Trial, make_plan
 from itin.train.sweeps.one_device import Stacks
 from itin.train.sweeps.run import Queue
 from itin.train.sweeps.setup import Setup, StoreFacts

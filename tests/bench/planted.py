@@ -23,9 +23,9 @@ from scipy import stats
 
 from itin.labels import LABELS
 from itin.train.config import TrainConfig
-from itin.train.data import Features
+from itin.train.features.features import Features
 from itin.train.loop import fit
-from itin.train.splits import random_split
+from itin.train.protocols.split import random_split
 
 KINDS = 8
 MOODS = 4

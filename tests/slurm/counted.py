@@ -56,7 +56,7 @@ def patch() -> None:
     """Counts from now on in this process."""
     if os.environ.get("ITIN_CHEAP"):
         use_cheap_encoders()
-    from itin.cluster import chain
+    from itin.cluster import slurm_chain as chain
     from itin.extract.lanes import Lane
 
     flush = Lane.flush
@@ -89,7 +89,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "extract" or sys.argv[1:3] == ["cluster", "submit"]:
         patch()
     elif os.environ.get("ITIN_UNTIED"):
-        from itin.cluster import chain
+        from itin.cluster import slurm_chain as chain
 
         chain.UNTIED_SECONDS = int(os.environ["ITIN_UNTIED"])
     from itin.cli import main

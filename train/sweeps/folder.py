@@ -24,10 +24,10 @@ import pandas as pd
 from ... import disk
 from ...errors import RunError
 from ...parts import Part
-from ..axes import Trial, readers
 from ..config import REPEATS, TrainConfig
-from ..protocols import Protocol
-from ..runs import UNTRAINED_NOTE, Run, load_run
+from ..protocols.protocol import Protocol
+from ..runs.folder import UNTRAINED_NOTE, Run, load_run
+from .axes import Trial, readers
 
 FORMAT = 1
 """Version of a sweep folder's format; a reader refuses every other one."""
@@ -145,7 +145,7 @@ class Sweep:
         self.definition = read_definition(self.path / "sweep.json")
 
     def _repr_html_(self) -> str:
-        from ..notebook import block
+        from ..runs.notebook import block
 
         table = self.configurations()
         shown = [name for name in table if name not in FIELDS or table[name].nunique(dropna=False) > 1]

@@ -12,12 +12,12 @@ import torch
 from ...errors import RunError
 from ...itin_head import make
 from ...itin_head.gru.choose import choose, side_by_side
-from ..axes import Trial
 from ..config import TrainConfig
-from ..data import Features
+from ..features.features import Features
+from ..features.shared import open_features
 from ..loop import Fit, train, work_of
-from ..shared import open_features
 from ..steps import ComputeOptions, shape_of, stackable
+from .axes import Trial
 from .folder import Result
 from .setup import Event, Setup, Source
 

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 from ... import disk
 from ...cache import open_store, read_table
 from ...errors import CacheError, RunError
-from .. import protocols
-from ..axes import Plan, Trial
 from ..config import TrainConfig, View
-from ..find import stores_of_view
-from ..identity import Identity
-from ..protocols import Splitter
-from ..splits import Split
+from ..features.find import stores_of_view
+from ..protocols import protocol as protocols
+from ..protocols.protocol import Splitter
+from ..protocols.split import Split
+from ..runs.key import Identity
+from .axes import Plan, Trial
 from .folder import Definition, Sweep
 from .setup import Setup, StoreFacts
 
 if TYPE_CHECKING:
-    from ..data import Features, TableLike
+    from ..features.features import Features, TableLike
 
 
 class SweepData:
@@ -50,7 +50,7 @@ class SweepData:
         split: Mapping[str, Any] | None = None,
         allow_missing: bool = False,
     ) -> None:
-        from ..data import load_features
+        from ..features.load import load_features
 
         self.table, self.stores = table, stores
         configs = list(configs)
@@ -93,7 +93,7 @@ class SweepData:
 
     def setup(self, folder: Path, runs: Path, **options: Any) -> Setup:
         """Put the features where workers can map them, and return what workers need."""
-        from ..shared import open_features, save_features
+        from ..features.shared import open_features, save_features
 
         paths = {}
         for number, (view, features) in enumerate(list(self.features.items())):

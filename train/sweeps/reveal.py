@@ -9,7 +9,7 @@ from typing import Any
 from ... import disk
 from ...errors import RunError
 from ..config import REPEATS
-from ..runs import UNTRAINED_NOTE, evaluate
+from ..runs.folder import UNTRAINED_NOTE, evaluate
 from .folder import FIELDS, FORMAT, Sweep
 from .prepare import SweepData
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from ... import disk
 from ...errors import RunError
 from ...parts import Part
-from ..axes import Trial
-from ..runs import load_run
+from ..runs.folder import load_run
+from .axes import Trial
 from .folder import WHOLE, Result, Sweep
 from .prepare import SweepData
 from .setup import Event, Setup, Source

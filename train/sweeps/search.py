@@ -12,7 +12,7 @@ from typing import Any
 
 from ... import disk
 from ...errors import RunError
-from ..axes import Trial, config_of
+from .axes import Trial, config_of
 from .folder import Result, Sweep
 from .prepare import SweepData
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..axes import Trial
 from ..config import TrainConfig, View
-from ..protocols import Splitter
-from ..runs import load_run
-from ..splits import Split
-from ..write_run import write_run
+from ..protocols.protocol import Splitter
+from ..protocols.split import Split
+from ..runs.folder import load_run
+from ..runs.write import write_run
+from .axes import Trial
 from .folder import Result
 
 if TYPE_CHECKING:
-    from ..data import Features
+    from ..features.features import Features
     from ..loop import Fit
 
 

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from ..axes import Trial
+from .axes import Trial
 from .folder import Result
 from .setup import Event, Setup, Source
 
@@ -106,7 +106,7 @@ def _work(connection: Connection, setup: Setup) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
-    from ..shared import open_features
+    from ..features.shared import open_features
 
     torch.set_num_threads(setup.threads)
     features = {view: open_features(folder) for view, folder in setup.features.items()}

@@ -13,8 +13,8 @@ from typing import Any
 
 from ....errors import DataError
 from ....labels import LABELS
-from ....lines import lines_of
-from ....rows import Row
+from ....tabular.lines import lines_of
+from ....tabular.rows import Row
 from ..reading import retrying
 from ..samples import DataSet, Entry, Rejected, Source, reject, source_of
 from ..tables import SUFFIXES, read_table

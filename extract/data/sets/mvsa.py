@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ....errors import DataError
 from ....labels import LABELS
-from ....lines import lines_of
+from ....tabular.lines import lines_of
 from ..reading import BadFile, read_bytes
 from ..samples import DataSet, Entry, Rejected, Source, reject, source_of
 

@@ -1,0 +1,211 @@
+"""The manifest: written last, it lists every shard with its rows, bytes and checksum; readers require it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...errors import CacheError
+from ...parts import cores
+from .plan import Plan
+from .ranges import from_ranges
+from .schema import FORMAT
+from .sealed_json import DamagedError, read_bytes, read_error, read_json, repair, write_json
+from .shard_header import Header
+from .shard_read import Shard
+
+NAME = "manifest.json"
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard as the manifest lists it."""
+
+    file: str
+    count: int
+    rows: str
+    """Rows of the plan, as ranges."""
+    bytes: int
+    checksum: str
+    """The seal of its header."""
+    sha256: str
+    """Of the whole file; empty for a shard that no manifest lists yet."""
+
+    def numbers(self) -> np.ndarray:
+        """Rows of the plan (N,) int64."""
+        return from_ranges(self.rows)
+
+
+def shard_path(folder: Path, block: int, piece: int) -> Path:
+    """The file of one piece of a block: mostly a block has just one, `shard-00012.h5`, and then `shard-00012-1.h5`."""
+    return folder / (f"shard-{block:05d}-{piece}.h5" if piece else f"shard-{block:05d}.h5")
+
+
+def block_and_piece(name: str) -> tuple[int, int]:
+    """The inverse of `shard_path`, for a file's name; (-1, 0) for a file that is no shard."""
+    block, _, piece = name.removeprefix("shard-").removesuffix(".h5").partition("-")
+    try:
+        numbers = int(block), int(piece or 0)
+    except ValueError:
+        return -1, 0
+    return numbers if shard_path(Path(), *numbers).name == name else (-1, 0)
+
+
+def shard_sizes(folder: Path) -> dict[str, int]:
+    """File name -> bytes of all committed shards, in order of block and piece; one listing of the folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(block_and_piece(entry.name), entry) for entry in entries if entry.name.startswith("shard-")]
+        return {entry.name: entry.stat().st_size for key, entry in sorted(found, key=lambda one: one[0]) if key[0] >= 0}
+    except OSError as error:
+        raise read_error(folder, error) from error
+
+
+def listed_shards(manifest: Mapping[str, Any]) -> dict[str, ShardEntry]:
+    """The shards of a manifest by file name."""
+    return {entry["file"]: ShardEntry(**entry) for entry in manifest["shards"]}
+
+
+def read_listed(folder: Path, fingerprint: str) -> dict[str, ShardEntry]:
+    """The shards that a store's manifest lists, by file name; none when there is no manifest yet."""
+    if not (folder / NAME).exists():
+        return {}
+    return listed_shards(read_json(folder / NAME, fingerprint))
+
+
+def entry_of(path: Path, head: Header, sha256: str = "") -> ShardEntry:
+    """What the manifest is to say of a shard."""
+    return ShardEntry(path.name, head.count, head.rows, head.bytes, head.checksum, sha256)
+
+
+def committed_rows(folder: Path, fingerprint: str) -> dict[str, np.ndarray]:
+    """File name -> rows of the plan of each committed shard; shards that the manifest lists are not opened.
+
+    Raises:
+        CacheError: a shard that cannot be read.
+    """
+    listed = read_listed(folder, fingerprint)
+    found = {}
+    for name, size in shard_sizes(folder).items():
+        known = listed.get(name)
+        if known is not None and known.bytes == size:
+            found[name] = known.numbers()
+        else:
+            found[name] = Shard(folder / name, fingerprint).rows
+    return found
+
+
+def write_manifest(
+    plan: Plan,
+    quarantined: Mapping[int, str],
+    provenance: Mapping[str, Any],
+    known: Iterable[ShardEntry] = (),
+) -> dict[str, Any]:
+    """Writes the manifest of a store, again until it lists every shard that is there, and returns it.
+
+    Args:
+        plan: the store's plan, up to date.
+        quarantined: row -> reason.
+        provenance: when, by what and with which options the store was made.
+        known: shards whose digests are known because they were made here.
+
+    Raises:
+        CacheError: a shard that is damaged, or the manifest cannot be written.
+    """
+    folder = plan.folder
+    digests = {(entry.file, entry.checksum): entry.sha256 for entry in known}
+    digests |= {(entry.file, entry.checksum): entry.sha256 for entry in read_listed(folder, plan.fingerprint).values()}
+    planned = len(plan.rows) - plan.rows.sha256.count("")  # rows without a digest were lost with a damaged plan
+    while True:
+        entries = _entries(folder, plan.fingerprint, digests)
+        digests = {(entry.file, entry.checksum): entry.sha256 for entry in entries}
+        done = np.zeros(len(plan.rows), bool)
+        for entry in entries:
+            numbers = entry.numbers()
+            if len(numbers) and numbers[-1] >= len(done):
+                raise CacheError(f"{folder / entry.file} holds rows that no plan names", next_step=repair(folder))
+            done[numbers] = True
+        left = {row: reason for row, reason in sorted(quarantined.items()) if row < len(done) and not done[row]}
+        manifest = {
+            "format": FORMAT,
+            "fingerprint": plan.fingerprint,
+            "kind": plan.identity["kind"],
+            "identity": plan.identity,
+            "planned": planned,
+            "rows": int(done.sum()),
+            "complete": int(done.sum()) + len(left) == planned,
+            "bytes": sum(entry.bytes for entry in entries),
+            "provenance": dict(provenance),
+            "plan": [
+                {"file": segment.file, "rows": segment.count, "checksum": segment.checksum} for segment in plan.segments
+            ],
+            "quarantined": [{"row": row, "id": plan.rows.ids[row], "reason": reason} for row, reason in left.items()],
+            "shards": [dict(vars(entry)) for entry in entries],
+        }
+        if (folder / NAME).exists():
+            old = read_json(folder / NAME, plan.fingerprint)
+            if {**manifest, "provenance": None} == {**old, "provenance": None}:
+                return old
+        write_json(folder / NAME, manifest)
+        if list(shard_sizes(folder)) == [entry.file for entry in entries]:
+            return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Reads a store's manifest.
+
+    Raises:
+        CacheError: the folder is no store, or its extraction never came to an end.
+    """
+    if not (folder / NAME).exists():
+        if not (folder / "plan.json").exists():
+            raise CacheError(
+                f"{folder} is not a feature store",
+                expected="plan.json and manifest.json in it",
+                next_step="`itin cache info` shows the stores that there are",
+            )
+        raise CacheError(
+            f"{folder} has no manifest.json: its extraction has not come to an end yet",
+            found=f"{len(shard_sizes(folder))} committed shards",
+            next_step="run the same `itin extract` again: it makes what is missing and writes the manifest",
+        )
+    return read_json(folder / NAME)
+
+
+def _entries(folder: Path, fingerprint: str, digests: Mapping[tuple[str, str], str]) -> list[ShardEntry]:
+    """All shards that are there; those whose digest is not known are read as a whole and checked array by array."""
+    found = [entry_of(folder / name, Shard(folder / name, fingerprint).header) for name in shard_sizes(folder)]
+    unknown = [entry for entry in found if (entry.file, entry.checksum) not in digests]
+    digests = {**digests, **dict(in_threads(lambda entry: _hashed(folder, fingerprint, entry), unknown))}
+    return [ShardEntry(**{**vars(entry), "sha256": digests[entry.file, entry.checksum]}) for entry in found]
+
+
+def _hashed(folder: Path, fingerprint: str, entry: ShardEntry) -> tuple[tuple[str, str], str]:
+    shard = Shard(folder / entry.file, fingerprint, entry.checksum)
+    data = read_bytes(shard.path)
+    if damaged := shard.damage(memoryview(data)):
+        raise DamagedError(shard.path, f"{', '.join(damaged)} do not fit their checksums")
+    return (entry.file, entry.checksum), hashlib.sha256(data).hexdigest()
+
+
+def in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Does some work that waits for disks and checksums on all cores; results in order, few of them waiting."""
+    threads = cores()
+    with ThreadPoolExecutor(threads, thread_name_prefix="cache") as pool:
+        waiting: list[Any] = []
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()

@@ -1,0 +1,215 @@
+"""The plan of a store: which sample stands in which row, and which rows make one shard.
+
+A row is a sample's id together with the SHA-256 of its input, so that a changed image or text is a new row and an
+unchanged one is never computed twice. The plan only grows: its first segment is `plan.json`, samples that come later
+stand in `plan-00001.json` and so on. A segment is written once and never changes, whoever races.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from ... import disk
+from ...errors import CacheError
+from .schema import FORMAT, fingerprint_of
+from .sealed_json import DamagedError, check_stamp, from_json, read_bytes, repair, seal_of, to_json, write_error
+
+Row = tuple[str, str]
+"""Sample id and SHA-256 of its input."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Some rows that were planned together."""
+
+    file: str
+    checksum: str
+    """The seal at the end of its file."""
+    first_row: int
+    count: int
+    first_block: int
+    shard_size: int
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of at most `shard_size` rows the segment has."""
+        return -(-self.count // self.shard_size)
+
+
+class Rows(Sequence[Row]):
+    """The rows of a plan, in order. Ids and digests are kept apart: pairs would take up more room."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.sha256: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, number: int) -> Row: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Row]: ...
+    def __getitem__(self, number: int | slice) -> Row | list[Row]:
+        if isinstance(number, slice):
+            return list(zip(self.ids[number], self.sha256[number], strict=True))
+        return self.ids[number], self.sha256[number]
+
+
+class RowIndex:
+    """Finds rows by id, or by id and digest. Most ids have one row: only the older rows of the others take pairs."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, int] = {}
+        self._older: dict[Row, int] = {}
+
+    def add(self, ids: Iterable[str], sha256: Sequence[str], first: int) -> None:
+        """Takes in rows numbered from `first` on; `sha256` are the digests of all rows so far, with these."""
+        newest = self._newest
+        for number, sample in enumerate(ids, first):
+            if sample in newest:
+                self._older[sample, sha256[newest[sample]]] = newest[sample]
+            newest[sample] = number
+
+    def find(self, ids: Iterable[str], digests: Iterable[str] | None, sha256: Sequence[str]) -> list[int]:
+        """Row numbers, -1 where there is none; without digests the newest row of each id."""
+        newest, older = self._newest, self._older
+        if digests is None:
+            return [newest.get(sample, -1) for sample in ids]
+        found = []
+        for sample, digest in zip(ids, digests, strict=True):
+            row = newest.get(sample, -1)
+            found.append(row if row < 0 or sha256[row] == digest else older.get((sample, digest), -1))
+        return found
+
+
+class Plan:
+    """The rows of a store, in order, and the blocks that they are committed in."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.fingerprint = fingerprint_of(identity)
+        self.segments: list[Segment] = []
+        self.rows = Rows()
+        self._index: RowIndex | None = None
+
+    @classmethod
+    def read(cls, folder: Path, fingerprint: str | None = None) -> Plan:
+        """Reads all segments of a store's plan.
+
+        Raises:
+            CacheError: no plan, or one that is damaged, of another format or of another fingerprint.
+        """
+        first = folder / "plan.json"
+        data = read_bytes(first)
+        value = from_json(first, data)
+        check_stamp(first, value["format"], value["fingerprint"], fingerprint)
+        plan = cls(folder, value["identity"])
+        check_stamp(first, value["format"], value["fingerprint"], plan.fingerprint)
+        plan._add(first, value, seal_of(data))
+        plan.refresh()
+        for path in segment_files(folder)[len(plan.segments) :]:
+            if not (missing := plan._path(len(plan.segments))).exists():
+                raise CacheError(f"{missing} is missing though {path.name} is there", next_step=repair(folder))
+            plan.refresh()
+        return plan
+
+    def refresh(self) -> None:
+        """Takes in the segments that others have added since."""
+        while (path := self._path(len(self.segments))).exists():
+            data = read_bytes(path)
+            value = from_json(path, data)
+            check_stamp(path, value["format"], value["fingerprint"], self.fingerprint)
+            self._add(path, value, seal_of(data))
+
+    def extend(self, rows: Iterable[Row], shard_size: int) -> list[int]:
+        """Makes sure that every row is planned, and returns their numbers, in order.
+
+        Args:
+            rows: sample ids with the SHA-256 of their inputs; those that are planned already keep their numbers.
+            shard_size: rows a shard, for the rows that are new.
+        """
+        ids, digests = [], []
+        for sample, digest in rows:
+            ids.append(sample)
+            digests.append(digest)
+        while -1 in (found := self.find(ids, digests)):
+            absent = [i for i, row in enumerate(found) if row < 0]
+            new = dict.fromkeys(zip(map(ids.__getitem__, absent), map(digests.__getitem__, absent), strict=True))
+            segment = {
+                "format": FORMAT,
+                "fingerprint": self.fingerprint,
+                "identity": self.identity,
+                "first_row": len(self.rows),
+                "first_block": self.blocks,
+                "shard_size": shard_size,
+                "ids": [sample for sample, _ in new],
+                "sha256": [digest for _, digest in new],
+            }
+            data = to_json(segment)
+            path = self._path(len(self.segments))
+            if disk.create(path, data, write_error):
+                self._add(path, segment, seal_of(data))
+            else:
+                self.refresh()  # another writer was faster; what it planned may be what is wanted
+        return found
+
+    def find(self, ids: Iterable[str], digests: Iterable[str]) -> list[int]:
+        """Row numbers of samples with the digests of their inputs, -1 where they are not planned."""
+        if self._index is None:
+            self._index = RowIndex()
+            self._index.add(self.rows.ids, self.rows.sha256, 0)
+        return self._index.find(ids, digests, self.rows.sha256)
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks in all segments."""
+        return self.segments[-1].first_block + self.segments[-1].blocks if self.segments else 0
+
+    def block_of(self, row: int) -> int:
+        """The block that a row belongs to."""
+        return int(self.blocks_of(np.array([row]))[0])
+
+    def blocks_of(self, rows: np.ndarray) -> np.ndarray:
+        """The blocks (N,) that rows (N,) belong to."""
+        firsts, blocks, sizes = (
+            np.array([getattr(segment, name) for segment in self.segments], np.int64)
+            for name in ("first_row", "first_block", "shard_size")
+        )
+        segment = np.searchsorted(firsts, rows, side="right") - 1
+        found: np.ndarray = blocks[segment] + (rows - firsts[segment]) // sizes[segment]
+        return found
+
+    def _path(self, segment: int) -> Path:
+        return segment_path(self.folder, segment)
+
+    def _add(self, path: Path, value: dict[str, Any], checksum: str) -> None:
+        """Takes in one segment."""
+        ids, digests = value["ids"], value["sha256"]
+        size = value["shard_size"]
+        if value["first_row"] != len(self.rows) or value["first_block"] != self.blocks or len(ids) != len(digests):
+            raise DamagedError(path, "it does not go on where the plan before it ends")
+        self.segments.append(Segment(path.name, checksum, len(self.rows), len(ids), self.blocks, size))
+        self.rows.ids += ids
+        self.rows.sha256 += digests
+        if self._index is not None:
+            self._index.add(ids, self.rows.sha256, len(self.rows) - len(ids))
+
+
+def segment_path(folder: Path, segment: int) -> Path:
+    """The file of a segment: `plan.json`, `plan-00001.json`, ..."""
+    return folder / (f"plan-{segment:05d}.json" if segment else "plan.json")
+
+
+def segment_files(folder: Path) -> list[Path]:
+    """The segments that are there, in order."""
+    found = {int(path.stem.removeprefix("plan-")): path for path in folder.glob("plan-[0-9]*.json")}
+    if (folder / "plan.json").exists():
+        found[0] = folder / "plan.json"
+    return [found[number] for number in sorted(found)]

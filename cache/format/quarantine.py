@@ -1,0 +1,76 @@
+"""Rows that could not be encoded, each in a small file of its own, so that writers never meet in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ... import disk
+from ...errors import CacheError
+from .plan import Row
+from .schema import FORMAT
+from .sealed_json import DamagedError, read_json, write_error, write_json
+
+FOLDER = "quarantine"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row in quarantine."""
+
+    row: int
+    id: str
+    sha256: str
+    reason: str
+
+
+def record_path(folder: Path, row: int) -> Path:
+    """The file of a row in quarantine."""
+    return folder / FOLDER / f"row-{row:08d}.json"
+
+
+def record_files(folder: Path) -> list[Path]:
+    """All files of rows in quarantine, by row."""
+    return sorted((folder / FOLDER).glob("row-*.json"))
+
+
+def put(folder: Path, fingerprint: str, number: int, row: Row, reason: str) -> None:
+    """Puts a row in quarantine, or in the place of its record another one."""
+    value = {"format": FORMAT, "fingerprint": fingerprint, "row": number, "id": row[0], "sha256": row[1]}
+    disk.make_folder(folder / FOLDER, write_error)
+    write_json(record_path(folder, number), {**value, "reason": reason})
+
+
+def read_record(path: Path, fingerprint: str) -> Record:
+    """One record.
+
+    Raises:
+        CacheError: missing, damaged, or of another format or fingerprint.
+    """
+    value = read_json(path, fingerprint)
+    if record_path(path.parent.parent, value["row"]) != path:
+        raise DamagedError(path, f"it speaks of row {value['row']}")
+    return Record(value["row"], value["id"], value["sha256"], value["reason"])
+
+
+def read(folder: Path, fingerprint: str) -> list[Record]:
+    """All records, by row.
+
+    Raises:
+        CacheError: one is damaged, or of another format or fingerprint.
+    """
+    found = []
+    for path in record_files(folder):
+        try:
+            found.append(read_record(path, fingerprint))
+        except CacheError:
+            if path.exists():
+                raise  # else it was released just now
+    return found
+
+
+def release(folder: Path, rows: Iterable[int]) -> None:
+    """Takes rows out of quarantine."""
+    for path in {record_path(folder, row) for row in rows} & set(record_files(folder)):
+        path.unlink(missing_ok=True)

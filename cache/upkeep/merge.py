@@ -1,0 +1,159 @@
+"""Bringing stores of the same features, made in several places, together into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import disk
+from ...errors import CacheError
+from ..format import quarantine
+from ..format.manifest import NAME, committed_rows, read_manifest, shard_sizes
+from ..format.plan import Plan, Row
+from ..format.sealed_json import DamagedError, read_bytes, write_error
+from ..format.shard_read import Shard, unpack
+from ..store import Arrays
+from ..writer import StoreWriter
+
+TABLE = ("samples.jsonl", "quarantine.jsonl", "dataset.json")
+"""What a data set's folder holds beside its stores; `dataset.json` last."""
+
+
+@dataclass
+class Merged:
+    """What a merge did."""
+
+    folder: Path
+    taken: dict[Path, int] = field(default_factory=dict)
+    """Source -> rows that came from it."""
+    there: int = 0
+    """Rows that the target held before."""
+    rows: int = 0
+    """Rows that it holds now."""
+
+
+class _Source:
+    """A store to take rows from; it needs no manifest, so that an unfinished one serves too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plan = Plan.read(folder)
+        self.manifest: dict[str, Any] = read_manifest(folder) if (folder / NAME).exists() else {}
+        self._opened = -1
+        self._samples: list[Arrays] = []
+        rows, owners, places = [], [], []
+        self._names = list(shard_sizes(folder))
+        committed = committed_rows(folder, self.plan.fingerprint)
+        for owner, name in enumerate(self._names):
+            rows.append(committed[name])
+            owners.append(np.full(len(committed[name]), owner))
+            places.append(np.arange(len(committed[name])))
+        self.rows = np.concatenate([np.zeros(0, np.int64), *rows])
+        order = np.argsort(self.rows)
+        self.rows = self.rows[order]
+        self._owners = np.concatenate([np.zeros(0, np.int64), *owners])[order]
+        self._places = np.concatenate([np.zeros(0, np.int64), *places])[order]
+
+    def sample(self, row: int) -> Arrays:
+        """The arrays of one row, as `StoreWriter.commit` wants them."""
+        at = int(np.searchsorted(self.rows, row))
+        owner, place = int(self._owners[at]), int(self._places[at])
+        if self._opened != owner:
+            self._opened, self._samples = owner, self._read(self.folder / self._names[owner])
+        return self._samples[place]
+
+    def _read(self, path: Path) -> list[Arrays]:
+        """The samples of a shard, checked: a merge never spreads damage."""
+        shard = Shard(path, self.plan.fingerprint)
+        if damaged := shard.damage():
+            raise DamagedError(path, f"{', '.join(damaged)} do not fit their checksums")
+        return list(unpack(shard.header.kind, {name: shard.array(name) for name in shard.header.arrays}))
+
+
+def merge(
+    sources: Sequence[Path], parent: Path, advance: Callable[[int, int], None] = lambda done, total: None
+) -> Merged:
+    """Brings the rows of some stores into the store of the same features in a data set's folder.
+
+    Args:
+        sources: stores of the same fingerprint; their plans may differ.
+        parent: the data set's folder; the store in it is made when it is not there.
+        advance: is told how many rows of how many are done.
+
+    Raises:
+        CacheError: sources of different features, a damaged one, or the target cannot be written.
+    """
+    opened = [_Source(folder) for folder in sources]
+    for source in opened[1:]:
+        if source.plan.fingerprint != opened[0].plan.fingerprint:
+            raise CacheError(
+                "only stores of the same features can be merged",
+                expected=f"fingerprint {opened[0].plan.fingerprint[:12]}, as in {opened[0].folder}",
+                found=f"fingerprint {source.plan.fingerprint[:12]} in {source.folder}",
+                next_step=f"`itin cache diff {opened[0].folder} {source.folder}` tells what differs",
+            )
+    writer = StoreWriter(parent, opened[0].plan.identity)
+    if any(source.folder.resolve() == writer.folder.resolve() for source in opened):
+        raise CacheError(
+            f"{writer.folder} cannot be merged into itself",
+            next_step="leave it out of the sources: what the target holds stays there anyway",
+        )
+    have: dict[Row, tuple[_Source, int]] = {}
+    for source in opened:
+        for row in source.rows.tolist():
+            have.setdefault(source.plan.rows[row], (source, row))
+    planned = dict.fromkeys(row for source in opened for row in source.plan.rows if row[1])
+    numbers = writer.extend(planned, opened[0].plan.segments[0].shard_size)
+    number_of = dict(zip(planned, numbers, strict=True))
+    wanted = {number_of[row]: where for row, where in have.items()}
+    writer.release_quarantined(wanted)
+    result = Merged(writer.folder, {source.folder: 0 for source in opened})
+    pieces = writer.missing(wanted)
+    total = sum(len(piece.rows) for piece in pieces)
+    result.there = len(wanted) - total
+    done = 0
+    for piece in pieces:
+        samples = {row: wanted[row][0].sample(wanted[row][1]) for row in piece.rows}
+        writer.commit(piece.block, samples)
+        for row in piece.rows:
+            result.taken[wanted[row][0].folder] += 1
+        done += len(piece.rows)
+        advance(done, total)
+    _quarantine(writer, opened, number_of)
+    result.rows = writer.finish(_provenance(opened, writer.folder))["rows"]
+    return result
+
+
+def _quarantine(writer: StoreWriter, sources: Iterable[_Source], number_of: dict[Row, int]) -> None:
+    """What no store holds and one has in quarantine is in quarantine here too."""
+    there = set(writer.quarantined())
+    for source in sources:
+        for record in quarantine.read(source.folder, source.plan.fingerprint):
+            number = number_of.get((record.id, record.sha256))
+            if number is not None and number not in there and writer.missing([number]):
+                writer.quarantine(number, record.reason)
+
+
+def _provenance(sources: Sequence[_Source], target: Path) -> dict[str, Any]:
+    """That of the target or of the first source that has one, with the names of all sources."""
+    manifests = [read_manifest(target)] if (target / NAME).exists() else []
+    manifests += [source.manifest for source in sources if source.manifest]
+    first = manifests[0]["provenance"] if manifests else {}
+    merged = [*first.get("merged", []), *(str(source.folder.resolve()) for source in sources)]
+    return {**first, "merged": list(dict.fromkeys(merged))}
+
+
+def copy_table(source: Path, target: Path) -> bool:
+    """Copies a data set's table, and the tokenizer that was built from its texts, to where there is none."""
+    if (tokenizer := source / "tokenizer.json").exists() and not (target / "tokenizer.json").exists():
+        disk.create(target / "tokenizer.json", read_bytes(tokenizer), write_error)
+    if (target / "dataset.json").exists() or not (source / "dataset.json").exists():
+        return False
+    for name in TABLE:
+        if (source / name).exists():
+            disk.replace(target / name, read_bytes(source / name), write_error)
+    return True

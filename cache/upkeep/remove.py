@@ -1,0 +1,48 @@
+"""Removing a store: only files that the cache itself writes, the manifest first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ... import disk
+from ..format import quarantine
+from ..format.manifest import NAME, block_and_piece
+from ..format.plan import segment_files
+from ..format.sealed_json import write_error
+from .merge import TABLE
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a store in the order in which they may go: without the manifest nobody reads the rest."""
+    shards = sorted(path for path in folder.glob("shard-*.h5") if block_and_piece(path.name)[0] >= 0)
+    temporary = sorted([*folder.glob(f"{disk.TEMPORARY}*"), *(folder / quarantine.FOLDER).glob(f"{disk.TEMPORARY}*")])
+    manifest = [folder / NAME] if (folder / NAME).exists() else []
+    return [*manifest, *shards, *quarantine.record_files(folder), *temporary, *reversed(segment_files(folder))]
+
+
+def table_of(folder: Path) -> list[Path]:
+    """The files of a data set's own table, `dataset.json` first."""
+    return [folder / name for name in (*reversed(TABLE), "tokenizer.json") if (folder / name).exists()]
+
+
+def remove(paths: list[Path], folders: list[Path]) -> list[Path]:
+    """Removes files, and the folders that are empty then; returns the folders that hold something else.
+
+    Raises:
+        CacheError: a file cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+    left = []
+    for folder in folders:
+        for empty in (folder / quarantine.FOLDER, folder):
+            try:
+                empty.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                left.append(empty)
+    return left

@@ -1,0 +1,227 @@
+"""Checking a store: every byte of every file, and that they fit each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ... import disk
+from ...errors import CacheError
+from ..format import quarantine
+from ..format.manifest import NAME, ShardEntry, block_and_piece, in_threads, listed_shards, read_manifest, shard_sizes
+from ..format.plan import Plan, segment_files, segment_path
+from ..format.schema import fingerprint_of, store_name
+from ..format.sealed_json import DamagedError, read_error, read_json
+from ..format.shard_read import Shard
+
+Where = Literal["plan", "manifest", "shard", "quarantine", "folder"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as it should be."""
+
+    where: Where
+    path: Path
+    what: str
+    """A sentence that names the file."""
+    remove: bool = False
+    """Whether the file must go; else what refers to it is written again."""
+
+
+@dataclass
+class Report:
+    """What a check of one store found."""
+
+    folder: Path
+    shards: int = 0
+    rows: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) -> Report:
+    """Checks one store.
+
+    Args:
+        folder: the store.
+        advance: is told of every shard that was read.
+
+    Raises:
+        CacheError: the folder cannot be listed.
+    """
+    report = Report(folder)
+    sizes = shard_sizes(folder)
+    plan = _plan(report)
+    manifest = _manifest(report, plan)
+    listed = listed_shards(manifest) if manifest else {}
+    fingerprint = plan.fingerprint if plan else manifest["fingerprint"] if manifest else None
+    for name in [name for name in listed if name not in sizes]:
+        report.problems.append(Problem("shard", folder / name, f"{folder / name} is missing"))
+    _foreign_names(report)
+    if any(problem.where == "plan" for problem in report.problems):
+        plan = None  # nothing is held against a plan that is not to be trusted
+    _shards(report, sizes, listed, plan, fingerprint, advance)
+    if fingerprint is not None:
+        _quarantine(report, plan, fingerprint)
+    return report
+
+
+def _plan(report: Report) -> Plan | None:
+    folder = report.folder
+    there = segment_files(folder)
+    expected = [segment_path(folder, number) for number in range(max(len(there), 1))]
+    for path in dict.fromkeys([*expected, *there]):
+        try:
+            read_json(path)
+        except CacheError as error:
+            report.problems.append(Problem("plan", path, error.what))
+    if report.problems:
+        return None
+    try:
+        plan = Plan.read(folder)
+    except (CacheError, KeyError, TypeError) as error:
+        what = error.what if isinstance(error, CacheError) else f"{folder / 'plan.json'} lacks {error}"
+        report.problems.append(Problem("plan", folder / "plan.json", what))
+        return None
+    if store_name(plan.identity) != folder.name:
+        what = f"{folder} is named for other features than it holds: rename it to {store_name(plan.identity)}"
+        report.problems.append(Problem("folder", folder, what))
+    return plan
+
+
+def _manifest(report: Report, plan: Plan | None) -> dict[str, Any] | None:
+    path = report.folder / NAME
+    try:
+        manifest = read_manifest(report.folder)
+        listed_shards(manifest)
+    except (CacheError, KeyError, TypeError) as error:
+        what = error.what if isinstance(error, CacheError) else f"{path} lacks {error}"
+        report.problems.append(Problem("manifest", path, what, remove=True))
+        return None
+    if manifest["fingerprint"] != (plan.fingerprint if plan else fingerprint_of(manifest["identity"])):
+        report.problems.append(Problem("manifest", path, f"{path} belongs to another store", remove=True))
+        return None
+    known = {segment.file: segment.checksum for segment in plan.segments} if plan else {}
+    for segment in manifest["plan"] if plan else []:
+        if known.get(segment["file"]) != segment["checksum"]:
+            what = f"{path.with_name(segment['file'])} is not the plan that the manifest speaks of"
+            report.problems.append(Problem("plan", path.with_name(segment["file"]), what))
+    return manifest
+
+
+def _foreign_names(report: Report) -> None:
+    plans = {path.name for path in segment_files(report.folder)}
+    for path in sorted(report.folder.iterdir()):
+        plan = path.name.startswith("plan") and path.name not in plans
+        shard = path.suffix == ".h5" and block_and_piece(path.name)[0] < 0
+        if (plan or shard) and not path.name.startswith(disk.TEMPORARY):
+            report.problems.append(Problem("shard", path, f"{path} is foreign: no file here has such a name", True))
+
+
+def _shards(
+    report: Report,
+    sizes: dict[str, int],
+    listed: dict[str, ShardEntry],
+    plan: Plan | None,
+    fingerprint: str | None,
+    advance: Callable[[int], None],
+) -> None:
+    """Reads every shard, those that the manifest lists first: of two that hold the same row, they are right."""
+    order = sorted(sizes, key=lambda name: name not in listed)
+    checked = in_threads(lambda name: _shard(report.folder / name, fingerprint, listed.get(name), plan), order)
+    owner: dict[int, str] = {}
+    for name, (rows, wrong) in zip(order, checked, strict=True):
+        path = report.folder / name
+        report.bytes += sizes[name]
+        advance(1)
+        if wrong is None and (shared := [row for row in rows.tolist() if row in owner]):
+            wrong = f"holds row {shared[0]}, which {owner[shared[0]]} holds too: it is a duplicate"
+        if wrong is not None:
+            report.problems.append(Problem("shard", path, f"{path} {wrong}", remove=True))
+            continue
+        report.shards += 1
+        report.rows += len(rows)
+        owner |= dict.fromkeys(rows.tolist(), name)
+        if listed and name not in listed:
+            what = f"{path} is not in the manifest: an extraction has not come to an end, or runs now"
+            report.problems.append(Problem("manifest", path, what))
+
+
+def _shard(
+    path: Path, fingerprint: str | None, listed: ShardEntry | None, plan: Plan | None
+) -> tuple[np.ndarray, str | None]:
+    """The rows of a shard, and what is wrong with it, if anything."""
+    nothing = np.zeros(0, np.int64)
+    try:
+        shard = Shard(path, fingerprint) if fingerprint else None
+        if listed is not None and _sha256(path) != listed.sha256:
+            known = shard is not None and shard.header.checksum == listed.checksum
+            return nothing, "is damaged: " + (
+                _damaged(shard) if known and shard else "it is not what the manifest lists"
+            )
+        if shard is None:
+            return nothing, None
+        if listed is None and shard.damage():
+            return nothing, f"is damaged: {_damaged(shard)}"
+        rows = shard.rows
+        if not np.array_equal(shard.array("rows"), rows):
+            return nothing, "contradicts itself: its header names other rows"
+        if plan is not None:
+            return rows, _misplaced(shard, rows, plan)
+    except DamagedError as error:
+        return nothing, f"is damaged: {error.why}"
+    except CacheError as error:
+        return nothing, error.what.replace(str(path), "", 1).strip()
+    except (KeyError, TypeError, ValueError) as error:
+        return nothing, f"is damaged: {error}"
+    return rows, None
+
+
+def _damaged(shard: Shard) -> str:
+    return ", ".join(shard.damage()) or "its bytes are not those that the manifest lists"
+
+
+def _misplaced(shard: Shard, rows: np.ndarray, plan: Plan) -> str | None:
+    if not len(rows) or rows[-1] >= len(plan.rows):
+        return "is foreign: it holds rows that the plan does not name"
+    if (plan.blocks_of(rows) != block_and_piece(shard.path.name)[0]).any():
+        return f"is foreign: its rows belong to block {plan.block_of(int(rows[0]))}"
+    numbers = rows.tolist()
+    for name, column in (("ids", plan.rows.ids), ("sha256", plan.rows.sha256)):
+        if shard.strings(name) != [column[row] for row in numbers]:
+            return "is foreign: it holds other samples than the plan says"
+    return None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    buffer = bytearray(1 << 20)
+    try:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(memoryview(buffer)[:count])
+    except OSError as error:
+        raise read_error(path, error) from error
+    return digest.hexdigest()
+
+
+def _quarantine(report: Report, plan: Plan | None, fingerprint: str) -> None:
+    for path, wrong in _bad_records(report.folder, plan, fingerprint):
+        report.problems.append(Problem("quarantine", path, wrong, remove=True))
+
+
+def _bad_records(folder: Path, plan: Plan | None, fingerprint: str) -> Iterator[tuple[Path, str]]:
+    for path in quarantine.record_files(folder):
+        try:
+            record = quarantine.read_record(path, fingerprint)
+        except (CacheError, KeyError, ValueError, TypeError) as error:
+            yield path, error.what if isinstance(error, CacheError) else f"{path} lacks {error}"
+            continue
+        if plan is not None and (record.row >= len(plan.rows) or plan.rows[record.row] != (record.id, record.sha256)):
+            yield path, f"{path} is foreign: row {record.row} is another sample"

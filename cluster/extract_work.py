@@ -1,0 +1,131 @@
+"""`itin extract` in parts: part i of N takes the blocks of each store's plan whose number leaves i modulo N."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..cache import StoreWriter
+from ..cache.format.manifest import NAME as MANIFEST
+from ..cache.format.manifest import shard_sizes
+from ..cache.format.plan import Plan
+from ..cache.format.shard_read import Shard
+from ..cache.table import read_lines
+from ..extract.config import ExtractConfig
+from ..paths import cache_root
+from .submission import Submission
+from .work import Missing, Prepared
+
+if TYPE_CHECKING:
+    from ..extract.progress import Progress
+
+OWN = ("part", "plan", "consolidate", "into")
+"""Options that a submission sets itself."""
+
+
+class Extraction:
+    """Features of a data set, split by shards."""
+
+    name = "extract"
+    pieces = "features"
+
+    def prepare(self, config: ExtractConfig, words: Sequence[str], progress: Progress | None = None) -> Prepared:
+        """Scan the data set, load the encoders on the CPU, and plan; what parts need is then in the cache.
+
+        Args:
+            config: what is to be extracted.
+            words: the same as it was typed.
+            progress: is told what is done.
+
+        Raises:
+            ValueError: an option that a submission sets itself.
+        """
+        from ..extract.run import extract
+
+        for name in OWN:
+            if getattr(config, name):
+                raise ValueError(f"--{name} is set by the submission: leave it out")
+        config = everywhere(config)
+        summary = extract(replace(config, plan=True, device="cpu"), progress)
+        stores = tuple(store.path.name for store in summary.stores)
+        config = replace(config, root=config.root or summary.dataset.root, retry_quarantined=False)
+        return Prepared(
+            folder=summary.folder,
+            stores=stores,
+            words=tuple(words),
+            limit=config.limit,
+            config=replace(config, into=",".join(stores)).to_record(),
+            note=summary.scan.encoding.note,
+        )
+
+    def part(self, submission: Submission) -> list[str]:
+        """Arguments of itin for a part, whose `i/N` is to be put behind them."""
+        return ["extract", "--config", str(submission.record), "--part"]
+
+    def consolidate(self, submission: Submission) -> list[str]:
+        """Arguments of itin for the manifests."""
+        return ["extract", "--config", str(submission.record), "--device", "cpu", "--consolidate"]
+
+    def missing(self, submission: Submission) -> Missing:
+        """What the stores lack of the samples that the last scan found."""
+        samples = read_lines(submission.home / "samples.jsonl")[: submission.limit]
+        parts: Counter[int] = Counter()
+        quarantined = 0
+        for name in submission.stores:
+            identity = Plan.read(submission.home / name).identity
+            writer = StoreWriter(submission.home, identity)
+            digest = "text_sha256" if writer.kind == "tokens" else "image_sha256"
+            found = writer.plan.find([row["id"] for row in samples], [row[digest] for row in samples])
+            rows = [row for row in found if row >= 0]
+            quarantined += len(set(rows) & set(writer.quarantined()))
+            for piece in writer.missing(rows):
+                parts[piece.block % submission.parts] += len(piece.rows)
+            for position in np.flatnonzero(np.array(found) < 0).tolist():  # no plan names it: any part will plan it
+                parts[position % submission.parts] += 1
+        return Missing(dict(sorted(parts.items())), len(samples) * len(submission.stores), quarantined)
+
+    def made_since(self, submission: Submission, begin: float) -> int:
+        """Features in shards that are no older."""
+        made = 0
+        for name in submission.stores:
+            folder = submission.home / name
+            fingerprint = Plan.read(folder).fingerprint
+            for file in shard_sizes(folder):
+                if (folder / file).stat().st_mtime >= begin:
+                    made += len(Shard(folder / file, fingerprint))
+        return made
+
+    def consolidated(self, submission: Submission) -> bool:
+        """Whether each store has its manifest."""
+        return all((submission.home / name / MANIFEST).exists() for name in submission.stores)
+
+
+def everywhere(config: ExtractConfig) -> ExtractConfig:
+    """Return a configuration whose paths mean the same from everywhere."""
+    encoders = replace(
+        config.encoders,
+        text_encoder=_absolute_if_there(config.encoders.text_encoder),
+        detector_weights=_absolute(config.encoders.detector_weights),
+        object_names=_absolute(config.encoders.object_names),
+        attribute_names=_absolute(config.encoders.attribute_names),
+    )
+    table = config.table
+    if table is not None and not (config.root is not None and (config.root / table).exists()):
+        table = table.expanduser().absolute()
+    root = None if config.root is None else config.root.expanduser().absolute()
+    cache = os.path.abspath(cache_root(config.cache))  # noqa: PTH100  (resolve() would follow links of a site's own)
+    return replace(config, encoders=encoders, root=root, table=table, cache=Path(cache))
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(Path(path).expanduser())  # noqa: PTH100
+
+
+def _absolute_if_there(name: str) -> str:
+    return str(Path(name).expanduser().absolute()) if Path(name).expanduser().is_dir() else name

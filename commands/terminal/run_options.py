@@ -1,0 +1,115 @@
+"""The options that `itin train`, `sweep` and `reproduce` share: which features, which protocol, how it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...fields import check, option
+from ...itin_head.config import GRUS
+from ...parts import cores
+from ...train.config import DUPLICATES, PRECISIONS, TrainConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...train.features.find import Found
+    from ...train.protocols.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """Which features a run is made of."""
+
+    dataset: str | None = option(None, group="Data and split")
+    """Name of the data set in the cache; may be left out if there is only one."""
+    regions: str | None = option(None)
+    """Which region features, where there are several: name of the encoder or the store."""
+    text_encoder: str | None = option(None)
+    """Which token features, where there are several."""
+    context_encoder: str | None = option(None)
+    """Which context features, where there are several."""
+    allow_missing: bool = False
+    """Go on where more than 5% of the pairs have no features or no part."""
+    cache: Path | None = option(None, metavar="DIR")
+    """Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features."""
+
+    def find(self, configs: Iterable[TrainConfig]) -> Found:
+        """Return the stores that configurations need; `train.find.find_features` says which and what is raised."""
+        from ...paths import cache_root
+        from ...train.features.find import find_features
+
+        named = {"regions": self.regions, "tokens": self.text_encoder, "context": self.context_encoder}
+        return find_features(cache_root(self.cache), self.dataset, named, configs)
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """How samples become parts."""
+
+    protocol: str | None = option(None, group="Data and split")
+    """How samples become parts: itin-811 (the default), clmlf, folds:K, agree or file:PATH."""
+    split: Path | None = option(None)
+    """Short for --protocol file:PATH."""
+    group_duplicates: str | None = option(None, choices=DUPLICATES, alone="exact")
+    """Keep equal texts and equal images in one part; stripped: texts without URLs and RT prefixes."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.protocol is not None and self.split is not None:
+            raise ValueError("--split is short for --protocol file:PATH: give one of them")
+
+    def made(self) -> Protocol:
+        """Return the protocol.
+
+        Raises:
+            ValueError: there is no such protocol.
+        """
+        from ...train.protocols.protocol import Protocol
+
+        if self.split is not None:
+            return Protocol("file", path=self.split, duplicates=self.group_duplicates)
+        return Protocol.parse("itin-811" if self.protocol is None else self.protocol, self.group_duplicates)
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How runs are computed, whatever they are."""
+
+    device: str = option("auto", group="Computing")
+    """Where to compute: auto, cpu, cuda, cuda:1 or mps."""
+    workers: int | None = option(None, least=1)
+    """Processes; by default one a core, or one on a GPU."""
+    threads: int = option(1, least=1)
+    """Threads of each process."""
+    stack: int | None = option(None, least=1)
+    """Train so many runs side by side; by default what memory allows on a GPU."""
+    gru: str = option("auto", choices=GRUS)
+    """How to compute the GRU; auto: the quickest way here."""
+    precision: str = option("float32", choices=PRECISIONS)
+    """Precision of matrix products in training; evaluation stays in float32."""
+    cuda_graphs: bool = False
+    """Take each step of the training as one CUDA graph, on a GPU."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def arguments(self, device: torch.device, gru: str) -> dict[str, Any]:
+        """Return what `train.sweeps.run.run` is to be told of it, the device and the GRU being chosen."""
+        workers = self.workers or (max(1, cores() // self.threads) if device.type == "cpu" else 1)
+        return {
+            "workers": workers, "threads": self.threads, "stack": self.stack, "device": str(device), "gru": gru,
+            "graphs": self.cuda_graphs, "precision": self.precision,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go."""
+
+    out: Path | None = option(None, metavar="DIR", group="Output")
+    """Folder to write; by default a new one in ./runs."""
+    tensorboard: Path | None = option(None, metavar="DIR")
+    """Also write event files for TensorBoard there."""

@@ -1,0 +1,1 @@
+"""A page and its parts: sections, figures, tables, colours."""

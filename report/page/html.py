@@ -1,0 +1,187 @@
+"""Sections -> one HTML file that holds all it needs: style, script, figures, pictures. It asks no host for anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from ... import disk
+from ...train.runs.write import version_of
+from .figures import Figure
+from .section import Section
+from .svg import to_svg
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_NUMBER = re.compile(r"[-+−±<≤]?\s*[\d.,]+\s*%?([\s±(–,\[;−+-]*[\d.,]+\s*%?[\])]?)*|[-–—]?|n/?a", re.I)
+"""A cell that is read as a number: also 0.75 ± 0.01, 75.2% (73.0% – 77.4%), a dash for none."""
+
+
+def write_page(
+    sections: Sequence[Section],
+    path: str | Path,
+    *,
+    title: str,
+    intro: Sequence[str] = (),
+    banner: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> Path:
+    """Write the page of a report.
+
+    This is all that a report needs, whatever it is made of:
+
+        write_page(sections, "itin-report/report.html", title="MVSA-Single", banner=run.note)
+
+    Each section becomes a heading with its paragraphs, its figures, its table and its notes, in
+    their order; the contents list them. Texts are plain, and are escaped. `files.write_tables` and
+    `files.write_figures` write the same tables and figures as files of their own.
+
+    Args:
+        sections: what the report says; names are unique.
+        path: the HTML file to write; its folder is made.
+        title: of the page.
+        intro: paragraphs below the title.
+        banner: what must be seen on the page wherever it is scrolled to, as `UNTRAINED_NOTE`; None for nothing.
+        data: for sections with a widget, by the widget's name: what `browser.py` makes.
+        now: the time that the page says it was written; by default that of the clock.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: two sections or figures of one name, or a name that is no anchor.
+        RunError: the file cannot be written.
+    """
+    path = Path(path)
+    html = page_html(sections, title=title, intro=intro, banner=banner, data=data, now=now)
+    make_folder(path.parent)
+    # Other people's file names may hold bytes that are no text; a reference to them shows as a replacement character.
+    disk.replace(path, html.encode("utf-8", "xmlcharrefreplace"))
+    return path
+
+
+def page_html(
+    sections: Sequence[Section],
+    *,
+    title: str,
+    intro: Sequence[str] = (),
+    banner: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> str:
+    """The page as a text; see `write_page`."""
+    check_names(sections)
+    data = data or {}
+    style, script = _file("page.css"), "\n".join(_file(f"{name}.js") for name in ("page", "pairs", "compare"))
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            title=title,
+            intro=intro,
+            banner=banner,
+            sections=[section for section in sections if not section.widget or section.widget in data],
+            data={name: Markup(to_script(value)) for name, value in data.items()},
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style, script),
+            when=(now or datetime.now(timezone.utc).astimezone()).strftime("%Y-%m-%d %H:%M"),
+            version=version_of("itin"),
+        )
+    )
+
+
+def framed(html: str) -> str:
+    """A page as an element that a notebook can show, apart from the notebook's own page."""
+    return f'<iframe srcdoc="{escape(html)}" style="width: 100%; height: 34rem; border: 0"></iframe>'
+
+
+def check_names(sections: Sequence[Section]) -> None:
+    """Raise ValueError where two sections or figures have one name, or one that is no anchor."""
+    for names in (
+        [section.name for section in sections],
+        [figure.name for section in sections for figure in section.figures],
+    ):
+        for name in names:
+            if not re.fullmatch(r"[a-z0-9-]+", name):
+                raise ValueError(f"section or figure {name!r}: expected a name of a-z, 0-9 and -")
+            if names.count(name) > 1:
+                raise ValueError(f"section or figure {name!r}: expected names that are unique, found it twice")
+
+
+def to_script(value: Any) -> str:
+    """A value as JSON that can stand in a `script` element: ASCII, without <, > and &, so that nothing ends it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def numeric(table: pd.DataFrame) -> list[bool]:
+    """Whether all cells of each column are read as numbers, so that they stand at the right."""
+    columns = [[cell_text(cell).strip() for cell in table.iloc[:, place]] for place in range(table.shape[1])]
+    return [any(texts) and all(_NUMBER.fullmatch(text) for text in texts) for texts in columns]
+
+
+def cell_text(cell: object) -> str:
+    """A cell as it is read; nothing for a missing value."""
+    if cell is None or (isinstance(cell, float) and cell != cell) or cell is pd.NA:
+        return ""
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for a report's files.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    from ...errors import RunError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make the folder {path}: {error.strerror or error}", next_step="choose another place with --out"
+        ) from error
+
+
+def _policy(style: str, script: str) -> str:
+    """What the page may do: run this script, use this style, show pictures that it holds. Nothing else, no network."""
+    return (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"cell": cell_text, "numeric": numeric, "svg": _drawn}
+    return environment
+
+
+@cache
+def _file(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _drawn(figure: Figure) -> Markup:
+    return Markup(to_svg(figure))

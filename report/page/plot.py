@@ -1,0 +1,131 @@
+"""Figures for print, through matplotlib: PDF, PNG or SVG files with the same data as those on the page."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import disk
+from .figures import Figure, LineChart, Matrix, Reliability, extent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+COLORS = ("#0a5cbd", "#c2410c", "#0f7a45", "#7e22ce", "#a16207", "#be185d")
+"""The page's colours in the light."""
+
+FORMATS = ("pdf", "png", "svg")
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Draw a figure into a file, by the ending of its name.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    save(plot(figure), path)
+
+
+def plot(figure: Figure) -> Canvas:
+    """A figure as matplotlib's, for notebooks and for papers that set their own style."""
+    from matplotlib.figure import Figure as Canvas
+
+    size = (5.6, 3.3) if isinstance(figure, LineChart) else (3.6, 3.6)
+    canvas = Canvas(figsize=size, layout="constrained")
+    axes = canvas.add_subplot()
+    if isinstance(figure, LineChart):
+        _lines(figure, axes)
+    elif isinstance(figure, Matrix):
+        _matrix(figure, axes)
+    else:
+        _reliability(figure, axes)
+    return canvas
+
+
+def save(canvas: Canvas, path: Path, dpi: int = 200) -> None:
+    """Write one of matplotlib's figures; equal figures give equal bytes.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    import matplotlib
+
+    kind = path.suffix.lstrip(".").lower()
+    dated: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    data = BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "itin"}), missing_glyphs():
+        canvas.savefig(data, format=kind, dpi=dpi, metadata=dated.get(kind))
+    disk.replace(path, data.getvalue())
+
+
+@contextmanager
+def missing_glyphs() -> Iterator[None]:
+    """Texts may hold letters that the font lacks: they are drawn as boxes, and nobody is warned of each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Glyph .* missing.*")
+        yield
+
+
+def _lines(chart: LineChart, axes: Axes) -> None:
+    for number, line in enumerate(chart.lines):
+        color = COLORS[(number if line.color is None else line.color) % len(COLORS)]
+        axes.plot(
+            line.x,
+            line.y,
+            color=color,
+            linestyle="--" if line.dashed else "-",
+            marker="o" if chart.points else None,
+            markersize=3.5,
+            label=_plain(line.label),
+        )
+        if line.low is not None and line.high is not None:
+            axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.16, linewidth=0)
+    if chart.mark is not None:
+        axes.axvline(chart.mark, color="0.4", linestyle=":", label=_plain(chart.mark_label) or None)
+    axes.set_xlabel(_plain(chart.x_label))
+    axes.set_ylabel(_plain(chart.y_label))
+    axes.set_ylim(*extent(chart)[1])
+    if chart.percent:
+        from matplotlib.ticker import PercentFormatter
+
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="y", color="0.88")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _matrix(matrix: Matrix, axes: Axes) -> None:
+    counts = np.array(matrix.counts)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1.6)
+    for (i, j), count in np.ndenumerate(counts):
+        axes.text(j, i, f"{count}\n{share[i, j]:.0%}", ha="center", va="center")
+    names = [_plain(name) for name in matrix.classes]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+
+
+def _reliability(figure: Reliability, axes: Axes) -> None:
+    edges = np.array(figure.edges)
+    heights = np.nan_to_num(np.array(figure.accuracy))
+    axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=COLORS[0], alpha=0.35, edgecolor="white")
+    axes.plot(figure.confidence, figure.accuracy, "o", color=COLORS[0], markersize=4)
+    axes.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
+    axes.text(0.04, 0.93, f"ECE {figure.ece:.1%}")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share that was right")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _plain(text: str) -> str:
+    """Other people's names are no formulae: a dollar sign is a dollar sign, and no name is hidden from the legend."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped

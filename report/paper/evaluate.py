@@ -1,0 +1,82 @@
+"""Rows that were fixed beforehand, on the test part: each run once, its predictions kept.
+
+REPRODUCTION/test/KEY.csv  id, part, label, predicted, and the probability of each class, as in a run's predictions.csv
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ... import disk
+from ...errors import RunError
+from ...labels import LABELS
+from ...train.runs.folder import load_run, predict_part
+from ...train.runs.write import PREDICTIONS, predictions_csv
+from ...train.sweeps.folder import Result
+from ...train.sweeps.prepare import SweepData
+
+
+def path_of(folder: Path, key: str) -> Path:
+    """Where the test predictions of a run are."""
+    return folder / "test" / f"{key}.csv"
+
+
+def missing(folder: Path, keys: Sequence[str]) -> list[str]:
+    """Return the runs that have not been evaluated yet."""
+    return [key for key in keys if not path_of(folder, key).exists()]
+
+
+def evaluate(
+    folder: Path,
+    results: Sequence[Result],
+    data: SweepData,
+    device: str = "cpu",
+    advance: Callable[[], None] | None = None,
+) -> None:
+    """Predict the test part by each run that has not done so before.
+
+    Args:
+        folder: of the reproduction.
+        results: the finished runs.
+        data: the features that they were trained on.
+        device: where to compute.
+        advance: called after each.
+
+    Raises:
+        RunError: the features do not fit a run, or a file cannot be written.
+    """
+    (folder / "test").mkdir(parents=True, exist_ok=True)
+    for result in results:
+        path = path_of(folder, result.key)
+        if result.run is None or path.exists():
+            continue
+        run = load_run(result.run)
+        features = data.features[run.config.view]
+        split, probabilities = predict_part(run, features, device)
+        disk.replace(path, predictions_csv({"test": probabilities}, features, split))
+        if advance is not None:
+            advance()
+
+
+def read(folder: Path, key: str) -> pd.DataFrame:
+    """Return the test predictions of a run, sorted by id; `PREDICTIONS`, numbers as they were written.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    path = path_of(folder, key)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if list(table) != list(PREDICTIONS):
+            raise ValueError(f"expected the columns {', '.join(PREDICTIONS)}, found {', '.join(map(str, table))}")
+        for label in LABELS:
+            table[f"p_{label}"] = [float(value) for value in table[f"p_{label}"]]
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"cannot read {path}: {error}", next_step="remove the file and run `itin reproduce` again"
+        ) from error
+    sorted_table: pd.DataFrame = table.sort_values("id", ignore_index=True)
+    return sorted_table

@@ -1,0 +1,195 @@
+"""A folder of `itin reproduce`, read: what its runs came to on the test part, as frames; `write` makes the report.
+
+REPRODUCTION/reproduce.json  what was asked for
+REPRODUCTION/sweep/          the runs, an ordinary sweep; the test part stays closed in it
+REPRODUCTION/test/KEY.csv    the test predictions of each run, made once
+REPRODUCTION/numbers/*.csv   `Reproduction.tables`
+REPRODUCTION/report.html, tables/, figures/  the report
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ...errors import RunError
+from ...labels import LABELS, numbers_of
+from ...tabular.matching import match
+from ...train.protocols.protocol import describe
+from ...train.runs.folder import Run
+from ...train.statistics import bootstrap, interval, over_seeds
+from ...train.sweeps.axes import Trial
+from ...train.sweeps.folder import Result, Sweep
+from . import evaluate as testing
+from .request import Request, read_request, recipe
+from .scores import SCORES, Row, scores_of
+from .tables import curve_table, runs_table, table_2, table_3
+
+
+class Reproduction:
+    """What came out, for the report, for a notebook, for further work.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        RunError: it is none, or a file in it cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.request: Request = read_request(self.path)
+        self.sweep = Sweep(self.path / "sweep")
+
+    @cached_property
+    def results(self) -> dict[str, Result]:
+        """The results of all runs, by key."""
+        return self.sweep.ended()
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """What was asked for."""
+        asked = set(self.request.plan().trials)
+        return list(dict.fromkeys(trial for trial in self.sweep.definition.trials if trial in asked))
+
+    @cached_property
+    def groups(self) -> dict[tuple[str, ...], list[Trial]]:
+        """The configurations, by the keys of their runs: the same runs may stand at several places of the paper."""
+        by_recipe: dict[Any, list[Trial]] = {}
+        for trial in self.trials:
+            by_recipe.setdefault(recipe(trial), []).append(trial)
+        found: dict[tuple[str, ...], list[Trial]] = {}
+        for trials in by_recipe.values():
+            trials.sort(key=lambda trial: (trial.config.seed, trial.config.fold))
+            found.setdefault(tuple(trial.key for trial in trials), []).append(trials[0])
+        return found
+
+    @cached_property
+    def missing(self) -> dict[str, str]:
+        """The runs without test predictions, by key: why."""
+        lacking = testing.missing(self.path, list(dict.fromkeys(trial.key for trial in self.trials)))
+        told = {key: one.error.splitlines()[0] if one.error else "not evaluated" for key, one in self.results.items()}
+        return {key: told.get(key, "not trained") for key in lacking}
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) the true classes of the test pairs, of all folds one after the other."""
+        return self._outcomes[1]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The N test pairs, in the order of `labels`."""
+        return self._outcomes[0]
+
+    @cached_property
+    def rows(self) -> list[tuple[list[Trial], Row]]:
+        """Every configuration whose runs are all there, with the places of the paper where it stands."""
+        _, labels, predicted = self._outcomes
+        if not predicted:
+            return []
+        resampled = bootstrap(labels, list(predicted.values()), len(LABELS))
+        found = []
+        for number, (keys, classes) in enumerate(predicted.items()):
+            by_seed = scores_of(labels, classes)
+            own = {name: values[number] for name, values in resampled.items()}
+            scores = {
+                name: replace(over_seeds(by_seed[name]), low=low, high=high)
+                for name, (low, high) in ((name, interval(own[name])) for name in SCORES)
+            }
+            trials = self.groups[keys]
+            found.append((trials, Row(trials[0].config, scores, by_seed, own, classes == labels)))
+        return found
+
+    def row(self, axis: str, **fields: Any) -> Row | None:
+        """The configuration on an axis with these values, or None where its runs are not all there."""
+        for trials, row in self.rows:
+            for trial in trials:
+                if trial.axis == axis and all(getattr(trial.config, name) == one for name, one in fields.items()):
+                    return row
+        return None
+
+    @property
+    def full(self) -> Row | None:
+        """The full model with the paper's m and λ."""
+        return self.row("ablation", ablation="none")
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All figures as numbers: `table-2`, `table-3`, `figure-5`, `figure-6` (as asked for) and `runs`.
+
+        Scores are fractions of 1. NAME, NAME_std, NAME_low and NAME_high are the mean over the seeds, their standard
+        deviation and the 95% interval over pairs and seeds.
+        """
+        made: dict[str, pd.DataFrame] = {}
+        if 2 in self.request.tables:
+            run = self.first
+            always = None if run is None else str(run.metrics["val"]["majority"]["class"])  # of the training part
+            made["table-2"] = table_2(self.dataset, self.full, always, self.labels)
+        if 3 in self.request.tables:
+            made["table-3"] = table_3(self.dataset, lambda ablation: self.row("ablation", ablation=ablation))
+        for figure, axis in ((5, "m"), (6, "lam")):
+            if figure in self.request.figures:
+                values = getattr(self.request, axis)
+                made[f"figure-{figure}"] = curve_table(axis, {one: self.row(axis, **{axis: one}) for one in values})
+        return {**made, "runs": runs_table(self.trials, self.results, self.missing, partial(testing.read, self.path))}
+
+    @property
+    def dataset(self) -> str:
+        """Which data set of the paper this is, or the name of another."""
+        run = self.first
+        source = run.record["dataset"].get("source") or {} if run is not None else {}
+        return str(source.get("kind") or self.sweep.definition.dataset)
+
+    @property
+    def first(self) -> Run | None:
+        """The full model's first finished run, for what all runs have in common."""
+        from ...train.runs.folder import load_run
+
+        for trial in self.trials:
+            if (result := self.results.get(trial.key)) is not None and result.run is not None:
+                return load_run(result.run)
+        return None
+
+    @property
+    def protocol(self) -> str:
+        """The protocol in words."""
+        if (run := self.first) is None:
+            return str(self.sweep.definition.protocol_used)
+        split = {name: value for name, value in run.record["split"].items() if name != "fold"}
+        return describe(split)
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<h3>{name}</h3>{table.to_html(index=False)}" for name, table in self.tables.items())
+
+    @cached_property
+    def _outcomes(self) -> tuple[list[str], NDArray[np.int64], dict[tuple[str, ...], NDArray[np.int64]]]:
+        """Ids (N), labels (N,), and predicted classes (S, N) of each configuration whose runs are all there."""
+        ids: list[str] = []
+        labels: NDArray[np.int64] | None = None
+        predicted = {}
+        seeds = len(self.request.seeds)
+        for keys in self.groups:
+            if any(key in self.missing for key in keys):
+                continue
+            tables = [testing.read(self.path, key) for key in keys]  # by seed, then by fold
+            folds = len(tables) // seeds
+            by_seed = [pd.concat(tables[s * folds : (s + 1) * folds], ignore_index=True) for s in range(seeds)]
+            if labels is None:
+                ids, labels = by_seed[0]["id"].tolist(), numbers_of(by_seed[0]["label"])
+            for table in by_seed:
+                if table["id"].tolist() != ids or not np.array_equal(numbers_of(table["label"]), labels):
+                    apart = match(table["id"], ids).lines("pairs in them alone", "pairs in the others alone")
+                    raise RunError(
+                        f"the test predictions in {self.path / 'test'} are not of the same pairs",
+                        expected="the same ids and labels in all of them",
+                        found=f"others in those of {keys[0]}: {'; '.join(apart) or 'the same pairs with other labels'}",
+                        next_step="reproduce into another folder with --out",
+                    )
+            predicted[keys] = np.stack([numbers_of(table["predicted"]) for table in by_seed])
+        return ids, labels if labels is not None else np.array([], np.int64), predicted

@@ -1,0 +1,98 @@
+"""What of the paper is to be reproduced, and the runs that it takes: fixed before any of them is trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ... import disk
+from ...errors import RunError
+from ...train.config import REPEATS
+from ...train.sweeps.axes import PAPER, Plan, Trial, make_plan, parse_values
+
+FORMAT = 1
+NAME = "reproduce.json"
+TABLES, FIGURES = (2, 3), (5, 6, 7)
+"""What there is to reproduce."""
+
+_AXES = {"tables": {2: "none", 3: "ablation"}, "figures": {5: "m", 6: "lam", 7: "none"}}
+"""The axis of the paper that each is made of; `none` is the full model alone."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be reproduced; wrong values raise ValueError."""
+
+    tables: tuple[int, ...] = TABLES
+    figures: tuple[int, ...] = FIGURES
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    folds: tuple[int, ...] = (0,)
+    """Of the protocol `folds:K` all of them."""
+    m: tuple[int, ...] = parse_values("m", PAPER["m"])
+    """The values of Fig. 5."""
+    lam: tuple[float, ...] = parse_values("lam", PAPER["lam"])
+    """The values of Fig. 6."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Fields that differ from the paper's recipe in every run, also `preset`."""
+    pairs: tuple[str, ...] = ()
+    """Ids of the pairs of Fig. 7; none takes typical ones."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("tables", TABLES), ("figures", FIGURES)):
+            if unknown := sorted(set(getattr(self, name)) - set(known)):
+                raise ValueError(f"{name}: expected some of {', '.join(map(str, known))}, got {unknown[0]}")
+        if not self.tables and not self.figures:
+            raise ValueError("tables and figures: expected at least one of them, got none")
+        if taken := sorted({"m", "lam", "ablation", "head", *REPEATS} - {"split_seed"} & set(self.settings)):
+            raise ValueError(f"settings: {taken[0]} is what the tables and figures vary, so it cannot be set")
+        if not self.seeds:
+            raise ValueError("seeds: expected at least one, got none")
+
+    def plan(self) -> Plan:
+        """Return the trials that it takes, the full model first.
+
+        Raises:
+            ValueError: settings that are no configuration.
+        """
+        axes = {name: (value,) for name, value in self.settings.items()}
+        whole = make_plan("paper", {**axes, "m": self.m, "lam": self.lam}, self.seeds, None, self.folds)
+        wanted = {_AXES[kind][number] for kind in _AXES for number in getattr(self, kind)}
+        full = [one for one in whole.trials if one.axis == "ablation" and one.config.ablation == "none"]
+        others = [one for one in whole.trials if one.axis in wanted]
+        return Plan(list(dict.fromkeys([*full, *others])), whole.left_out)
+
+    def write(self, folder: Path) -> None:
+        """Keep it in a reproduction's folder."""
+        disk.replace(folder / NAME, disk.to_json({"format": FORMAT, **asdict(self)}))
+
+
+def read_request(folder: Path) -> Request:
+    """Read what `Request.write` kept.
+
+    Raises:
+        RunError: there is none, or it is of another format.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise RunError(
+            f"{folder} is no reproduction",
+            expected=f"a folder with the {NAME} that `itin reproduce` writes",
+            found="a folder without one" if folder.is_dir() else "no folder",
+            next_step="give the folder that `itin reproduce` printed",
+        )
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        found = record.pop("format")
+        if found != FORMAT:
+            raise ValueError(f"format {found}, expected {FORMAT}")
+        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in record.items()}
+        return Request(**values)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"cannot read {path}: {error}", next_step="use the itin that made it") from error
+
+
+def recipe(trial: Trial) -> tuple[Any, ...]:
+    """What repetitions of one configuration share: its axis and all fields but the seeds and the fold."""
+    return trial.axis, tuple((name, value) for name, value in trial.config.to_dict().items() if name not in REPEATS)

@@ -1,0 +1,69 @@
+"""A reproduction as a report: the page, the tables and figures as files, and the numbers unrounded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ... import disk
+from ...train.runs.folder import UNTRAINED_NOTE
+from ..report import Report
+from . import published
+from .figure_7 import Figure7, figure_7
+from .reproduction import Reproduction
+from .sections import extent_of, sections
+
+
+def report_of(made: Reproduction, images: Path | None = None, cache: Path | None = None) -> Report:
+    """Make the report of a reproduction; arguments and errors as of `figure_7.figure_7`."""
+    return _report(made, _figure_7(made, images, cache))
+
+
+def write(
+    made: Reproduction, figures: str | None = "pdf", images: Path | None = None, cache: Path | None = None
+) -> Report:
+    """Write `numbers/`, and the report with its tables and figures, into the folder of a reproduction.
+
+    Args:
+        made: which.
+        figures: the kind of the figures' files, or None for none.
+        images: where the images are now; None for where the cache says they were.
+        cache: where the cache is now; None for where it was.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    seven = _figure_7(made, images, cache)
+    report = _report(made, seven)
+    folder = made.path / "numbers"
+    folder.mkdir(exist_ok=True)
+    for name, table in made.tables.items():
+        table = table.assign(protocol=made.protocol, note=report.banner or "")
+        disk.replace(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    report.write(made.path, figures)
+    if seven is not None and figures is not None:
+        seven.write(made.path / "figures", figures)
+    return report
+
+
+def _figure_7(made: Reproduction, images: Path | None, cache: Path | None) -> Figure7 | None:
+    """Fig. 7, or None where it was not asked for."""
+    return figure_7(made, images, cache) if 7 in made.request.figures else None
+
+
+def _report(made: Reproduction, seven: Figure7 | None) -> Report:
+    name = published.DATASETS.get(made.dataset, made.dataset)
+    banner = UNTRAINED_NOTE if made.sweep.definition.untrained else None
+    found = sections(made)
+    if seven is not None:
+        found.insert(-1 if found[-1].name == "provenance" else len(found), seven.section)
+    if banner is not None:  # for the files of the tables, which have no page around them
+        found = [replace(one, caption=f"{one.caption} {banner}" if one.caption else "") for one in found]
+    return Report(
+        f"{name}: ITIN reproduced",
+        found,
+        [f"{published.PAPER}, on {name}. {extent_of(made)}"],
+        banner,
+        seven.data if seven is not None else {},
+        seven.missing if seven is not None else [],
+    )

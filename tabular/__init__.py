@@ -1,0 +1,1 @@
+"""Tables that other people wrote: lines, rows, and two lists of ids that should meet."""

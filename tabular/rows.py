@@ -1,0 +1,216 @@
+"""CSV, TSV and JSONL tables that other people wrote: each line belongs to one row, or to what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import DataError
+from .lines import count_lines, lines_of
+
+_Record = tuple[int, int, Any]
+"""First line, last line, and what they hold: cells, an object, a problem (str), or None where they are blank."""
+
+_OPEN = re.compile(r'((?:(?:"[^"]*(?:""[^"]*)*"|[^",\r\n][^,\r\n]*)?,)*")[^"]*(?:""[^"]*)*')
+"""A row of a CSV up to the quotation mark (in the group) of a cell that no other closes."""
+
+
+class Row(NamedTuple):
+    """One row of a table."""
+
+    line: int
+    """Number of its first line in the file, from 1."""
+    last: int
+    """Number of its last line: another where a cell of a CSV holds line ends."""
+    values: dict[str, Any]
+    """Column -> value: a str, except in JSONL, where it is what JSON says."""
+    problem: str = ""
+    """Why the row has no values."""
+
+    @property
+    def where(self) -> str:
+        """Its place in the file, such as `line 4` or `lines 4-9`."""
+        return f"line {self.line}" if self.line == self.last else f"lines {self.line}-{self.last}"
+
+
+def rows_of(path: Path, data: bytes) -> tuple[list[str], Iterator[Row]]:
+    """Return the columns and the rows of a table in UTF-8, with or without a byte order mark.
+
+    - `.csv`: a cell in quotation marks may hold commas, line ends and, doubled, quotation marks.
+    - `.jsonl`: one JSON object a line.
+    - any other name: cells with tabs between. A quotation mark is a letter like any other, unless every cell of every
+      line begins and ends with one: those are taken off, and "" within stands for one. Such cells hold no tab and no
+      line end.
+
+    Blank lines are left out, and every other line belongs to exactly one row. A cell's text is never taken for a
+    missing value: "NA" and "null" are texts. Bytes that are not UTF-8 come as lone surrogates, which no UTF-8 text
+    holds, so that the rest can be used.
+
+    Args:
+        path: the file; its suffix says of which kind it is.
+        data: its contents.
+
+    Returns:
+        The columns, which JSONL does not tell beforehand (an empty list), and the rows in the file's order, to be
+        read once.
+
+    Raises:
+        DataError: at once or while reading: the file is in UTF-16, its header is malformed, a quotation mark is never
+            closed, only part of a TSV's cells is in quotation marks, or a JSONL file holds one JSON array.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path} is in UTF-16", expected="UTF-8", next_step="save the table again as UTF-8")
+    lines, total = lines_of(data, "surrogateescape"), count_lines(data)
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        return [], _rows(_whole(path, total, _json(path, lines)))
+    records = _whole(path, total, _csv(path, data, lines, total) if suffix == ".csv" else _tsv(path, lines))
+    line, last, header = next(records, (0, 0, []))
+    if isinstance(header, str):
+        raise DataError(
+            f"{path}, {Row(line, last, {}).where}: {header}",
+            expected="the names of the columns",
+            next_step="fix the table's first line",
+        )
+    columns = [cell.strip() for cell in header]
+    return columns, _rows(records, columns)
+
+
+def _rows(records: Iterable[_Record], columns: Sequence[str] = ()) -> Iterator[Row]:
+    for line, last, content in records:
+        if isinstance(content, str):
+            yield Row(line, last, {}, content)
+        elif isinstance(content, dict):
+            yield Row(line, last, content)
+        elif len(content) == len(columns):
+            yield Row(line, last, dict(zip(columns, content, strict=True)))
+        else:
+            yield Row(line, last, {}, f"malformed: {len(content)} cells in a table of {len(columns)} columns")
+
+
+def _whole(path: Path, total: int, records: Iterable[_Record]) -> Iterator[_Record]:
+    """Pass on the records that are not blank, and check that no line of the file is in none or in two of them."""
+    taken = 0
+    for record in records:
+        first, last, content = record
+        if first != taken + 1:
+            break
+        taken = last
+        if content is not None:
+            yield record
+    if taken != total:
+        raise DataError(
+            f"{path}: the rows were read wrongly after line {taken} of {total}",
+            next_step="this is a fault of itin: please report it with the lines around that one",
+        )
+
+
+def _csv(path: Path, data: bytes, lines: Iterable[str], total: int) -> Iterator[_Record]:
+    # The limit is the process's own and never lowered here: a reader that gives a long cell up goes on inside of it.
+    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
+    reader = csv.reader(lines, strict=True)
+    last = width = odd = 0
+    while True:
+        first = last + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            last = reader.line_num
+            if last == total:
+                _check_closed(path, data, first, last, odd)
+            odd = odd or first
+            across = "" if first == last else ", after a quotation mark that opens a cell on an earlier line"
+            yield first, last, f"malformed: {error}{across}"
+            continue
+        last = reader.line_num
+        if cells and len(cells) != width:
+            odd = odd or (first if width else 0)
+            width = width or len(cells)
+        yield first, last, cells or None
+
+
+def _check_closed(path: Path, data: bytes, first: int, last: int, odd: int) -> None:
+    """Refuse a table whose last row has a cell that never ends.
+
+    Args:
+        path: the file.
+        data: its contents.
+        first: the row's first line.
+        last: the file's last line.
+        odd: first line of the first malformed row before that one, or 0.
+    """
+    found = _OPEN.fullmatch("".join(islice(lines_of(data, "surrogateescape"), first - 1, None)))
+    if found is None:
+        return
+    opened = first - 1 + count_lines(found[1].encode(errors="surrogateescape"))
+    earlier = f"; the first malformed row before it begins on line {odd}, which may be the cause" if odd else ""
+    raise DataError(
+        f"{path}, line {opened}: a quotation mark opens a cell and none closes it",
+        expected='a quotation mark at the end of the cell too, and "" for each one within',
+        found=f"the end of the file, line {last}{earlier}",
+        next_step="close the cell, or take the quotation mark away",
+    )
+
+
+def _tsv(path: Path, lines: Iterable[str]) -> Iterator[_Record]:
+    quoted: bool | None = None
+    for number, line in enumerate(lines, 1):
+        line = line.rstrip("\r\n")
+        if not line:
+            yield number, number, None
+            continue
+        cells = line.split("\t")
+        if quoted is None:
+            quoted = all(map(_in_quotes, cells))
+        if quoted:
+            if not all(map(_in_quotes, cells)):
+                raise DataError(
+                    f"{path}, line {number}: the header's cells are in quotation marks, and not all of this line's",
+                    expected="every cell of every line in quotation marks, without tabs and line ends within, or none",
+                    found=repr(line[:80]),
+                    next_step="save the table without quotation marks, or as CSV",
+                )
+            cells = [cell[1:-1].replace('""', '"') for cell in cells]
+        yield number, number, cells
+
+
+def _in_quotes(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'
+
+
+def _json(path: Path, lines: Iterable[str]) -> Iterator[_Record]:
+    first = True
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            yield number, number, None
+            continue
+        value: Any
+        try:
+            value = json.loads(line.rstrip("\r\n"))
+        except (ValueError, RecursionError) as error:
+            where = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            value = f"malformed: {where}"
+            array = line.lstrip().startswith("[")
+        else:
+            array = isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+            if not isinstance(value, dict):
+                value = f"malformed: a JSON object is expected, this is {type(value).__name__}"
+        if first and array:
+            command = "import json, sys; [print(json.dumps(row)) for row in json.load(sys.stdin)]"
+            name = shlex.quote(str(path))
+            raise DataError(
+                f"{path} is a JSON array, not JSONL",
+                expected="one JSON object a line, without brackets and commas around them",
+                found=f"'[' at the beginning of line {number}",
+                next_step=f"python -c '{command}' < {name} > {shlex.quote(str(path.with_stem(path.stem + '-lines')))}",
+            )
+        first = False
+        yield number, number, value

@@ -1,0 +1,117 @@
+"""Features on a device, and the batches that are gathered from them."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...itin_head.gru.batch import mask_of
+from ...itin_head.gru.packing import Words, gather_words
+from .features import Features
+from .memory import MEMORY_SHARE
+
+
+class Batch(NamedTuple):
+    """One batch: what a head looks at, and the labels. With J batches side by side, J stands first."""
+
+    regions: Tensor | None
+    """(B, m, region_dim), or None when m is 0"""
+    words: Words
+    """of all texts, packed"""
+    context: Tensor
+    """(B, context_dim)"""
+    region_mask: Tensor | None
+    """(B, m) bool, or None when m is 0"""
+    labels: Tensor
+    """(B,) int64"""
+
+    @property
+    def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None]:
+        """The arguments of `itin_head.Head`."""
+        return self.regions, self.words, None, self.context, self.region_mask
+
+
+class Resident:
+    """Features on the device, in the dtype of their stores; each batch is one gather an array, converted to float32.
+
+    Regions and words that a CUDA device cannot hold stay where they are: each batch is gathered there, and moved.
+
+    Args:
+        features: what to hold; on the CPU its arrays are used as they are, without a copy.
+        device: where to.
+        m: how many of the features' regions to use.
+        max_words: how many of a text's words to use, the first ones; None for all.
+
+    Raises:
+        ValueError: the features have fewer regions than m.
+    """
+
+    def __init__(self, features: Features, device: torch.device, m: int, max_words: int | None = None) -> None:
+        if features.regions.shape[1] < m:
+            raise ValueError(f"features: expected at least m = {m} regions an image, got {features.regions.shape[1]}")
+        self.device = device
+        self.m = m
+        self.max_words = max_words
+        regions = features.regions[:, :m]
+        self.held = fits(regions.nbytes + features.tokens.nbytes, device)
+        home = device if self.held else torch.device("cpu")
+        self.regions = _tensor(regions, home)
+        self.counts = _tensor(np.minimum(features.counts, m), device)
+        self.tokens = _tensor(features.tokens, home)
+        self.offsets = _tensor(features.offsets, torch.device("cpu"))  # where batches are planned
+        self.context = _tensor(features.context, device)
+        self.labels = _tensor(features.labels, device)
+
+    def narrow(self, m: int) -> Resident:
+        """The same features, without a copy, with the first m regions of each image alone."""
+        if m > self.m:
+            raise ValueError(f"m: expected at most {self.m}, got {m}")
+        narrow = copy.copy(self)
+        narrow.m, narrow.counts = m, self.counts.clamp(max=m)
+        narrow.regions = self.regions[:, :m]
+        return narrow
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Gather the samples of some rows, in their order.
+
+        Args:
+            rows: (B,) int64 on the CPU, or (J, B) for J batches side by side.
+        """
+        words = gather_words(*self._texts(rows), self.max_words)
+        regions = self.regions[rows.to(self.regions.device)].to(self.device).float() if self.m else None
+        rows = rows.to(self.device)
+        return Batch(
+            regions=regions,
+            words=words,
+            context=self.context[rows].float(),
+            region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
+            labels=self.labels[rows],
+        )
+
+    def _texts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The words of all texts or of these alone, the offsets (on the CPU) that go with them, and the rows there."""
+        if self.held:
+            return self.tokens, self.offsets, rows
+        flat = rows.flatten()
+        start = self.offsets[flat]
+        lengths = self.offsets[flat + 1] - start
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        places = torch.arange(int(offsets[-1])) + (start - offsets[:-1]).repeat_interleave(lengths)
+        return self.tokens[places].to(self.device), offsets, torch.arange(len(flat)).view_as(rows)
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Return whether a device's memory can hold so many bytes of features; the CPU's are where they are already."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # ours, and free again
+    return size <= MEMORY_SHARE * (free + unused)
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)

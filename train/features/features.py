@@ -1,0 +1,88 @@
+"""What a run is made of: the labelled samples of a data set, packed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
+"""The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
+
+
+class TableLike(Protocol):
+    """What is read of a data set's table, `itin.cache.Table`."""
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """At least `name`."""
+        ...
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Columns `id`, `label` (None where unlabelled), `image_sha256`, `text_sha256`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The labelled samples of a data set, packed, in the dtype of their stores.
+
+    Raises:
+        ValueError: arrays that do not fit together.
+    """
+
+    ids: list[str]
+    """N ids."""
+    labels: np.ndarray
+    """(N,) int64, places in `LABELS`."""
+    regions: np.ndarray
+    """(N, m, region_dim), by descending score; rows from `counts` on hold nothing."""
+    counts: np.ndarray
+    """(N,) int64, how many regions each image has, at most m."""
+    tokens: np.ndarray
+    """(T, token_dim), the words of all samples one after the other."""
+    offsets: np.ndarray
+    """(N + 1,) int64; sample i has the words `tokens[offsets[i]:offsets[i + 1]]`."""
+    context: np.ndarray
+    """(N, context_dim)."""
+    dataset: str = ""
+    """The data set's name."""
+    labelled: int = 0
+    """How many samples of the data set have a label."""
+    missing: dict[str, int] = field(default_factory=dict)
+    """For each kind, how many labelled samples its store does not hold."""
+    mapped: Path | None = None
+    """Where a temporary file holds regions and words that memory cannot hold."""
+    outside: list[str] = field(default_factory=list)
+    """Why labelled samples are not among these, a line each; known where features are read from their stores."""
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        for name, shape in (
+            ("labels", (n,)),
+            ("regions", (n, "m", "D")),
+            ("counts", (n,)),
+            ("tokens", (int(self.offsets[-1]) if len(self.offsets) else 0, "E")),
+            ("offsets", (n + 1,)),
+            ("context", (n, "C")),
+        ):
+            got = getattr(self, name).shape
+            if len(got) != len(shape) or any(isinstance(a, int) and a != b for a, b in zip(shape, got, strict=True)):
+                raise ValueError(f"{name}: expected ({', '.join(map(str, shape))}), got {got}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """`region_dim`, `token_dim` and `context_dim`, as far as there are such features."""
+        sizes = {
+            "region_dim": self.regions.shape[2],
+            "token_dim": self.tokens.shape[1],
+            "context_dim": self.context.shape[1],
+        }
+        return {name: size for name, size in sizes.items() if size}

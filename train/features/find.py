@@ -1,0 +1,206 @@
+"""Finding a data set and its stores in a cache; nothing needs to be named where there is only one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...cache import Store, Table, find_stores, open_store, read_table
+from ...cache.table import options_of
+from ...errors import CacheError, RunError
+from ..config import TrainConfig, View
+from ..runs.folder import Run
+
+CENTER = "-center"
+"""At the end of the name of a context encoder that sees the centre of the image alone."""
+
+CROP = "center-crop"
+"""The name that its store goes by beside that of the whole image, where runs of both are trained together."""
+
+OPTIONS = {"regions": "--regions", "tokens": "--text-encoder", "context": "--context-encoder"}
+"""The option that names a store of each kind."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set and the stores that a run takes its features from."""
+
+    table: Table
+    stores: dict[str, Store]
+    """By kind; `CROP` beside `context`, or instead of it, where a run looks at the centre of the image."""
+
+    def of(self, view: View) -> dict[str, Store]:
+        """The stores of one view, by kind."""
+        return stores_of_view(self.stores, view)
+
+
+def stores_of_view(stores: Mapping[str, Any], view: View) -> dict[str, Any]:
+    """The stores of one view, by kind.
+
+    Args:
+        stores: by kind, as `Found.stores`.
+        view: which.
+    """
+    chosen = {kind: store for kind, store in stores.items() if kind != CROP}
+    if view.center_crop and CROP in stores:
+        chosen["context"] = stores[CROP]
+    return chosen
+
+
+def find_features(
+    cache: Path,
+    dataset: str | None,
+    named: Mapping[str, str | None],
+    configs: Iterable[TrainConfig] = (TrainConfig(),),
+) -> Found:
+    """Find the stores of all kinds of feature of one data set.
+
+    Args:
+        cache: the cache folder.
+        dataset: the data set's name there; None for the only one.
+        named: store or encoder name by kind; None for the only one.
+        configs: what is to be trained. A kind that none of them looks at needs no store; one that is there still
+            decides which samples there are, so that all heads see the same ones.
+
+    Raises:
+        CacheError: a data set or store is missing, or must be named.
+    """
+    table = find_table(cache, dataset)
+    needed, wanted = set(), {"regions", "tokens"}
+    for config in configs:
+        context = CROP if config.center_crop else "context"
+        wanted.add(context)
+        needed |= {context if kind == "context" else kind for kind in config.inputs}
+    stores = {}
+    for name in [name for name in ("regions", "tokens", "context", CROP) if name in wanted]:
+        kind = "context" if name == CROP else name
+
+        def among(path: Path, centre: bool | None = {CROP: True, "context": False}.get(name)) -> bool:
+            return centre is None or _centered(path) == centre
+
+        there = filter(among, find_stores(table.folder, kind))
+        if name not in needed and not any(map(_is_finished, there)):
+            continue
+        if name == CROP:
+            stores[name] = _find_crop(table, named.get(kind))
+        else:
+            stores[name] = find_store(table.folder, kind, named.get(kind), among)
+    return Found(table, stores)
+
+
+def _find_crop(table: Table, name: str | None) -> Store:
+    """The store of context features of the image's centre; where there is none, the error is the command for it."""
+    paths = find_stores(table.folder, "context")
+    if not any(_centered(path) for path in paths):
+        words = ["itin", "extract", *options_of(table.dataset), "--cache", str(table.folder.resolve().parent)]
+        words += ["--only", "context", "--context-encoder", f"resnet18{CENTER}"]
+        for path in paths:
+            if (seed := (open_store(path).options or {}).get("random_init")) is not None:
+                words += ["--random-init", str(seed)]
+                break
+        raise CacheError(
+            f"no context features of the centre of the images in {table.folder}, which this reading needs",
+            found=", ".join(path.name for path in paths) or "no context features",
+            next_step=shlex.join(words),
+        )
+    named = [path for path in paths if _centered(path) and name is not None and _fits(path, "context", name)]
+    return find_store(table.folder, "context", name if named else None, _centered)
+
+
+def stores_of_run(run: Run, cache: Path | None = None) -> Found:
+    """The data set and the very stores that a run was trained on.
+
+    Args:
+        run: the run.
+        cache: where the cache is now; None for where it was.
+
+    Raises:
+        CacheError: they are not there.
+        RunError: they hold other features than the run was trained on.
+    """
+    paths = {kind: Path(entry["path"]) for kind, entry in run.record["stores"].items()}
+    if cache is not None:
+        paths = {kind: cache / path.parent.name / path.name for kind, path in paths.items()}
+    for kind, path in paths.items():
+        if not path.is_dir() and kind in run.config.inputs:
+            raise RunError(
+                f"the {kind} features that the run {run.path} was trained on are gone",
+                expected=str(path),
+                next_step="name the cache folder with --cache, or run the same `itin extract` again",
+            )
+    stores = {kind: open_store(path) for kind, path in paths.items() if path.is_dir()}
+    run.check_stores(stores)
+    return Found(read_table(next(iter(paths.values())).parent), stores)
+
+
+def find_table(cache: Path, dataset: str | None = None) -> Table:
+    """The table of the data set of that name, or of the only one in the cache.
+
+    Raises:
+        CacheError: none there, or several and none named.
+    """
+    names = sorted(path.parent.name for path in cache.glob("*/dataset.json"))
+    if dataset is None and len(names) == 1:
+        return read_table(cache / names[0])
+    if dataset is None or dataset not in names:
+        several = dataset is None and names
+        raise CacheError(
+            f"the cache {cache} holds several data sets" if several else f"no data set {dataset or ''} in {cache}",
+            expected="one named with --dataset" if several else "what `itin extract` writes",
+            found=", ".join(names) or "nothing",
+            next_step=f"add --dataset {names[0]}" if several else "run `itin extract` first, or name --cache DIR",
+        )
+    return read_table(cache / dataset)
+
+
+def find_store(
+    folder: Path, kind: str, name: str | None = None, among: Callable[[Path], bool] = lambda path: True
+) -> Store:
+    """The store of a kind that is named, or the only one.
+
+    Args:
+        folder: the data set's folder in the cache.
+        kind: `regions`, `tokens` or `context`.
+        name: the encoder's name, or the store's folder name, or the beginning of its fingerprint.
+        among: which stores come into question.
+
+    Raises:
+        CacheError: none, or several that fit.
+    """
+    paths = [path for path in find_stores(folder, kind) if among(path)]
+    fitting = [path for path in paths if name is None or _fits(path, kind, name)]
+    ready = [path for path in fitting if _is_finished(path)] or fitting
+    if len(ready) == 1:
+        return open_store(ready[0])
+    found = ", ".join(path.name for path in (ready or paths)) or "none"
+    if not ready:
+        raise CacheError(
+            f"no {kind} features{f' of {name}' if name else ''} in {folder}",
+            found=found,
+            next_step="run `itin extract` with that encoder, or name one of those that are there"
+            if paths
+            else f"run `itin extract --only {kind}` for this data set",
+        )
+    raise CacheError(
+        f"several stores hold {kind} features in {folder}",
+        expected=f"one named with {OPTIONS[kind]}: its encoder, or its folder's name",
+        found=found,
+        next_step=f"add {OPTIONS[kind]} {ready[0].name}",
+    )
+
+
+def _is_finished(path: Path) -> bool:
+    return (path / "manifest.json").exists()
+
+
+def _centered(path: Path) -> bool:
+    return path.name.removeprefix("context-").rpartition("-")[0].endswith(CENTER)
+
+
+def _fits(path: Path, kind: str, name: str) -> bool:
+    encoder, _, fingerprint = path.name.removeprefix(f"{kind}-").rpartition("-")
+    clean = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    return name == path.name or clean == encoder or (len(name) >= 4 and fingerprint.startswith(name))

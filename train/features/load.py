@@ -1,0 +1,223 @@
+"""Stores -> features: what all stores hold of the labelled samples, in memory or in a mapped file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...errors import CacheError, DataError
+from ...labels import LABELS
+from ...tabular.matching import MOST_LOST, examples, match
+from .features import INPUT, Features, TableLike
+from .mapped import place_for, to_disk
+from .memory import MEMORY_SHARE, available
+
+BLOCK = 128
+"""Samples read at a time where memory cannot hold all of them."""
+
+
+def load_features(
+    table: TableLike,
+    stores: Mapping[str, Any],
+    m: int,
+    keep_special: bool = False,
+    mapped: bool | None = None,
+    allow_missing: bool = False,
+    inputs: Collection[str] = tuple(INPUT),
+) -> Features:
+    """Read the labelled samples that all the given stores hold, in the order of the table.
+
+    Args:
+        table: the data set's table.
+        stores: `itin.cache.Store` by kind. One that is not needed (`regions` with m = 0, or a kind that is none of
+            `inputs`) still decides which samples there are, so that all heads see the same ones.
+        m: regions of an image to read.
+        keep_special: keep the words with word id -1, [CLS] and [SEP].
+        mapped: put regions and words into a temporary file and map it; by default where memory could not hold them.
+        allow_missing: whether more than `MOST_LOST` of the labelled samples may lack features. Those in quarantine do
+            not count: why they have none is known.
+        inputs: the kinds that must be there.
+
+    Raises:
+        CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
+            many that are not; or neither memory nor a disk has room for the features.
+        DataError: no sample has a label, or one has an unknown label.
+    """
+    if m < 0:
+        raise ValueError(f"m: expected at least 0, got {m}")
+    name = str(table.dataset.get("name", ""))
+    for kind in INPUT:
+        if kind in inputs and kind not in stores and (kind != "regions" or m):
+            raise CacheError(
+                f"no {kind} features of {name or 'this data set'}",
+                expected=f"a store of kind {kind}",
+                found=", ".join(stores) or "none",
+                next_step=f"run `itin extract --only {kind}` with the same --dataset and --cache",
+            )
+    if m and (held := int(stores["regions"].identity["dims"]["max_regions"])) < m:
+        raise CacheError(
+            f"{stores['regions'].path} holds too few regions an image",
+            expected=f"at least m = {m}",
+            found=str(held),
+            next_step=f"train with --m {held}, or run `itin extract --only regions --max-regions {m}`",
+        )
+
+    samples, labels = _labelled(table.samples, name)
+    ids = [str(sample) for sample in samples["id"]]
+    inputs = {kind: [str(digest) for digest in samples[INPUT[kind]]] for kind in stores}
+    rows = {kind: store.index(ids, inputs[kind]) for kind, store in stores.items()}
+    held_by_all = np.all([found >= 0 for found in rows.values()], axis=0)
+    missing = {kind: int((found < 0).sum()) for kind, found in rows.items()}
+    if not held_by_all.any():
+        cause = match(ids, stores[max(missing, key=lambda kind: missing[kind])].ids).cause
+        raise CacheError(
+            f"no labelled sample of {name or 'this data set'} has features of every kind",
+            expected="the same samples in all stores",
+            found=f"{len(ids)} labelled samples; without features: "
+            + ", ".join(f"{count} of {kind}" for kind, count in missing.items())
+            + (f"; {cause}" if cause is not None else ""),
+            next_step="run the same `itin extract` again: it makes what is missing",
+        )
+    outside = _outside(name, ids, inputs, stores, rows, allow_missing)
+    rows = {kind: found[held_by_all] for kind, found in rows.items()}
+    n = int(held_by_all.sum())
+
+    size = {**dict.fromkeys(INPUT, 0), **size_of(stores, rows, m)}
+    if mapped is None:
+        free = available()
+        mapped = free is not None and sum(size.values()) + size["tokens"] > MEMORY_SHARE * free
+    place, on_disk = None, size["tokens"] + size["regions"]
+    hold: Callable[[Iterable[np.ndarray]], np.ndarray] = _only
+    if mapped:
+        place = place_for(on_disk, next(iter(stores.values())).path.parent)
+        hold = partial(to_disk, size=on_disk, place=place)
+    parts = [slice(begin, begin + BLOCK) for begin in range(0, n, BLOCK)] if mapped else [slice(None)]
+    regions = np.zeros((n, 0, 0), np.float16)
+    counts = np.zeros(n, np.int64)
+    if m:
+        store, own = stores["regions"], rows["regions"]
+        regions = hold(store.read("regions", own[part], first=m) for part in parts)
+        counts = np.minimum(store.read("counts", own).astype(np.int64), m)
+    tokens, lengths = np.zeros((0, 0), np.float16), [np.zeros(n, np.int64)]
+    if "tokens" in stores:
+        lengths = []
+        tokens = hold(_words(stores["tokens"], rows["tokens"][part], keep_special, lengths) for part in parts)
+    context = np.zeros((n, 0), np.float16)
+    if "context" in stores:
+        context = stores["context"].read("context", rows["context"])
+    return Features(
+        ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
+        labels=labels[held_by_all],
+        regions=regions,
+        counts=counts,
+        tokens=tokens,
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
+        context=context,
+        dataset=name,
+        labelled=len(ids),
+        missing=missing,
+        mapped=place,
+        outside=outside,
+    )
+
+
+def _outside(
+    name: str,
+    ids: list[str],
+    inputs: Mapping[str, list[str]],
+    stores: Mapping[str, Any],
+    rows: Mapping[str, np.ndarray],
+    allow_missing: bool,
+) -> list[str]:
+    """Why samples have no features: in quarantine, or lost.
+
+    Raises:
+        CacheError: many are lost.
+    """
+    absent = np.flatnonzero(np.any([found < 0 for found in rows.values()], axis=0)).tolist()
+    bad = {kind: store.quarantined for kind, store in stores.items()} if absent else {}
+    lost = [row for row in absent if not any((ids[row], inputs[kind][row]) in bad[kind] for kind in bad)]
+    told = []
+    if len(absent) > len(lost):
+        known = [ids[row] for row in sorted(set(absent) - set(lost))]
+        told.append(f"in quarantine: {len(known)} ({examples(known)}), `itin cache info` says why")
+    if lost:
+        kind = max(stores, key=lambda one: int((rows[one][lost] < 0).sum()))
+        met = match((ids[row] for row in lost if rows[kind][row] < 0), stores[kind].ids)
+        told.append(
+            f"without features: {len(lost)} ({examples([ids[row] for row in lost])}), `itin extract` makes them"
+        )
+        if met.both:
+            told.append(f"{met.both} of them had another image or text when their {kind} features were made")
+        told += [met.cause] if met.cause is not None else []
+    if len(lost) > MOST_LOST * (len(ids) - len(absent) + len(lost)) and not allow_missing:
+        raise CacheError(
+            f"{len(lost)} of {len(ids)} labelled pairs of {name or 'this data set'} have no features",
+            expected=f"features of at least {1 - MOST_LOST:.0%} of the pairs that are not in quarantine",
+            found="; ".join(told),
+            next_step="run the same `itin extract` again, without --limit: it makes what is missing; or go on without "
+            "these pairs: --allow-missing",
+        )
+    return told
+
+
+def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -> dict[str, int]:
+    """Return the bytes of the features of each kind; words count twice while they are read, with and without [CLS].
+
+    Args:
+        stores: by kind.
+        rows: the rows wanted of each.
+        m: regions of an image.
+    """
+    vectors = {kind: len(own) for kind, own in rows.items()}
+    if "regions" in vectors:
+        vectors["regions"] *= m
+    if "tokens" in vectors:
+        vectors["tokens"] = int(stores["tokens"].lengths(rows["tokens"]).sum())
+    return {
+        kind: vectors[kind] * store.feature_dim * np.dtype(store.identity["dtype"]).itemsize
+        for kind, store in stores.items()
+    }
+
+
+def _labelled(samples: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """The samples with a label, and the labels' numbers (N,) int64."""
+    has_label = samples["label"].notna() if "label" in samples else pd.Series([], dtype=bool)
+    if not has_label.any():
+        raise DataError(
+            f"no sample of {name or 'this data set'} has a label, so there is nothing to train on",
+            expected=f"labels among {', '.join(LABELS)}",
+            found=f"{len(samples)} samples without a label",
+            next_step="extract a data set with labels",
+        )
+    samples = samples[has_label]
+    numbers = {label: number for number, label in enumerate(LABELS)}
+    if unknown := sorted({str(label) for label in samples["label"]} - set(numbers)):
+        raise DataError(
+            f"unknown labels in {name or 'this data set'}",
+            expected=", ".join(LABELS),
+            found=", ".join(unknown),
+            next_step="mend the labels in the data set's table and run `itin extract` again",
+        )
+    return samples, np.array([numbers[label] for label in samples["label"]], dtype=np.int64)
+
+
+def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray]) -> np.ndarray:
+    """The words of some rows (T, token_dim), one after the other; how many each has is added to `lengths`."""
+    words = store.read_ragged(rows)
+    tokens: np.ndarray = words["tokens"]
+    offsets = words["offsets"]
+    if not keep_special:
+        keep = words["word_ids"] != -1
+        tokens, offsets = tokens[keep], np.concatenate([[0], np.cumsum(keep)])[offsets]
+    lengths.append(np.diff(offsets))
+    return tokens
+
+
+def _only(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    (block,) = blocks
+    return block

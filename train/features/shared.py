@@ -1,0 +1,42 @@
+"""Features in one folder of plain arrays, which several processes map into their memory: held once, not once each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .features import Features
+
+_ARRAYS = ("labels", "regions", "counts", "tokens", "offsets", "context")
+
+
+def save_features(features: Features, folder: Path) -> None:
+    """Write features into a new folder."""
+    folder.mkdir(parents=True)
+    for name in _ARRAYS:
+        np.save(folder / f"{name}.npy", getattr(features, name))
+    rest = {
+        "ids": features.ids,
+        "dataset": features.dataset,
+        "labelled": features.labelled,
+        "missing": features.missing,
+    }
+    (folder / "features.json").write_text(json.dumps(rest), encoding="utf-8")
+
+
+def open_features(folder: Path) -> Features:
+    """Return the features of a folder, mapped: the processes that open it share the memory they read from."""
+    arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in _ARRAYS}
+    rest = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    return Features(**arrays, **rest)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="c")  # as if writeable, which torch asks for; nothing is written
+    except ValueError:  # an empty array cannot be mapped
+        array = np.load(path)
+    return array

@@ -1,0 +1,1 @@
+"""By what rule samples become training, validation and test part."""

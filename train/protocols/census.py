@@ -1,0 +1,98 @@
+"""What a data set holds: classes, duplicates and their labels, by part. Pure functions of the data set's table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ...labels import LABELS
+from .duplicates import image_keys, sets_of, text_keys
+from .split import PARTS
+
+WHOLE = "all"
+"""The row of all parts together."""
+
+KINDS: dict[str, Callable[[pd.DataFrame], list[str | None]]] = {
+    "equal texts": lambda samples: text_keys(samples, "exact"),
+    "equal texts, stripped": lambda samples: text_keys(samples, "stripped"),
+    "equal images": image_keys,
+    "equal text and image": lambda samples: [
+        f"{text} {image}" for text, image in zip(text_keys(samples), image_keys(samples), strict=True)
+    ],
+}
+"""What counts as a duplicate, and what tells it."""
+
+
+@dataclass(frozen=True)
+class Census:
+    """What a data set holds; shares are fractions of 1."""
+
+    classes: pd.DataFrame
+    """One row a part, and `all`: part, n, a column a class, majority (the training part's), majority_accuracy."""
+    duplicates: pd.DataFrame
+    """One row a kind of duplicate: kind, groups, pairs, conflicting (groups with differing labels), across (groups in
+    several parts), and how many pairs of one part equal one of another: val_in_train, test_in_train, test_in_val."""
+    members: pd.DataFrame
+    """One row a pair in a group: kind, group, id, part, label."""
+
+    def _repr_html_(self) -> str:
+        return f"{self.classes.to_html(index=False)}{self.duplicates.to_html(index=False)}"
+
+
+def census(samples: pd.DataFrame, part_of: Mapping[str, str]) -> Census:
+    """Count the labelled samples of a data set.
+
+    Args:
+        samples: the data set's table: id, label, text, text_sha256, image_sha256.
+        part_of: the part of each id; samples without one count in `all` alone.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    samples = samples[samples["label"].notna()].reset_index(drop=True)
+    ids, labels = [str(one) for one in samples["id"]], [str(one) for one in samples["label"]]
+    parts = [part_of.get(one) for one in ids]
+    rows, members = [], []
+    for kind, keys in KINDS.items():
+        groups = sets_of(keys(samples))
+        rows.append({"kind": kind, **_count(groups, labels, parts)})
+        for number, group in enumerate(groups):
+            members += [(kind, number, ids[row], parts[row] or "", labels[row]) for row in group]
+    columns = ["kind", "group", "id", "part", "label"]
+    return Census(class_balance(labels, parts), pd.DataFrame(rows), pd.DataFrame(members, columns=columns))
+
+
+def class_balance(labels: list[str], parts: list[str | None]) -> pd.DataFrame:
+    """Return `Census.classes`.
+
+    Args:
+        labels: of each sample.
+        parts: of each sample; None for no part.
+    """
+    table = pd.DataFrame({"part": parts, "label": labels})
+    trained = table["label"][table["part"] == "train"]
+    chosen = trained if len(trained) else table["label"]
+    majority = max(LABELS, key=chosen.tolist().count)
+    rows: list[dict[str, object]] = []
+    for part in (WHOLE, *PARTS):
+        own = table["label"] if part == WHOLE else table["label"][table["part"] == part]
+        counts = {label: int((own == label).sum()) for label in LABELS}
+        share = counts[majority] / len(own) if len(own) else float("nan")
+        rows.append({"part": part, "n": len(own), **counts, "majority": majority, "majority_accuracy": share})
+    balance: pd.DataFrame = pd.DataFrame(rows)
+    return balance
+
+
+def _count(groups: list[list[int]], labels: list[str], parts: list[str | None]) -> dict[str, int]:
+    found = {"groups": len(groups), "pairs": sum(map(len, groups)), "conflicting": 0, "across": 0}
+    leaks = {("val", "train"): 0, ("test", "train"): 0, ("test", "val"): 0}
+    for group in groups:
+        here = {parts[row] for row in group} - {None}
+        found["conflicting"] += len({labels[row] for row in group}) > 1
+        found["across"] += len(here) > 1
+        for part, other in leaks:
+            if other in here:
+                leaks[part, other] += sum(parts[row] == part for row in group)
+    return {**found, **{f"{part}_in_{other}": count for (part, other), count in leaks.items()}}

@@ -1,0 +1,269 @@
+"""Protocols: by what rule the samples of a data set become training, validation and test part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import DataError
+from ..config import DUPLICATES
+from . import clmlf, duplicates
+from .draw import random_parts, stratified_folds, without_leaks
+from .split import PARTS, Split, random_split, read_parts, shuffled, split_from_file, split_from_parts
+
+if TYPE_CHECKING:
+    from ..features.features import TableLike
+
+KINDS = ("itin-811", "clmlf", "folds", "agree", "file")
+FORMS = "itin-811, clmlf, clmlf:PATH, folds:K, agree or file:PATH"
+RATIOS = {"itin-811": (8, 1, 1), "agree": (6, 2, 2)}
+"""Shares of training, validation and test part where they are drawn at random."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol by its name; wrong values raise ValueError."""
+
+    kind: str = "itin-811"
+    """One of `KINDS`."""
+    folds: int = 0
+    """Of `folds`: how many."""
+    path: Path | None = None
+    """Of `file` the table of id and part; of `clmlf` its file, None for where `itin data fetch` puts it."""
+    duplicates: str | None = None
+    """Whether equal texts and equal images are kept in one part: one of `config.DUPLICATES`, or None."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"protocol: expected {FORMS}, got {self.kind!r}")
+        if (self.folds != 0) != (self.kind == "folds") or (self.kind == "folds" and self.folds < 3):
+            raise ValueError(f"protocol: expected folds:K with K of at least 3, got {self.kind} with {self.folds}")
+        if (self.path is None and self.kind == "file") or (
+            self.path is not None and self.kind not in ("file", "clmlf")
+        ):
+            raise ValueError(f"protocol: expected file:PATH, got {self.kind} with the path {self.path}")
+        if self.duplicates is not None and self.duplicates not in DUPLICATES:
+            raise ValueError(f"duplicates: expected {', '.join(DUPLICATES)} or None, got {self.duplicates!r}")
+
+    @classmethod
+    def parse(cls, text: str, duplicates: str | None = None) -> Protocol:
+        """Return the protocol of a name such as `itin-811`, `folds:10` or `file:parts.csv`.
+
+        Raises:
+            ValueError: no such protocol.
+        """
+        kind, colon, rest = text.strip().partition(":")
+        if colon and not rest:
+            raise ValueError(f"protocol: expected {FORMS}, got {text!r}")
+        if kind == "folds":
+            if not rest.isdecimal():
+                raise ValueError(f"protocol: expected folds:K with a number of folds, got {text!r}")
+            return cls(kind, folds=int(rest), duplicates=duplicates)
+        if kind in ("file", "clmlf"):
+            return cls(kind, path=Path(rest) if rest else None, duplicates=duplicates)
+        if rest:
+            raise ValueError(f"protocol: expected {FORMS}, got {text!r}")
+        return cls(kind, duplicates=duplicates)
+
+    @property
+    def name(self) -> str:
+        """As it stands in every record: `folds:10`, `file:parts.csv` (without the folder)."""
+        if self.kind == "folds":
+            return f"folds:{self.folds}"
+        return f"file:{self.path.name}" if self.kind == "file" and self.path is not None else self.kind
+
+    def __str__(self) -> str:
+        return named({"protocol": self.name, "duplicates": self.duplicates})
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the parts are given by a file, and no seed changes them."""
+        return self.kind in ("clmlf", "file")
+
+
+@dataclass(frozen=True, eq=False)
+class Splitter:
+    """A protocol applied to samples; can be sent to other processes."""
+
+    protocol: Protocol
+    ids: list[str]
+    labels: NDArray[np.int64]
+    """(N,) classes."""
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.array([], dtype=np.int64))
+    """The samples that take part, where the parts are not fixed."""
+    groups: NDArray[np.int64] | None = None
+    """(N,) samples of the same number stay in one part."""
+    parts: dict[str, str] | None = None
+    """The part of each id, where they are fixed."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """What the protocol records beside its name."""
+    outside: list[str] = field(default_factory=list)
+    """What stands on one side alone of the samples and the file that gives the parts, a line each."""
+
+    @classmethod
+    def of(
+        cls,
+        protocol: Protocol,
+        ids: Sequence[str],
+        labels: NDArray[np.int64],
+        table: TableLike,
+        allow_missing: bool = False,
+    ) -> Splitter:
+        """Apply a protocol to the samples of a data set.
+
+        Args:
+            protocol: which.
+            ids: the labelled samples that have features.
+            labels: (N,) their classes.
+            table: the data set's table, with what the protocol asks for: `text_label` and `image_label` for `agree`,
+                digests and texts to keep duplicates together.
+            allow_missing: whether a file may leave more than a few samples without a part: `split_from_file`.
+
+        Raises:
+            DataError: the table lacks that, or a file is missing or not what it should be.
+        """
+        ids = list(ids)
+        samples = table.samples.assign(id=table.samples["id"].astype(str)).set_index("id").loc[ids].reset_index()
+        groups = None
+        if (way := protocol.duplicates) is not None:
+            groups = duplicates.groups_of(duplicates.text_keys(samples, way), duplicates.image_keys(samples))
+        if protocol.fixed:
+            given = _given(protocol, ids, kind_of(table), allow_missing)
+            parts = dict(given.pairs(ids))
+            left_out: dict[str, Any] = {}
+            if groups is not None:
+                parts, left_out = without_leaks(parts, dict(zip(ids, groups.tolist(), strict=True)))
+            origin = {name: value for name, value in given.description.items() if name != "sizes"}
+            origin |= left_out
+            return cls(protocol, ids, labels, groups=groups, parts=parts, origin=origin, outside=given.outside)
+        rows = np.arange(len(ids))
+        origin = {}
+        if protocol.kind == "agree":
+            rows = _agreeing(samples, kind_of(table))
+            origin = {"labels_differ": len(ids) - len(rows)}
+        return cls(protocol, ids, labels, rows, groups, origin=origin)
+
+    def case(self, seed: int, fold: int) -> tuple[int, int]:
+        """Return what the parts depend on, of a split seed and a fold: equal cases, equal parts.
+
+        Raises:
+            ValueError: the protocol has no such fold.
+        """
+        if fold >= max(1, self.protocol.folds):
+            have = f"from 0 to {self.protocol.folds - 1}" if self.protocol.folds else "0, since only folds:K has folds"
+            raise ValueError(f"fold: expected {have}, got {fold} (protocol {self.protocol.name})")
+        return (0, 0) if self.protocol.fixed else (seed, fold)
+
+    def split(self, seed: int = 0, fold: int = 0) -> Split:
+        """Return the parts.
+
+        Args:
+            seed: of what is random in the protocol.
+            fold: which of the folds is the test part; the next one is the validation part.
+
+        Raises:
+            DataError: a part would be empty.
+            ValueError: the protocol has no such fold.
+        """
+        self.case(seed, fold)
+        record: dict[str, Any] = {"protocol": self.protocol.name}
+        if self.protocol.duplicates is not None:
+            record["duplicates"] = self.protocol.duplicates
+        if self.parts is not None:
+            made = self._made(self.parts)
+            sizes = {"sizes": made.description["sizes"]}
+            return Split(made.train, made.val, made.test, {**record, **self.origin, **sizes})
+        if self.protocol == Protocol():
+            made = random_split(self.ids, seed)
+            return Split(made.train, made.val, made.test, {**record, **made.description})
+        order = shuffled(self.ids, seed, self.rows)
+        groups = self.groups if self.groups is not None else np.arange(len(self.ids))
+        if self.protocol.kind == "folds":
+            of = stratified_folds(order, self.labels, groups, self.protocol.folds)
+            part = [PARTS[0]] * self.protocol.folds
+            part[fold], part[(fold + 1) % self.protocol.folds] = "test", "val"
+            parts = {self.ids[row]: part[number] for row, number in of.items()}
+            record |= {"kind": "folds", "folds": self.protocol.folds, "fold": fold, "seed": seed}
+        else:
+            ratio = RATIOS[self.protocol.kind]
+            parts = {self.ids[row]: part for row, part in random_parts(order, groups, ratio).items()}
+            record |= {"kind": "random", "ratio": ":".join(map(str, ratio)), "seed": seed}
+        made = self._made(parts)
+        return Split(made.train, made.val, made.test, {**record, **self.origin, "sizes": made.description["sizes"]})
+
+    def _made(self, parts: Mapping[str, str]) -> Split:
+        """The split of these parts; where one is empty, the message says what left it so."""
+        if self.groups is not None and len(np.unique(self.groups)) < len(self.ids):
+            what = (
+                "drops pairs that equal one of a later part" if self.protocol.fixed else "keeps equal pairs in one part"
+            )
+            next_step = f"leave out --group-duplicates, which {what}"
+        elif self.protocol.fixed:
+            return split_from_parts(self.ids, parts, {})
+        else:
+            next_step = "extract more samples" + (", or ask for fewer folds" if self.protocol.folds else "")
+        return split_from_parts(self.ids, parts, {}, what=f"the protocol {self.protocol}", next_step=next_step)
+
+
+def named(description: Mapping[str, Any]) -> str:
+    """Return the name of the protocol that a split's description records.
+
+    Descriptions from before protocols had names are understood too.
+    """
+    name = description.get("protocol")
+    if name is None:
+        of_file = description.get("kind") == "file"
+        name = f"file:{Path(str(description.get('file', '?'))).name}" if of_file else Protocol().name
+    together = description.get("duplicates")
+    return f"{name}, duplicates together ({together})" if together else str(name)
+
+
+def describe(description: Mapping[str, Any]) -> str:
+    """Return `named` with fold and split seed, in words to stand beside a result."""
+    more = [
+        f"{word} {description[key]}" for key, word in (("fold", "fold"), ("seed", "split seed")) if key in description
+    ]
+    return ", ".join([named(description), *more])
+
+
+def kind_of(table: TableLike) -> str:
+    """Return which data set a table is of: `mvsa-single`, `mvsa-multiple` or another."""
+    source = table.dataset.get("source") or {}
+    return str(source.get("kind") or table.dataset.get("name", ""))
+
+
+def _given(protocol: Protocol, ids: Sequence[str], kind: str, allow_missing: bool) -> Split:
+    """The parts that a file gives."""
+    path = protocol.path
+    if protocol.kind == "file":
+        return split_from_file(path if path is not None else Path(), ids, allow_missing)
+    if path is None:
+        clmlf.published_for(kind)
+        path = clmlf.place_of(kind)
+        if not path.exists():
+            raise DataError(
+                f"the split that CLMLF published for {kind} is not here",
+                expected=str(path),
+                found="no such file",
+                next_step=f"`itin data fetch clmlf --dataset {kind}`, or name its file with --protocol clmlf:PATH",
+            )
+    clmlf.check(path, read_parts(path)[0], kind)
+    return split_from_file(path, ids, allow_missing)
+
+
+def _agreeing(samples: Any, kind: str) -> NDArray[np.int64]:
+    """The rows whose text and image have the same label."""
+    columns = ("text_label", "image_label")
+    if kind == "mvsa-multiple" or not set(columns) <= set(samples) or samples[list(columns)].isna().all(axis=None):
+        raise DataError(
+            "the protocol agree is one of MVSA-Single: it keeps the pairs whose two labels agree",
+            expected="one text_label and one image_label a pair, each by one annotator",
+            found=f"the data set {kind or 'without a name'}",
+            next_step="choose another protocol",
+        )
+    return np.flatnonzero((samples["text_label"] == samples["image_label"]).to_numpy())

@@ -1,0 +1,333 @@
+"""Run folders: what they hold, and reading them; `write_run` writes them.
+
+RUN/config.json        format version, recipe, head, data set, stores with their fingerprints and encoders, split
+RUN/metrics.json       best epoch, scores of the validation and the test part, the majority class beside them
+RUN/history.csv        one row an epoch
+RUN/split.csv          id, part
+RUN/predictions.csv    id, part, label, predicted, and the probability of each class
+RUN/model.safetensors  the head's parameters; its configuration again in the metadata
+RUN/tokenizer.json     only where the tokenizer was built from the data set's own texts
+RUN/environment.json   versions, machine, device, times
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ...errors import RunError
+from ...itin_head.config import HeadConfig
+from ...labels import LABELS
+from ...tabular.matching import examples, match
+from ..config import TrainConfig
+from .key import DIMS
+from ..protocols.split import PARTS, Split, split_from_parts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from ...itin_head import Head
+    from ..features.features import Features
+
+FORMAT = 1
+"""Version of the run folder's format; a reader refuses every other one."""
+
+FILES = (
+    "config.json",
+    "metrics.json",
+    "history.csv",
+    "split.csv",
+    "predictions.csv",
+    "model.safetensors",
+    "environment.json",
+)
+
+TEXT_COLUMNS = {"id", "part", "label", "predicted"}
+"""The columns of the CSV files that hold no number."""
+
+UNTRAINED_NOTE = "Features come from untrained encoders (random weights): their figures say nothing about sentiment."
+"""What every table made from such a run carries."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Configuration and scores are read when it is opened, the rest when it is asked for."""
+
+    path: Path
+    config: TrainConfig
+    """The recipe."""
+    head_config: HeadConfig
+    """The configuration of the head that was trained."""
+    record: dict[str, Any]
+    """All of `config.json`: also `dataset`, `stores`, `split`, `samples`, `untrained_encoders`, `note`."""
+    metrics: dict[str, Any]
+    """All of `metrics.json`: `best_epoch`, and the scores by part."""
+
+    @property
+    def note(self) -> str | None:
+        """What every table made from the run must say beside its figures, or None."""
+        note: str | None = self.record["note"]
+        return note
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch."""
+        return _read_table(self.path / "history.csv")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row a sample of the validation and test part: id, part, label, predicted, p_positive and so on."""
+        return _read_table(self.path / "predictions.csv")
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        """The part of each id."""
+        table = _read_table(self.path / "split.csv")
+        if list(table) != ["id", "part"] or not set(table["part"]) <= set(PARTS):
+            raise RunError(
+                f"cannot read {self.path / 'split.csv'}",
+                expected=f"the columns id and part, parts among {', '.join(PARTS)}",
+                found=f"the columns {', '.join(map(str, table))}",
+                next_step="train the run again",
+            )
+        return dict(zip(table["id"], table["part"], strict=True))
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row a part: part, n, accuracy, weighted_f1, macro_f1, loss, f1_positive and so on, majority_accuracy."""
+        rows = []
+        for part in PARTS:
+            if part in self.metrics:
+                scores = self.metrics[part]
+                row = {name: scores[name] for name in ("n", "accuracy", "weighted_f1", "macro_f1", "loss")}
+                row |= {f"f1_{label}": scores["f1"][label] for label in LABELS}
+                rows.append({"part": part, **row, "majority_accuracy": scores["majority"]["accuracy"]})
+        frame: pd.DataFrame = pd.DataFrame(rows)
+        return frame
+
+    def _repr_html_(self) -> str:
+        from .notebook import block
+        from ..protocols.protocol import describe
+
+        lines = [describe(self.record["split"]), f"epoch {self.metrics['best_epoch']} of {self.config.epochs} kept"]
+        return block(f"Run {self.path}", lines, self.scores, self.note)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine, device and times."""
+        return _read_json(self.path / "environment.json")
+
+    def with_predictions(self, table: pd.DataFrame) -> Run:
+        """The same run with other predictions than those of its folder, such as of the test part; same columns."""
+        run = replace(self)
+        vars(run)["predictions"] = table  # where the cached property looks first
+        return run
+
+    def check_stores(self, stores: Mapping[str, Any]) -> None:
+        """Raise RunError unless these `itin.cache.Store` by kind hold the features that the run was trained on."""
+        for kind, entry in self.record["stores"].items():
+            store = stores.get(kind)
+            if store is None and kind not in self.config.inputs:
+                continue
+            if store is None or store.fingerprint != entry["fingerprint"]:
+                raise RunError(
+                    f"the run {self.path} was trained on other {kind} features",
+                    expected=f"{entry['path']}, fingerprint {entry['fingerprint'][:12]}",
+                    found="no store" if store is None else f"{store.path}, fingerprint {store.fingerprint[:12]}",
+                    next_step="name the run's own store, or train again on these features",
+                )
+
+    def split(self, ids: Sequence[str]) -> Split:
+        """Return the run's split as rows of these ids.
+
+        Raises:
+            RunError: ids of the run's split are missing.
+        """
+        met = match(self.parts, ids)
+        if met.ours:
+            raise RunError(
+                f"the features lack samples that the run {self.path} was made of",
+                expected=f"all {len(self.parts)} of its split.csv",
+                found="; ".join(met.lines("missing")),
+                next_step="run the same `itin extract` again: it makes what is missing",
+            )
+        return split_from_parts(ids, self.parts, self.record["split"])
+
+    def head(self, device: str | torch.device = "cpu") -> Head:
+        """Return the trained head, in evaluation mode.
+
+        Raises:
+            RunError: the checkpoint is missing, damaged, or of another shape than the configuration says.
+        """
+        import torch
+
+        from ...itin_head import make
+        from ...weights_file import UnsoundFile, read_state
+
+        path = self.path / "model.safetensors"
+        try:
+            state = read_state(path)
+        except UnsoundFile as fault:
+            raise RunError(
+                f"cannot read the checkpoint {path}",
+                expected="the trained head, as `itin train` wrote it",
+                found=fault.found,
+                next_step="copy the run's own model.safetensors again, or train the run again",
+            ) from fault
+        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+            head = make(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
+        _check_shapes(
+            path,
+            {name: tuple(value.shape) for name, value in head.state_dict().items()},
+            {name: tuple(value.shape) for name, value in state.items()},
+        )
+        head = head.to_empty(device=device)
+        head.load_state_dict(state)
+        return head.eval()
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        RunError: it is not one, a file is missing, cannot be read or is of another format version.
+    """
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        raise RunError(
+            f"{path} is not a run folder",
+            expected="a folder with config.json and what `itin train` writes beside it",
+            found="a folder without config.json" if path.is_dir() else "a file" if path.exists() else "nothing",
+            next_step="give the path that `itin train` printed",
+        )
+    for name in FILES:
+        if not (path / name).is_file():
+            raise RunError(
+                f"the run {path} is not whole",
+                expected=", ".join(FILES),
+                found=f"no {name}",
+                next_step="copy the whole folder again, or train the run again",
+            )
+    record, metrics = _read_json(path / "config.json"), _read_json(path / "metrics.json")
+    try:
+        config, head = TrainConfig.from_dict(record["train"]), HeadConfig(**record["head"])
+        _ = record["stores"], record["split"], record["dataset"], record["note"], metrics["best_epoch"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path / 'config.json'} does not describe a run of this itin",
+            expected="what `itin train` writes",
+            found=f"missing {error}" if isinstance(error, KeyError) else str(error),
+            next_step="train the run again",
+        ) from error
+    return Run(path, config, head, record, metrics)
+
+
+def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", part: str = "test") -> dict[str, Any]:
+    """Return the scores of a part, computed again from the run's checkpoint; the same as in its `metrics.json`.
+
+    Args:
+        run: the run.
+        features: of the stores that it was trained on (`Run.check_stores`), read with its m and keep_special.
+        device: where to compute.
+        part: `train`, `val` or `test`.
+
+    Raises:
+        RunError: the features do not fit the run: sizes, samples or labels.
+    """
+    from ..metrics import majority_class, score
+
+    split, probabilities = predict_part(run, features, device, part)
+    rows = split.rows(part)
+    return score(features.labels[rows], probabilities, majority_class(features.labels[split.train]))
+
+
+def predict_part(
+    run: Run, features: Features, device: str | torch.device = "cpu", part: str = "test"
+) -> tuple[Split, NDArray[np.float64]]:
+    """Return the run's parts as rows of the features, and the class probabilities (rows of the part, classes).
+
+    The arguments and errors are those of `evaluate`.
+    """
+    import torch
+
+    from ..features.batches import Resident
+    from ..steps import predict
+
+    head = run.head(device)
+    for name in [DIMS[kind] for kind in sorted(run.config.inputs)]:
+        if (size := features.dims.get(name)) != (expected := getattr(run.head_config, name)):
+            raise RunError(
+                f"the features do not fit the run {run.path}",
+                expected=f"{name} = {expected}",
+                found=f"{name} = {size}",
+                next_step="name the stores that the run was trained on",
+            )
+    split = run.split(features.ids)
+    rows = split.rows(part)
+    recorded = run.predictions[run.predictions["part"] == part]
+    label_of = dict(zip(recorded["id"], recorded["label"], strict=True))
+    met = match((features.ids[row] for row in rows), label_of)
+    if label_of and (met.ours or met.theirs):
+        raise RunError(
+            f"{run.path / 'predictions.csv'} is not of the pairs that the run's split.csv puts into the {part} part",
+            expected="the same ids in both",
+            found="; ".join(met.lines("in split.csv alone", "in predictions.csv alone")),
+            next_step="put the run's own files back, or train the run again",
+        )
+    changed = [features.ids[row] for row in rows if label_of.get(features.ids[row]) != LABELS[features.labels[row]]]
+    if label_of and changed:
+        raise RunError(
+            f"the labels are not those of the run {run.path}",
+            expected="the labels of its predictions.csv",
+            found=f"{len(changed)} others: {examples(changed)}",
+            next_step="train again on the new labels",
+        )
+    resident = Resident(features, torch.device(device), run.config.regions, run.config.max_words)
+    return split, predict(head, resident, rows, run.config.batch_for(features.dataset))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}", next_step="train the run again") from error
+    found = value.get("format") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or found != FORMAT:
+        newer = isinstance(found, int) and found > FORMAT
+        raise RunError(
+            f"{path} has another format version" + (", newer than this itin" if newer else ""),
+            expected=f"format {FORMAT}",
+            found=f"format {found}",
+            next_step="update itin" if newer else "train the run again",
+        )
+    return value
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """A CSV file with its numbers exactly as they were written; pandas' own parser rounds in some versions."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for column in set(table) - TEXT_COLUMNS:
+            table[column] = [int(value) if column == "epoch" else float(value) for value in table[column]]
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}", next_step="train the run again") from error
+    return table
+
+
+def _check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    for name in sorted({*expected, *found}):
+        if expected.get(name) != found.get(name):
+            raise RunError(
+                f"the checkpoint {path} is of another shape than the run's config.json says",
+                expected=f"{name} {expected.get(name, 'absent')}",
+                found=f"{name} {found.get(name, 'absent')}",
+                next_step="put the run's own model.safetensors back, or train the run again",
+            )

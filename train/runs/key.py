@@ -1,0 +1,110 @@
+"""What a run's result depends on, as one short key: the same key, the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from ...itin_head.config import HeadConfig
+from ..config import TrainConfig
+from ..protocols.split import Split
+
+if TYPE_CHECKING:
+    from ..features.features import Features, TableLike
+
+REVISION = 1
+"""To be raised when the same configuration begins to mean something else: another default, another formula."""
+
+_DEFAULTS = TrainConfig()
+DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
+"""The field of a head's configuration that holds the length of each kind of feature."""
+
+
+def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
+    """Return the one of all equal configurations that stands for them: what it does not use has its default.
+
+    Args:
+        config: a recipe.
+        dataset: the data set's name, which may decide the batch size.
+    """
+    config = replace(config, batch_size=config.batch_for(dataset))
+    if config.effective_ablation == "only-context":
+        config = replace(config, m=0, ablation="only-context")
+    head = config.head_config({})
+    unused = {field.name for field in fields(HeadConfig)} - head.settings - {"head"}
+    if "tokens" not in head.reads:
+        unused |= {"keep_special"}
+    if "context" not in head.reads:
+        unused |= {"center_crop"}
+    if "regions" not in head.inputs and config.m:
+        unused |= {"m"}
+    if config.schedule != "step":
+        unused |= {"lr_step", "lr_gamma"}
+    recipe: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
+    return replace(config, **{name: recipe[name] for name in unused & set(recipe)})
+
+
+class Identity:
+    """The keys of runs on the same features.
+
+    A key depends on the recipe, the head's sizes, the samples with their labels and the digests of their inputs, the
+    encoders that made the features (the stores' fingerprints) and the parts. It does not depend on the device, the
+    threads, the way that the GRU is computed or the precision of products, which change results by rounding alone and
+    which every run records.
+
+    Args:
+        features: what is trained on.
+        table: the data set's table.
+        stores: `itin.cache.Store` by kind.
+    """
+
+    def __init__(self, features: Features, table: TableLike, stores: Mapping[str, Any]) -> None:
+        self._ids, self._dims, self._dataset, self._stores = features.ids, features.dims, features.dataset, stores
+        inputs: dict[str, list[str]] = {}
+        for column in ("image_sha256", "text_sha256"):
+            if column in table.samples:
+                for sample, digest in zip(table.samples["id"], table.samples[column], strict=True):
+                    inputs.setdefault(str(sample), []).append(str(digest))
+        self.samples = _digest(
+            [sample, int(label), *inputs.get(sample, ())]
+            for sample, label in zip(features.ids, features.labels, strict=True)
+        )
+
+    def key(self, config: TrainConfig, split: Split) -> str:
+        """Return the key of a run, 12 hexadecimal digits."""
+        return self.of(config, self.parts(split))
+
+    def parts(self, split: Split) -> str:
+        """Return a digest of the parts."""
+        return _digest(split.pairs(self._ids))
+
+    def of(self, config: TrainConfig, parts: str) -> str:
+        """Return the key of a run on these parts, for many runs on the same ones."""
+        config = canonical(config, self._dataset)
+        inputs = config.head_config({}).reads
+        identity = {
+            "revision": REVISION,
+            # Fields at their default stay out, so that a new field leaves the keys of old runs as they are; the parts
+            # say what the seed of the split and the fold say.
+            "recipe": {
+                name: value
+                for name, value in config.to_dict().items()
+                if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
+            },
+            "dims": {name: size for name, size in self._dims.items() if name in {DIMS[kind] for kind in inputs}},
+            "dataset": self._dataset,
+            "samples": self.samples,
+            "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},
+            "parts": parts,
+        }
+        return _digest([[json.dumps(identity, sort_keys=True)]])[:12]
+
+
+def _digest(rows: Iterable[Iterable[object]]) -> str:
+    sha256 = hashlib.sha256()
+    for row in rows:
+        sha256.update(json.dumps(list(row), ensure_ascii=False).encode() + b"\n")
+    return sha256.hexdigest()

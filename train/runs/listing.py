@@ -1,0 +1,118 @@
+"""Run folders as one table: find, filter, sort."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ...errors import RunError
+from ..protocols.protocol import named
+from .folder import Run, load_run
+from ..sweeps.folder import FIELDS, FIGURES, Result
+
+COLUMNS = ("run", "key", "dataset", "protocol", *FIELDS, "best_epoch", *FIGURES, "seconds", "written", "note")
+TEST_COLUMNS = ("test_accuracy", "test_weighted_f1")
+
+_CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*")
+
+
+def find_runs(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """Yield the run folders at and below some paths, in order; unfinished ones are none."""
+    for path in paths:
+        for folder, inside, files in os.walk(path):
+            inside[:] = sorted(name for name in inside if not name.startswith("."))
+            if {"config.json", "metrics.json"} <= set(files):
+                inside.clear()
+                yield Path(folder)
+
+
+def runs_table(paths: Iterable[str | Path] = ("runs",)) -> tuple[pd.DataFrame, list[tuple[Path, str]]]:
+    """Return the runs below some paths as one table, and those that cannot be read, with the reason.
+
+    The columns are `COLUMNS`, with the validation part's figures, and `TEST_COLUMNS`, empty for the runs of a sweep.
+    `note` is what every table made from the rows must carry where it is not empty.
+    """
+    rows, bad = [], []
+    for path in find_runs(paths):
+        try:
+            rows.append(_row(load_run(path)))
+        except RunError as error:
+            bad.append((path, error.what))
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *TEST_COLUMNS])
+    typed: pd.DataFrame = table.astype({"batch_size": "Int64", "best_epoch": "Int64"})
+    return typed, bad
+
+
+def where(table: pd.DataFrame, condition: str) -> pd.DataFrame:
+    """Return the rows for which a condition such as `m=2`, `lam<=0.3` or `ablation!=none` holds.
+
+    Raises:
+        ValueError: no such column, or a value that does not go with it.
+    """
+    match = _CONDITION.fullmatch(condition)
+    if match is None:
+        raise ValueError(f"expected a condition such as m=2 or lam<=0.3, got {condition!r}")
+    name, sign, text = match.groups()
+    column = _column(table, name)
+    value: Any = text
+    if pd.api.types.is_bool_dtype(column):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{condition}: expected true or false")
+        value = text.lower() == "true"
+    elif pd.api.types.is_numeric_dtype(column):
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"{condition}: expected a number") from None
+    else:
+        column = column.astype(str)
+    holds = {
+        "=": column.eq, "==": column.eq, "!=": column.ne, "<": column.lt, "<=": column.le, ">": column.gt,
+        ">=": column.ge,
+    }[sign](value)  # fmt: skip
+    rows: pd.DataFrame = table[holds.fillna(False).astype(bool)]
+    return rows
+
+
+def sort(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return the rows sorted by a column, the greatest first where a `-` stands before its name."""
+    name = by.removeprefix("-")
+    _column(table, name)
+    rows: pd.DataFrame = table.sort_values(name, ascending=not by.startswith("-"), kind="stable")
+    return rows
+
+
+def best(table: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Return the runs of the highest validation accuracy, of equal ones those of the lower validation loss."""
+    rows: pd.DataFrame = table.sort_values(["val_accuracy", "val_loss"], ascending=[False, True], kind="stable")
+    first: pd.DataFrame = rows.head(number)
+    return first
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series[Any]:
+    if name not in table:
+        raise ValueError(f"no column {name!r}: expected one of {', '.join(map(str, table))}")
+    column: pd.Series[Any] = table[name]
+    return column
+
+
+def _row(run: Run) -> dict[str, Any]:
+    figures = Result.of(run).figures
+    test = run.metrics.get("test", {})
+    return {
+        "run": str(run.path),
+        "key": run.record.get("key"),
+        "dataset": run.record["dataset"].get("name"),
+        "protocol": named(run.record["split"]),
+        **run.config.to_dict(),
+        **figures,
+        "written": run.environment.get("written"),
+        "note": run.note or "",
+        "test_accuracy": test.get("accuracy"),
+        "test_weighted_f1": test.get("weighted_f1"),
+    }

@@ -1,0 +1,205 @@
+"""What a run folder holds; it is committed whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import disk
+from ...errors import ItinError, RunError
+from ...labels import LABELS
+from ..config import TrainConfig
+from ..presets import short_name
+from .folder import FORMAT, UNTRAINED_NOTE
+from ..protocols.split import Split
+
+if TYPE_CHECKING:
+    from ..features.features import Features
+    from ..loop import Fit
+
+PREDICTIONS = ("id", "part", "label", "predicted", *(f"p_{label}" for label in LABELS))
+"""The columns of a table of predictions."""
+
+
+def run_name(config: TrainConfig, dataset: str, when: datetime) -> str:
+    """Return a run's default name, for example `20240131-142530-mvsa-single-m2-lam0.2-no-gate-seed0`."""
+    clean = "".join(c if c.isalnum() or c in "-_." else "_" for c in dataset) or "data"
+    fold = f"-fold{config.fold}" if config.fold else ""
+    return f"{when:%Y%m%d-%H%M%S}-{clean}-{short_name(config)}{fold}-seed{config.seed}"
+
+
+def check_free(out: Path) -> None:
+    """Raise RunError if something stands where a run is to be written; to be asked before the training."""
+    if out.exists() or out.is_symlink():
+        raise RunError(
+            f"{out} is already there",
+            expected="a name that is free: runs are never written over",
+            next_step="choose another --out, or move the old run away",
+        )
+
+
+def write_run(
+    fit: Fit,
+    features: Features,
+    split: Split,
+    dataset: Mapping[str, Any],
+    stores: Mapping[str, Any],
+    key: str,
+    *,
+    device: str = "cpu",
+    out: Path | None = None,
+    parent: Path = Path("runs"),
+    now: datetime | None = None,
+) -> Path:
+    """Write a run folder and return its path.
+
+    Args:
+        fit: what came out of the training.
+        features: what it was trained on.
+        split: their parts.
+        dataset: of the data set's table, `itin.cache.Table.dataset`.
+        stores: `itin.cache.Store` by kind, those that the features were read from.
+        key: of the run, `identity.Identity.key`.
+        device: where it was trained, for `environment.json`.
+        out: the folder to make, which must not exist; its parents are made.
+        parent: without `out`, the folder to make a run of the default name in; the name gets a number if it is taken.
+        now: the time for the name and for `environment.json`; by default that of the clock.
+
+    Raises:
+        RunError: `out` is already there, or the folder cannot be written.
+    """
+    now = now or datetime.now(timezone.utc).astimezone()
+    if out is not None:
+        check_free(out)
+    name = out.name if out is not None else run_name(fit.config, features.dataset, now)
+    folder = (out.parent if out is not None else parent).absolute()
+    files = {
+        "config.json": disk.to_json(_config(fit, features, split, dataset, stores, key)),
+        "metrics.json": disk.to_json(_metrics(fit)),
+        "history.csv": _csv(list(fit.history[0]), (row.values() for row in fit.history)),
+        "split.csv": _csv(["id", "part"], split.pairs(features.ids)),
+        "predictions.csv": predictions_csv(fit.probabilities, features, split),
+        "model.safetensors": _checkpoint(fit),
+        "environment.json": disk.to_json(_environment(fit, device, now)),
+    }
+    if "tokens" in stores and (tokenizer := stores["tokens"].tokenizer_file) is not None:
+        files["tokenizer.json"] = tokenizer.read_bytes()
+    return disk.create_folder(folder / name, files, numbered=out is None, fault=_fault)
+
+
+def _fault(path: Path, error: OSError) -> ItinError:
+    return RunError(
+        f"cannot write the run {path}: {error.strerror or error}",
+        next_step="fix the cause, or choose another place with --out, and train again",
+    )
+
+
+def _config(
+    fit: Fit, features: Features, split: Split, dataset: Mapping[str, Any], stores: Mapping[str, Any], key: str
+) -> dict[str, Any]:
+    untrained = sorted(kind for kind, store in stores.items() if store.untrained)
+    return {
+        "format": FORMAT,
+        "key": key,
+        "train": fit.config.to_dict(),
+        "head": fit.head.to_dict(),
+        "labels": list(LABELS),
+        "dataset": dict(dataset),
+        "samples": {"labelled": features.labelled, "used": len(features), "missing": features.missing},
+        "split": split.description,
+        "stores": {
+            kind: {
+                "path": str(store.path.resolve()),
+                "fingerprint": store.fingerprint,
+                "identity": store.identity,
+                "options": store.options,
+            }
+            for kind, store in stores.items()
+        },
+        "untrained_encoders": untrained,
+        "note": UNTRAINED_NOTE if untrained else None,
+    }
+
+
+def _metrics(fit: Fit) -> dict[str, Any]:
+    from ..objective import SELECTED_BY
+
+    return {
+        "format": FORMAT,
+        "best_epoch": fit.best_epoch,
+        "selected_by": SELECTED_BY,
+        **fit.metrics,
+    }
+
+
+def _environment(fit: Fit, device: str, now: datetime) -> dict[str, Any]:
+    import torch
+
+    where = torch.device(device)
+    return {
+        "format": FORMAT,
+        "itin": version_of("itin"),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": str(where),
+        "device_name": torch.cuda.get_device_name(where) if where.type == "cuda" else platform.processor(),
+        "threads": torch.get_num_threads(),
+        "gru": fit.gru,
+        "stacked": fit.stacked,
+        "precision": fit.precision,
+        "written": now.isoformat(timespec="seconds"),
+        "training_seconds": round(fit.seconds, 3),
+    }
+
+
+def predictions_csv(probabilities: Mapping[str, NDArray[np.float64]], features: Features, split: Split) -> bytes:
+    """Return a table of predictions: id, part, label, predicted, and the probability of each class.
+
+    Args:
+        probabilities: (rows of the part, classes) of each part.
+        features: with the ids and labels.
+        split: the parts as rows of the features.
+    """
+    rows = []
+    for part, each in probabilities.items():
+        for row, values in zip(split.rows(part), each, strict=True):
+            label, predicted = LABELS[features.labels[row]], LABELS[int(values.argmax())]
+            rows.append([features.ids[row], part, label, predicted, *map(float, values)])
+    return _csv(PREDICTIONS, rows)
+
+
+def _checkpoint(fit: Fit) -> bytes:
+    from safetensors.torch import save
+
+    # One entry alone: safetensors writes several in any order, and the same run shall give the same bytes.
+    data: bytes = save(fit.state_dict, metadata={"itin_head": json.dumps(fit.head.to_dict())})
+    return data
+
+
+def _csv(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, `unknown` where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
