@@ -30,13 +30,21 @@ def test_help_text_is_the_command_lines() -> None:
 
 def test_file_tree_is_that_of_the_project() -> None:
     lines = block_after("Development").splitlines()
-    named = {line.split()[0].rstrip("/") for line in lines if line and not line.startswith(" ")}
+    named, folders, above = set(), set(), [""]
+    for line in lines:
+        depth = (len(line) - len(line.lstrip())) // 2
+        words = [word for word in line[:21].split() if depth == 0 or word.endswith("/")]
+        named |= {word.rstrip("/") for word in words[:1] if depth == 0}
+        folders |= {above[depth] + word for word in words if word.endswith("/")}
+        above[depth + 1 :] = [above[depth] + words[0]]
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if tracked.returncode:
         pytest.skip("needs a git checkout to tell sources from leftovers")
     top = {name.split("/")[0] for name in tracked.stdout.splitlines()}
     shown = {name for name in top if not name.startswith(".") and name not in ("__init__.py", "py.typed", "LICENSE")}
     assert named == shown
+    packages = {f"{Path(name).parent}/" for name in tracked.stdout.splitlines() if name.endswith("/__init__.py")}
+    assert {name for name in packages if not name.startswith("tests/")} == folders - {"docs/", "tests/"}
 
 
 def test_two_lines_do_all_the_set_up() -> None:

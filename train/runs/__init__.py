@@ -1,0 +1,1 @@
+"""Run folders: their keys, how they are written, read and listed."""
