@@ -110,8 +110,8 @@ def test_every_kind_of_install_works(how: str, wheel: Path, tmp_path: Path, monk
     done = subprocess.run([*install, *what], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     code = (
-        "import itin, itin.cli, itin.cache.format.schema, itin.extract.config, itin.train.config, itin.itin_head.config; "
-        "import sys; "
+        "import sys, itin, itin.cli, itin.cache.format.schema, itin.extract.config, itin.train.config; "
+        "import itin.itin_head.config; "
         "print(itin.__file__); bad = {'cache', 'train', 'extract', 'cli'} & set(sys.modules); assert not bad, bad; "
         "import importlib.util; assert importlib.util.find_spec('cache') is None"
     )

@@ -26,8 +26,8 @@ from ...itin_head.config import HeadConfig
 from ...labels import LABELS
 from ...tabular.matching import examples, match
 from ..config import TrainConfig
-from .key import DIMS
 from ..protocols.split import PARTS, Split, split_from_parts
+from .key import DIMS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,8 +114,8 @@ class Run:
         return frame
 
     def _repr_html_(self) -> str:
-        from .notebook import block
         from ..protocols.protocol import describe
+        from .notebook import block
 
         lines = [describe(self.record["split"]), f"epoch {self.metrics['best_epoch']} of {self.config.epochs} kept"]
         return block(f"Run {self.path}", lines, self.scores, self.note)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from ...errors import RunError
 from ..protocols.protocol import named
-from .folder import Run, load_run
 from ..sweeps.folder import FIELDS, FIGURES, Result
+from .folder import Run, load_run
 
 COLUMNS = ("run", "key", "dataset", "protocol", *FIELDS, "best_epoch", *FIGURES, "seconds", "written", "note")
 TEST_COLUMNS = ("test_accuracy", "test_weighted_f1")

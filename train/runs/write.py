@@ -21,8 +21,8 @@ from ...errors import ItinError, RunError
 from ...labels import LABELS
 from ..config import TrainConfig
 from ..presets import short_name
-from .folder import FORMAT, UNTRAINED_NOTE
 from ..protocols.split import Split
+from .folder import FORMAT, UNTRAINED_NOTE
 
 if TYPE_CHECKING:
     from ..features.features import Features

@@ -1,0 +1,407 @@
+"""Every head and reading against its equations, written out below in NumPy, one sample and one loop at a time."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from itin.itin_head import HEADS, Head, HeadConfig, make
+from itin.itin_head.gru.packing import Words, fill_up, pack_words
+from itin.itin_head.gru.recurrence import deep_bigru, plain_bigru, weights
+from itin.itin_head.head import mean_of
+from itin.itin_head.side_by_side import SideBySide
+from itin.train.presets import PRESETS
+
+from ..head_reference import (
+    DIMS,
+    Array,
+    Weights,
+    batch_of,
+    close,
+    linear,
+    mlp,
+    recurrence,
+    redraw,
+    relu,
+    samples_of,
+    sigmoid,
+    softmax,
+)
+
+SIZES = {**DIMS, "max_words": 9}
+OFFICIAL = {name: value for name, value in PRESETS["official"].items() if name in HeadConfig.__dataclass_fields__}
+READINGS: dict[str, dict[str, object]] = {
+    "paper": {},
+    "official": OFFICIAL,
+    "normalize": {"normalize": True},
+    "self-attention": {"self_attention": True, "gate": "vector"},
+    "no fusion bias": {"fusion_bias": False},
+    "pooling heads": {"pooling_heads": 3},
+    "gru layers": {"gru_layers": 3},
+    "context gru": {"context_gru": True},
+    "no mask": {"mask": False},
+}
+CASES = [
+    *[("itin", name) for name in READINGS],
+    ("itin", "official"),
+    *itertools.product(["global-local"], ["paper", "self-attention", "context gru"]),
+    *itertools.product(["concat", "text-only"], ["paper", "gru layers", "no mask"]),
+    ("image-only", "paper"),
+]
+
+
+# The equations -------------------------------------------------------------------------------------------------------
+
+
+def l2norm(x: Array) -> Array:
+    return x / max(float(np.sqrt((x**2).sum())), 1e-8)
+
+
+def read(p: Weights, gru: str, layers: int, x: list[Array], d: int) -> list[Array]:
+    """Layers 2 and up read the two states of the layer below; at the end they are averaged."""
+    for layer in range(layers):
+        forward = recurrence(p, gru, f"l{layer}", x, d)
+        backward = recurrence(p, gru, f"l{layer}_reverse", x[::-1], d)[::-1]
+        x = [np.concatenate(both) for both in zip(forward, backward, strict=True)]
+    return [(state[:d] + state[d:]) / 2 for state in x]
+
+
+def gated(config: HeadConfig, p: Weights, name: str, r: Array, u: Array) -> tuple[Array, Array]:
+    g = sigmoid(np.full(config.d, r @ u)) if config.gate == "scalar" else sigmoid(r * u)
+    return g, relu(linear(p, name, np.concatenate([g * r, g * u]))) + r
+
+
+def attend(p: Weights, query: Array, key: str, values: list[Array], k: int) -> tuple[Array, Array]:
+    """softmax(query (W_key values)^T / sqrt(k)) values"""
+    a = softmax(np.array([query @ (p[f"{key}.weight"] @ value) for value in values]) / np.sqrt(k))
+    return a, sum(
+        (a[j] * values[j] for j in range(len(values))), np.zeros(len(query) if not values else len(values[0]))
+    )
+
+
+def interaction(config: HeadConfig, p: Weights, f: Array, w: list[Array]) -> tuple[dict[str, Array], Array]:
+    m, d, k = len(f), config.d, config.k
+    r = [linear(p, "W_r", one) for one in f]
+    if config.normalize:
+        r = [l2norm(one) for one in r]
+    alignment, u = np.zeros((m, len(w))), [np.zeros(d)] * m
+    for i in range(m):
+        alignment[i], u[i] = attend(p, p["W_hat_r.weight"] @ r[i], "W_hat_t", w, k) if w else ([], np.zeros(d))
+    if config.self_attention:
+        query = [p["W_query.weight"] @ one for one in u]
+        u = [attend(p, query[i], "W_key", u, k)[1] for i in range(m)]
+    if config.normalize:
+        u = [l2norm(one) for one in u]
+    both = [gated(config, p, "W_o", r[i], u[i]) for i in range(m)]
+    z = [one for _, one in both]
+    scores = np.array([linear(p, "Tran_z.2", relu(linear(p, "Tran_z.0", one))) for one in z])  # (m, heads)
+    alphas = [softmax(scores[:, h]) for h in range(config.pooling_heads)] if m else []
+    # As the demo has it: pool with each head's weights, then take the mean of what was pooled.
+    pooled = [sum((alpha[i] * z[i] for i in range(m)), np.zeros(d)) for alpha in alphas]
+    C = sum(pooled, np.zeros(d)) / config.pooling_heads
+    gate = np.array([g[0] if config.gate == "scalar" else g for g, _ in both])
+    out = {"alignment": alignment, "gate": gate, "attention": sum(alphas, np.zeros(m)) / config.pooling_heads}
+    return out, l2norm(C) if config.normalize else C
+
+
+def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> dict[str, Array]:
+    words = list(x)
+    if not config.mask:
+        words += [np.zeros(config.token_dim)] * (config.max_words - len(words))
+    d, lam, out = config.d, config.lam, {}
+    mean_f = f.mean(0) if len(f) else np.zeros(config.region_dim)
+    if config.head != "image-only":
+        w = read(p, "gru", config.gru_layers, words, d)
+        own = read(p, "gru_s", config.gru_layers, words, d) if config.context_gru else w
+        S = sum(own, np.zeros(d)) / max(len(own), 1)
+    if config.head == "concat":
+        F = mlp(p, "mlp", np.concatenate([mean_f, S, V]))
+    elif config.head == "text-only":
+        F = mlp(p, "mlp", S)
+    elif config.head == "image-only":
+        F = mlp(p, "mlp", np.concatenate([mean_f, V]))
+    else:
+        out, C = interaction(config, p, f, w)
+        joined_v, joined_s = [V, C], [S, C]
+        if config.head == "global-local":
+            v, R = linear(p, "W_v", V), [linear(p, "W_r", one) for one in f]
+            u_v = attend(p, p["W_hat_v.weight"] @ v, "W_hat_t", w, config.k)[1] if w else np.zeros(d)
+            u_s = attend(p, p["W_hat_s.weight"] @ S, "W_hat_r", R, config.k)[1] if R else np.zeros(d)
+            joined_v.append(gated(config, p, "W_ov", v, u_v)[1])
+            joined_s.append(gated(config, p, "W_os", S, u_s)[1])
+        F = lam * mlp(p, "mlp_v", np.concatenate(joined_v)) + (1 - lam) * mlp(p, "mlp_s", np.concatenate(joined_s))
+    return {"logits": linear(p, "W_f", F), "fused": F, **out}
+
+
+# Helpers -------------------------------------------------------------------------------------------------------------
+
+
+def head_of(head: str, reading: str = "paper", lam: float = 0.3, seed: int = 1) -> Head:
+    made = make(HeadConfig(head=head, lam=lam, **{**SIZES, **READINGS[reading]})).double()  # type: ignore[arg-type]
+    redraw(made, seed)
+    return made.eval()
+
+
+SAMPLES = samples_of([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
+
+
+# Values --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("head", "reading"), CASES)
+def test_equations(head: str, reading: str) -> None:
+    made = head_of(head, reading)
+    p = {name: value.numpy() for name, value in made.state_dict().items()}
+    out = made(*batch_of(SAMPLES, 7, 3))
+    for b, (f, x, V) in enumerate(SAMPLES):
+        want = equations(made.config, p, f, x, V)
+        m, n = len(f), made.config.max_words if not made.config.mask else len(x)
+        close(out.logits[b], want["logits"])
+        close(out.fused[b], want["fused"])
+        if head not in ("itin", "global-local"):
+            assert out.alignment is out.gate is out.attention is None
+            continue
+        close(out.alignment[b, :m, :n], want["alignment"])
+        close(out.attention[b, :m], want["attention"])
+        assert not out.alignment[b, m:].any()
+        assert not out.alignment[b, :, n:].any()
+        assert not out.attention[b, m:].any()
+        if m:
+            close(out.gate[b, :m], want["gate"])
+
+
+def test_official_is_the_demos_architecture() -> None:
+    """Two layers, a second GRU, norms, attention among the rows of U, no bias of W_o, four pooling heads, no mask."""
+    shapes = {name: tuple(value.shape) for name, value in head_of("itin", "official").state_dict().items()}
+    assert {name.split(".")[0] for name in shapes} == {
+        *("gru", "gru_s", "W_r", "W_hat_r", "W_hat_t", "W_query", "W_key", "W_o", "Tran_z", "mlp_v", "mlp_s", "W_f"),
+    }
+    assert shapes["gru.weight_ih_l1_reverse"] == shapes["gru_s.weight_ih_l1"] == (12, 8)
+    assert "W_o.bias" not in shapes
+    assert shapes["Tran_z.2.weight"] == (4, 4)
+    assert PRESETS["official"]["keep_special"]
+    assert PRESETS["official"]["center_crop"]
+    out = head_of("itin", "official")(*batch_of(SAMPLES, 7, 3))
+    assert out.alignment.shape == (5, 3, 9)
+    assert ((out.gate == 0) | (out.gate > 0.268)).all()  # r and u have norm 1, so |r . u| <= 1
+    assert (out.gate < 0.732).all()
+
+
+def test_majority_knows_the_frequencies() -> None:
+    head = make(HeadConfig(head="majority", **SIZES))
+    head.begin(torch.tensor([2, 2, 0, 2, 2]))
+    out = head(*(a.float() if a.is_floating_point() else a for a in batch_of(SAMPLES, 7, 3)))
+    close(out.logits.softmax(1), torch.tensor([[1.5, 0.5, 4.5]]).expand(5, 3) / 6.5, 1e-6)
+    assert not list(head.parameters())
+    again = make(head.config)
+    again.load_state_dict(head.state_dict())
+    assert torch.equal(again(*batch_of(SAMPLES, 7, 3)).logits, out.logits)
+
+
+def test_global_interaction_is_there_without_regions_that_say_anything() -> None:
+    """ITIN sees V and the words only through what it pools; here V meets the words itself."""
+    regions, *rest = batch_of(samples_of([4, 3], [2, 2]), 4, 2)
+    made = head_of("global-local")
+    out = made(torch.zeros_like(regions), *rest).logits
+    words = rest[0].clone()
+    words[:, 0] += 1
+    assert not torch.allclose(made(torch.zeros_like(regions), words, *rest[1:]).logits, out)
+
+
+# What must not matter ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("head", "reading"), [*CASES, ("majority", "paper")])
+def test_padding_and_company_change_nothing(head: str, reading: str) -> None:
+    """More padding, other numbers in it, even NaN, or alone: the same results, the same gradients."""
+    made = head_of(head, reading)
+    results = []
+    for n, m, rubbish in ((7, 3, 9.0), (9, 6, float("nan"))):
+        made.zero_grad()
+        out = made(*batch_of(SAMPLES, n, m, rubbish))
+        if out.logits.requires_grad:
+            out.logits.square().sum().backward()
+        results.append((out, {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}))
+    (out, gradients), (padded, padded_gradients) = results
+    close(padded.logits, out.logits)
+    assert gradients.keys() == padded_gradients.keys() == dict(made.named_parameters()).keys()
+    for name, gradient in gradients.items():
+        close(padded_gradients[name], gradient)
+        assert gradient.isfinite().all(), name
+    for b, sample in enumerate(SAMPLES):
+        close(made(*batch_of([sample])).logits, out.logits[b : b + 1])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_a_head_does_not_look_at_may_be_left_out(head: str) -> None:
+    made = head_of(head)
+    regions, tokens, mask, context, region_mask = batch_of(SAMPLES, 7, 3)
+    inputs = HEADS[head].inputs
+    given = (
+        regions if "regions" in inputs else None,
+        tokens if "tokens" in inputs else None,
+        mask if "tokens" in inputs else None,
+        context if "context" in inputs else None,
+        region_mask if "regions" in inputs else None,
+    )
+    assert torch.equal(made(*given).logits, made(regions, tokens, mask, context, region_mask).logits)
+    for place, kind in enumerate(("regions", "tokens", None, "context")):
+        if kind in inputs:
+            without = [None if other == place else one for other, one in enumerate(given)]
+            with pytest.raises(ValueError, match=rf"{kind}: expected \(.*\), got None"):
+                made(*without)
+
+
+def test_nothing_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="context: expected"):
+        head_of("majority")(None, None, None, None)
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_layers_are_those_of_torch(layers: int) -> None:
+    torch.manual_seed(0)
+    gru = nn.GRU(5, 4, layers, batch_first=True, bidirectional=True).double()
+    _, tokens, mask, *_ = batch_of(SAMPLES, 7, 3)
+    words = pack_words(tokens, mask)
+    own = deep_bigru(words, [weights(gru, layer) for layer in range(layers)])
+    plain = plain_bigru(gru, words)
+    close(own, plain, 1e-12)
+    mark = torch.randn(own.shape, dtype=torch.float64)
+    gradients = []
+    for out in (own, plain):
+        gru.zero_grad()
+        (out * mark).sum().backward()
+        gradients.append([p.grad.clone() for p in gru.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        close(one, other, 1e-12)
+
+
+def test_dropout_stands_between_layers_in_training_alone() -> None:
+    made = head_of("itin", "official")
+    batch = batch_of(SAMPLES, 7, 3)
+    still = made(*batch).logits
+    made.train()
+    assert torch.equal(made.eval()(*batch).logits, still)
+    made.train()
+    torch.manual_seed(3)
+    moved = made(*batch).logits
+    assert not torch.allclose(moved, still)
+    torch.manual_seed(3)
+    assert torch.equal(made(*batch).logits, moved)
+    single = head_of("itin").train()
+    assert torch.equal(single(*batch).logits, single.eval()(*batch).logits)
+
+
+def test_filling_up() -> None:
+    _, tokens, mask, *_ = batch_of(SAMPLES, 7, 3, rubbish=float("nan"))
+    words = fill_up(pack_words(tokens, mask), 9)
+    assert isinstance(words, Words)
+    assert words.mask.shape == (5, 9)
+    assert words.mask.all()
+    rows = torch.zeros(45, 5, dtype=torch.float64)
+    rows[words.packing.padded] = words.x.flatten(0, 1)[words.packing.forward]
+    want = torch.zeros(5, 9, 5, dtype=torch.float64)
+    want[:, :7] = tokens.masked_fill(~mask[..., None], 0)
+    assert torch.equal(rows.view(5, 9, 5), want)
+    with pytest.raises(ValueError, match="words: expected texts of at most 6 words, got one of 7"):
+        fill_up(pack_words(tokens, mask), 6)
+    assert fill_up(pack_words(tokens[:1], mask[:1]), 6).mask.shape == (1, 6)  # padding beyond it is no word
+
+
+def test_mean_of_nothing_is_zero() -> None:
+    values = torch.full((2, 3, 4), float("nan"))
+    values[0, 0] = 2.0
+    mask = torch.tensor([[True, False, False], [False, False, False]])
+    assert torch.equal(mean_of(values, mask), torch.tensor([[2.0] * 4, [0.0] * 4]))
+
+
+# Side by side --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("head", "reading"), [*CASES, ("majority", "paper")])
+def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
+    heads = [head_of(head, reading, lam, seed) for lam, seed in ((0.1, 1), (0.7, 2), (0.1, 3))]
+    if heads[0].config.gru_dropout:
+        with pytest.raises(ValueError, match="expected gru_dropout 0, for each head draws its own; got another"):
+            SideBySide(heads)
+        heads = [_without_dropout(one) for one in heads]
+    for one in heads:
+        one.begin(torch.tensor([0, 0, 1, 2]))
+    batches = [batch_of(samples_of(lengths, [2, 3, 1]), 7, 3) for lengths in ([4, 1, 7], [0, 2, 5], [3, 3, 6])]
+    regions, tokens, mask, context, region_mask = (torch.stack(each) for each in zip(*batches, strict=True))
+    stack = SideBySide(heads)
+    logits = stack(regions, pack_words(tokens, mask), context, region_mask)
+    alone = torch.stack([one(*batch).logits for one, batch in zip(heads, batches, strict=True)])
+    close(logits, alone, 1e-11)
+    if alone.requires_grad:
+        mark = torch.randn(alone.shape, dtype=torch.float64)
+        for out in (logits, alone):
+            (out * mark).sum().backward()
+    for j, one in enumerate(heads):
+        assert one.lam == one.config.lam
+        for name, parameter in one.named_parameters():
+            close(stack.get_parameter(name.replace(".", "/")).grad[j], parameter.grad, 1e-11)
+        state = stack.state_of(j)
+        assert list(state) == list(one.state_dict())
+        assert all(torch.equal(value, one.state_dict()[name]) for name, value in state.items())
+
+
+def _without_dropout(head: Head) -> Head:
+    other = make(replace(head.config, gru_dropout=0.0)).double().eval()
+    other.load_state_dict(head.state_dict())
+    return other
+
+
+def test_side_by_side_refuses_what_differs() -> None:
+    with pytest.raises(ValueError, match="heads: expected at least one, got none"):
+        SideBySide([])
+    with pytest.raises(ValueError, match="expected configurations that differ in lam alone"):
+        SideBySide([head_of("concat"), head_of("text-only")])
+    stack = SideBySide([head_of("concat"), head_of("concat", seed=2)])
+    words = pack_words(torch.zeros(2, 1, 3, 5).double(), torch.ones(2, 1, 3).bool())
+    with pytest.raises(ValueError, match=r"regions: expected \(J, B, m, region_dim\), got None"):
+        stack(None, words, torch.zeros(2, 1, 6).double())
+
+
+# Configurations ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"head": "hydra"}, "head: expected one of itin, global-local, concat, .*, got 'hydra'"),
+        ({"head": "concat", "ablation": "no-gate"}, "for the head concat has no ablations; got no-gate"),
+        ({"normalize": 1}, "normalize: expected True or False, got 1"),
+        ({"pooling_heads": 0}, "pooling_heads: expected an integer of at least 1, got 0"),
+        ({"gru_layers": True}, "gru_layers: expected an integer of at least 1, got True"),
+        ({"gru_dropout": 1.0}, "gru_dropout: expected a number from 0 to below 1, got 1.0"),
+        ({"max_words": 2.5}, "max_words: expected an integer of at least 1, got 2.5"),
+    ],
+)
+def test_wrong_values(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HeadConfig(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_settings_are_fields_and_the_others_make_no_difference(head: str) -> None:
+    """What a head does not read does not change its layers."""
+    config = HeadConfig(head=head, **SIZES)
+    assert set(HEADS[head].settings) <= set(HeadConfig.__dataclass_fields__)
+    other = {"d": 8, "k": 5, "hidden": 7, "lam": 0.9, "gate": "vector", **OFFICIAL}
+    unread = {name: value for name, value in other.items() if name not in config.settings}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        one = make(config)
+        torch.manual_seed(0)
+        two = make(replace(config, **unread))
+    arguments = tuple(a.float() if a.is_floating_point() else a for a in batch_of(SAMPLES, 7, 3))
+    assert torch.equal(one(*arguments).logits, two(*arguments).logits)
