@@ -77,7 +77,7 @@ import json, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from itin.itin_head import fused
+from itin.itin_head.gru import triton_cell
 
 NUMBERS = {"P", "begin", "last", "b", "d", "most", "later"}
 LOW = {"inputs", "sums", "gates", "q", "h_product", "delta", "grad_inputs", "before_product", "flow"}
@@ -85,8 +85,8 @@ sizes = {}
 for capability in (80, 90):
     for high, low in (("fp32", "fp32"), ("fp32", "bf16"), ("fp64", "fp64")):
         for first in (True, False):
-            for kernel, more in ((fused._cell, {"LOW": low != high}), (fused._cell_back, {})):
-                constants = {"FIRST": first, "BLOCK": fused._block(1024), **more}
+            for kernel, more in ((triton_cell._cell, {"LOW": low != high}), (triton_cell._cell_back, {})):
+                constants = {"FIRST": first, "BLOCK": triton_cell._block(1024), **more}
                 types = {
                     name: "constexpr" if name in constants else "i32" if name in NUMBERS else
                     "*" + (low if name in LOW else high) for name in kernel.arg_names

@@ -23,6 +23,7 @@ from itin.commands.predict import FAINT, shaded
 from itin.demo.run import prepare
 from itin.errors import RunError
 from itin.extract.data.images import image_input, read_image
+from itin.extract.data.reading import BadFile
 from itin.labels import LABELS
 from itin.predict import Predictor
 from itin.predict.pairs import Pair, pairs_of
@@ -211,6 +212,14 @@ def test_command_draws_a_pair_with_the_runs_own_encoders(demo_run: Path, tmp_pat
     assert "give a JPEG, PNG, WebP, GIF, BMP or TIFF" in done.output
 
 
+def readable(image: Path) -> bool:
+    try:
+        read_image(image)
+    except BadFile:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("head", "kinds", "encoders"),
     [
@@ -232,7 +241,7 @@ def test_heads_that_look_at_less_predict_raw_pairs_as_in_training(
     assert CliRunner().invoke(main, ["train", *map(str, words)]).exit_code == 0
     run = load_run(tmp_path / "run")
     assert sorted(run.record["stores"]) == kinds
-    pairs = pairs_of(run)
+    pairs = [pair for pair in pairs_of(run) if readable(pair.image)]  # the demo has an image that is cut short
     predictor = Predictor(run, torch.device("cpu"))
     assert list(predictor._encoders) == encoders
     found = predictor.predict([(read_image(pair.image), pair.text) for pair in pairs])

@@ -324,4 +324,4 @@ def test_command_writes_and_says_where(runs: Path, tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "itin-report" / "figures").exists()
     done = CliRunner().invoke(main, ["report", str(runs / "a"), "--images", "nowhere"])
     assert done.exit_code == 1
-    assert "nowhere is no folder" in done.output
+    assert "nowhere is not a folder" in done.output

@@ -22,9 +22,9 @@ from itin.errors import CacheError
 from itin.itin_head.gru.packing import Words
 from itin.labels import LABELS
 from itin.train.config import TrainConfig
+from itin.train.features import batches, memory
 from itin.train.features import load as data
 from itin.train.features import mapped as mapped_arrays
-from itin.train.features import memory
 from itin.train.features.batches import Resident
 from itin.train.features.load import load_features, size_of
 from itin.train.features.shared import open_features, save_features
@@ -86,7 +86,7 @@ def test_what_a_device_cannot_hold_is_gathered_batch_by_batch(
 ) -> None:
     features = load(folder, False)
     one = Resident(features, CPU, 2, max_words)
-    monkeypatch.setattr(data, "fits", lambda size, device: size < features.regions[:, :2].nbytes)
+    monkeypatch.setattr(batches, "fits", lambda size, device: size < features.regions[:, :2].nbytes)
     other = Resident(features, CPU, 2, max_words)
     assert (one.held, other.held) == (True, False)
     rows = torch.from_numpy(np.random.default_rng(0).permutation(150))
@@ -98,11 +98,11 @@ def test_what_a_device_cannot_hold_is_gathered_batch_by_batch(
 
 
 def test_a_device_holds_what_its_free_memory_and_our_own_reserve_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert data.fits(1 << 60, CPU)
+    assert batches.fits(1 << 60, CPU)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (600, 2000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 300)
-    assert [data.fits(size, torch.device("cuda")) for size in (800, 801)] == [True, False]
+    assert [batches.fits(size, torch.device("cuda")) for size in (800, 801)] == [True, False]
 
 
 def same(a: Any, b: Any) -> None:
