@@ -1,4 +1,4 @@
-"""`python -m itin`."""
+"""The entry point of `python -m itin`."""
 
 from .cli import main
 

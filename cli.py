@@ -1,4 +1,4 @@
-"""The command line, `itin COMMAND`: each command is loaded when asked for, our errors become one clear message."""
+"""The command line, `itin COMMAND`: commands are loaded on demand, and our errors become one clear message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from .commands.terminal.lazy_group import LazyGroup
 from .errors import RUN_AGAIN, ItinError, TransientError
 
-# Threads of torch that wait for each other by spinning slow a busy machine down many times over. Read when torch loads.
+# Torch threads that spin while they wait slow a busy machine down many times over. Read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
@@ -32,13 +32,13 @@ COMMANDS = {
     "explain": "explain",
     "report": "report",
 }
-"""Command -> module in `itin.commands`, in the order in which a newcomer meets them."""
+"""Command -> module in `itin.commands`, in the order of the help."""
 
 _PLAIN = {"–": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "λ": "lambda"}
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """Write what an encoding does not have in plain letters, or as an escape (`\\u65e5`)."""
+    """Replace characters that an encoding lacks by plain letters, or by an escape (`\\u65e5`)."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]
@@ -49,7 +49,7 @@ class Main(LazyGroup):
     """The command line as a whole."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; output never fails for its encoding, see `_plain`."""
+        """Run the command line; output never fails because of its encoding, see `_plain`."""
         codecs.register_error(_plain.__name__, _plain)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
@@ -57,7 +57,7 @@ class Main(LazyGroup):
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error that a user can fix is shown without a traceback."""
+        """Run a command; show an error that a user can fix without a traceback."""
         try:
             return super().invoke(ctx)
         except TransientError as error:

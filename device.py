@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""The device to compute on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, else the CPU; other names are torch's.
+    """Return a device by name: `auto` is the first CUDA device, else the CPU; other names are torch's.
 
     Raises:
         ValueError: the device does not exist here.

@@ -1,7 +1,7 @@
 """Files and folders that are either whole or absent: temporary name in the same folder, flush, fsync, link or rename.
 
 `os.link` fails when the name is taken, so of several writers exactly one wins. The protocol was chosen by killing real
-writers at random instants; HDF5 files under way are unreadable after a kill, so nothing is ever appended to.
+writers at random instants; a half-written HDF5 file is unreadable after a kill, so nothing is ever appended to.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from typing import Any
 from .errors import ItinError, RunError
 
 TEMPORARY = ".tmp-"
-"""What the name of a file or folder begins with that is being written."""
+"""The prefix of the name of a file or folder that is being written."""
 
 STALE_SECONDS = 24 * 3600
+"""The age from which a temporary file can have no living writer."""
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 Fault = Callable[[Path, OSError], ItinError]
-"""Makes the one clear error for a path that could not be written."""
+"""A function that returns the error to raise for a path that could not be written."""
 
 
 def write_error(
@@ -47,9 +48,9 @@ def create(path: Path, data: bytes | bytearray, fault: Fault = write_error) -> b
 
 
 def replace(path: Path, data: bytes, fault: Fault = write_error) -> None:
-    """Commit a file in the place of what may stand there: readers see the old one or the new one, nothing between.
+    """Commit a file, replacing an existing one: readers see the old one or the new one, nothing in between.
 
-    A file that holds these bytes already is left alone, so that a folder that lacks nothing may be read-only.
+    A file that already holds these bytes is left alone, so that a complete folder may be read-only.
 
     Raises:
         ItinError: what `fault` returns, where it cannot be written.
@@ -62,10 +63,10 @@ def replace(path: Path, data: bytes, fault: Fault = write_error) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, fault: Fault = write_error) -> Iterator[Path]:
-    """Yield a name to write a file under, which is committed in the place of what may stand at `path`.
+    """Yield a temporary name to write to; the file is committed to `path` afterwards, replacing an existing one.
 
     Raises:
-        ItinError: what `fault` returns, where it cannot be written; what stood there stands there still.
+        ItinError: what `fault` returns, where it cannot be written; an existing file is kept.
     """
     temporary = temporary_beside(path)
     try:
@@ -82,13 +83,13 @@ def replacing(path: Path, fault: Fault = write_error) -> Iterator[Path]:
 def create_folder(
     path: Path, files: Mapping[str, bytes], *, numbered: bool = False, fault: Fault = write_error
 ) -> Path:
-    """Commit a new folder with its files and return its path; its parents are made.
+    """Commit a new folder with its files and its parents, and return its path.
 
     Args:
-        path: the folder; one with something in it is never replaced.
+        path: the folder; one that is not empty is never replaced.
         files: the contents by name.
-        numbered: take the next free one of `path`, `path-2`, `path-3` where the name is taken.
-        fault: makes the error.
+        numbered: use the first free name of `path`, `path-2`, `path-3`, ...
+        fault: returns the error to raise.
 
     Raises:
         ItinError: what `fault` returns, where the name is taken or the folder cannot be written.
@@ -109,7 +110,7 @@ def create_folder(
 
 
 def make_folder(path: Path, fault: Fault = write_error) -> None:
-    """Make a folder with its parents, where it is not there yet."""
+    """Make a folder with its parents unless it exists."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,7 +118,7 @@ def make_folder(path: Path, fault: Fault = write_error) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove temporary files that no living writer can own: those older than a day."""
+    """Remove temporary files that are too old to belong to a living writer."""
     limit = time.time() - STALE_SECONDS
     for path in folder.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
@@ -131,7 +132,7 @@ def to_json(value: Mapping[str, Any]) -> bytes:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a name in the same folder that nobody else uses, on whatever machine."""
+    """Return a name in the same folder that no other process uses, on any machine."""
     return path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
 
 
@@ -141,7 +142,7 @@ def _commit(path: Path, data: bytes | bytearray, put: Callable[[Path, Path], boo
         try:
             _write(temporary, data)
             won = put(temporary, path)
-        except FileNotFoundError:  # somebody took the temporary file away: write it again, once
+        except FileNotFoundError:  # another process removed the temporary file: write it again, once
             _write(temporary, data)
             won = put(temporary, path)
         _sync(path.parent)
@@ -185,7 +186,7 @@ def _rename_folder(temporary: Path, path: Path, numbered: bool) -> Path:
         final = path if number == 1 else path.with_name(f"{path.name}-{number}")
         try:
             if final.exists():
-                raise FileExistsError(errno.EEXIST, f"{final} is already there")
+                raise FileExistsError(errno.EEXIST, f"{final} already exists")
             return temporary.rename(final)
         except OSError:
             if not numbered or not final.exists():

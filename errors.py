@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 RUN_AGAIN = 75
-"""Exit code when work is left over and the same command, run again, goes on with it (EX_TEMPFAIL)."""
+"""The exit code for unfinished work that the same command, run again, continues (EX_TEMPFAIL)."""
 
 
 class ItinError(Exception):
@@ -31,20 +31,20 @@ class ItinError(Exception):
 
 
 class DataError(ItinError):
-    """A data set's files are not what their reader expects."""
+    """An error in a data set's files: not what their reader expects."""
 
 
 class CacheError(ItinError):
-    """A feature store is missing, incomplete, damaged, or of another kind, format or fingerprint."""
+    """An error of a feature store: missing, incomplete, damaged, or of another kind, format or fingerprint."""
 
 
 class WeightsError(ItinError):
-    """Model weights are missing, damaged, or of another architecture."""
+    """An error of model weights: missing, damaged, or of another architecture."""
 
 
 class RunError(ItinError):
-    """A run folder is missing, incomplete, or does not fit the stores or the options given."""
+    """An error of a run folder: missing, incomplete, or not matching the stores or the options given."""
 
 
 class TransientError(ItinError):
-    """Input that could not be read this time though it may be sound (an I/O error that outlasted the retries)."""
+    """An error of input that may be intact but could not be read (an I/O error that outlasted the retries)."""

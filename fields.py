@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 
 class Limits(NamedTuple):
-    """What a field's value may be, beside its type, and how the command line shows it."""
+    """The values that a field may take, apart from its type, and how the command line shows it."""
 
     choices: Collection[str] = ()
     """The values, where they can be listed."""
@@ -23,17 +23,17 @@ class Limits(NamedTuple):
     most: float | None = None
     """The largest value."""
     above: float | None = None
-    """What the value must exceed."""
+    """The number that the value must exceed."""
     below: float | None = None
-    """What the value must stay under."""
+    """The number that the value must stay below."""
     group: str = ""
     """The heading in the help; by default that of the field before it."""
     switch: bool = False
     """Whether a flag can be turned off too: `--mask/--no-mask`."""
     metavar: str | None = None
-    """What stands for the value in the help."""
+    """The placeholder for the value in the help."""
     alone: str | None = None
-    """The value of an option that is given without one."""
+    """The value of an option that is given on the command line without one."""
 
     @property
     def span(self) -> str:
@@ -44,7 +44,7 @@ class Limits(NamedTuple):
             return f"of at least {self.least}"
         return f"from {self.least} to " + (f"below {self.below}" if self.most is None else f"{self.most}")
 
-    def hold(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
         """Return whether a number is finite and within its range."""
         return (
             -math.inf < value < math.inf
@@ -61,18 +61,18 @@ def option(default: Any = dataclasses.MISSING, **limits: Any) -> Any:
 
 
 def limits_of(field: dataclasses.Field[Any]) -> Limits:
-    """Return the limits of a field; one that was not made by `option` has none."""
+    """Return the limits of a field, empty ones if it was not made by `option`."""
     found: Limits = field.metadata.get("limits", Limits())
     return found
 
 
 def kind_of(field: dataclasses.Field[Any]) -> str:
-    """Return a field's type as it is written, without `| None`."""
+    """Return a field's type as written in the source, without `| None`."""
     return str(field.type).removesuffix(" | None")
 
 
 def groups_of(config: type) -> dict[str, str]:
-    """Return the heading that each field of a dataclass stands under."""
+    """Return the help heading of each field of a dataclass, by field name."""
     groups, group = {}, ""
     for field in dataclasses.fields(config):
         groups[field.name] = group = limits_of(field).group or group
@@ -83,7 +83,7 @@ def check(config: Any) -> None:
     """Check every field of a dataclass that is a number, a text or a flag against its type and `Limits`.
 
     Raises:
-        ValueError: says which field, what was expected and what it is.
+        ValueError: a field does not fit; names the field, what was expected and its value.
     """
     for field in dataclasses.fields(config):
         value, kind, limits = getattr(config, field.name), kind_of(field), limits_of(field)
@@ -93,7 +93,7 @@ def check(config: Any) -> None:
         types, what = _FORMS[kind]
         fits = isinstance(value, types) and (kind == "bool" or not isinstance(value, bool))
         if fits and kind in ("int", "float"):
-            fits = limits.hold(value)
+            fits = limits.contains(value)
         elif fits and limits.choices:
             fits = value in limits.choices
         if not fits:
@@ -103,7 +103,7 @@ def check(config: Any) -> None:
 
 @functools.cache
 def helps(config: type) -> dict[str, str]:
-    """Return the docstrings under the fields of a dataclass and of those that it derives from, each as one line."""
+    """Return the docstrings under the fields of a dataclass and of its bases, each as one line, by field name."""
     found: dict[str, str] = {}
     for base in reversed(config.__mro__):
         if dataclasses.is_dataclass(base):
@@ -128,4 +128,4 @@ _FORMS: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "True or False"),
     "str": ((str,), "a text"),
 }
-"""The types that are checked, by name: what a value may be, and how an error calls it."""
+"""The checked types by name: the Python types of a value, and the words for them in an error."""

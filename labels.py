@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LABELS = ("positive", "neutral", "negative")
-"""A class's number is its position here."""
+"""The classes; the number of a class is its position."""
 
 
 def numbers_of(labels: Iterable[str]) -> NDArray[np.int64]:
-    """Return the classes' numbers, (N,); ValueError for an unknown one."""
+    """Return the numbers of classes, (N,) int64; raise ValueError for an unknown class."""
     import numpy as np
 
     return np.array([LABELS.index(label) for label in labels], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Splitting work: over the cores here, and over processes that know nothing of each other, part i of N of them."""
+"""Splitting work: over the cores of this machine, and over N independent processes, of which each does part i."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def cores() -> int:
 
 
 def default_workers() -> int:
-    """Return how many threads decode images: one a core, at most 16."""
+    """Return how many threads decode images: one per core, at most 16."""
     return min(cores(), 16)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of N, counted from 0, takes every N-th piece; who takes what follows from the two numbers alone."""
+    """Part `index` of `count`, counted from 0: every N-th piece of work, as the two numbers alone decide."""
 
     index: int
     count: int
@@ -29,14 +29,14 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> Part:
-        """Reads `3/16`."""
+        """Return the part that a text such as `3/16` names."""
         index, _, count = text.partition("/")
         if not (index.isdecimal() and count.isdecimal()):
             raise ValueError(f"part: expected i/N, such as 0/16, got {text!r}")
         return cls(int(index), int(count))
 
     def has(self, piece: int) -> bool:
-        """Whether a piece of work, by its number, is this part's."""
+        """Return whether a piece of work, by its number, belongs to this part."""
         return piece % self.count == self.index
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""float32 that means float32."""
+"""The precision of float32 arithmetic on CUDA devices."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 
 
 @contextlib.contextmanager
-def products(tf32: bool = False) -> Iterator[None]:
-    """Decide for all that runs meanwhile how products, convolutions and cuDNN's GRU take float32 on a CUDA device.
+def matmul_precision(tf32: bool = False) -> Iterator[None]:
+    """Set how matrix products, convolutions and cuDNN's GRU compute float32 on a CUDA device within the block.
 
-    PyTorch's own choice is TensorFloat-32 for the last two. Also a decorator.
+    PyTorch's default is TensorFloat-32 for the last two. Works as a decorator too.
 
     Args:
-        tf32: rounded to 10 bits for tensor cores, instead of as it is.
+        tf32: round inputs to TensorFloat-32 (10 bits) for tensor cores, instead of full float32.
     """
     cudnn = torch.backends.cudnn
     before = torch.get_float32_matmul_precision(), cudnn.allow_tf32

@@ -1,7 +1,7 @@
-"""Reads files of weights that others have made: what a file is by its first bytes, whether it is whole, its arrays.
+"""Third-party weight files: their form by the first bytes, whether they are whole, and their arrays.
 
 Downloaded files are untrusted. PyTorch files are read with `weights_only=True`, other pickles with an unpickler that
-admits NumPy arrays and plain containers only.
+admits only NumPy arrays and plain containers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 Form = Literal["safetensors", "pytorch", "pickle"]
 
-HEAD = 4096
-"""Bytes of a file's beginning that tell what it is."""
+HEAD_BYTES = 4096
+"""The number of bytes at the beginning of a file that show its form."""
 
-LARGEST_HEADER = 100_000_000
-"""The most bytes of a safetensors header, as its library has it."""
+MAX_HEADER_BYTES = 100_000_000
+"""The largest safetensors header, as in its library."""
 
 _OLD_PYTORCH = bytes.fromhex("6cfc9c46f9206aa85019")
 """The magic number that PyTorch's older format pickles first."""
@@ -37,7 +37,7 @@ _AGAIN = "download the file again"
 
 
 class UnsoundFile(Exception):  # noqa: N818
-    """A file that does not hold what its name promises; the caller says which file and what was expected.
+    """An error of a file that does not hold what its name promises; the caller adds the file and what was expected.
 
     Args:
         found: what it is instead, in one line.
@@ -51,7 +51,7 @@ class UnsoundFile(Exception):  # noqa: N818
 
 
 def cause_of(error: BaseException) -> str:
-    """Return an error's class and message in one line, never empty; of PyTorch's the reason without its advice."""
+    """Return an error's class and message in one line, never empty; for PyTorch's the reason without its advice."""
     text = str(error)
     reason = re.search(r"WeightsUnpickler error: (.*)", text)
     asked = re.search(r"GLOBAL (\S+)", text)
@@ -84,10 +84,10 @@ def check_real(path: Path) -> None:
 
 
 def form_of(path: Path) -> Form:
-    """Return the form of a file of weights, by its first bytes; what can be checked quickly of its length is checked.
+    """Return the form of a weight file by its first bytes, and check its length where that is quick.
 
     Raises:
-        UnsoundFile: it is of no such form, or not whole.
+        UnsoundFile: it has none of the forms, or is not whole.
     """
     head, size = _head(path)
     _check_real(head, size)
@@ -95,7 +95,7 @@ def form_of(path: Path) -> Form:
         if not zipfile.is_zipfile(path):
             raise UnsoundFile(f"{size} bytes of a PyTorch file that was cut off")
         return "pytorch"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER_BYTES:
         _check_length(path, size)
         return "safetensors"
     if head.startswith(b"\x80"):
@@ -133,7 +133,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON file whose value is an object.
 
     Raises:
-        UnsoundFile: it is no JSON, or its value is none.
+        UnsoundFile: it is not JSON, or its value is not an object.
     """
     head, size = _head(path)
     _check_real(head, size)
@@ -150,8 +150,8 @@ def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tup
     """Return the first names that are missing, unknown or of another shape, in one line; None where all agree.
 
     Args:
-        expected: the architecture's shapes by name.
-        found: the file's.
+        expected: shapes of the architecture by name.
+        found: shapes in the file by name.
     """
     groups = {
         "missing": [name for name in expected if name not in found],
@@ -171,12 +171,12 @@ def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tup
 
 
 def load_arrays(data: bytes) -> Any:
-    """Unpickle NumPy arrays and plain containers; `pickle.UnpicklingError` for anything else."""
+    """Unpickle NumPy arrays and plain containers; raise `pickle.UnpicklingError` for anything else."""
     return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Admits NumPy arrays, NumPy scalars and plain containers."""
+    """An unpickler that admits only NumPy arrays, NumPy scalars and plain containers."""
 
     _CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
     _ADMITTED = frozenset(
@@ -204,7 +204,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """The one use of `_codecs.encode` in pickled arrays."""
+    """Encode as pickled arrays do: the only use of `_codecs.encode` in them."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it asks for _codecs.encode with {encoding!r}")
     return text.encode("latin1")
@@ -219,7 +219,7 @@ def _read(path: Path) -> Any:
         if form == "safetensors":
             return load(path.read_bytes())
         if form == "pytorch":
-            with path.open("rb") as file:  # a path's ending would matter again
+            with path.open("rb") as file:  # given a path, torch would look at its ending again
                 return torch.load(file, map_location="cpu", weights_only=True)
         return load_arrays(path.read_bytes())
     except Exception as error:  # each reader has its own classes for a damaged file
@@ -230,10 +230,10 @@ def _read(path: Path) -> Any:
 
 
 def _head(path: Path) -> tuple[bytes, int]:
-    """The first bytes and the length."""
+    """Return the first bytes and the length of a file."""
     try:
         with path.open("rb") as file:
-            return file.read(HEAD), path.stat().st_size
+            return file.read(HEAD_BYTES), path.stat().st_size
     except FileNotFoundError as error:
         found = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "no such file"
         raise UnsoundFile(found, "check its path, or download it") from error
@@ -261,7 +261,7 @@ def _check_real(head: bytes, size: int) -> None:
 
 
 def _check_length(path: Path, size: int) -> None:
-    """A safetensors file's length, against what its header tells."""
+    """Check the length of a safetensors file against its header."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = file.read(length)
@@ -274,11 +274,11 @@ def _check_length(path: Path, size: int) -> None:
         raise UnsoundFile(f"a safetensors file whose header is damaged: {cause_of(error)}") from error
     if size != whole:
         raise UnsoundFile(
-            f"{size} bytes, where its header tells of {whole}" + (": it was cut off" if size < whole else "")
+            f"{size} bytes, where its header declares {whole}" + (": it was cut off" if size < whole else "")
         )
 
 
 def _excerpt(data: bytes) -> str:
-    """The beginning, as text where it is one."""
+    """Return the beginning of a file for a message, as text where it is one."""
     text = " ".join(data[:300].decode(errors="replace").split())[:60]
     return repr(text) if text.isprintable() and "\ufffd" not in text else repr(data[:8])

@@ -1,6 +1,6 @@
-"""The feature cache: one store for each kind and encoder, written once, read by everything after it.
+"""The feature cache: one store for each kind and encoder, written once and read by all later steps.
 
-The names load their modules when they are first asked for, so that a command line can read the schema at once.
+The names load their modules on first use, so that the command line can read the schema without them.
 """
 
 from __future__ import annotations

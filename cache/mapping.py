@@ -1,4 +1,4 @@
-"""A store as a mapping from sample id to its features, for looking around and for code of one's own."""
+"""A store as a mapping from sample id to its features, for exploring and for your own code."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .store import Arrays, Store
 
 
 class Samples(Mapping[str, Arrays]):
-    """The newest features of each sample, as the encoder returned them, without padding; read when asked for.
+    """The newest features of each sample, as the encoder returned them, without padding; read on demand.
 
     `samples["4066"]["regions"]` is (k, 2048) with the k regions that the image has; `tokens` is (n, 768) with the n
     WordPieces of the text; `context` is (512,). For many samples at once `read` and `read_ragged` are faster.
 
     Args:
-        store: where they are.
+        store: the store that holds them.
     """
 
     def __init__(self, store: Store) -> None:
@@ -40,22 +40,22 @@ class Samples(Mapping[str, Arrays]):
         return f"Samples({self.store!r})"
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
-        """Row numbers (len(ids),) int64 for `read` and `read_ragged`.
+        """Return row numbers (len(ids),) int64 for `read` and `read_ragged`.
 
         Raises:
-            KeyError: an id that is not there.
+            KeyError: an id that the store does not hold.
         """
         return np.array([self._rows[sample] for sample in ids], dtype=np.int64)
 
     def read(self, name: str, ids: Sequence[str], first: int | None = None) -> np.ndarray:
-        """One packed array of many samples, (N, ...) or (N, first, ...); see `Store.read`."""
+        """Return one packed array of many samples, (N, ...) or (N, first, ...); see `Store.read`."""
         return self.store.read(name, self.rows(ids), first)
 
     def read_ragged(self, ids: Sequence[str]) -> Arrays:
-        """The packed tokens of many samples with their offsets; see `Store.read_ragged`."""
+        """Return the packed tokens of many samples with their offsets; see `Store.read_ragged`."""
         return self.store.read_ragged(self.rows(ids))
 
 
 def open_samples(path: str | Path) -> Samples:
-    """Opens a store, `CACHE/<data set>/<kind>-<encoder>-<fingerprint>`, as a mapping; known as `itin.cache.open`."""
+    """Open a store, `CACHE/<data set>/<kind>-<encoder>-<fingerprint>`, as a mapping; known as `itin.cache.open`."""
     return Samples(Store(Path(path)))

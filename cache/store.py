@@ -16,23 +16,23 @@ from ..errors import CacheError
 from .format.manifest import ShardEntry, in_threads, listed_shards, read_manifest, shard_sizes
 from .format.plan import RowIndex, segment_path
 from .format.schema import KINDS, fingerprint_of
-from .format.sealed_json import check_stamp, from_json, read_bytes, repair, seal_of
-from .format.shard_read import Shard, Wanted, open_shard, unpack
+from .format.sealed_json import check_stamp, from_json, read_bytes, repair_advice, seal_of
+from .format.shard_read import ReadRequest, Shard, open_shard, unpack
 
-OPENED = 512
-"""Headers of shards that a store keeps at hand."""
+MAX_OPEN_SHARDS = 512
+"""The number of shard headers that a store keeps in memory."""
 
-THREADS_FROM = 4 << 20
-"""Bytes a shard from which on it pays to read several at a time."""
+MIN_THREADED_BYTES = 4 << 20
+"""The number of bytes per shard from which reading several shards at a time is faster."""
 
-AT_ONCE = 256
-"""Rows that are held in memory at a time where all of a store are gone through."""
+ROWS_AT_ONCE = 256
+"""The number of rows in memory at a time while all rows of a store are read."""
 
 Arrays = dict[str, np.ndarray]
 
 
 class Store:
-    """The features of one kind, made by one encoder. Opening it reads the manifest; shards are read when asked for.
+    """The features of one kind, made by one encoder. Opening it reads the manifest; shards are read on demand.
 
     Raises:
         CacheError: no manifest, a shard that is missing or of another size than the manifest says, or a file that is
@@ -51,10 +51,10 @@ class Store:
                 next_step="move the store away and run `itin extract` again",
             )
         self._entries: list[ShardEntry] = list(listed_shards(self.manifest).values())
-        there = shard_sizes(self.path)
+        sizes = shard_sizes(self.path)
         for entry in self._entries:
-            if there.get(entry.file) != entry.bytes:
-                raise self._differs(entry, there.get(entry.file))
+            if sizes.get(entry.file) != entry.bytes:
+                raise self._mismatch(entry, sizes.get(entry.file))
         self._starts = np.cumsum([0, *(entry.count for entry in self._entries)], dtype=np.int64)
         self._opened: dict[int, Shard] = {}
 
@@ -71,7 +71,7 @@ class Store:
 
     @property
     def untrained(self) -> bool:
-        """True when the encoder's weights are random."""
+        """Whether the encoder's weights are random."""
         return "random_init" in self.identity["weights"]
 
     @property
@@ -93,37 +93,37 @@ class Store:
 
     @cached_property
     def ids(self) -> list[str]:
-        """The sample of each row."""
-        return self._of_rows("ids")
+        """The sample id of each row."""
+        return self._column("ids")
 
     @cached_property
     def sha256(self) -> list[str]:
         """The digest of the input that each row was made from."""
-        return self._of_rows("sha256")
+        return self._column("sha256")
 
     @cached_property
     def quarantined(self) -> set[tuple[str, str]]:
-        """Sample and digest of each input that could not be encoded."""
+        """The sample id and digest of each input that could not be encoded."""
         rows = [entry["row"] for entry in self.manifest["quarantined"]]
         return {(self._plan["ids"][row], self._plan["sha256"][row]) for row in rows}
 
     def index(self, ids: Sequence[str], sha256: Sequence[str] | None = None) -> np.ndarray:
-        """Row numbers (len(ids),) int64 of samples, -1 where the store has none.
+        """Return row numbers (len(ids),) int64 of samples, -1 where the store has none.
 
         Args:
             ids: sample ids.
-            sha256: digests of the samples' inputs; with them only features of just this input are found, without them
+            sha256: digests of the samples' inputs; with them only features of this very input are found, without them
                 the newest of an id.
         """
         return np.array(self._index.find(ids, sha256, self.sha256), dtype=np.int64)
 
     def read(self, name: str, rows: np.ndarray, first: int | None = None) -> np.ndarray:
-        """Rows of an array that has one entry a sample, in the order asked for.
+        """Return rows of an array that has one entry per sample, in the given order.
 
         Args:
             name: `regions`, `boxes`, `counts`, `context` and so on; for tokens use `read_ragged`.
             rows: row numbers (N,).
-            first: only the first so many regions of each row.
+            first: the number of regions to keep of each row; all by default.
 
         Returns:
             (N, ...) or (N, first, ...), in the stored dtype; regions are not contiguous in memory.
@@ -134,15 +134,15 @@ class Store:
             first = min(first, shape[0])
             shape = (first, *shape[1:])
         out: np.ndarray
-        if name == "regions":  # in memory as in the file, region after region: nothing is copied twice
+        if name == "regions":  # laid out as in the file, region after region: nothing is copied twice
             out = np.empty((shape[0], len(rows), *shape[1:]), dtype).transpose(1, 0, 2)
         else:
             out = np.empty((len(rows), *shape), dtype)
-        self._each(rows, lambda shard, file, wanted: shard.read(file, name, wanted, out, first), out.nbytes)
+        self._for_shards(rows, lambda shard, file, request: shard.read(file, name, request, out, first), out.nbytes)
         return out
 
     def read_ragged(self, rows: np.ndarray) -> Arrays:
-        """Tokens of the given rows, packed in their order.
+        """Return the tokens of the given rows, packed in their order.
 
         Returns:
             `tokens (sum of n, D)`, `token_ids` and `word_ids (sum of n,)`, and `offsets (len(rows) + 1,)` int64.
@@ -154,15 +154,15 @@ class Store:
             dtype, shape = self._array(schema.name)
             out[schema.name] = np.empty((int(offsets[-1]), *shape), dtype)
         amount = sum(array.nbytes for array in out.values())
-        self._each(rows, lambda shard, file, wanted: shard.read_spans(file, wanted, out, offsets), amount)
+        self._for_shards(rows, lambda shard, file, request: shard.read_spans(file, request, out, offsets), amount)
         return {**out, "offsets": offsets}
 
     def packed(self, rows: np.ndarray, first: int | None = None) -> Arrays:
-        """All arrays of the given rows as a shard holds them, but for ids and digests.
+        """Return all arrays of the given rows as a shard holds them, without ids and digests.
 
         Args:
             rows: row numbers (N,).
-            first: of regions, only the first so many of each row.
+            first: the number of regions to keep of each row; all by default.
         """
         if self.kind == "tokens":
             return self.read_ragged(rows)
@@ -178,22 +178,22 @@ class Store:
         Args:
             rows: row numbers (N,), in the order wanted.
         """
-        for begin in range(0, len(rows), AT_ONCE):
-            yield from unpack(self.kind, self.packed(rows[begin : begin + AT_ONCE]))
+        for begin in range(0, len(rows), ROWS_AT_ONCE):
+            yield from unpack(self.kind, self.packed(rows[begin : begin + ROWS_AT_ONCE]))
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
-        """How many tokens the given rows have, (N,) int64."""
+        """Return how many tokens each of the given rows has, (N,) int64."""
         lengths = np.zeros(len(rows), dtype=np.int64)
 
-        def look(shard: Shard, file: FileIO, wanted: Wanted) -> None:
-            lengths[wanted.target] = np.diff(shard.offsets)[wanted.local]
+        def count(shard: Shard, file: FileIO, request: ReadRequest) -> None:
+            lengths[request.target] = np.diff(shard.offsets)[request.local]
 
-        self._each(rows, look)
+        self._for_shards(rows, count)
         return lengths
 
     @property
     def stamp(self) -> dict[str, Any]:
-        """What a file made from this store says about itself: format, kind, fingerprint, identity as JSON."""
+        """The provenance for files made from this store: format, kind, fingerprint, identity as JSON."""
         identity = json.dumps(self.identity, ensure_ascii=False)
         return {
             "format": self.manifest["format"],
@@ -208,15 +208,15 @@ class Store:
         index.add(self.ids, self.sha256, 0)
         return index
 
-    def _of_rows(self, column: str) -> list[str]:
-        """One column of the plan, for the rows of the store."""
-        everything = self._plan[column]
+    def _column(self, column: str) -> list[str]:
+        """Return a column of the plan, for the rows of the store."""
+        planned = self._plan[column]
         numbers = [entry.numbers() for entry in self._entries]
-        return [everything[row] for row in np.concatenate(numbers).tolist()] if numbers else []
+        return [planned[row] for row in np.concatenate(numbers).tolist()] if numbers else []
 
     @cached_property
     def _plan(self) -> dict[str, list[str]]:
-        """The ids and digests of the plan that the manifest speaks of."""
+        """The ids and digests of the plan that the manifest refers to."""
         columns: dict[str, list[str]] = {"ids": [], "sha256": []}
         for number, listed in enumerate(self.manifest["plan"]):
             path = segment_path(self.path, number)
@@ -224,13 +224,15 @@ class Store:
             segment = from_json(path, data)
             check_stamp(path, segment["format"], segment["fingerprint"], self.fingerprint)
             if seal_of(data) != listed["checksum"]:
-                raise CacheError(f"{path} is not the plan that the manifest speaks of", next_step=repair(self.path))
+                raise CacheError(
+                    f"{path} is not the plan that the manifest refers to", next_step=repair_advice(self.path)
+                )
             for name, column in columns.items():
                 column += segment[name]
         return columns
 
     def _array(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-        """Dtype and shape of one entry of an array."""
+        """Return the dtype and the shape of one entry of an array."""
         if not self._entries:
             raise CacheError(f"{self.path} is empty", next_step="run the same `itin extract` again")
         arrays = self._shard(0).header.arrays
@@ -238,8 +240,10 @@ class Store:
             raise ValueError(f"{self.path.name} has no array {name!r}, only {', '.join(arrays)}")
         return np.dtype(arrays[name].dtype), arrays[name].shape[1:]
 
-    def _each(self, rows: np.ndarray, work: Callable[[Shard, FileIO, Wanted], None], amount: int = 0) -> None:
-        """Does something for each shard that holds some of the rows; `amount` is how many bytes that copies in all."""
+    def _for_shards(
+        self, rows: np.ndarray, work: Callable[[Shard, FileIO, ReadRequest], None], amount: int = 0
+    ) -> None:
+        """Call `work` for each shard that holds some of the rows; `amount` is the total number of bytes it copies."""
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"row numbers must lie in 0..{len(self) - 1}, got {rows.min()}..{rows.max()}")
         owners = np.searchsorted(self._starts, rows, side="right") - 1
@@ -251,12 +255,12 @@ class Store:
             begin, end = span
             owner = int(owners[begin])
             target = slice(begin, end) if order is None else order[begin:end]
-            wanted = Wanted(rows[target] - self._starts[owner], target)
+            request = ReadRequest(rows[target] - self._starts[owner], target)
             with open_shard(self.path / self._entries[owner].file) as file:
-                work(self._shard(owner, file), file, wanted)
+                work(self._shard(owner, file), file, request)
 
         spans = zip(begins.tolist(), np.append(begins, len(rows))[1:].tolist(), strict=True)
-        if len(begins) < 2 or amount / len(begins) < THREADS_FROM:
+        if len(begins) < 2 or amount / len(begins) < MIN_THREADED_BYTES:
             for span in spans:
                 one(span)
         else:
@@ -265,29 +269,31 @@ class Store:
     def _shard(self, number: int, file: FileIO | None = None) -> Shard:
         shard = self._opened.get(number)
         if shard is None:
-            if len(self._opened) >= OPENED:
+            if len(self._opened) >= MAX_OPEN_SHARDS:
                 self._opened = {}
             entry = self._entries[number]
             shard = Shard(self.path / entry.file, self.fingerprint, entry.checksum, file)
             self._opened[number] = shard
         return shard
 
-    def _differs(self, entry: ShardEntry, size: int | None) -> CacheError:
+    def _mismatch(self, entry: ShardEntry, size: int | None) -> CacheError:
         return CacheError(
             f"{self.path / entry.file} is not what the manifest says",
             expected=f"{entry.bytes} bytes",
             found="no such file" if size is None else f"{size} bytes",
             next_step=(
-                "run the same `itin extract` again: it makes just this shard" if size is None else repair(self.path)
+                "run the same `itin extract` again: it makes just this shard"
+                if size is None
+                else repair_advice(self.path)
             ),
         )
 
 
 def open_store(path: str | Path) -> Store:
-    """Opens one store, `CACHE/<data set>/<kind>-<encoder>-<fingerprint>`, for reading."""
+    """Open one store, `CACHE/<data set>/<kind>-<encoder>-<fingerprint>`, for reading."""
     return Store(Path(path))
 
 
 def find_stores(folder: Path, kind: str = "*") -> list[Path]:
-    """The stores of one kind, or of all, in a data set's folder, sorted by name."""
+    """Return the stores of one kind, or of all kinds, in a data set's folder, sorted by name."""
     return sorted(path.parent for path in folder.glob(f"{kind}-*/plan.json"))

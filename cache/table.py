@@ -1,4 +1,4 @@
-"""The data set's own table beside its stores: ids, labels, texts, image sizes and digests, and what was left out."""
+"""The data set's own table beside its stores: ids, labels, texts, image sizes and digests, and rejected pairs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .format.sealed_json import read_bytes, read_json, write_error, write_json
 
 @dataclass(frozen=True)
 class Table:
-    """A data set as the last extraction saw it."""
+    """A data set as the last extraction read it."""
 
     folder: Path
     dataset: dict[str, Any]
-    """`dataset.json`: name, where it was read from, how many rows the label rule dropped."""
+    """The content of `dataset.json`: name, source, how many rows the label rule dropped."""
     samples: pd.DataFrame
-    """One row a usable pair: id, label, text_label, image_label, text, image, image_sha256, text_sha256, width, ..."""
+    """The usable pairs: id, label, text_label, image_label, text, image, image_sha256, text_sha256, width, ..."""
     rejected: pd.DataFrame
-    """One row an unusable pair: id, reason."""
+    """The unusable pairs, one per row: id, reason."""
 
 
 def write_table(
     folder: Path, dataset: dict[str, Any], samples: Iterable[dict[str, Any]], rejected: Iterable[dict[str, Any]]
 ) -> None:
-    """Writes the three files of a table, each whole or not at all; `dataset.json` last."""
+    """Write the three files of a table, each whole or not at all; `dataset.json` last."""
     disk.make_folder(folder, write_error)
     tables = {"samples.jsonl": _lines(samples), "quarantine.jsonl": _lines(rejected)}
     for name, data in tables.items():
@@ -43,7 +43,7 @@ def write_table(
 
 
 def read_table(folder: Path) -> Table:
-    """Reads the table of a data set in the cache.
+    """Read the table of a data set in the cache.
 
     Raises:
         CacheError: nothing was extracted there, or the files are of another format.
@@ -57,10 +57,10 @@ def read_table(folder: Path) -> Table:
 
 
 def options_of(dataset: Mapping[str, Any]) -> list[str]:
-    """The options of `itin extract` that name a data set.
+    """Return the options of `itin extract` that name a data set.
 
     Args:
-        dataset: what `dataset.json` holds.
+        dataset: the content of `dataset.json`.
     """
     source = dataset.get("source") or {}
     words = ["--dataset", str(source.get("kind", "DATASET"))]
@@ -75,7 +75,7 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
 
 
 def damaged_tables(folder: Path) -> dict[Path, str]:
-    """The files of a data set's table that are not what was written, and what is wrong with them."""
+    """Return the damaged files of a data set's table, and what is wrong with each."""
     try:
         digests = read_json(folder / "dataset.json")["sha256"]
     except CacheError as error:
@@ -90,7 +90,7 @@ def damaged_tables(folder: Path) -> dict[Path, str]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a `.jsonl` file; none when the file is not there.
+    """Return the JSON objects of a `.jsonl` file; none if the file does not exist.
 
     Raises:
         CacheError: a line that is not JSON.

@@ -1,4 +1,4 @@
-"""Filling a store: what is missing, committing shards, quarantine, and the manifest that makes it readable."""
+"""Filling a store: missing rows, committed shards, quarantine, and the manifest that makes it readable."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .format.manifest import (
     shard_sizes,
     write_manifest,
 )
-from .format.plan import Plan, Row
+from .format.plan import RowKey, StorePlan
 from .format.schema import fingerprint_of, store_name
-from .format.sealed_json import repair, write_error
+from .format.sealed_json import repair_advice, write_error
 from .format.shard_header import header_of
 from .format.shard_read import Shard
 from .format.shard_write import pack, shard_bytes, to_stored
@@ -32,14 +32,14 @@ from .format.shard_write import pack, shard_bytes, to_stored
 
 @dataclass(frozen=True)
 class Piece:
-    """The rows of one block that are neither in a shard nor in quarantine; committed as one shard."""
+    """The rows of one block that are neither in a shard nor in quarantine, to be committed as one shard."""
 
     block: int
     rows: tuple[int, ...]
 
 
 class StoreWriter:
-    """Adds features to one store. Any number of writers may work on a store at once: a race only wastes work.
+    """A writer that adds features to one store. Any number may work on it at once: a race only wastes work.
 
     Args:
         parent: the data set's folder in the cache.
@@ -55,30 +55,30 @@ class StoreWriter:
         self.fingerprint = fingerprint_of(identity)
         self.folder = parent / store_name(identity)
         disk.make_folder(self.folder, write_error)
-        shards = len(shard_sizes(self.folder))  # before the plan is looked for: it comes first
+        shards = len(shard_sizes(self.folder))  # listed before looking for the plan, which is written first
         if (self.folder / "plan.json").exists():
-            self.plan = Plan.read(self.folder, self.fingerprint)
+            self.plan = StorePlan.read(self.folder, self.fingerprint)
         elif shards:
             raise CacheError(
-                f"{self.folder} holds {shards} shards and no plan.json: which rows they hold cannot be told from it",
-                next_step=repair(self.folder),
+                f"{self.folder} holds {shards} shards but no plan.json: it is unknown which rows they hold",
+                next_step=repair_advice(self.folder),
             )
         else:
-            self.plan = Plan(self.folder, identity)
+            self.plan = StorePlan(self.folder, identity)
         self._last_piece: dict[int, int] = {}
         self._committed: dict[str, ShardEntry] = {}
 
     @property
     def shard_size(self) -> int:
-        """The most rows of a shard; 1 where nothing is planned yet."""
+        """The largest number of rows of a shard; 1 while nothing is planned."""
         return max((segment.shard_size for segment in self.plan.segments), default=1)
 
-    def extend(self, rows: Iterable[Row], shard_size: int) -> list[int]:
-        """Plans the rows that are not planned yet, and returns the numbers of all, in order."""
+    def extend(self, rows: Iterable[RowKey], shard_size: int) -> list[int]:
+        """Plan the rows that are not planned yet, and return the numbers of all, in order."""
         return self.plan.extend(rows, shard_size)
 
     def missing(self, rows: Iterable[int]) -> list[Piece]:
-        """The given rows that are not done, block by block; what is committed or quarantined is left out."""
+        """Return the given rows that are neither committed nor in quarantine, block by block."""
         numbers = np.fromiter(rows, dtype=np.int64)
         done = self._done()
         wanted = np.zeros(len(done), bool)
@@ -91,16 +91,16 @@ class StoreWriter:
         return [Piece(block, tuple(part.tolist())) for block, part in zip(blocks.tolist(), members, strict=True)]
 
     def _done(self) -> np.ndarray:
-        """Which rows of the plan are committed or quarantined, bool."""
+        """Return which rows of the plan are committed or in quarantine, (N,) bool."""
         committed = committed_rows(self.folder, self.fingerprint)
         held = [*committed.values(), np.array(list(self.quarantined()), np.int64)]
         beyond = max((int(numbers.max()) for numbers in held if len(numbers)), default=-1)
         if beyond >= len(self.plan.rows):
-            self.plan.refresh()  # another writer has planned more since
+            self.plan.refresh()  # another writer has planned more rows
         if beyond >= len(self.plan.rows):
             raise CacheError(
                 f"{self.folder} holds row {beyond}, and its plan names only {len(self.plan.rows)} rows",
-                next_step=repair(self.folder),
+                next_step=repair_advice(self.folder),
             )
         done = np.zeros(len(self.plan.rows), bool)
         for numbers in held:
@@ -111,7 +111,7 @@ class StoreWriter:
         return done
 
     def stored(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One sample's arrays cast to the store's dtype.
+        """Return one sample's arrays cast to the store's dtype.
 
         Raises:
             FeatureError: a value that is not finite or does not fit.
@@ -119,12 +119,12 @@ class StoreWriter:
         return to_stored(self.kind, sample, self.identity["dtype"], self.identity["dims"])
 
     def commit(self, block: int, samples: Mapping[int, Mapping[str, np.ndarray]]) -> int:
-        """Commits rows of one block (row number -> arrays from `stored`) as one shard; returns how many were new.
+        """Commit rows of one block (row number -> arrays from `stored`) as one shard; return how many were new.
 
-        Rows that another writer committed in the meantime are dropped: nothing stands in a store twice.
+        Rows that another writer committed in the meantime are dropped: no row is in a store twice.
 
         Raises:
-            CacheError: the shard could not be written; what was committed before stays as it was.
+            CacheError: the shard could not be written; earlier shards are unchanged.
         """
         remaining = dict(samples)
         while remaining:
@@ -139,14 +139,14 @@ class StoreWriter:
         return 0
 
     def committed(self, block: int) -> set[int]:
-        """Return the rows of a block that are in shards now, whoever made them."""
+        """Return the rows of a block that are in shards now, whichever writer made them."""
         return self._rows_of(self._pieces(block)[0])
 
     def _rows_of(self, shards: Iterable[Path]) -> set[int]:
         return {row for path in shards for row in Shard(path, self.fingerprint).rows.tolist()}
 
     def _pieces(self, block: int) -> tuple[list[Path], Path]:
-        """The committed pieces of a block, and the lowest free name.
+        """Return the committed pieces of a block, and the lowest free name.
 
         Every writer takes the lowest free name, so two that saw the same pieces collide, and one that saw fewer finds
         its name taken: no row can be committed by both.
@@ -161,19 +161,19 @@ class StoreWriter:
         return committed, free[0]
 
     def quarantine(self, row: int, reason: str) -> None:
-        """Records that a row cannot be encoded, and why."""
+        """Record that a row cannot be encoded, and why."""
         quarantine.put(self.folder, self.fingerprint, row, self.plan.rows[row], reason)
 
     def quarantined(self) -> dict[int, str]:
-        """Row number -> reason."""
+        """Return the reason for each row in quarantine, by row number."""
         return {record.row: record.reason for record in quarantine.read(self.folder, self.fingerprint)}
 
     def release_quarantined(self, rows: Iterable[int]) -> None:
-        """Takes rows out of quarantine, so that they are tried again."""
+        """Take rows out of quarantine, so that they are tried again."""
         quarantine.release(self.folder, rows)
 
     def finish(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
-        """Writes the manifest over everything that is committed, and returns it."""
+        """Write the manifest of everything that is committed, and return it."""
         self.plan.refresh()
         for folder in (self.folder, self.folder / quarantine.FOLDER):
             disk.remove_stale(folder)

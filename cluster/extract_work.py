@@ -14,7 +14,7 @@ import numpy as np
 from ..cache import StoreWriter
 from ..cache.format.manifest import NAME as MANIFEST
 from ..cache.format.manifest import shard_sizes
-from ..cache.format.plan import Plan
+from ..cache.format.plan import StorePlan
 from ..cache.format.shard_read import Shard
 from ..cache.table import read_lines
 from ..extract.config import ExtractConfig
@@ -78,7 +78,7 @@ class Extraction:
         parts: Counter[int] = Counter()
         quarantined = 0
         for name in submission.stores:
-            identity = Plan.read(submission.home / name).identity
+            identity = StorePlan.read(submission.home / name).identity
             writer = StoreWriter(submission.home, identity)
             digest = "text_sha256" if writer.kind == "tokens" else "image_sha256"
             found = writer.plan.find([row["id"] for row in samples], [row[digest] for row in samples])
@@ -95,7 +95,7 @@ class Extraction:
         made = 0
         for name in submission.stores:
             folder = submission.home / name
-            fingerprint = Plan.read(folder).fingerprint
+            fingerprint = StorePlan.read(folder).fingerprint
             for file in shard_sizes(folder):
                 if (folder / file).stat().st_mtime >= begin:
                     made += len(Shard(folder / file, fingerprint))

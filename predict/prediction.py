@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..itin_head import Head, HeadOutput
 from ..labels import LABELS
-from ..precision import products
+from ..precision import matmul_precision
 from ..train.config import TrainConfig
 from ..train.features.batches import Resident
 from ..train.features.features import Features
@@ -86,7 +86,7 @@ def seen(word_ids: np.ndarray, config: TrainConfig) -> NDArray[np.bool_]:
     return kept & (kept.cumsum() <= config.max_words)
 
 
-@products()
+@matmul_precision()
 def predictions(
     head: Head,
     config: TrainConfig,

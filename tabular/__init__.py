@@ -1,1 +1,1 @@
-"""Tables that other people wrote: lines, rows, and two lists of ids that should meet."""
+"""Third-party tables: their lines, their rows, and the matching of two lists of ids."""

@@ -1,4 +1,4 @@
-"""Two lists of ids that should be of the same pairs: what is on one side alone, and why it may not have met."""
+"""Matching two lists of ids of the same pairs: which ids have no counterpart, and the likely cause."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 MOST_LOST = 0.05
-"""The share of a data set's pairs above which a loss is an error, where it is not allowed by `--allow-missing`."""
+"""The largest share of a data set's pairs that may be lost without `--allow-missing`."""
 
-SHOWN = 5
-"""Ids that are named one by one."""
+MAX_EXAMPLES = 5
+"""The number of ids that a message names one by one."""
 
-SAMPLE = 1000
-"""Ids that are looked at for a cause."""
+MAX_COMPARED = 1000
+"""The number of ids that are searched for a cause."""
 
 _FORMS: dict[str, Callable[[str], str]] = {
     "spaces": lambda one: " ".join(one.strip("\ufeff\u200b").split()),
@@ -28,82 +28,82 @@ _FORMS: dict[str, Callable[[str], str]] = {
     "file extensions": lambda one: re.sub(r"\.[A-Za-z][A-Za-z0-9]{0,4}$", "", one),
     "numbers with a decimal point": lambda one: re.sub(r"^(\d+)\.0*$", r"\1", one),
 }
-"""What makes ids of the same pair differ, and what undoes it, in that order; of two that would do, the earlier one."""
+"""Causes that make ids of the same pair differ, and how to undo each, in this order; the earlier is preferred."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """What came of two lists of ids."""
+    """The result of matching two lists of ids."""
 
     both: int = 0
-    """How many of ours stand on the other side too."""
+    """The number of our ids that the other list holds too."""
     ours: tuple[str, ...] = ()
-    """Those that do not, in our order."""
+    """Our ids that the other list lacks, in our order."""
     theirs: tuple[str, ...] = ()
-    """Those of the other side that do not stand on ours, in its order."""
+    """Ids of the other list that ours lacks, in its order."""
 
     @property
     def loses_many(self) -> bool:
-        """Whether more of ours than `MOST_LOST` are on our side alone."""
+        """Whether the other list lacks more of our ids than `MOST_LOST`."""
         return len(self.ours) > MOST_LOST * (self.both + len(self.ours))
 
     @cached_property
     def cause(self) -> str | None:
-        """Why ids that are on one side alone probably did not meet, with an example; None where nothing tells.
+        """The likely cause of unmatched ids, with an example; None where there is no evidence.
 
-        Named where it would bring together a tenth of the ids that are alone on the shorter side.
+        A cause is named where undoing it would match a tenth of the unmatched ids of the shorter side.
         """
-        names, pairs = _differing(self.ours[:SAMPLE], self.theirs)
-        if not pairs or 10 * len(pairs) < min(len(self.ours), len(self.theirs), SAMPLE):
+        names, pairs = _differing(self.ours[:MAX_COMPARED], self.theirs)
+        if not pairs or 10 * len(pairs) < min(len(self.ours), len(self.theirs), MAX_COMPARED):
             return None
         write = ascii if any("Unicode" in name for name in names) else repr
         ours, theirs = map(write, pairs[0])
         return f"likely cause: {' and '.join(names)}: {ours} against {theirs}, {len(pairs)} such"
 
     def lines(self, ours: str, theirs: str | None = None) -> list[str]:
-        """Return what is on one side alone and the likely cause, a line each.
+        """Return the unmatched ids of each side and the likely cause, a line each.
 
         Args:
-            ours: what ours are, such as "pairs in no part".
-            theirs: what theirs are; None where it is no fault that some are left.
+            ours: what our unmatched ids are, such as "pairs in no part".
+            theirs: what theirs are; None where unmatched ones are no problem.
         """
         sides = ((self.ours, ours), (self.theirs, theirs))
-        told = [f"{words}: {len(ids)} ({examples(ids)})" for ids, words in sides if ids and words is not None]
-        return [*told, *([self.cause] if self.cause is not None else [])]
+        described = [f"{words}: {len(ids)} ({examples(ids)})" for ids, words in sides if ids and words is not None]
+        return [*described, *([self.cause] if self.cause is not None else [])]
 
 
 def match(ours: Iterable[str], theirs: Iterable[str]) -> Match:
-    """Return which ids of two lists meet; an id that stands several times in a list counts once.
+    """Match two lists of ids; an id that occurs several times in a list counts once.
 
     Args:
         ours: ids of the data set.
         theirs: ids of a split, of features, of predictions.
     """
     ours, theirs = dict.fromkeys(ours), dict.fromkeys(theirs)
-    alone = tuple(one for one in ours if one not in theirs)
-    return Match(len(ours) - len(alone), alone, tuple(one for one in theirs if one not in ours))
+    unmatched = tuple(one for one in ours if one not in theirs)
+    return Match(len(ours) - len(unmatched), unmatched, tuple(one for one in theirs if one not in ours))
 
 
 def examples(ids: Sequence[str]) -> str:
-    """Return the first of some ids, for a message; ids of others may hold anything."""
-    shown = (one if one.isprintable() and one.strip() == one else repr(one) for one in map(str, ids[:SHOWN]))
-    return ", ".join(shown) + (" and so on" if len(ids) > SHOWN else "")
+    """Return the first few ids for a message; unusual ones are quoted."""
+    shown = (one if one.isprintable() and one.strip() == one else repr(one) for one in map(str, ids[:MAX_EXAMPLES]))
+    return ", ".join(shown) + (" and so on" if len(ids) > MAX_EXAMPLES else "")
 
 
 def _differing(ours: Sequence[str], theirs: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The fewest of `_FORMS` that bring as many ids together as all of them do, and the ids that then meet."""
+    """Return the fewest of `_FORMS` that match as many ids as all of them do, and the ids that then match."""
     names = list(_FORMS)
     keys = {_plain(one, names) for one in ours}
     theirs = [one for one in theirs if _plain(one, names) in keys] if ours else []
-    pairs = _meeting(ours, theirs, names)
+    pairs = _matching(ours, theirs, names)
     for name in reversed(_FORMS):
         fewer = [one for one in names if one != name]
-        if len(met := _meeting(ours, theirs, fewer)) == len(pairs):
-            names, pairs = fewer, met
+        if len(matched := _matching(ours, theirs, fewer)) == len(pairs):
+            names, pairs = fewer, matched
     return names, pairs
 
 
-def _meeting(ours: Sequence[str], theirs: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
+def _matching(ours: Sequence[str], theirs: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
     there = {_plain(one, names): one for one in theirs}
     plain = ((one, _plain(one, names)) for one in ours)
     return [(one, there[key]) for one, key in plain if key in there]

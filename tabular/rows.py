@@ -1,4 +1,4 @@
-"""CSV, TSV and JSONL tables that other people wrote: each line belongs to one row, or to what is wrong."""
+"""Third-party CSV, TSV and JSONL tables, read so that each line belongs to exactly one row or problem."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from typing import Any, NamedTuple
 from ..errors import DataError
 from .lines import count_lines, lines_of
 
-_Record = tuple[int, int, Any]
-"""First line, last line, and what they hold: cells, an object, a problem (str), or None where they are blank."""
+_RawRow = tuple[int, int, Any]
+"""First line, last line, and their content: cells, an object, a problem (str), or None for blank lines."""
 
 _OPEN = re.compile(r'((?:(?:"[^"]*(?:""[^"]*)*"|[^",\r\n][^,\r\n]*)?,)*")[^"]*(?:""[^"]*)*')
-"""A row of a CSV up to the quotation mark (in the group) of a cell that no other closes."""
+"""A row of a CSV up to the quotation mark (in the group) of a cell that is never closed."""
 
 
 class Row(NamedTuple):
     """One row of a table."""
 
     line: int
-    """Number of its first line in the file, from 1."""
+    """The number of its first line in the file, from 1."""
     last: int
-    """Number of its last line: another where a cell of a CSV holds line ends."""
+    """The number of its last line; not `line` where a cell of a CSV holds line ends."""
     values: dict[str, Any]
     """Column -> value: a str, except in JSONL, where it is what JSON says."""
     problem: str = ""
-    """Why the row has no values."""
+    """The reason why the row has no values, else empty."""
 
     @property
     def where(self) -> str:
-        """Its place in the file, such as `line 4` or `lines 4-9`."""
+        """The row's place in the file, such as `line 4` or `lines 4-9`."""
         return f"line {self.line}" if self.line == self.last else f"lines {self.line}-{self.last}"
 
 
@@ -44,21 +44,20 @@ def rows_of(path: Path, data: bytes) -> tuple[list[str], Iterator[Row]]:
 
     - `.csv`: a cell in quotation marks may hold commas, line ends and, doubled, quotation marks.
     - `.jsonl`: one JSON object a line.
-    - any other name: cells with tabs between. A quotation mark is a letter like any other, unless every cell of every
-      line begins and ends with one: those are taken off, and "" within stands for one. Such cells hold no tab and no
+    - any other name: cells separated by tabs. A quotation mark is an ordinary character, unless every cell of every
+      line begins and ends with one: those are removed, and "" within stands for one. Such cells hold no tab and no
       line end.
 
-    Blank lines are left out, and every other line belongs to exactly one row. A cell's text is never taken for a
-    missing value: "NA" and "null" are texts. Bytes that are not UTF-8 come as lone surrogates, which no UTF-8 text
+    Blank lines are skipped, and every other line belongs to exactly one row. A cell's text is never taken for a
+    missing value: "NA" and "null" are texts. Bytes that are not UTF-8 become lone surrogates, which no UTF-8 text
     holds, so that the rest can be used.
 
     Args:
-        path: the file; its suffix says of which kind it is.
+        path: the file; its suffix gives its format.
         data: its contents.
 
     Returns:
-        The columns, which JSONL does not tell beforehand (an empty list), and the rows in the file's order, to be
-        read once.
+        The columns (an empty list for JSONL, which has no header), and an iterator over the rows in file order.
 
     Raises:
         DataError: at once or while reading: the file is in UTF-16, its header is malformed, a quotation mark is never
@@ -69,9 +68,10 @@ def rows_of(path: Path, data: bytes) -> tuple[list[str], Iterator[Row]]:
     lines, total = lines_of(data, "surrogateescape"), count_lines(data)
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
-        return [], _rows(_whole(path, total, _json(path, lines)))
-    records = _whole(path, total, _csv(path, data, lines, total) if suffix == ".csv" else _tsv(path, lines))
-    line, last, header = next(records, (0, 0, []))
+        return [], _rows(_without_blanks(path, total, _json(path, lines)))
+    raw = _csv(path, data, lines, total) if suffix == ".csv" else _tsv(path, lines)
+    rows = _without_blanks(path, total, raw)
+    line, last, header = next(rows, (0, 0, []))
     if isinstance(header, str):
         raise DataError(
             f"{path}, {Row(line, last, {}).where}: {header}",
@@ -79,11 +79,11 @@ def rows_of(path: Path, data: bytes) -> tuple[list[str], Iterator[Row]]:
             next_step="fix the table's first line",
         )
     columns = [cell.strip() for cell in header]
-    return columns, _rows(records, columns)
+    return columns, _rows(rows, columns)
 
 
-def _rows(records: Iterable[_Record], columns: Sequence[str] = ()) -> Iterator[Row]:
-    for line, last, content in records:
+def _rows(rows: Iterable[_RawRow], columns: Sequence[str] = ()) -> Iterator[Row]:
+    for line, last, content in rows:
         if isinstance(content, str):
             yield Row(line, last, {}, content)
         elif isinstance(content, dict):
@@ -94,25 +94,25 @@ def _rows(records: Iterable[_Record], columns: Sequence[str] = ()) -> Iterator[R
             yield Row(line, last, {}, f"malformed: {len(content)} cells in a table of {len(columns)} columns")
 
 
-def _whole(path: Path, total: int, records: Iterable[_Record]) -> Iterator[_Record]:
-    """Pass on the records that are not blank, and check that no line of the file is in none or in two of them."""
+def _without_blanks(path: Path, total: int, rows: Iterable[_RawRow]) -> Iterator[_RawRow]:
+    """Yield the rows that are not blank, and check that each line of the file is in exactly one row."""
     taken = 0
-    for record in records:
-        first, last, content = record
+    for row in rows:
+        first, last, content = row
         if first != taken + 1:
             break
         taken = last
         if content is not None:
-            yield record
+            yield row
     if taken != total:
         raise DataError(
             f"{path}: the rows were read wrongly after line {taken} of {total}",
-            next_step="this is a fault of itin: please report it with the lines around that one",
+            next_step="this is a bug in itin: please report it with the lines around that one",
         )
 
 
-def _csv(path: Path, data: bytes, lines: Iterable[str], total: int) -> Iterator[_Record]:
-    # The limit is the process's own and never lowered here: a reader that gives a long cell up goes on inside of it.
+def _csv(path: Path, data: bytes, lines: Iterable[str], total: int) -> Iterator[_RawRow]:
+    # The limit is global and never lowered here: a reader that gives up on a long cell continues in the middle of it.
     csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
     reader = csv.reader(lines, strict=True)
     last = width = odd = 0
@@ -138,7 +138,7 @@ def _csv(path: Path, data: bytes, lines: Iterable[str], total: int) -> Iterator[
 
 
 def _check_closed(path: Path, data: bytes, first: int, last: int, odd: int) -> None:
-    """Refuse a table whose last row has a cell that never ends.
+    """Check that the last row of a table has no cell that never ends.
 
     Args:
         path: the file.
@@ -156,11 +156,11 @@ def _check_closed(path: Path, data: bytes, first: int, last: int, odd: int) -> N
         f"{path}, line {opened}: a quotation mark opens a cell and none closes it",
         expected='a quotation mark at the end of the cell too, and "" for each one within',
         found=f"the end of the file, line {last}{earlier}",
-        next_step="close the cell, or take the quotation mark away",
+        next_step="close the cell, or remove the quotation mark",
     )
 
 
-def _tsv(path: Path, lines: Iterable[str]) -> Iterator[_Record]:
+def _tsv(path: Path, lines: Iterable[str]) -> Iterator[_RawRow]:
     quoted: bool | None = None
     for number, line in enumerate(lines, 1):
         line = line.rstrip("\r\n")
@@ -186,7 +186,7 @@ def _in_quotes(cell: str) -> bool:
     return len(cell) > 1 and cell[0] == cell[-1] == '"'
 
 
-def _json(path: Path, lines: Iterable[str]) -> Iterator[_Record]:
+def _json(path: Path, lines: Iterable[str]) -> Iterator[_RawRow]:
     first = True
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -127,7 +127,7 @@ def test_a_folder_takes_the_next_free_name_or_none(tmp_path: Path) -> None:
     files = {"config.json": b"{}"}
     made = [disk.create_folder(tmp_path / "deep" / "run", files, numbered=True) for _ in range(3)]
     assert [path.name for path in made] == ["run", "run-2", "run-3"]
-    with pytest.raises(RunError, match=r"cannot write .*run: .*run is already there"):
+    with pytest.raises(RunError, match=r"cannot write .*run: .*run already exists"):
         disk.create_folder(made[0], {})
     assert names(tmp_path / "deep") == ["run", "run-2", "run-3"]
     assert names(made[2]) == ["config.json"]

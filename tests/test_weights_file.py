@@ -108,7 +108,7 @@ def test_every_cut_of_a_file_is_found_by_its_length(tmp_path: Path) -> None:
         path.write_bytes(data[:size])
         assert re.match(rf"{size} bytes.* cut off", fault(path, form_of).found)
     path.write_bytes(data + b"0")
-    assert fault(path, form_of).found == f"{len(data) + 1} bytes, where its header tells of {len(data)}"
+    assert fault(path, form_of).found == f"{len(data) + 1} bytes, where its header declares {len(data)}"
     torch.save(STATE, path)
     data = path.read_bytes()
     for size in range(2, len(data), 37):

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from ..itin_head import Head, make
 from ..itin_head.side_by_side import Alone, SideBySide
 from ..itin_head.stacked import StackedHead, by_flags
-from ..precision import products
+from ..precision import matmul_precision
 from .config import PRECISIONS, TrainConfig
 from .features.batches import Resident
 from .features.features import Features
@@ -149,7 +149,7 @@ class Training:
         self._stack.train()
         self._sums.zero_()
         order = next(self._orders)
-        with self._randomness[0](), products(tf32=self.compute.precision != "float32"):
+        with self._randomness[0](), matmul_precision(tf32=self.compute.precision != "float32"):
             for batch, rows in enumerate(chunks(order.T, self.batch_size)):
                 if self._optimizer is not None:
                     set_rate(self._optimizer, self.configs[0].lr_at(number, batch, self.batches))
@@ -164,7 +164,7 @@ class Training:
         """Return the class probabilities (J, rows, classes) of some samples, by the heads as they are now."""
         self._stack.eval()
         J = len(self.configs)
-        with torch.inference_mode(), products(tf32=self.compute.precision != "float32"):
+        with torch.inference_mode(), matmul_precision(tf32=self.compute.precision != "float32"):
             some = chunks(torch.from_numpy(rows), self.batch_size)
             parts = [self._look_at(part.expand(J, -1))[0] for part in some]
             values: NDArray[np.float64] = torch.cat(parts, 1).cpu().double().softmax(-1).numpy()
@@ -241,7 +241,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
-@products()
+@matmul_precision()
 def predict(head: Head, resident: Resident, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
     """Return the class probabilities (len(rows), classes) of some samples, in their order."""
     head.eval()

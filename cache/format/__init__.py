@@ -1,1 +1,1 @@
-"""What the files of a store hold, and how they are named, sealed, written and read."""
+"""The files of a store: their content, names, checksums, writing and reading."""

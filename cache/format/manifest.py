@@ -14,10 +14,10 @@ import numpy as np
 
 from ...errors import CacheError
 from ...parts import cores
-from .plan import Plan
+from .plan import StorePlan
 from .ranges import from_ranges
 from .schema import FORMAT
-from .sealed_json import DamagedError, read_bytes, read_error, read_json, repair, write_json
+from .sealed_json import DamagedError, read_bytes, read_error, read_json, repair_advice, write_json
 from .shard_header import Header
 from .shard_read import Shard
 
@@ -29,30 +29,30 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One shard as the manifest lists it."""
+    """One shard as listed in the manifest."""
 
     file: str
     count: int
     rows: str
-    """Rows of the plan, as ranges."""
+    """Its rows in the plan, as ranges."""
     bytes: int
     checksum: str
-    """The seal of its header."""
+    """The checksum of its header."""
     sha256: str
-    """Of the whole file; empty for a shard that no manifest lists yet."""
+    """The digest of the whole file; empty for a shard that no manifest lists yet."""
 
     def numbers(self) -> np.ndarray:
-        """Rows of the plan (N,) int64."""
+        """Return its rows in the plan (N,) int64."""
         return from_ranges(self.rows)
 
 
 def shard_path(folder: Path, block: int, piece: int) -> Path:
-    """The file of one piece of a block: mostly a block has just one, `shard-00012.h5`, and then `shard-00012-1.h5`."""
+    """Return the file of a piece of a block: `shard-00012.h5`, mostly the only one, then `shard-00012-1.h5`, ..."""
     return folder / (f"shard-{block:05d}-{piece}.h5" if piece else f"shard-{block:05d}.h5")
 
 
 def block_and_piece(name: str) -> tuple[int, int]:
-    """The inverse of `shard_path`, for a file's name; (-1, 0) for a file that is no shard."""
+    """Return the block and the piece of a shard by its file name, or (-1, 0) for a file that is no shard."""
     block, _, piece = name.removeprefix("shard-").removesuffix(".h5").partition("-")
     try:
         numbers = int(block), int(piece or 0)
@@ -62,7 +62,7 @@ def block_and_piece(name: str) -> tuple[int, int]:
 
 
 def shard_sizes(folder: Path) -> dict[str, int]:
-    """File name -> bytes of all committed shards, in order of block and piece; one listing of the folder."""
+    """Return the bytes of each committed shard by file name, by block and piece; lists the folder once."""
     try:
         with os.scandir(folder) as entries:
             found = [(block_and_piece(entry.name), entry) for entry in entries if entry.name.startswith("shard-")]
@@ -72,24 +72,24 @@ def shard_sizes(folder: Path) -> dict[str, int]:
 
 
 def listed_shards(manifest: Mapping[str, Any]) -> dict[str, ShardEntry]:
-    """The shards of a manifest by file name."""
+    """Return the shards of a manifest by file name."""
     return {entry["file"]: ShardEntry(**entry) for entry in manifest["shards"]}
 
 
 def read_listed(folder: Path, fingerprint: str) -> dict[str, ShardEntry]:
-    """The shards that a store's manifest lists, by file name; none when there is no manifest yet."""
+    """Return the shards that a store's manifest lists, by file name; none while there is no manifest."""
     if not (folder / NAME).exists():
         return {}
     return listed_shards(read_json(folder / NAME, fingerprint))
 
 
 def entry_of(path: Path, head: Header, sha256: str = "") -> ShardEntry:
-    """What the manifest is to say of a shard."""
+    """Return the manifest's entry for a shard."""
     return ShardEntry(path.name, head.count, head.rows, head.bytes, head.checksum, sha256)
 
 
 def committed_rows(folder: Path, fingerprint: str) -> dict[str, np.ndarray]:
-    """File name -> rows of the plan of each committed shard; shards that the manifest lists are not opened.
+    """Return the rows of each committed shard by file name; shards that the manifest lists are not opened.
 
     Raises:
         CacheError: a shard that cannot be read.
@@ -106,18 +106,18 @@ def committed_rows(folder: Path, fingerprint: str) -> dict[str, np.ndarray]:
 
 
 def write_manifest(
-    plan: Plan,
+    plan: StorePlan,
     quarantined: Mapping[int, str],
     provenance: Mapping[str, Any],
     known: Iterable[ShardEntry] = (),
 ) -> dict[str, Any]:
-    """Writes the manifest of a store, again until it lists every shard that is there, and returns it.
+    """Write the manifest of a store, repeatedly until it lists every existing shard, and return it.
 
     Args:
         plan: the store's plan, up to date.
         quarantined: row -> reason.
         provenance: when, by what and with which options the store was made.
-        known: shards whose digests are known because they were made here.
+        known: shards whose digests are known because this process made them.
 
     Raises:
         CacheError: a shard that is damaged, or the manifest cannot be written.
@@ -133,7 +133,9 @@ def write_manifest(
         for entry in entries:
             numbers = entry.numbers()
             if len(numbers) and numbers[-1] >= len(done):
-                raise CacheError(f"{folder / entry.file} holds rows that no plan names", next_step=repair(folder))
+                raise CacheError(
+                    f"{folder / entry.file} holds rows that no plan names", next_step=repair_advice(folder)
+                )
             done[numbers] = True
         left = {row: reason for row, reason in sorted(quarantined.items()) if row < len(done) and not done[row]}
         manifest = {
@@ -162,20 +164,20 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Reads a store's manifest.
+    """Read a store's manifest.
 
     Raises:
-        CacheError: the folder is no store, or its extraction never came to an end.
+        CacheError: the folder is no store, or its extraction was never finished.
     """
     if not (folder / NAME).exists():
         if not (folder / "plan.json").exists():
             raise CacheError(
                 f"{folder} is not a feature store",
                 expected="plan.json and manifest.json in it",
-                next_step="`itin cache info` shows the stores that there are",
+                next_step="`itin cache info` lists the existing stores",
             )
         raise CacheError(
-            f"{folder} has no manifest.json: its extraction has not come to an end yet",
+            f"{folder} has no manifest.json: its extraction is not finished",
             found=f"{len(shard_sizes(folder))} committed shards",
             next_step="run the same `itin extract` again: it makes what is missing and writes the manifest",
         )
@@ -183,7 +185,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _entries(folder: Path, fingerprint: str, digests: Mapping[tuple[str, str], str]) -> list[ShardEntry]:
-    """All shards that are there; those whose digest is not known are read as a whole and checked array by array."""
+    """Return all existing shards; those whose digest is unknown are read completely and checked array by array."""
     found = [entry_of(folder / name, Shard(folder / name, fingerprint).header) for name in shard_sizes(folder)]
     unknown = [entry for entry in found if (entry.file, entry.checksum) not in digests]
     digests = {**digests, **dict(in_threads(lambda entry: _hashed(folder, fingerprint, entry), unknown))}
@@ -194,12 +196,12 @@ def _hashed(folder: Path, fingerprint: str, entry: ShardEntry) -> tuple[tuple[st
     shard = Shard(folder / entry.file, fingerprint, entry.checksum)
     data = read_bytes(shard.path)
     if damaged := shard.damage(memoryview(data)):
-        raise DamagedError(shard.path, f"{', '.join(damaged)} do not fit their checksums")
+        raise DamagedError(shard.path, f"{', '.join(damaged)} do not match their checksums")
     return (entry.file, entry.checksum), hashlib.sha256(data).hexdigest()
 
 
 def in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Does some work that waits for disks and checksums on all cores; results in order, few of them waiting."""
+    """Yield the results of I/O-bound work on all cores, in order, with few of them held in memory."""
     threads = cores()
     with ThreadPoolExecutor(threads, thread_name_prefix="cache") as pool:
         waiting: list[Any] = []

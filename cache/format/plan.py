@@ -1,8 +1,8 @@
-"""The plan of a store: which sample stands in which row, and which rows make one shard.
+"""The plan of a store: which sample is in which row, and which rows make one shard.
 
 A row is a sample's id together with the SHA-256 of its input, so that a changed image or text is a new row and an
-unchanged one is never computed twice. The plan only grows: its first segment is `plan.json`, samples that come later
-stand in `plan-00001.json` and so on. A segment is written once and never changes, whoever races.
+unchanged one is never computed twice. The plan only grows: its first segment is `plan.json`, samples added later are in
+`plan-00001.json` and so on. A segment is written once and never changes, even if several writers race.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy as np
 from ... import disk
 from ...errors import CacheError
 from .schema import FORMAT, fingerprint_of
-from .sealed_json import DamagedError, check_stamp, from_json, read_bytes, repair, seal_of, to_json, write_error
+from .sealed_json import DamagedError, check_stamp, from_json, read_bytes, repair_advice, seal_of, to_json, write_error
 
-Row = tuple[str, str]
-"""Sample id and SHA-256 of its input."""
+RowKey = tuple[str, str]
+"""A sample's id and the SHA-256 of its input."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Some rows that were planned together."""
+    """Rows that were planned together."""
 
     file: str
     checksum: str
-    """The seal at the end of its file."""
+    """The checksum at the end of its file."""
     first_row: int
     count: int
     first_block: int
@@ -37,12 +37,12 @@ class Segment:
 
     @property
     def blocks(self) -> int:
-        """How many blocks of at most `shard_size` rows the segment has."""
+        """The number of blocks of at most `shard_size` rows in the segment."""
         return -(-self.count // self.shard_size)
 
 
-class Rows(Sequence[Row]):
-    """The rows of a plan, in order. Ids and digests are kept apart: pairs would take up more room."""
+class Rows(Sequence[RowKey]):
+    """The rows of a plan, in order. Ids and digests are separate lists, since pairs would take more memory."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -52,24 +52,24 @@ class Rows(Sequence[Row]):
         return len(self.ids)
 
     @overload
-    def __getitem__(self, number: int) -> Row: ...
+    def __getitem__(self, number: int) -> RowKey: ...
     @overload
-    def __getitem__(self, number: slice) -> list[Row]: ...
-    def __getitem__(self, number: int | slice) -> Row | list[Row]:
+    def __getitem__(self, number: slice) -> list[RowKey]: ...
+    def __getitem__(self, number: int | slice) -> RowKey | list[RowKey]:
         if isinstance(number, slice):
             return list(zip(self.ids[number], self.sha256[number], strict=True))
         return self.ids[number], self.sha256[number]
 
 
 class RowIndex:
-    """Finds rows by id, or by id and digest. Most ids have one row: only the older rows of the others take pairs."""
+    """An index of rows by id, or by id and digest. Most ids have one row; only older ones need a pair as key."""
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
-        self._older: dict[Row, int] = {}
+        self._older: dict[RowKey, int] = {}
 
     def add(self, ids: Iterable[str], sha256: Sequence[str], first: int) -> None:
-        """Takes in rows numbered from `first` on; `sha256` are the digests of all rows so far, with these."""
+        """Add rows numbered from `first` on; `sha256` holds the digests of all rows so far, including these."""
         newest = self._newest
         for number, sample in enumerate(ids, first):
             if sample in newest:
@@ -77,7 +77,7 @@ class RowIndex:
             newest[sample] = number
 
     def find(self, ids: Iterable[str], digests: Iterable[str] | None, sha256: Sequence[str]) -> list[int]:
-        """Row numbers, -1 where there is none; without digests the newest row of each id."""
+        """Return row numbers, -1 where there is none; without digests the newest row of each id."""
         newest, older = self._newest, self._older
         if digests is None:
             return [newest.get(sample, -1) for sample in ids]
@@ -88,7 +88,7 @@ class RowIndex:
         return found
 
 
-class Plan:
+class StorePlan:
     """The rows of a store, in order, and the blocks that they are committed in."""
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
@@ -100,8 +100,8 @@ class Plan:
         self._index: RowIndex | None = None
 
     @classmethod
-    def read(cls, folder: Path, fingerprint: str | None = None) -> Plan:
-        """Reads all segments of a store's plan.
+    def read(cls, folder: Path, fingerprint: str | None = None) -> StorePlan:
+        """Read all segments of a store's plan.
 
         Raises:
             CacheError: no plan, or one that is damaged, of another format or of another fingerprint.
@@ -116,24 +116,24 @@ class Plan:
         plan.refresh()
         for path in segment_files(folder)[len(plan.segments) :]:
             if not (missing := plan._path(len(plan.segments))).exists():
-                raise CacheError(f"{missing} is missing though {path.name} is there", next_step=repair(folder))
+                raise CacheError(f"{missing} is missing though {path.name} exists", next_step=repair_advice(folder))
             plan.refresh()
         return plan
 
     def refresh(self) -> None:
-        """Takes in the segments that others have added since."""
+        """Read the segments that other writers have added."""
         while (path := self._path(len(self.segments))).exists():
             data = read_bytes(path)
             value = from_json(path, data)
             check_stamp(path, value["format"], value["fingerprint"], self.fingerprint)
             self._add(path, value, seal_of(data))
 
-    def extend(self, rows: Iterable[Row], shard_size: int) -> list[int]:
-        """Makes sure that every row is planned, and returns their numbers, in order.
+    def extend(self, rows: Iterable[RowKey], shard_size: int) -> list[int]:
+        """Plan the rows that are not planned yet, and return the numbers of all, in order.
 
         Args:
-            rows: sample ids with the SHA-256 of their inputs; those that are planned already keep their numbers.
-            shard_size: rows a shard, for the rows that are new.
+            rows: sample ids with the SHA-256 of their inputs; those already planned keep their numbers.
+            shard_size: rows per shard, for the new rows.
         """
         ids, digests = [], []
         for sample, digest in rows:
@@ -157,11 +157,11 @@ class Plan:
             if disk.create(path, data, write_error):
                 self._add(path, segment, seal_of(data))
             else:
-                self.refresh()  # another writer was faster; what it planned may be what is wanted
+                self.refresh()  # another writer was faster and may have planned the same rows
         return found
 
     def find(self, ids: Iterable[str], digests: Iterable[str]) -> list[int]:
-        """Row numbers of samples with the digests of their inputs, -1 where they are not planned."""
+        """Return row numbers of samples with the digests of their inputs, -1 where they are not planned."""
         if self._index is None:
             self._index = RowIndex()
             self._index.add(self.rows.ids, self.rows.sha256, 0)
@@ -173,11 +173,11 @@ class Plan:
         return self.segments[-1].first_block + self.segments[-1].blocks if self.segments else 0
 
     def block_of(self, row: int) -> int:
-        """The block that a row belongs to."""
+        """Return the block that a row belongs to."""
         return int(self.blocks_of(np.array([row]))[0])
 
     def blocks_of(self, rows: np.ndarray) -> np.ndarray:
-        """The blocks (N,) that rows (N,) belong to."""
+        """Return the blocks (N,) that rows (N,) belong to."""
         firsts, blocks, sizes = (
             np.array([getattr(segment, name) for segment in self.segments], np.int64)
             for name in ("first_row", "first_block", "shard_size")
@@ -190,11 +190,11 @@ class Plan:
         return segment_path(self.folder, segment)
 
     def _add(self, path: Path, value: dict[str, Any], checksum: str) -> None:
-        """Takes in one segment."""
+        """Append one segment."""
         ids, digests = value["ids"], value["sha256"]
         size = value["shard_size"]
         if value["first_row"] != len(self.rows) or value["first_block"] != self.blocks or len(ids) != len(digests):
-            raise DamagedError(path, "it does not go on where the plan before it ends")
+            raise DamagedError(path, "it does not continue where the plan before it ends")
         self.segments.append(Segment(path.name, checksum, len(self.rows), len(ids), self.blocks, size))
         self.rows.ids += ids
         self.rows.sha256 += digests
@@ -203,12 +203,12 @@ class Plan:
 
 
 def segment_path(folder: Path, segment: int) -> Path:
-    """The file of a segment: `plan.json`, `plan-00001.json`, ..."""
+    """Return the file of a segment: `plan.json`, `plan-00001.json`, ..."""
     return folder / (f"plan-{segment:05d}.json" if segment else "plan.json")
 
 
 def segment_files(folder: Path) -> list[Path]:
-    """The segments that are there, in order."""
+    """Return the files of all existing segments, in order."""
     found = {int(path.stem.removeprefix("plan-")): path for path in folder.glob("plan-[0-9]*.json")}
     if (folder / "plan.json").exists():
         found[0] = folder / "plan.json"

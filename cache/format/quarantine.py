@@ -1,4 +1,4 @@
-"""Rows that could not be encoded, each in a small file of its own, so that writers never meet in one."""
+"""Rows that could not be encoded, each in a small file of its own, so that writers never share one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ... import disk
 from ...errors import CacheError
-from .plan import Row
+from .plan import RowKey
 from .schema import FORMAT
 from .sealed_json import DamagedError, read_json, write_error, write_json
 
@@ -16,7 +16,7 @@ FOLDER = "quarantine"
 
 
 @dataclass(frozen=True)
-class Record:
+class QuarantinedRow:
     """One row in quarantine."""
 
     row: int
@@ -26,36 +26,36 @@ class Record:
 
 
 def record_path(folder: Path, row: int) -> Path:
-    """The file of a row in quarantine."""
+    """Return the file of a row in quarantine."""
     return folder / FOLDER / f"row-{row:08d}.json"
 
 
 def record_files(folder: Path) -> list[Path]:
-    """All files of rows in quarantine, by row."""
+    """Return the files of all rows in quarantine, sorted by row."""
     return sorted((folder / FOLDER).glob("row-*.json"))
 
 
-def put(folder: Path, fingerprint: str, number: int, row: Row, reason: str) -> None:
-    """Puts a row in quarantine, or in the place of its record another one."""
+def put(folder: Path, fingerprint: str, number: int, row: RowKey, reason: str) -> None:
+    """Put a row in quarantine, replacing an existing record."""
     value = {"format": FORMAT, "fingerprint": fingerprint, "row": number, "id": row[0], "sha256": row[1]}
     disk.make_folder(folder / FOLDER, write_error)
     write_json(record_path(folder, number), {**value, "reason": reason})
 
 
-def read_record(path: Path, fingerprint: str) -> Record:
-    """One record.
+def read_record(path: Path, fingerprint: str) -> QuarantinedRow:
+    """Read one record.
 
     Raises:
         CacheError: missing, damaged, or of another format or fingerprint.
     """
     value = read_json(path, fingerprint)
     if record_path(path.parent.parent, value["row"]) != path:
-        raise DamagedError(path, f"it speaks of row {value['row']}")
-    return Record(value["row"], value["id"], value["sha256"], value["reason"])
+        raise DamagedError(path, f"it is the record of row {value['row']}")
+    return QuarantinedRow(value["row"], value["id"], value["sha256"], value["reason"])
 
 
-def read(folder: Path, fingerprint: str) -> list[Record]:
-    """All records, by row.
+def read(folder: Path, fingerprint: str) -> list[QuarantinedRow]:
+    """Read all records, sorted by row.
 
     Raises:
         CacheError: one is damaged, or of another format or fingerprint.
@@ -66,11 +66,11 @@ def read(folder: Path, fingerprint: str) -> list[Record]:
             found.append(read_record(path, fingerprint))
         except CacheError:
             if path.exists():
-                raise  # else it was released just now
+                raise  # else it has just been released
     return found
 
 
 def release(folder: Path, rows: Iterable[int]) -> None:
-    """Takes rows out of quarantine."""
+    """Take rows out of quarantine."""
     for path in {record_path(folder, row) for row in rows} & set(record_files(folder)):
         path.unlink(missing_ok=True)

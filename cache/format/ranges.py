@@ -1,4 +1,4 @@
-"""Ascending row numbers as text, `0-9,12,14-20`, as headers and manifests have them."""
+"""Ascending row numbers as text, `0-9,12,14-20`, as in headers and manifests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def to_ranges(rows: Iterable[int]) -> str:
-    """Ascending row numbers as text: `0-9,12,14-20`."""
+    """Return ascending row numbers as text: `0-9,12,14-20`."""
     numbers = np.fromiter(rows, dtype=np.int64)
     if not len(numbers):
         return ""
@@ -21,7 +21,7 @@ def to_ranges(rows: Iterable[int]) -> str:
 
 
 def from_ranges(text: str) -> np.ndarray:
-    """The inverse of `to_ranges`, (N,) int64."""
+    """Return the row numbers (N,) int64 of a text from `to_ranges`."""
     spans = [part.partition("-") for part in text.split(",")] if text else []
     numbers = [np.arange(int(first), int(last or first) + 1, dtype=np.int64) for first, _, last in spans]
     return np.concatenate(numbers) if numbers else np.zeros(0, dtype=np.int64)

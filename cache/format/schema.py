@@ -1,4 +1,4 @@
-"""What a store holds: the kinds of feature with their arrays, the format version, and the fingerprint."""
+"""The content of a store: the kinds of feature with their arrays, the format version, and the fingerprint."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 FORMAT = 1
-"""Version of the on-disk format; a reader refuses every other one."""
+"""The version of the on-disk format; a reader refuses any other."""
 
 FLOATS = ("float16", "float32")
-"""Dtypes in which features may be stored."""
+"""The dtypes in which features may be stored."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ArraySchema:
     fill: float = 0
 
     def numpy_dtype(self, feature: str) -> np.dtype[Any]:
-        """The little-endian dtype on disk, given the store's feature dtype."""
+        """Return the little-endian dtype on disk, given the store's feature dtype."""
         dtype: np.dtype[Any] = np.dtype(feature if self.dtype == "feature" else self.dtype).newbyteorder("<")
         return dtype
 
@@ -54,22 +54,22 @@ KINDS: dict[str, tuple[ArraySchema, ...]] = {
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces, so that equal values have equal bytes."""
+    """Return JSON with sorted keys and no spaces, so that equal values have equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def fingerprint_of(identity: dict[str, Any]) -> str:
-    """SHA-256 over a store's identity: encoder, weights, preprocessing and dtype, with the format version.
+    """Return the SHA-256 of a store's identity: encoder, weights, preprocessing and dtype, with the format version.
 
     Args:
-        identity: `kind`, `name`, `weights`, `preprocessing`, `dims`, `dtype`. The file name of the weights (`file`) is
-            told to the reader but takes no part: renaming a file changes no feature.
+        identity: `kind`, `name`, `weights`, `preprocessing`, `dims`, `dtype`. The file name of the weights (`file`)
+            is informative only and not hashed: renaming a file changes no feature.
     """
     weights = {key: value for key, value in identity["weights"].items() if key != "file"}
     return hashlib.sha256(canonical({**identity, "weights": weights, "format": FORMAT})).hexdigest()
 
 
 def store_name(identity: dict[str, Any]) -> str:
-    """The folder of a store: kind, encoder and the first twelve digits of the fingerprint."""
+    """Return the folder name of a store: kind, encoder and the first twelve digits of the fingerprint."""
     encoder = "".join(c if c.isalnum() or c in "-_." else "_" for c in str(identity["name"]))
     return f"{identity['kind']}-{encoder}-{fingerprint_of(identity)[:12]}"

@@ -1,4 +1,4 @@
-"""The cache's JSON files: sealed with a checksum, stamped with format and fingerprint; and its errors of files."""
+"""The cache's JSON files, sealed with a checksum and stamped with format and fingerprint; and its file errors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _REMEDY = {
 
 
 def write_error(path: Path, error: OSError) -> CacheError:
-    """Return the one clear error for a write that failed; what was committed before stays good."""
+    """Return the error for a failed write; everything committed before stays valid."""
     remedy = _REMEDY.get(error.errno or 0, "fix the cause and run the same command again: nothing committed is lost")
     return CacheError(f"cannot write {path}: {error.strerror or error}", next_step=remedy)
 
 
 def to_json(value: dict[str, Any]) -> bytes:
-    """Return one JSON object, an entry of its first two levels a line, ending with the checksum of the bytes before."""
+    """Return a JSON object, one line per entry of two levels, ending with the checksum of the bytes before."""
     body = ("{\n" + "".join(f" {_line(key)}: {_two_levels(item)},\n" for key, item in value.items())).encode()
     return body + _seal(body)
 
@@ -56,16 +56,16 @@ def _seal(body: bytes) -> bytes:
 
 
 def seal_of(data: bytes) -> str:
-    """Return the checksum at the end of what `to_json` made: `sha256:` and 64 digits."""
+    """Return the checksum at the end of a text from `to_json`: `sha256:` and 64 digits."""
     return data[-len(_seal(b"")) :].split(b'"')[3].decode()
 
 
 def from_json(path: Path, data: bytes) -> dict[str, Any]:
-    """Return what `to_json` was given, without the checksum.
+    """Return the object that `to_json` was given, without the checksum.
 
     Args:
         path: the file, for the messages.
-        data: what stands in it.
+        data: its content.
 
     Raises:
         CacheError: damaged, or of another format version.
@@ -79,30 +79,30 @@ def from_json(path: Path, data: bytes) -> dict[str, Any]:
     check_stamp(path, value.get("format"), None, None)
     body = data[: -len(_seal(b""))]
     if data[len(body) :] != _seal(body):
-        raise DamagedError(path, "its checksum does not fit")
+        raise DamagedError(path, "its checksum does not match")
     value.pop("checksum")
     return value
 
 
 class DamagedError(CacheError):
-    """A file of the cache that is not what its writer wrote."""
+    """An error of a cache file whose content is not what was written."""
 
     def __init__(self, path: Path, why: str) -> None:
         store = path.parent.parent if path.parent.name == "quarantine" else path.parent
-        super().__init__(f"{path} is damaged: {why}", next_step=repair(store))
+        super().__init__(f"{path} is damaged: {why}", next_step=repair_advice(store))
         self.why = why
 
 
-def repair(folder: Path) -> str:
+def repair_advice(folder: Path) -> str:
     """Return the commands that repair a store."""
     return f"run `itin cache verify --repair {folder}`, and then the same `itin extract` again"
 
 
 def read_error(path: Path, error: OSError) -> CacheError:
-    """Return the one clear error for a file that could not be read; it says nothing about what stands in it."""
+    """Return the error for a file that could not be read; it claims nothing about the content."""
     return CacheError(
         f"cannot read {path}: {error.strerror or error}",
-        next_step="see to the permissions or to the disk; nothing here says that the file is damaged",
+        next_step="check the permissions and the disk; nothing here says that the file is damaged",
     )
 
 
@@ -121,7 +121,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Commit one of the cache's JSON files in the place of what may stand there.
+    """Commit one of the cache's JSON files, replacing an existing one.
 
     Raises:
         CacheError: it cannot be written.
@@ -141,7 +141,7 @@ def read_json(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
 
 
 def check_stamp(path: Path, version: object, found: object, expected: str | None) -> None:
-    """Refuse a file of another format version or another fingerprint, and say which side differs."""
+    """Check that a file has this format version and the expected fingerprint, if one is given."""
     if version != FORMAT:
         newer = isinstance(version, int) and version > FORMAT
         raise CacheError(

@@ -1,7 +1,7 @@
-"""Reading a shard: plain reads at the places that its header names; HDF5 is not needed for it.
+"""Reading a shard: plain reads at the locations in its header, without HDF5.
 
-Reads, not memory maps: they are as fast once a piece of the file is wanted as a whole, and a broken disk or a file cut
-short is an error that can be caught, where a memory map ends the process.
+Reads, not memory maps: they are as fast for whole pieces of a file, and a broken disk or a truncated file is an error
+that can be caught, where a memory map ends the process.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from . import shard_header as header
 from .ranges import from_ranges
 from .schema import KINDS
 from .sealed_json import DamagedError, check_stamp, read_bytes, read_error
-from .shard_header import Header, Place
+from .shard_header import ArrayLocation, Header
 
-RUN = 1 << 15
-"""Bytes from which on it pays to read a piece right to where it goes."""
+MIN_DIRECT_BYTES = 1 << 15
+"""The size of a piece from which reading it directly into the result is faster."""
 
-SCRATCH = 1 << 20
-"""Bytes that are read at once where not everything is kept; small enough to stay in the processor's cache."""
+SCRATCH_BYTES = 1 << 20
+"""The number of bytes read at once where not all are kept; small enough for the processor's cache."""
 
 
 @contextmanager
 def open_shard(path: Path) -> Iterator[FileIO]:
-    """A shard's file, opened for reads; what goes wrong meanwhile is one clear error."""
+    """Open a shard's file for reading; an I/O error in the block becomes a CacheError."""
     try:
         file = FileIO(path)
     except FileNotFoundError:
@@ -52,11 +52,11 @@ def open_shard(path: Path) -> Iterator[FileIO]:
 
 
 def unpack(kind: str, arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """Yield each sample's arrays as the encoder returned them: the inverse of `shard.pack`, without copies.
+    """Yield each sample's arrays as the encoder returned them: the inverse of `shard_write.pack`, without copies.
 
     Args:
         kind: `regions`, `tokens` or `context`.
-        arrays: those of the kind, with `counts` for regions and `offsets` for tokens.
+        arrays: the arrays of the kind, with `counts` for regions and `offsets` for tokens.
     """
     names = [schema.name for schema in KINDS[kind]]
     if kind == "tokens":
@@ -68,11 +68,11 @@ def unpack(kind: str, arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, np
             yield {name: arrays[name][place][:end] for name in names}
 
 
-class Wanted:
-    """Which samples of a shard are wanted, and where they go.
+class ReadRequest:
+    """The samples to read from a shard, and their positions in the result.
 
     Args:
-        local: places of the samples in the shard (n,), at least one.
+        local: positions of the samples in the shard (n,), at least one.
         target: their positions in the result (n,).
     """
 
@@ -82,10 +82,10 @@ class Wanted:
         steps = np.diff(local)
         breaks = np.flatnonzero(steps != 1)
         self.ascending = isinstance(target, slice) and (not len(breaks) or bool((steps > 0).all()))
-        """Whether the samples stand in the result in the order of the file, without gaps."""
+        """Whether the samples are in the result in the order of the file, without gaps."""
         bounds = [0, *(breaks + 1).tolist(), len(local)]
         self.runs = [(begin, end, int(local[begin])) for begin, end in itertools.pairwise(bounds)]
-        """Samples that follow each other: first and last among the wanted, and the place of the first in the shard."""
+        """Runs of consecutive samples: begin and end in the request, and the position of the first in the shard."""
 
     @cached_property
     def positions(self) -> np.ndarray:
@@ -94,16 +94,16 @@ class Wanted:
 
 
 class Shard:
-    """A committed shard, opened for reading. The file is open only while something is read.
+    """A committed shard, for reading. The file is open only during a read.
 
     Args:
         path: the file.
-        fingerprint: that of the store it must belong to.
-        checksum: of its header as the manifest lists it, if it does.
-        file: the file, where it was opened already.
+        fingerprint: the fingerprint of the store that it must belong to.
+        checksum: the checksum of its header in the manifest, if listed there.
+        file: the open file, if it is open already.
 
     Raises:
-        CacheError: not a shard, cut short, of another format version or fingerprint, or not the listed one.
+        CacheError: not a shard, truncated, of another format version or fingerprint, or not the listed one.
     """
 
     def __init__(self, path: Path, fingerprint: str, checksum: str | None = None, file: FileIO | None = None) -> None:
@@ -117,7 +117,7 @@ class Shard:
         if checksum is not None and checksum != self.header.checksum:
             raise CacheError(
                 f"{path} is not the shard that the manifest lists",
-                next_step="run the same `itin extract` again: it lists what is there",
+                next_step="run the same `itin extract` again: it lists the existing shards",
             )
 
     def __len__(self) -> int:
@@ -125,11 +125,11 @@ class Shard:
 
     @property
     def rows(self) -> np.ndarray:
-        """Rows of the plan (N,) int64, ascending."""
+        """Its rows in the plan (N,) int64, ascending."""
         return from_ranges(self.header.rows)
 
     def array(self, name: str) -> np.ndarray:
-        """A whole array."""
+        """Return a whole array."""
         place = self.header.arrays[name]
         data = np.empty(place.bytes, np.uint8)
         with open_shard(self.path) as file:
@@ -138,16 +138,16 @@ class Shard:
         return found
 
     def strings(self, name: str) -> list[str]:
-        """One of the string arrays, `ids` or `sha256`."""
+        """Return one of the string arrays, `ids` or `sha256`."""
         return [value.decode() for value in self.array(name).tolist()]
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """Where each sample's tokens begin, (N + 1,) int64."""
+        """The offset at which each sample's tokens begin, (N + 1,) int64."""
         return self.array("offsets")
 
     def damage(self, data: memoryview | None = None) -> list[str]:
-        """What is damaged, by the header's checksums: names of arrays, or `HDF5 structure`.
+        """Return what is damaged, by the header's checksums: names of arrays, or `HDF5 structure`.
 
         Args:
             data: the file's bytes, if they were read already.
@@ -164,44 +164,48 @@ class Shard:
             rest.update(data[begin:end])
         return found if rest.hexdigest() == self.header.rest_sha256 else [*found, "HDF5 structure"]
 
-    def read(self, file: FileIO, name: str, wanted: Wanted, out: np.ndarray, first: int | None) -> None:
-        """Copies samples of an array with one entry a sample.
+    def read(self, file: FileIO, name: str, request: ReadRequest, out: np.ndarray, first: int | None) -> None:
+        """Copy samples of an array with one entry per sample.
 
         Args:
             file: this shard, opened by `open_shard`.
             name: the array.
-            wanted: which samples, and where they go in `out`.
-            out: (..., ...) samples along the first axis.
-            first: only the first so many entries of the second axis.
+            request: the samples, and their positions in `out`.
+            out: the result, with samples along the first axis.
+            first: the number of entries to keep of the second axis; all by default.
         """
         place = self.header.arrays[name]
-        if len(place.shape) > 2 and place.strides[0] <= place.strides[1]:  # by region (or of one sample or region)
+        if (
+            len(place.shape) > 2 and place.strides[0] <= place.strides[1]
+        ):  # stored by region (or just one sample or region)
             for region in range(place.shape[1] if first is None else first):
-                column = Place(
+                column = ArrayLocation(
                     place.dtype,
                     (place.shape[0], *place.shape[2:]),
                     place.offset + region * place.strides[1],
                     (place.strides[0], *place.strides[2:]),
                     "",
                 )
-                self._rows(file, column, wanted, out[:, region], None)
+                self._rows(file, column, request, out[:, region], None)
         else:
-            self._rows(file, place, wanted, out, first)
+            self._rows(file, place, request, out, first)
 
-    def _rows(self, file: FileIO, place: Place, wanted: Wanted, out: np.ndarray, first: int | None) -> None:
+    def _rows(
+        self, file: FileIO, place: ArrayLocation, request: ReadRequest, out: np.ndarray, first: int | None
+    ) -> None:
         size = place.strides[0]
-        together = first is None and wanted.ascending
-        direct = out[wanted.target] if together else out[:0]  # where the samples go, if they can be read right there
+        together = first is None and request.ascending
+        direct = out[request.target] if together else out[:0]  # the target, if it can be read into directly
         together = together and direct.flags.c_contiguous
-        if together and (len(wanted.runs) == 1 or len(wanted.runs) * RUN <= direct.nbytes):
+        if together and (len(request.runs) == 1 or len(request.runs) * MIN_DIRECT_BYTES <= direct.nbytes):
             flat = direct.reshape(-1).view(np.uint8)
-            for begin, end, start in wanted.runs:
+            for begin, end, start in request.runs:
                 self.fill(file, flat[begin * size : end * size], place.offset + start * size)
             return
         cut = (slice(None),) if first is None else (slice(None), slice(first))
-        local = wanted.local
+        local = request.local
         low, high = int(local.min()), int(local.max()) + 1
-        step = max(1, SCRATCH // size)
+        step = max(1, SCRATCH_BYTES // size)
         scratch = _scratch(min(step, high - low) * size)
         for start in range(low, high, step):
             stop = min(start + step, high)
@@ -212,27 +216,27 @@ class Shard:
             buffer = scratch[: (stop - start) * size]
             if 4 * len(here) >= stop - start:
                 self.fill(file, buffer, place.offset + start * size)
-            else:  # few of many: only those
+            else:  # few of many: read only those
                 for row in np.unique(here).tolist():
                     self.fill(file, buffer[(row - start) * size :][:size], place.offset + row * size)
             values = buffer.view(place.dtype).reshape(stop - start, *place.shape[1:])[cut]
             if together and len(here) == len(local):
                 np.take(values, here - start, axis=0, out=direct, mode="clip")
             else:
-                out[wanted.positions[chosen]] = values[here - start]
+                out[request.positions[chosen]] = values[here - start]
 
-    def read_spans(self, file: FileIO, wanted: Wanted, out: dict[str, np.ndarray], offsets: np.ndarray) -> None:
-        """Copies the tokens of some samples.
+    def read_spans(self, file: FileIO, request: ReadRequest, out: dict[str, np.ndarray], offsets: np.ndarray) -> None:
+        """Copy the tokens of some samples.
 
         Args:
             file: this shard, opened by `open_shard`.
-            wanted: which samples, and their positions.
-            out: name of the array -> where it goes (T, ...).
-            offsets: where the sample of each position begins in that (N + 1,).
+            request: the samples, and their positions.
+            out: the result (T, ...) by name of the array.
+            offsets: where the sample of each position begins in `out` (N + 1,).
         """
-        local, begins = wanted.local, offsets[:-1][wanted.target]
+        local, begins = request.local, offsets[:-1][request.target]
         lengths = np.diff(self.offsets)[local]
-        together = (np.diff(local) == 1) & (np.diff(begins) == lengths[:-1])  # samples that follow each other: one read
+        together = (np.diff(local) == 1) & (np.diff(begins) == lengths[:-1])  # consecutive samples: one read
         heads = np.flatnonzero(np.concatenate([[True], ~together]))
         tails = np.append(heads[1:] - 1, len(local) - 1)
         sources, ends = self.offsets[local[heads]], begins[tails] + lengths[tails]
@@ -241,7 +245,7 @@ class Shard:
             place = self.header.arrays[name]
             size = place.strides[0]
             flat = target.reshape(-1).view(np.uint8)
-            small = np.empty(place.bytes, np.uint8) if place.bytes <= RUN * len(heads) else None
+            small = np.empty(place.bytes, np.uint8) if place.bytes <= MIN_DIRECT_BYTES * len(heads) else None
             if small is not None:
                 self.fill(file, small, place.offset)
             for source, begin, end in spans:
@@ -252,7 +256,7 @@ class Shard:
                     piece[:] = small[source * size : source * size + len(piece)]
 
     def fill(self, file: FileIO, out: np.ndarray, offset: int) -> None:
-        """Reads bytes (n,) uint8 from an offset on."""
+        """Read bytes (n,) uint8 from an offset on."""
         view = memoryview(out.data)
         file.seek(offset)
         while len(view):
@@ -266,22 +270,22 @@ _THREAD = threading.local()
 
 
 def _scratch(size: int) -> np.ndarray:
-    """Memory to read into, the same each time: fresh memory would cost more than the read."""
+    """Return a buffer that is reused by each call: fresh memory would cost more than the read."""
     found: np.ndarray | None = getattr(_THREAD, "scratch", None)
     if found is None or len(found) < size:
-        found = _THREAD.scratch = np.empty(max(size, SCRATCH), np.uint8)
+        found = _THREAD.scratch = np.empty(max(size, SCRATCH_BYTES), np.uint8)
     return found[:size]
 
 
 def _read_header(path: Path, file: FileIO) -> Header:
-    length = header.SMALLEST
+    length = header.MIN_HEADER_BYTES
     while True:
         file.seek(0)
         data = file.read(length)
         try:
             found = header.parse(path, data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedError(path, f"its header is not one ({error})") from error
+            raise DamagedError(path, f"its header is malformed ({error})") from error
         if found is not None:
             return found
         if len(data) < length:

@@ -13,17 +13,17 @@ import numpy as np
 
 from .ranges import to_ranges
 from .schema import FORMAT, KINDS
-from .shard_header import SMALLEST, Header, Place, to_bytes
+from .shard_header import MIN_HEADER_BYTES, ArrayLocation, Header, to_bytes
 
 Arrays = Mapping[str, np.ndarray]
 
 
 class FeatureError(ValueError):
-    """A sample's features cannot be stored: not finite, too large for the dtype, or of a wrong shape."""
+    """An error of features that cannot be stored: not finite, too large for the dtype, or of a wrong shape."""
 
 
 def to_stored(kind: str, sample: Arrays, feature_dtype: str, dims: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Casts one sample's arrays to what is stored, rounding to nearest.
+    """Cast one sample's arrays to the stored dtypes, rounding to nearest.
 
     Args:
         kind: `regions`, `tokens` or `context`.
@@ -62,7 +62,7 @@ def to_stored(kind: str, sample: Arrays, feature_dtype: str, dims: Mapping[str, 
 
 
 def pack(kind: str, samples: Sequence[Arrays], max_regions: int = 0) -> dict[str, np.ndarray]:
-    """Packs stored samples (at least one) into the arrays of a shard, as `docs/cache-format.md` names them."""
+    """Pack stored samples (at least one) into the arrays of a shard, named as in `docs/cache-format.md`."""
     packed: dict[str, np.ndarray] = {}
     for schema in KINDS[kind]:
         arrays = [sample[schema.name] for sample in samples]
@@ -92,19 +92,19 @@ def shard_bytes(
     sha256: Sequence[str],
     arrays: Mapping[str, np.ndarray],
 ) -> bytearray:
-    """The bytes of a shard: header, then HDF5 with every array in one piece, uncompressed; equal input, equal bytes.
+    """Return the bytes of a shard: header, then HDF5 with contiguous, uncompressed arrays; deterministic.
 
     Args:
         kind: `regions`, `tokens` or `context`.
-        fingerprint: that of the store.
+        fingerprint: the store's fingerprint.
         rows: the samples' rows in the plan (N,), ascending.
         ids: their ids (N,).
         sha256: digests of their inputs (N,).
-        arrays: what `pack` returned.
+        arrays: the arrays from `pack`.
     """
     everything = {"ids": _strings(ids), "sha256": _strings(sha256), "rows": np.asarray(rows, "<i8"), **arrays}
     places, image = _empty_file({"format": FORMAT, "kind": kind, "fingerprint": fingerprint}, everything)
-    size = SMALLEST
+    size = MIN_HEADER_BYTES
     while True:
         header = Header(
             format=FORMAT,
@@ -136,11 +136,11 @@ def shard_bytes(
     return data
 
 
-def _empty_file(stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Place], bytes]:
-    """An HDF5 file with room for the arrays, and where each has its room in it.
+def _empty_file(stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, ArrayLocation], bytes]:
+    """Return the location of each array in an HDF5 file with room for the arrays, and that file.
 
     `regions (N, M, D)` is chunked by region, so that the first m regions of all samples are one piece of the file;
-    everything else is contiguous. What HDF5 writes itself stays small and has checksums of its own (format of 1.10).
+    all other arrays are contiguous. HDF5's own structures stay small and have their own checksums (format of 1.10).
     It is closed before its bytes are taken: HDF5 before 2.0 leaves a wrong checksum in the image of an open file.
     """
     image = io.BytesIO()
@@ -156,10 +156,10 @@ def _empty_file(stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> t
         places = {name: _room(file, name, array) for name, array in arrays.items()}
         file.flush()
         size = file.id.get_filesize()
-    return places, image.getvalue().ljust(size, b"\0")  # rooms at its end are not written
+    return places, image.getvalue().ljust(size, b"\0")  # unwritten arrays at its end are not in the image
 
 
-def _room(file: h5py.File, name: str, array: np.ndarray) -> Place:
+def _room(file: h5py.File, name: str, array: np.ndarray) -> ArrayLocation:
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     settings.set_obj_track_times(False)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -177,7 +177,7 @@ def _room(file: h5py.File, name: str, array: np.ndarray) -> Place:
         strides = (array.strides[1], len(array) * array.strides[1], array.strides[2])
         if last - offset != strides[1] * (array.shape[1] - 1):
             raise RuntimeError("this version of HDF5 does not put the chunks of a data set next to each other")
-    return Place(array.dtype.str, array.shape, offset, strides, "0" * 64)
+    return ArrayLocation(array.dtype.str, array.shape, offset, strides, "0" * 64)
 
 
 def _sha256(*pieces: memoryview) -> str:

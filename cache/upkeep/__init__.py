@@ -1,1 +1,1 @@
-"""What is done to whole stores: find, describe, verify, repair, merge, compare, export and remove them."""
+"""Maintenance of whole stores: finding, describing, verifying, repairing, merging, comparing, exporting, removing."""

@@ -1,4 +1,4 @@
-"""Why two stores are not the same: which field of their identity, which samples, which values."""
+"""The differences of two stores: fields of their identity, samples, and values."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ MISSING = "nothing"
 
 
 @dataclass
-class Difference:
-    """What tells two stores apart."""
+class StoreDifference:
+    """The differences between two stores."""
 
     identity: list[tuple[str, Any, Any]] = field(default_factory=list)
-    """Field, such as `weights.sha256`, and its value here and there."""
+    """The differing fields, such as `weights.sha256`, with the value of the first store and of the second."""
     only_first: list[str] = field(default_factory=list)
-    """Samples that only the first store holds."""
+    """The samples that only the first store holds."""
     only_second: list[str] = field(default_factory=list)
+    """The samples that only the second store holds."""
     other_input: list[str] = field(default_factory=list)
-    """Samples that both hold, made from other images or texts."""
+    """The samples that both hold, made from different images or texts."""
     compared: int = 0
-    """Samples that both hold, made from the same input by the same encoder."""
+    """The number of samples that both hold, made from the same input by the same encoder."""
     other_values: list[tuple[str, str, float]] = field(default_factory=list)
-    """Sample, array, and the largest difference, where there is any; NaN where the arrays differ in length."""
+    """The differing arrays: sample, array, and the largest difference, or NaN where the lengths differ."""
 
     @property
     def same(self) -> bool:
@@ -36,9 +37,9 @@ class Difference:
         return not self.identity and not any(rows)
 
 
-def diff(first: Store, second: Store) -> Difference:
-    """Compares two stores; values only where the identity is the same, since they must differ otherwise."""
-    found = Difference(identity=list(_fields(first.identity, second.identity)))
+def diff(first: Store, second: Store) -> StoreDifference:
+    """Compare two stores; values only where the identity is the same, since they must differ otherwise."""
+    found = StoreDifference(identity=list(_fields(first.identity, second.identity)))
     a, b = dict(zip(first.ids, first.sha256, strict=True)), dict(zip(second.ids, second.sha256, strict=True))
     found.only_first = [sample for sample in a if sample not in b]
     found.only_second = [sample for sample in b if sample not in a]

@@ -1,4 +1,4 @@
-"""A store as one file for other tools: HDF5, NumPy's .npz or Parquet; a shard at a time, so that memory stays flat."""
+"""Exporting a store to one file for other tools: HDF5, .npz or Parquet, with few rows in memory at a time."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ... import disk
 from ...errors import CacheError
 from ..format.schema import KINDS
 from ..format.sealed_json import write_error
-from ..store import AT_ONCE, Arrays, Store
+from ..store import ROWS_AT_ONCE, Arrays, Store
 
 Advance = Callable[[int], None]
 
 
 def export(store: Store, target: Path, first: int | None = None, advance: Advance = lambda count: None) -> None:
-    """Writes a store's samples, in the order of its rows, to one file that must not be there yet.
+    """Write a store's samples, in the order of its rows, to one new file.
 
     Args:
-        store: what to write.
+        store: the store.
         target: a file whose name ends in .h5, .hdf5, .npz or .parquet.
-        first: of regions, only the first so many of each image.
-        advance: is told how many more rows are written.
+        first: the number of regions to keep of each image; all by default.
+        advance: called with the number of further rows written.
 
     Raises:
         ValueError: another ending, or `first` where there are no regions.
-        CacheError: the file is there, cannot be written, or Parquet is asked for and pyarrow is not installed.
+        CacheError: the file exists or cannot be written, or Parquet is requested and pyarrow is not installed.
     """
     writers = {".h5": _hdf5, ".hdf5": _hdf5, ".npz": _npz, ".parquet": _parquet}
     if target.suffix not in writers:
@@ -39,24 +39,24 @@ def export(store: Store, target: Path, first: int | None = None, advance: Advanc
     if first is not None and (store.kind != "regions" or first < 1):
         raise ValueError("--first takes a number from 1 on, for a store of regions")
     if target.exists():
-        raise CacheError(f"{target} is there already", next_step="remove it, or choose another name")
+        raise CacheError(f"{target} already exists", next_step="remove it, or choose another name")
     with disk.replacing(target, write_error) as temporary:
         writers[target.suffix](store, temporary, first, advance)
 
 
 def _parts(store: Store, first: int | None) -> Iterator[tuple[slice, Arrays]]:
-    """Rows by rows the arrays of a store, packed."""
+    """Yield the packed arrays of a store, `ROWS_AT_ONCE` rows at a time."""
     for part in _slices(len(store)):
         yield part, store.packed(np.arange(part.start, part.stop), first)
 
 
 def _slices(count: int) -> Iterator[slice]:
-    for begin in range(0, count, AT_ONCE):
-        yield slice(begin, min(begin + AT_ONCE, count))
+    for begin in range(0, count, ROWS_AT_ONCE):
+        yield slice(begin, min(begin + ROWS_AT_ONCE, count))
 
 
 def _shapes(store: Store, first: int | None) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-    """Name -> dtype and shape of each array as a whole, but for the strings."""
+    """Return the dtype and the full shape of each array by name, without the strings."""
     sizes = {
         name: (array.dtype, (len(store), *array.shape[1:]))
         for name, array in store.packed(np.zeros(0, np.int64), first).items()
@@ -71,7 +71,7 @@ def _shapes(store: Store, first: int | None) -> dict[str, tuple[np.dtype[Any], t
 
 
 def _pieces(store: Store, first: int | None, names: tuple[str, ...]) -> Iterator[tuple[int, Arrays]]:
-    """The named arrays piece by piece along their first axis, `offsets` counted over the whole store."""
+    """Yield the named arrays piece by piece along their first axis, `offsets` relative to the whole store."""
     before = 0
     for part, arrays in _parts(store, first):
         if store.kind == "tokens":
@@ -83,7 +83,7 @@ def _pieces(store: Store, first: int | None, names: tuple[str, ...]) -> Iterator
 
 def _hdf5(store: Store, path: Path, first: int | None, advance: Advance) -> None:
     shapes = _shapes(store, first)
-    with h5py.File(path, "w", locking=False) as file:  # nobody else knows its name; not every file system has locks
+    with h5py.File(path, "w", locking=False) as file:  # the name is private, and not every file system has locks
         file.attrs.update(store.stamp)
         text = h5py.string_dtype("utf-8")
         file.create_dataset("ids", data=np.array(store.ids, dtype=object), dtype=text)
@@ -98,7 +98,7 @@ def _hdf5(store: Store, path: Path, first: int | None, advance: Advance) -> None
 
 
 def _npz(store: Store, path: Path, first: int | None, advance: Advance) -> None:
-    """An uncompressed .npz, array after array; the rows are read once for each array."""
+    """Write an uncompressed .npz, array after array; the rows are read once for each array."""
     shapes = _shapes(store, first)
     with zipfile.ZipFile(path, "w") as archive:
         for name, values in (("ids", store.ids), ("sha256", store.sha256)):
@@ -114,7 +114,7 @@ def _npz(store: Store, path: Path, first: int | None, advance: Advance) -> None:
 
 
 def _parquet(store: Store, path: Path, first: int | None, advance: Advance) -> None:
-    """One row a sample: id, sha256, and each array flat in a list with its length where it has one."""
+    """Write one row per sample: id, sha256, and each array, as a nested list where it has axes."""
     try:
         arrow: Any = import_module("pyarrow")
         parquet: Any = import_module("pyarrow.parquet")
@@ -141,7 +141,7 @@ def _parquet(store: Store, path: Path, first: int | None, advance: Advance) -> N
 
 
 def _column(arrow: Any, array: np.ndarray, offsets: np.ndarray | None) -> Any:
-    """An Arrow column: plain values, or lists nested as the array's axes are."""
+    """Return an Arrow column: plain values, or lists nested like the array's axes."""
     values = arrow.array(array.reshape(-1))
     for size in reversed(array.shape[1:]):
         values = arrow.FixedSizeListArray.from_arrays(values, size)

@@ -9,26 +9,26 @@ from ..store import find_stores
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder is a store, be it a damaged one."""
+    """Return whether a folder is a store, possibly a damaged one."""
     return (path / "plan.json").exists() or (path / "manifest.json").exists() or any(path.glob("shard-*.h5"))
 
 
 def is_dataset(path: Path) -> bool:
-    """Whether a folder is that of a data set, with its table or with stores."""
+    """Return whether a folder is a data set's, with its table or with stores."""
     return (path / "dataset.json").exists() or bool(stores_of(path))
 
 
 def stores_of(folder: Path) -> list[Path]:
-    """The stores in a data set's folder, damaged ones too."""
+    """Return the stores in a data set's folder, including damaged ones."""
     found = {path.parent for path in folder.glob("*-*/manifest.json")} | set(find_stores(folder))
     return sorted(found | {path.parent for path in folder.glob("*-*/shard-00000.h5")})
 
 
 def stores_under(path: Path) -> list[Path]:
-    """The stores that a path means: itself, or those of the data set, or those of all data sets of the cache.
+    """Return the stores that a path names: itself, or those of a data set, or those of all data sets of a cache.
 
     Raises:
-        CacheError: none.
+        CacheError: there is none.
     """
     if is_store(path):
         return [path]
@@ -44,7 +44,7 @@ def stores_under(path: Path) -> list[Path]:
 
 
 def datasets_under(path: Path) -> list[Path]:
-    """The data sets' folders that a path means: itself, or those in the cache."""
+    """Return the data set folders that a path names: itself, or those in a cache."""
     if is_dataset(path):
         return [path]
     return sorted(

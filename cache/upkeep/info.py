@@ -1,4 +1,4 @@
-"""What a store is and holds, read from its manifest alone, so that a store of a million samples is told at once."""
+"""A description of a store, read from its manifest alone, so that it is quick for a million samples."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from ...errors import CacheError
 from ..format.manifest import NAME, read_manifest, shard_sizes
-from ..format.plan import Plan
+from ..format.plan import StorePlan
 
 
 @dataclass(frozen=True)
 class Info:
-    """One store."""
+    """The description of one store."""
 
     path: Path
     kind: str
@@ -21,20 +21,20 @@ class Info:
     fingerprint: str
     identity: dict[str, Any]
     rows: int | None
-    """Rows with features; None while there is no manifest."""
+    """The number of rows with features; None while there is no manifest."""
     planned: int
     quarantined: list[dict[str, Any]]
-    """`row`, `id`, `reason`."""
+    """The rows in quarantine: `row`, `id`, `reason`."""
     shards: int
     bytes: int
     missing: int
-    """Shards that the manifest lists and that are not there."""
+    """The number of shards that the manifest lists and that do not exist."""
     complete: bool
     provenance: dict[str, Any]
 
     @property
     def weights(self) -> str:
-        """Where the encoder's weights came from, in a few words."""
+        """The origin of the encoder's weights, in a few words."""
         weights = self.identity["weights"]
         origin = str(weights.get("file", weights.get("imported", "")))
         if "random_init" in weights:
@@ -44,7 +44,7 @@ class Info:
 
 
 def info(folder: Path) -> Info:
-    """What a store is and holds.
+    """Return the description of a store.
 
     Raises:
         CacheError: neither manifest nor plan can be read.
@@ -57,7 +57,7 @@ def info(folder: Path) -> Info:
         fingerprint = manifest["fingerprint"]
         missing = sum(entry["file"] not in sizes for entry in manifest["shards"])
     else:
-        plan = Plan.read(folder)
+        plan = StorePlan.read(folder)
         identity, rows, planned, fingerprint = plan.identity, None, len(plan.rows), plan.fingerprint
         quarantined, complete, provenance, missing = [], False, {}, 0
     return Info(
@@ -78,7 +78,7 @@ def info(folder: Path) -> Info:
 
 
 def info_or_error(folder: Path) -> Info | CacheError:
-    """What a store is and holds, or why it cannot be told, so that one bad store does not hide the others."""
+    """Return the description of a store, or the error, so that one bad store does not hide the others."""
     try:
         return info(folder)
     except CacheError as error:

@@ -1,4 +1,4 @@
-"""Bringing stores of the same features, made in several places, together into one."""
+"""Merging stores of the same features, made in several places, into one."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from ... import disk
 from ...errors import CacheError
 from ..format import quarantine
 from ..format.manifest import NAME, committed_rows, read_manifest, shard_sizes
-from ..format.plan import Plan, Row
+from ..format.plan import RowKey, StorePlan
 from ..format.sealed_json import DamagedError, read_bytes, write_error
 from ..format.shard_read import Shard, unpack
 from ..store import Arrays
 from ..writer import StoreWriter
 
 TABLE = ("samples.jsonl", "quarantine.jsonl", "dataset.json")
-"""What a data set's folder holds beside its stores; `dataset.json` last."""
+"""The files of a data set's own table, beside its stores; `dataset.json` last."""
 
 
 @dataclass
-class Merged:
-    """What a merge did."""
+class MergeResult:
+    """The result of a merge."""
 
     folder: Path
     taken: dict[Path, int] = field(default_factory=dict)
-    """Source -> rows that came from it."""
-    there: int = 0
-    """Rows that the target held before."""
+    """The number of rows that came from each source."""
+    held_before: int = 0
+    """The number of merged rows that the target held before."""
     rows: int = 0
-    """Rows that it holds now."""
+    """The number of rows that the target holds now."""
 
 
-class _Source:
-    """A store to take rows from; it needs no manifest, so that an unfinished one serves too."""
+class _MergeSource:
+    """A store to take rows from; it needs no manifest, so an unfinished one is accepted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.plan = Plan.read(folder)
+        self.plan = StorePlan.read(folder)
         self.manifest: dict[str, Any] = read_manifest(folder) if (folder / NAME).exists() else {}
         self._opened = -1
         self._samples: list[Arrays] = []
@@ -59,7 +59,7 @@ class _Source:
         self._places = np.concatenate([np.zeros(0, np.int64), *places])[order]
 
     def sample(self, row: int) -> Arrays:
-        """The arrays of one row, as `StoreWriter.commit` wants them."""
+        """Return the arrays of one row, as `StoreWriter.commit` expects them."""
         at = int(np.searchsorted(self.rows, row))
         owner, place = int(self._owners[at]), int(self._places[at])
         if self._opened != owner:
@@ -67,42 +67,42 @@ class _Source:
         return self._samples[place]
 
     def _read(self, path: Path) -> list[Arrays]:
-        """The samples of a shard, checked: a merge never spreads damage."""
+        """Return the samples of a shard after checking it: a merge never spreads damage."""
         shard = Shard(path, self.plan.fingerprint)
         if damaged := shard.damage():
-            raise DamagedError(path, f"{', '.join(damaged)} do not fit their checksums")
+            raise DamagedError(path, f"{', '.join(damaged)} do not match their checksums")
         return list(unpack(shard.header.kind, {name: shard.array(name) for name in shard.header.arrays}))
 
 
 def merge(
     sources: Sequence[Path], parent: Path, advance: Callable[[int, int], None] = lambda done, total: None
-) -> Merged:
-    """Brings the rows of some stores into the store of the same features in a data set's folder.
+) -> MergeResult:
+    """Merge the rows of some stores into the store of the same features in a data set's folder.
 
     Args:
         sources: stores of the same fingerprint; their plans may differ.
-        parent: the data set's folder; the store in it is made when it is not there.
-        advance: is told how many rows of how many are done.
+        parent: the data set's folder; the store in it is created if it does not exist.
+        advance: called with the number of rows done and the total.
 
     Raises:
         CacheError: sources of different features, a damaged one, or the target cannot be written.
     """
-    opened = [_Source(folder) for folder in sources]
+    opened = [_MergeSource(folder) for folder in sources]
     for source in opened[1:]:
         if source.plan.fingerprint != opened[0].plan.fingerprint:
             raise CacheError(
                 "only stores of the same features can be merged",
                 expected=f"fingerprint {opened[0].plan.fingerprint[:12]}, as in {opened[0].folder}",
                 found=f"fingerprint {source.plan.fingerprint[:12]} in {source.folder}",
-                next_step=f"`itin cache diff {opened[0].folder} {source.folder}` tells what differs",
+                next_step=f"`itin cache diff {opened[0].folder} {source.folder}` shows what differs",
             )
     writer = StoreWriter(parent, opened[0].plan.identity)
     if any(source.folder.resolve() == writer.folder.resolve() for source in opened):
         raise CacheError(
             f"{writer.folder} cannot be merged into itself",
-            next_step="leave it out of the sources: what the target holds stays there anyway",
+            next_step="leave it out of the sources: the target keeps what it holds",
         )
-    have: dict[Row, tuple[_Source, int]] = {}
+    have: dict[RowKey, tuple[_MergeSource, int]] = {}
     for source in opened:
         for row in source.rows.tolist():
             have.setdefault(source.plan.rows[row], (source, row))
@@ -111,10 +111,10 @@ def merge(
     number_of = dict(zip(planned, numbers, strict=True))
     wanted = {number_of[row]: where for row, where in have.items()}
     writer.release_quarantined(wanted)
-    result = Merged(writer.folder, {source.folder: 0 for source in opened})
+    result = MergeResult(writer.folder, {source.folder: 0 for source in opened})
     pieces = writer.missing(wanted)
     total = sum(len(piece.rows) for piece in pieces)
-    result.there = len(wanted) - total
+    result.held_before = len(wanted) - total
     done = 0
     for piece in pieces:
         samples = {row: wanted[row][0].sample(wanted[row][1]) for row in piece.rows}
@@ -128,18 +128,18 @@ def merge(
     return result
 
 
-def _quarantine(writer: StoreWriter, sources: Iterable[_Source], number_of: dict[Row, int]) -> None:
-    """What no store holds and one has in quarantine is in quarantine here too."""
-    there = set(writer.quarantined())
+def _quarantine(writer: StoreWriter, sources: Iterable[_MergeSource], number_of: dict[RowKey, int]) -> None:
+    """Quarantine in the target what a source has in quarantine and no store holds."""
+    present = set(writer.quarantined())
     for source in sources:
         for record in quarantine.read(source.folder, source.plan.fingerprint):
             number = number_of.get((record.id, record.sha256))
-            if number is not None and number not in there and writer.missing([number]):
+            if number is not None and number not in present and writer.missing([number]):
                 writer.quarantine(number, record.reason)
 
 
-def _provenance(sources: Sequence[_Source], target: Path) -> dict[str, Any]:
-    """That of the target or of the first source that has one, with the names of all sources."""
+def _provenance(sources: Sequence[_MergeSource], target: Path) -> dict[str, Any]:
+    """Return the provenance of the target or of the first source that has one, with the names of all sources."""
     manifests = [read_manifest(target)] if (target / NAME).exists() else []
     manifests += [source.manifest for source in sources if source.manifest]
     first = manifests[0]["provenance"] if manifests else {}
@@ -148,7 +148,7 @@ def _provenance(sources: Sequence[_Source], target: Path) -> dict[str, Any]:
 
 
 def copy_table(source: Path, target: Path) -> bool:
-    """Copies a data set's table, and the tokenizer that was built from its texts, to where there is none."""
+    """Copy a data set's table and built tokenizer unless the target has them; return whether the table was copied."""
     if (tokenizer := source / "tokenizer.json").exists() and not (target / "tokenizer.json").exists():
         disk.create(target / "tokenizer.json", read_bytes(tokenizer), write_error)
     if (target / "dataset.json").exists() or not (source / "dataset.json").exists():

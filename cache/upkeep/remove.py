@@ -13,7 +13,7 @@ from .merge import TABLE
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files of a store in the order in which they may go: without the manifest nobody reads the rest."""
+    """Return the files of a store in the order of removal: without the manifest nobody reads the rest."""
     shards = sorted(path for path in folder.glob("shard-*.h5") if block_and_piece(path.name)[0] >= 0)
     temporary = sorted([*folder.glob(f"{disk.TEMPORARY}*"), *(folder / quarantine.FOLDER).glob(f"{disk.TEMPORARY}*")])
     manifest = [folder / NAME] if (folder / NAME).exists() else []
@@ -21,12 +21,12 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def table_of(folder: Path) -> list[Path]:
-    """The files of a data set's own table, `dataset.json` first."""
+    """Return the files of a data set's own table, `dataset.json` first."""
     return [folder / name for name in (*reversed(TABLE), "tokenizer.json") if (folder / name).exists()]
 
 
 def remove(paths: list[Path], folders: list[Path]) -> list[Path]:
-    """Removes files, and the folders that are empty then; returns the folders that hold something else.
+    """Remove files and the folders that are empty then; return the folders that hold other files.
 
     Raises:
         CacheError: a file cannot be removed.

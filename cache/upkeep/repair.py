@@ -1,4 +1,4 @@
-"""Mending a store: what is damaged goes, what refers to it is written again, and the next extraction makes the rest."""
+"""Repairing a store: damaged files are removed, references to them rewritten; the next extraction does the rest."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from ...errors import CacheError
 from ..format import quarantine
 from ..format.manifest import NAME, block_and_piece, shard_sizes, write_manifest
-from ..format.plan import Plan, Row, segment_files, segment_path
+from ..format.plan import RowKey, StorePlan, segment_files, segment_path
 from ..format.schema import FORMAT, fingerprint_of
 from ..format.sealed_json import read_json, write_error, write_json
 from ..format.shard_read import Shard
-from .verify import Problem, Report
+from .verify import Problem, Verification
 
 
-def repair(report: Report) -> list[Path]:
-    """Mends what `verify` found in a store, and returns the files that were removed.
+def repair(report: Verification) -> list[Path]:
+    """Repair what `verify` found in a store, and return the files that were removed.
 
     Raises:
-        CacheError: something cannot be removed or written, or nothing is left that says what the store holds.
+        CacheError: a file cannot be removed or written, or no remaining file records what the store holds.
     """
     folder = report.folder
     removed = [problem.path for problem in report.problems if problem.remove and problem.path.exists()]
@@ -36,16 +36,16 @@ def repair(report: Report) -> list[Path]:
         except OSError as error:
             raise write_error(path, error) from error
     if plan_problems and identity is not None:
-        _mend_plan(folder, identity, plan_problems)
+        _repair_plan(folder, identity, plan_problems)
     if manifest is not None:
-        plan = Plan.read(folder)
+        plan = StorePlan.read(folder)
         records = {record.row: record.reason for record in quarantine.read(folder, plan.fingerprint)}
         write_manifest(plan, records, manifest["provenance"])
     return removed
 
 
 def _identity(folder: Path, damaged: set[Path]) -> dict[str, Any]:
-    """What the store holds, from a file that is whole."""
+    """Return the store's identity, from a file that is intact."""
     for path in (folder / NAME, *segment_files(folder)):
         try:
             value = read_json(path) if path not in damaged else {}
@@ -55,16 +55,16 @@ def _identity(folder: Path, damaged: set[Path]) -> dict[str, Any]:
             identity: dict[str, Any] = value["identity"]
             return identity
     raise CacheError(
-        f"nothing in {folder} says any more what its features are",
-        expected="plan.json or manifest.json whole",
+        f"no intact file in {folder} records what its features are",
+        expected="an intact plan.json or manifest.json",
         next_step=f"copy one of them back from a backup, or `itin cache rm {folder}` and extract again",
     )
 
 
-def _mend_plan(folder: Path, identity: dict[str, Any], problems: list[Problem]) -> None:
-    """Writes the damaged segments again, from what the shards and the quarantine say of their rows.
+def _repair_plan(folder: Path, identity: dict[str, Any], problems: list[Problem]) -> None:
+    """Rewrite the damaged segments from what the shards and the quarantine record of their rows.
 
-    Rows that were neither made nor in quarantine are named nowhere else. They stay in the plan without id and digest,
+    Rows that were neither made nor in quarantine are recorded nowhere else. They stay in the plan without id and digest
     so that the others keep their numbers; the next extraction plans their samples anew.
     """
     fingerprint = fingerprint_of(identity)
@@ -94,8 +94,8 @@ def _mend_plan(folder: Path, identity: dict[str, Any], problems: list[Problem]) 
         number += 1
 
 
-def _known_rows(folder: Path, fingerprint: str) -> tuple[dict[int, Row], dict[int, int]]:
-    """Row -> sample and digest, of the rows that shards or the quarantine name; row -> block, of those in shards."""
+def _known_rows(folder: Path, fingerprint: str) -> tuple[dict[int, RowKey], dict[int, int]]:
+    """Return the keys of the rows in shards or in quarantine by row, and the blocks of those in shards by row."""
     known = {record.row: (record.id, record.sha256) for record in quarantine.read(folder, fingerprint)}
     blocks: dict[int, int] = {}
     for name in shard_sizes(folder):
@@ -107,7 +107,7 @@ def _known_rows(folder: Path, fingerprint: str) -> tuple[dict[int, Row], dict[in
 
 
 def _sound_segments(folder: Path, fingerprint: str, damaged: set[Path]) -> dict[int, dict[str, Any]]:
-    """Segments of the plan that are whole, by number."""
+    """Return the intact segments of the plan, by number."""
     found = {}
     for path in segment_files(folder):
         try:
@@ -120,7 +120,7 @@ def _sound_segments(folder: Path, fingerprint: str, damaged: set[Path]) -> dict[
 
 
 def _shard_size(blocks: dict[int, int], first_row: int, count: int, last_block: int | None, first_block: int) -> int:
-    """Rows a block, so that every row falls into the block that it was found in."""
+    """Return the number of rows per block with which every row is in the block in which it was found."""
     most = [(row - first_row) // block for row, block in blocks.items() if block]
     if most:
         return min(most)

@@ -1,4 +1,4 @@
-"""Checking a store: every byte of every file, and that they fit each other."""
+"""Checking a store: every byte of every file, and that the files agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ... import disk
 from ...errors import CacheError
 from ..format import quarantine
 from ..format.manifest import NAME, ShardEntry, block_and_piece, in_threads, listed_shards, read_manifest, shard_sizes
-from ..format.plan import Plan, segment_files, segment_path
+from ..format.plan import StorePlan, segment_files, segment_path
 from ..format.schema import fingerprint_of, store_name
 from ..format.sealed_json import DamagedError, read_error, read_json
 from ..format.shard_read import Shard
@@ -24,19 +24,19 @@ Where = Literal["plan", "manifest", "shard", "quarantine", "folder"]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is not as it should be."""
+    """One problem of a store."""
 
     where: Where
     path: Path
     what: str
     """A sentence that names the file."""
     remove: bool = False
-    """Whether the file must go; else what refers to it is written again."""
+    """Whether the file must be removed; else the files that refer to it are rewritten."""
 
 
 @dataclass
-class Report:
-    """What a check of one store found."""
+class Verification:
+    """The result of checking one store."""
 
     folder: Path
     shards: int = 0
@@ -45,17 +45,17 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
 
 
-def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) -> Report:
-    """Checks one store.
+def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) -> Verification:
+    """Check one store.
 
     Args:
         folder: the store.
-        advance: is told of every shard that was read.
+        advance: called with 1 for every shard that was read.
 
     Raises:
         CacheError: the folder cannot be listed.
     """
-    report = Report(folder)
+    report = Verification(folder)
     sizes = shard_sizes(folder)
     plan = _plan(report)
     manifest = _manifest(report, plan)
@@ -65,18 +65,18 @@ def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) ->
         report.problems.append(Problem("shard", folder / name, f"{folder / name} is missing"))
     _foreign_names(report)
     if any(problem.where == "plan" for problem in report.problems):
-        plan = None  # nothing is held against a plan that is not to be trusted
+        plan = None  # a damaged plan says nothing about the shards
     _shards(report, sizes, listed, plan, fingerprint, advance)
     if fingerprint is not None:
         _quarantine(report, plan, fingerprint)
     return report
 
 
-def _plan(report: Report) -> Plan | None:
+def _plan(report: Verification) -> StorePlan | None:
     folder = report.folder
-    there = segment_files(folder)
-    expected = [segment_path(folder, number) for number in range(max(len(there), 1))]
-    for path in dict.fromkeys([*expected, *there]):
+    present = segment_files(folder)
+    expected = [segment_path(folder, number) for number in range(max(len(present), 1))]
+    for path in dict.fromkeys([*expected, *present]):
         try:
             read_json(path)
         except CacheError as error:
@@ -84,7 +84,7 @@ def _plan(report: Report) -> Plan | None:
     if report.problems:
         return None
     try:
-        plan = Plan.read(folder)
+        plan = StorePlan.read(folder)
     except (CacheError, KeyError, TypeError) as error:
         what = error.what if isinstance(error, CacheError) else f"{folder / 'plan.json'} lacks {error}"
         report.problems.append(Problem("plan", folder / "plan.json", what))
@@ -95,7 +95,7 @@ def _plan(report: Report) -> Plan | None:
     return plan
 
 
-def _manifest(report: Report, plan: Plan | None) -> dict[str, Any] | None:
+def _manifest(report: Verification, plan: StorePlan | None) -> dict[str, Any] | None:
     path = report.folder / NAME
     try:
         manifest = read_manifest(report.folder)
@@ -110,29 +110,31 @@ def _manifest(report: Report, plan: Plan | None) -> dict[str, Any] | None:
     known = {segment.file: segment.checksum for segment in plan.segments} if plan else {}
     for segment in manifest["plan"] if plan else []:
         if known.get(segment["file"]) != segment["checksum"]:
-            what = f"{path.with_name(segment['file'])} is not the plan that the manifest speaks of"
+            what = f"{path.with_name(segment['file'])} is not the plan that the manifest refers to"
             report.problems.append(Problem("plan", path.with_name(segment["file"]), what))
     return manifest
 
 
-def _foreign_names(report: Report) -> None:
+def _foreign_names(report: Verification) -> None:
     plans = {path.name for path in segment_files(report.folder)}
     for path in sorted(report.folder.iterdir()):
         plan = path.name.startswith("plan") and path.name not in plans
         shard = path.suffix == ".h5" and block_and_piece(path.name)[0] < 0
         if (plan or shard) and not path.name.startswith(disk.TEMPORARY):
-            report.problems.append(Problem("shard", path, f"{path} is foreign: no file here has such a name", True))
+            report.problems.append(
+                Problem("shard", path, f"{path} is foreign: no file of a store has such a name", True)
+            )
 
 
 def _shards(
-    report: Report,
+    report: Verification,
     sizes: dict[str, int],
     listed: dict[str, ShardEntry],
-    plan: Plan | None,
+    plan: StorePlan | None,
     fingerprint: str | None,
     advance: Callable[[int], None],
 ) -> None:
-    """Reads every shard, those that the manifest lists first: of two that hold the same row, they are right."""
+    """Read every shard, those that the manifest lists first: of two that hold the same row, they take precedence."""
     order = sorted(sizes, key=lambda name: name not in listed)
     checked = in_threads(lambda name: _shard(report.folder / name, fingerprint, listed.get(name), plan), order)
     owner: dict[int, str] = {}
@@ -149,14 +151,14 @@ def _shards(
         report.rows += len(rows)
         owner |= dict.fromkeys(rows.tolist(), name)
         if listed and name not in listed:
-            what = f"{path} is not in the manifest: an extraction has not come to an end, or runs now"
+            what = f"{path} is not in the manifest: an extraction is not finished, or is running now"
             report.problems.append(Problem("manifest", path, what))
 
 
 def _shard(
-    path: Path, fingerprint: str | None, listed: ShardEntry | None, plan: Plan | None
+    path: Path, fingerprint: str | None, listed: ShardEntry | None, plan: StorePlan | None
 ) -> tuple[np.ndarray, str | None]:
-    """The rows of a shard, and what is wrong with it, if anything."""
+    """Return the rows of a shard, and what is wrong with it, if anything."""
     nothing = np.zeros(0, np.int64)
     try:
         shard = Shard(path, fingerprint) if fingerprint else None
@@ -187,7 +189,7 @@ def _damaged(shard: Shard) -> str:
     return ", ".join(shard.damage()) or "its bytes are not those that the manifest lists"
 
 
-def _misplaced(shard: Shard, rows: np.ndarray, plan: Plan) -> str | None:
+def _misplaced(shard: Shard, rows: np.ndarray, plan: StorePlan) -> str | None:
     if not len(rows) or rows[-1] >= len(plan.rows):
         return "is foreign: it holds rows that the plan does not name"
     if (plan.blocks_of(rows) != block_and_piece(shard.path.name)[0]).any():
@@ -211,12 +213,12 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _quarantine(report: Report, plan: Plan | None, fingerprint: str) -> None:
+def _quarantine(report: Verification, plan: StorePlan | None, fingerprint: str) -> None:
     for path, wrong in _bad_records(report.folder, plan, fingerprint):
         report.problems.append(Problem("quarantine", path, wrong, remove=True))
 
 
-def _bad_records(folder: Path, plan: Plan | None, fingerprint: str) -> Iterator[tuple[Path, str]]:
+def _bad_records(folder: Path, plan: StorePlan | None, fingerprint: str) -> Iterator[tuple[Path, str]]:
     for path in quarantine.record_files(folder):
         try:
             record = quarantine.read_record(path, fingerprint)

@@ -12,7 +12,7 @@ from ..terminal.json_output import json_option, print_json
 from .cache_group import located, size
 
 if TYPE_CHECKING:
-    from ...cache.upkeep.verify import Report
+    from ...cache.upkeep.verify import Verification
 
 
 @click.command("verify", short_help="Check every byte; name what is damaged and the command that fixes it.")
@@ -75,7 +75,7 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
             raise click.exceptions.Exit(1)
 
 
-def _extractions(bad: list[Report], folders: list[Path]) -> list[str]:
+def _extractions(bad: list[Verification], folders: list[Path]) -> list[str]:
     """The extractions that make what is missing; looked up before anything is removed."""
     from ..terminal.extract_again import extraction_of
 

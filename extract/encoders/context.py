@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...precision import products
+from ...precision import matmul_precision
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec
 from .resnet import load_resnet, resnet_needs, to_input
@@ -68,6 +68,6 @@ class ResNetContext:
     def encode(self, prepared: list[Any]) -> list[Arrays]:
         """Prepared images -> `context (512,)` each."""
         batch = torch.stack(prepared).to(self._device, memory_format=torch.channels_last)
-        with products(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with matmul_precision(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             vectors = self._model(batch).float().cpu().numpy()
         return [{"context": vector} for vector in vectors]

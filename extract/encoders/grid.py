@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...precision import products
+from ...precision import matmul_precision
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec
 from .resnet import load_resnet, resnet_needs, to_input
@@ -93,7 +93,7 @@ class GridRegions:
     def encode(self, prepared: list[Any]) -> list[Arrays]:
         """Prepared images -> the regions of each, as `ImageEncoder` describes them; objects and attributes unknown."""
         batch = torch.stack([tensor for tensor, _ in prepared]).to(self._device, memory_format=torch.channels_last)
-        with products(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with matmul_precision(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             maps = self._trunk(batch).float()  # (B, D, rows, columns)
         cells = maps.flatten(2).transpose(1, 2)  # (B, rows * columns, D)
         if self._grid.order == "mean activation":

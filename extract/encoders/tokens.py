@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from ...errors import WeightsError
-from ...precision import products
+from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec, state_sha256
@@ -124,7 +124,7 @@ class BertTokens:
         for row, sequence in enumerate(ids):
             batch[row, : len(sequence)] = torch.tensor(sequence)
             mask[row, : len(sequence)] = 1
-        with products(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with matmul_precision(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             hidden = self._model(input_ids=batch.to(self._device), attention_mask=mask.to(self._device))[0]
         hidden = hidden.float().cpu().numpy()
         return [hidden[row, : len(sequence)] for row, sequence in enumerate(ids)]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...precision import products
+from ...precision import matmul_precision
 from .network import FasterRCNN
 from .pooling import MaxPooler, make_pooler, spread
 from .preprocess import Prepared
@@ -102,7 +102,7 @@ class Detector:
     @torch.inference_mode()
     def detect(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
         """One batch, whatever its sizes."""
-        with products():
+        with matmul_precision():
             features, predictions = self.predict(images)
             chosen = select(predictions, self.recipe, self.selection)
         return _arrays(chosen, features[chosen.rows])

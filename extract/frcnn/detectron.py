@@ -22,7 +22,7 @@ from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
-from ...precision import products
+from ...precision import matmul_precision
 from .network import ANCHORS, STRIDE, FasterRCNN
 from .preprocess import Prepared
 from .recipe import Architecture, Recipe
@@ -138,7 +138,7 @@ class Detectron2Detector:
 
     def __call__(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
         """One dict of arrays an image, in order: see `itin.extract.encoders.contract.ImageEncoder`."""
-        with torch.inference_mode(), products():
+        with torch.inference_mode(), matmul_precision():
             return [self.detect(image) for image in images]
 
     def detect(self, image: Prepared) -> dict[str, np.ndarray]:

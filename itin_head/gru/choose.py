@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...precision import products
+from ...precision import matmul_precision
 from ..config import GRUS
 from . import compiled
 from .packing import pack_words
@@ -89,7 +89,7 @@ def side_by_side(gru: str, device: torch.device, say: Callable[[str], None] = la
 
 
 @functools.cache
-@products()
+@matmul_precision()
 def fused_fails(device: torch.device) -> str | None:
     """Return why fused cells cannot be had on a device, after a small GRU in both ways; None if they can."""
     generator = torch.Generator().manual_seed(0)

@@ -47,7 +47,7 @@ def test_export_is_the_same_in_small_pieces(cache: Path, tmp_path: Path, monkeyp
     from itin.cache.upkeep import export
 
     store = store_of(cache, "tokens")
-    monkeypatch.setattr(export, "AT_ONCE", 3)
+    monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
     export.export(store, tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as arrays:
         for name, array in store.read_ragged(np.arange(10)).items():
@@ -101,7 +101,7 @@ def test_parquet_without_pyarrow(cache: Path, tmp_path: Path, monkeypatch: pytes
 def test_export_refuses(cache: Path, tmp_path: Path) -> None:
     path = store_of(cache, "context").path
     (tmp_path / "there.h5").write_text("mine")
-    assert "is there already" in itin_cache("export", path, tmp_path / "there.h5", code=1)
+    assert "already exists" in itin_cache("export", path, tmp_path / "there.h5", code=1)
     assert (tmp_path / "there.h5").read_text() == "mine"
     assert "must end in .h5, .hdf5, .npz, .parquet" in itin_cache("export", path, tmp_path / "out.csv", code=2)
     assert "for a store of regions" in itin_cache("export", path, tmp_path / "out.h5", "--first", 2, code=2)

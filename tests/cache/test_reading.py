@@ -55,9 +55,9 @@ def orders() -> list[np.ndarray]:
 def test_any_rows_in_any_order(
     stores: dict[str, Store], monkeypatch: pytest.MonkeyPatch, scratch: int, run: int, threads: int
 ) -> None:
-    monkeypatch.setattr(shard_reader, "SCRATCH", scratch)
-    monkeypatch.setattr(shard_reader, "RUN", run)
-    monkeypatch.setattr(store_module, "THREADS_FROM", threads)
+    monkeypatch.setattr(shard_reader, "SCRATCH_BYTES", scratch)
+    monkeypatch.setattr(shard_reader, "MIN_DIRECT_BYTES", run)
+    monkeypatch.setattr(store_module, "MIN_THREADED_BYTES", threads)
     for kind, store in stores.items():
         numbers = [int(sample.removeprefix("id-")) for sample in store.ids]
         samples = [features.sample(kind, number) for number in numbers]
@@ -76,7 +76,7 @@ def test_any_rows_in_any_order(
 
 
 def test_samples_are_what_the_encoder_returned(stores: dict[str, Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "AT_ONCE", 13)
+    monkeypatch.setattr(store_module, "ROWS_AT_ONCE", 13)
     for kind, store in stores.items():
         for rows in (*orders(), np.zeros(0, np.int64)):
             found = list(store.samples(rows))

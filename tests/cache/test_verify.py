@@ -11,7 +11,7 @@ import pytest
 
 from itin.cache import Store, StoreWriter, open_store, read_table, write_table
 from itin.cache.format import sealed_json
-from itin.cache.format.plan import Plan
+from itin.cache.format.plan import StorePlan
 from itin.cache.format.shard_header import header_of
 from itin.cache.table import damaged_tables
 from itin.cache.upkeep.repair import repair
@@ -139,7 +139,7 @@ def test_a_shard_cut_short_or_missing(tmp_path: Path) -> None:
     shard.unlink()
     assert problems(store) == [f"{shard} is missing"]
     assert mend(store) == []
-    assert len(open_store(store.path)) == 6  # the manifest speaks of what is there
+    assert len(open_store(store.path)) == 6  # the manifest lists the existing shards
     assert not open_store(store.path).manifest["complete"]
     assert extract_again(tmp_path) == 4
     assert problems(store) == []
@@ -155,7 +155,7 @@ def test_a_foreign_shard(tmp_path: Path) -> None:
     found = "\n".join(problems(store))
     assert "shard-00001.h5 belongs to other features than its folder" in found
     assert "shard-00009.h5 belongs to other features than its folder" in found
-    assert "shard-00000 (copy).h5 is foreign: no file here has such a name" in found
+    assert "shard-00000 (copy).h5 is foreign: no file of a store has such a name" in found
     assert sorted(mend(store)) == ["shard-00000 (copy).h5", "shard-00001.h5", "shard-00009.h5"]
     assert extract_again(tmp_path) == 4
     assert problems(store) == []
@@ -202,7 +202,7 @@ def test_a_shard_that_is_not_listed_yet(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path, features.identity("context"))
     fill(writer, writer.extend(features.rows(14), 4))
     (problem,) = problems(store)
-    assert "shard-00003.h5 is not in the manifest: an extraction has not come to an end" in problem
+    assert "shard-00003.h5 is not in the manifest: an extraction is not finished" in problem
     assert mend(store) == []
     assert len(open_store(store.path)) == 14
     assert problems(store) == []
@@ -215,7 +215,7 @@ def test_a_damaged_shard_is_never_listed(tmp_path: Path) -> None:
     place = header_of(shard, shard.read_bytes()).arrays["context"]
     flip(shard, place.offset, 0)
     another = StoreWriter(tmp_path, features.identity("context"))
-    with pytest.raises(CacheError, match=r"shard-00000\.h5 is damaged: context do not fit[\s\S]*verify --repair"):
+    with pytest.raises(CacheError, match=r"shard-00000\.h5 is damaged: context do not match[\s\S]*verify --repair"):
         another.finish({})
     assert not (writer.folder / "manifest.json").exists()
 
@@ -252,7 +252,7 @@ def test_rows_that_nobody_knows_any_more_are_planned_anew(tmp_path: Path) -> Non
     for name in ("shard-00001.h5", "plan.json"):
         (store.path / name).unlink()
     mend(store)
-    assert Plan.read(store.path).rows[3:6] == [("id-3", f"{3:064x}"), ("", ""), ("", "")]
+    assert StorePlan.read(store.path).rows[3:6] == [("id-3", f"{3:064x}"), ("", ""), ("", "")]
     assert len(open_store(store.path)) == 6
     assert open_store(store.path).manifest["planned"] == 6
     assert extract_again(tmp_path) == 4
@@ -265,7 +265,7 @@ def test_when_nothing_says_what_a_store_holds(tmp_path: Path) -> None:
     store = made(tmp_path)
     for name in ("plan.json", "manifest.json"):
         (store.path / name).unlink()
-    with pytest.raises(CacheError, match="says any more what its features are"):
+    with pytest.raises(CacheError, match="records what its features are"):
         mend(store)
 
 
@@ -294,7 +294,7 @@ def test_quarantine_that_is_damaged_or_belongs_elsewhere(tmp_path: Path) -> None
     other.quarantine(5, "from elsewhere")
     shutil.copy(other.folder / "quarantine" / "row-00000005.json", folder)
     assert [problem.what for problem in verify(store.path).problems] == [
-        f"{folder / 'row-00000004.json'} is damaged: it speaks of row 3",
+        f"{folder / 'row-00000004.json'} is damaged: it is the record of row 3",
         f"{folder / 'row-00000005.json'} is foreign: row 5 is another sample",
     ]
     mend(store)
@@ -322,9 +322,9 @@ def test_the_table_of_a_data_set(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda data: b"[]", "it is not a JSON object"),
-        (lambda data: data[:-1], "its checksum does not fit"),
-        (lambda data: data + b" ", "its checksum does not fit"),
-        (lambda data: data.replace(b'"name": "fake"', b'"name": "fale"'), "its checksum does not fit"),
+        (lambda data: data[:-1], "its checksum does not match"),
+        (lambda data: data + b" ", "its checksum does not match"),
+        (lambda data: data.replace(b'"name": "fake"', b'"name": "fale"'), "its checksum does not match"),
         (lambda data: data[: len(data) // 2], "it is not JSON"),
     ],
 )

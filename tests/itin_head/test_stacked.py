@@ -21,7 +21,7 @@ from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
 from itin.itin_head.gru.packing import Words, gather_words
 from itin.itin_head.side_by_side import Alone
 from itin.itin_head.stacked import StackedHead
-from itin.precision import products
+from itin.precision import matmul_precision
 from itin.train.config import TrainConfig, View
 from itin.train.cuda_graphs import GraphSteps, bucket_of, longest_by_rank
 from itin.train.features.batches import Resident
@@ -426,7 +426,7 @@ def test_precision_of_products(features: Features, split: Split, monkeypatch: py
     assert set(during) == {"highest"}
     before = torch.backends.cudnn.allow_tf32
     for tf32, name in ((True, "high"), (False, "highest")):
-        with contextlib.suppress(KeyError), products(tf32):
+        with contextlib.suppress(KeyError), matmul_precision(tf32):
             assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == (name, tf32)
             raise KeyError
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", before)
