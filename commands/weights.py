@@ -17,10 +17,10 @@ def command(detector_weights: str | None, text_encoder: str, as_json: bool) -> N
 
     Nothing is downloaded. HF_HOME, TORCH_HOME, ITIN_WEIGHTS and HF_HUB_OFFLINE are honoured.
     """
-    from ..extract.encoders.build import needed
+    from ..extract.encoders.build import required_weights
     from .terminal.console import console
 
-    rows = needed(EncoderConfig(detector_weights=detector_weights, text_encoder=text_encoder))
+    rows = required_weights(EncoderConfig(detector_weights=detector_weights, text_encoder=text_encoder))
     if as_json:
         print_json([{**vars(row), "sha256": row.sha256(), "fault": row.fault()} for row in rows])
         return

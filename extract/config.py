@@ -15,12 +15,12 @@ from .data.text_encoding import ENCODINGS
 from .frcnn.recipe import RECIPES
 
 BACKENDS = ("itin", "detectron2")
-"""What computes `vg-frcnn`: our own layers, or those of detectron2."""
+"""The implementations of `vg-frcnn`: our own layers, or those of detectron2."""
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """What decides the features; recorded with every store, so that a run can encode raw input the same way."""
+    """The options that decide the features; every store records them, so that a run can encode raw input alike."""
 
     regions: str = option("vg-frcnn", group="Encoders")
     """Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small."""
@@ -115,17 +115,17 @@ class ExtractConfig:
             raise ValueError(f"only must name some of {', '.join(KINDS)}, got {', '.join(unknown) or 'nothing'}")
 
     def to_record(self) -> dict[str, Any]:
-        """Return the fields as JSON values, for `from_record`; which part of the work is not among them."""
+        """Return the fields as JSON values, for `from_record`, all but `part`."""
         values = asdict(self)
         del values["part"]
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> ExtractConfig:
-        """Return the configuration that `to_record` gave.
+        """Return the configuration that `to_record` recorded.
 
         Raises:
-            ValueError: a name that is no field, a missing one, or a wrong value.
+            ValueError: a name is not a field, the data set is missing, or a value is wrong.
         """
         known = {one.name for one in fields(cls)} | {one.name for one in fields(EncoderConfig)}
         given = {**values, **values.get("encoders", {})}

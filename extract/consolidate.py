@@ -1,4 +1,4 @@
-"""The last step after many parts: every shard is there and sound, or what is not is named."""
+"""The last step after many parts: check that every shard is there and sound, and name those that are not."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..cache import StoreWriter
 from ..cache.upkeep.verify import verify
 from ..errors import CacheError
 
-SHOWN = 5
-"""Damaged files that are named."""
+MAX_NAMED = 5
+"""Number of damaged files that an error names."""
 
 
 def check_complete(writers: Sequence[StoreWriter], left: Sequence[int]) -> None:
-    """Reads every byte of every shard.
+    """Check that every shard is there, and read every byte of it.
 
     Args:
         writers: the stores.
@@ -36,9 +36,9 @@ def check_complete(writers: Sequence[StoreWriter], left: Sequence[int]) -> None:
     for writer in writers:
         problems = [problem for problem in verify(writer.folder).problems if problem.where != "manifest"]
         if problems:
-            more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+            more = f"; and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
             raise CacheError(
                 f"{writer.folder} is damaged, and no manifest was written",
-                found="; ".join(problem.what for problem in problems[:SHOWN]) + more,
+                found="; ".join(problem.what for problem in problems[:MAX_NAMED]) + more,
                 next_step=f"run `itin cache verify --repair {writer.folder}`, and then the same parts again",
             )

@@ -1,4 +1,4 @@
-"""Lanes, each an encoder, the store it fills and the rows that are still to be made; and in which order they go."""
+"""Lanes, each an encoder with the store it fills and the rows still to be made; and the order of their samples."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TEXT_BATCHES = 16
 
 
 class Lane:
-    """Collect prepared inputs into batches, encode them, and commit each block of rows as soon as it is whole.
+    """An encoder at work: batches of prepared inputs are encoded, and each block of rows is committed once complete.
 
     Args:
         encoder: makes the features.
         writer: the store they go to.
         rows: row number in the store of each sample that is wanted, by the sample's position.
-        progress: is told of every sample that is done.
-        part: only the blocks of this part are wanted.
+        progress: receives the progress.
+        part: the part whose blocks are wanted; None for all.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Lane:
         self.encoder = encoder
         self.writer = writer
         self._at_once = encoder.batch_size
-        if encoder.spec.kind == "tokens":  # but no more than a shard: a kill is to lose one at most
+        if encoder.spec.kind == "tokens":  # at most a shard, so that a kill loses no more
             self._at_once = max(encoder.batch_size, min(TEXT_BATCHES * encoder.batch_size, writer.shard_size))
         self.kind: str = encoder.spec.kind
         blocks = writer.plan.blocks_of(np.asarray(rows, np.int64)).tolist() if rows else []
@@ -72,18 +72,18 @@ class Lane:
 
     @property
     def left(self) -> int:
-        """How many wanted samples are neither made nor given up."""
+        """Number of wanted samples that are neither made nor given up."""
         return sum(map(len, self._waiting.values()))
 
-    def look_again(self, block: int) -> None:
-        """Leave out the rows of a block that another writer has committed since we began."""
+    def drop_committed(self, block: int) -> None:
+        """Drop the rows of a block that another writer has committed since this lane was made."""
         done = self._waiting.get(block, set()) & self.writer.committed(block)
         for row in done:
             del self.row_of[self.position_of[row]]
             self._settle(row)
 
-    def keep(self) -> None:
-        """Commit what is finished of the blocks under way, each as a smaller shard: nobody has to make it again."""
+    def commit_partial(self) -> None:
+        """Commit the finished rows of incomplete blocks, each as a smaller shard, so that they are not made again."""
         for block in list(self._finished):
             self.made += self.writer.commit(block, self._finished.pop(block))
 
@@ -94,7 +94,7 @@ class Lane:
             self.flush()
 
     def flush(self) -> None:
-        """Encode what has been collected."""
+        """Encode the inputs collected so far."""
         batch, self._batch = self._batch, []
         if batch:
             rows = [row for row, _ in batch]
@@ -114,7 +114,7 @@ class Lane:
         self._settle(row)
 
     def _encode(self, prepared: list[Any]) -> Iterable[Arrays | Exception]:
-        """Return one result an input. A batch that fails is tried one by one, so that one cannot spoil the others."""
+        """Return one result an input; a batch that fails is encoded one by one, so that one input fails alone."""
         try:
             return self.encoder.encode(prepared)
         except (RuntimeError, ValueError, ArithmeticError) as error:
@@ -155,12 +155,12 @@ Block = tuple[Lane, int]
 
 
 def _rounds(lanes: Sequence[Lane], shuffled: bool) -> list[tuple[list[int], list[Block]]]:
-    """Return the blocks that lack rows; those of several lanes with the same samples go together: one image, one look.
+    """Return the blocks that lack rows, those of several lanes with the same samples together: each image is read once.
 
     Args:
-        lanes: what is to be filled.
-        shuffled: in random order. Two processes that do the same part (two submissions of one store) then meet
-            in few blocks, because each skips what the other has committed.
+        lanes: the stores to be filled.
+        shuffled: whether the order is random. Two processes that do the same part (two submissions of one store)
+            then collide in few blocks, because each skips what the other has committed.
 
     Returns:
         (positions of the samples, blocks) each.
@@ -176,18 +176,18 @@ def _rounds(lanes: Sequence[Lane], shuffled: bool) -> list[tuple[list[int], list
     return found
 
 
-def in_order(
+def pending_samples(
     lanes: Sequence[Lane], shuffled: bool, stopped: Callable[[], bool]
 ) -> Iterator[tuple[int, tuple[Lane, ...]]]:
-    """Yield the samples still to be made, each with the lanes that want it, block by block: few shards are under way.
+    """Yield the samples still to be made, each with the lanes that want it, block by block: few shards are incomplete.
 
-    What others have committed since is left out: lanes look again before every block.
+    Rows that others have committed since are left out: lanes check before every block.
     """
     for positions, blocks in _rounds(lanes, shuffled):
         if stopped():
             return
         for lane, block in blocks:
-            lane.look_again(block)
+            lane.drop_committed(block)
         for position in positions:
             wanting = tuple(lane for lane, _ in blocks if position in lane.row_of)
             if wanting:

@@ -1,4 +1,4 @@
-"""What an extraction tells while it runs."""
+"""The progress that an extraction reports while it runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Whoever shows how far an extraction is."""
+    """A receiver of an extraction's progress."""
 
     def start(self, kind: str, total: int, done: int) -> None:
         """Begin a kind of feature: `total` samples, of which `done` are there already."""
@@ -15,8 +15,8 @@ class Progress(Protocol):
         """Count so many more samples as done, committed or quarantined."""
 
 
-class Silent:
-    """A progress report that nobody sees."""
+class SilentProgress:
+    """A receiver that ignores all progress."""
 
     def start(self, kind: str, total: int, done: int) -> None:
         """Do nothing."""

@@ -31,8 +31,8 @@ from .encoders.build import build_encoder, identity_of
 from .encoders.contract import ImageEncoder, TextEncoder
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
-from .lanes import Lane, in_order
-from .progress import Progress, Silent
+from .lanes import Lane, pending_samples
+from .progress import Progress, SilentProgress
 from .summary import StoreSummary, Summary
 
 T = TypeVar("T")
@@ -41,12 +41,12 @@ Encoder = ImageEncoder | TextEncoder
 
 
 def load_encoders(config: ExtractConfig, folder: Path, samples: list[Sample]) -> list[Encoder]:
-    """The encoders of every kind that is asked for, on their device.
+    """Return the encoders of every kind that is asked for, on their device.
 
     Args:
-        config: which ones.
-        folder: the data set's, where a vocabulary is kept that was built from its texts.
-        samples: whose texts a vocabulary is built from, where there is none yet.
+        config: the kinds and their encoders.
+        folder: the data set's folder, which keeps a vocabulary that was built from its texts.
+        samples: the samples from whose texts a vocabulary is built, where there is none yet.
     """
     device = pick_device(config.device)
     tokenizer_file = None
@@ -72,21 +72,21 @@ def extract(
     stop: Event | None = None,
     load: Callable[[ExtractConfig, Path, list[Sample]], list[Encoder]] = load_encoders,
 ) -> Summary:
-    """Brings the stores of a data set up to date; what is there already is never computed again.
+    """Bring the stores of a data set up to date; features that are there already are never computed again.
 
     Args:
-        config: what to do: all of it, one part of the shards, only the plan, or only the manifests.
-        progress: is told what is done.
-        stop: once set, the work ends soon: what is encoded is committed, the rest is left for another run.
-        load: where the encoders come from.
+        config: what to do: everything, one part of the shards, only the plan, or only the manifests.
+        progress: receives the progress.
+        stop: once set, the work ends soon: encoded samples are committed, the rest is left for another run.
+        load: the function that makes the encoders.
 
     Raises:
         DataError: the data set's files are not what its reader expects.
-        WeightsError: an encoder's weights cannot be had.
-        CacheError: the cache cannot be written, holds a damaged file, or, when it is to be consolidated, lacks shards.
+        WeightsError: an encoder's weights cannot be loaded.
+        CacheError: the cache cannot be written, holds a damaged file, or lacks shards that consolidation needs.
         TransientError: stopped before anything was known.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     stop = stop or Event()
     started = time.monotonic()
     workers = config.workers or default_workers()
@@ -117,7 +117,7 @@ def _survey(dataset: DataSet, folder: Path, workers: int, progress: Progress, st
 
 
 def _lanes(config: ExtractConfig, encoders: list[Encoder], seen: Survey, progress: Progress) -> list[Lane]:
-    """What each store lacks."""
+    """Return a lane for each store, with the rows that the store lacks."""
     lanes = []
     for encoder in encoders:
         identity = identity_of(encoder.spec, config.encoders.store_dtype)
@@ -135,7 +135,7 @@ def _lanes(config: ExtractConfig, encoders: list[Encoder], seen: Survey, progres
 
 
 def _check_planned(config: ExtractConfig, name: str) -> None:
-    """Other weights, or another itin than where it was planned, would fill another store without a word."""
+    """Check that the store is one that was planned: other weights or another itin would silently fill another."""
     if config.into is not None and name not in config.into.split(","):
         raise CacheError(
             f"the encoders here would fill another store than was planned: {name}",
@@ -146,16 +146,16 @@ def _check_planned(config: ExtractConfig, name: str) -> None:
 
 
 def _encode_texts(lanes: list[Lane], samples: list[Sample], config: ExtractConfig, stop: Event) -> None:
-    for position, wanting in in_order(lanes, config.part is not None, stop.is_set):
+    for position, wanting in pending_samples(lanes, config.part is not None, stop.is_set):
         for lane in wanting:
             lane.add(position, samples[position].text)
         if stop.is_set():
             break
-    _end(lanes, stop)
+    _finish_lanes(lanes, stop)
 
 
 def _encode_images(lanes: list[Lane], samples: list[Sample], config: ExtractConfig, workers: int, stop: Event) -> None:
-    """Decodes each image once for all the lanes that want it, ahead of the device."""
+    """Decode each image once for all the lanes that want it, ahead of the device."""
 
     def prepare(item: tuple[int, tuple[Lane, ...]]) -> list[Any]:
         sample = samples[item[0]]
@@ -165,9 +165,9 @@ def _encode_images(lanes: list[Lane], samples: list[Sample], config: ExtractConf
         return [cast(ImageEncoder, lane.encoder).prepare(image) for lane in item[1]]
 
     ahead = 2 * workers + max((lane.encoder.batch_size for lane in lanes), default=0)
-    order = in_order(lanes, config.part is not None, stop.is_set)
+    order = pending_samples(lanes, config.part is not None, stop.is_set)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for (position, wanting), future in _ahead(pool, prepare, order, ahead):
+        for (position, wanting), future in _run_ahead(pool, prepare, order, ahead):
             if stop.is_set():
                 break
             try:
@@ -181,22 +181,22 @@ def _encode_images(lanes: list[Lane], samples: list[Sample], config: ExtractConf
             else:
                 for lane, one in zip(wanting, prepared, strict=True):
                     lane.add(position, one)
-    _end(lanes, stop)
+    _finish_lanes(lanes, stop)
 
 
-def _end(lanes: list[Lane], stop: Event) -> None:
-    """Encodes the last batch; when time is short, keeps what is encoded instead."""
+def _finish_lanes(lanes: list[Lane], stop: Event) -> None:
+    """Encode the last batch; after a stop, only commit what is encoded."""
     for lane in lanes:
         if stop.is_set():
-            lane.keep()
+            lane.commit_partial()
         else:
             lane.flush()
 
 
-def _ahead(
+def _run_ahead(
     pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Iterator[tuple[T, Future[R]]]:
-    """Runs `work` on the items with at most `ahead` of them under way or waiting, and gives them back in order."""
+    """Run `work` on the items, at most `ahead` of them running or waiting, and yield them in order."""
     waiting: deque[tuple[T, Future[R]]] = deque()
     try:
         for item in items:
@@ -222,7 +222,7 @@ def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
 
 
 def _options(config: EncoderConfig) -> dict[str, Any]:
-    """The options of the encoders, with paths that mean the same from everywhere."""
+    """Return the options of the encoders, with absolute paths."""
     options = asdict(config)
     for name in ("text_encoder", "detector_weights", "object_names", "attribute_names"):
         if options[name] is not None and Path(options[name]).exists():

@@ -1,4 +1,4 @@
-"""What one extraction did, store by store."""
+"""The outcome of one extraction, store by store."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .lanes import Lane
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What one extraction did to one store."""
+    """The outcome of one extraction for one store."""
 
     kind: str
     encoder: str
     path: Path
     untrained: bool
     wanted: int
-    """Samples that this run was to bring into the store."""
+    """Samples that this run was asked to bring into the store."""
     made: int
     """Samples encoded and committed by this run."""
     reused: int
     """Samples that were there before."""
     left: int
-    """Samples not reached, because the run was to stop or only to plan."""
+    """Samples not reached, because the run was stopped or only planned."""
     quarantined: dict[str, str]
     """Sample id -> reason, for the wanted samples that cannot be encoded."""
     unread: list[tuple[str, str]]
@@ -33,7 +33,7 @@ class StoreSummary:
 
     @classmethod
     def of(cls, lane: Lane) -> StoreSummary:
-        """Return what a lane did."""
+        """Return the summary of a lane."""
         writer, wanted = lane.writer, lane.position_of
         quarantined = {
             writer.plan.rows[row][0]: reason for row, reason in writer.quarantined().items() if row in wanted
@@ -54,7 +54,7 @@ class StoreSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What one extraction did."""
+    """The outcome of one extraction."""
 
     dataset: DataSet
     folder: Path
@@ -66,15 +66,15 @@ class Summary:
 
     @property
     def rejected(self) -> list[Rejected]:
-        """Pairs that cannot be used, of the table and of the files."""
+        """Pairs that cannot be used, because of the table or of their files."""
         return self.dataset.rejected + self.scan.rejected
 
     @property
     def unread(self) -> int:
-        """How many samples are left for the next run, each counted once, whatever the number of its features."""
+        """Number of samples left for the next run, each counted once, whatever the number of its features."""
         return len({row.id for row in self.scan.unread} | {id for store in self.stores for id, _ in store.unread})
 
     @property
     def left(self) -> int:
-        """How many features were not reached."""
+        """Number of features not reached."""
         return sum(store.left for store in self.stores)

@@ -11,7 +11,7 @@ from ...extract.config import EncoderConfig, ExtractConfig
 from ..terminal.options import options_of, usage_errors
 
 if TYPE_CHECKING:
-    from ...extract.foreign.regions import Imported
+    from ...extract.foreign.regions import ImportSummary
 
 FORMS = ("bua-npz", "bua-tsv")
 SHOWN = 10
@@ -71,7 +71,7 @@ def command(
     show(done, form)
 
 
-def show(done: Imported, form: str) -> None:
+def show(done: ImportSummary, form: str) -> None:
     """Print what an import did."""
     from ...extract.foreign.regions import outside
     from ..terminal.console import console

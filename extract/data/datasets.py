@@ -1,4 +1,4 @@
-"""The data sets by name. Imports no reader, so that a command line can list them at once."""
+"""The data sets by name, without an import of their readers, so that a command line can list them at once."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from .samples import DataSet, Source
+from .samples import DataSet, DataSetSource
 from .text_encoding import ENCODINGS
 
 
 class Reader(NamedTuple):
-    """What is known of a data set without loading its reader."""
+    """The facts about a data set that need no import of its reader."""
 
     module: str
-    """The file in `sets/` whose `read` makes a `DataSet` of a `Source`."""
+    """The file in `sets/` whose `read` makes a `DataSet` of a `DataSetSource`."""
     of_table: bool = False
-    """Whether it is a table of one's own, with the options `table`, `columns` and `allow_outside`; else it is in its
+    """Whether it is the user's own table, with the options `table`, `columns` and `allow_outside`; else it is in its
     authors' layout, with text files in an `encoding`."""
 
 
@@ -27,7 +27,7 @@ DATASETS = {
     "mvsa-multiple": Reader("mvsa"),
     "folder": Reader("folder", of_table=True),
 }
-"""A new data set is a file in `sets/` and a line here."""
+"""The readers by name of the data set. A new data set is a file in `sets/` and a line here."""
 
 
 def open_dataset(
@@ -50,25 +50,27 @@ def open_dataset(
         table: for `folder`: the CSV, TSV or JSONL file, where the folder does not hold exactly one.
         columns: for `folder`: the table's names for `id`, `image`, `text` and `label` where they differ.
         allow_outside: for `folder`: accept images outside `root`.
-        encoding: for MVSA: one of `text_encoding.ENCODINGS`, in which the text files are; None: by what they hold.
+        encoding: for MVSA: the encoding of the text files, one of `text_encoding.ENCODINGS`; None: by their contents.
 
     Raises:
         DataError: a folder or table is missing or is not what its reader expects.
         TransientError: the table could not be read this time.
-        ValueError: an unknown kind, a name that cannot be a folder's name, or an option that the kind does not have.
+        ValueError: the kind is unknown, the name cannot name a folder, or the kind does not have an option.
     """
     if kind not in DATASETS:
         raise ValueError(f"no data set {kind!r}; there are {', '.join(DATASETS)}")
     reader = DATASETS[kind]
     if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
-        raise ValueError(f"the name {name!r} does not do: letters, digits, '_', '-', '+' and '.' only, '.' not first")
+        raise ValueError(
+            f"the name {name!r} cannot be used: letters, digits, '_', '-', '+' and '.' only, '.' not first"
+        )
     if name in DATASETS and name != kind:
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
     if not reader.of_table and (table is not None or columns or allow_outside):
         raise ValueError(f"table, columns and allow_outside belong to the data set 'folder', not to {kind!r}")
     if encoding is not None and (reader.of_table or encoding not in ENCODINGS):
         raise ValueError(f"encoding is for MVSA's text files, one of {', '.join(ENCODINGS)}: not {encoding!r}")
-    source = Source(
+    source = DataSetSource(
         kind=kind,
         root=None if root is None else str(root),
         name=name,
@@ -77,5 +79,5 @@ def open_dataset(
         allow_outside=allow_outside,
         encoding=encoding,
     )
-    read: Callable[[Source], DataSet] = import_module(f".sets.{reader.module}", __package__).read
+    read: Callable[[DataSetSource], DataSet] = import_module(f".sets.{reader.module}", __package__).read
     return read(source)

@@ -1,4 +1,4 @@
-"""How a picture is to be turned when it is shown, from its EXIF data; nothing else is read of them."""
+"""The orientation in a picture's EXIF data; nothing else is read from them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
 def orientation(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, that EXIF data of an image file give; 1 where they are damaged or say nothing.
+    """Return the orientation, 1 to 8, in the EXIF data of an image file; 1 where they are damaged or have none.
 
-    Pillow's own reader warns about damaged data, by a switch that all threads share. As browsers do, only a single
-    value of type SHORT counts, and nothing but EXIF (not XMP).
+    Pillow's own reader warns about damaged data through a global switch. As in browsers, only a single value of type
+    SHORT counts, and only EXIF (not XMP).
 
     Args:
         exif: a TIFF structure, with or without `Exif` and two zero bytes before it (EXIF 2.32, sections 4.5 and 4.6).

@@ -1,4 +1,4 @@
-"""Bytes on disk -> checked RGB array: all that is distrusted about images."""
+"""Image files to checked RGB arrays; their contents are not trusted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> what makes the stored picture the one that is shown."""
+"""EXIF orientation -> the transposition of the stored picture into the one that is shown."""
 
 
 class BadImage(BadFile):
@@ -50,15 +50,15 @@ class BadImage(BadFile):
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
     def getexif(self) -> Image.Exif:
-        # Only the resolution would be taken from it on opening, and damaged EXIF data would make Pillow warn.
+        # Pillow reads only the resolution from it on opening, and warns where EXIF data are damaged.
         return Image.Exif()
 
 
 def image_bytes(path: Path) -> bytes:
-    """The bytes of an image file.
+    """Return the bytes of an image file.
 
     Raises:
-        BadImage: missing, not a regular file, or larger than `MAX_BYTES`.
+        BadImage: the file is missing, not a regular file, or larger than `MAX_BYTES`.
         TransientError: an I/O error that outlasted the retries, or access was denied.
     """
     try:
@@ -68,35 +68,36 @@ def image_bytes(path: Path) -> bytes:
 
 
 def image_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height in pixels of the picture as it is shown, by the header alone; nothing is decoded.
+    """Return width and height in pixels of the picture as it is shown, from the header alone; nothing is decoded.
 
     Args:
         data: a whole image file.
         max_pixels: width times height allowed.
 
     Raises:
-        BadImage: empty, of no known format, a broken header, a side of zero pixels, or more than `max_pixels`.
+        BadImage: the file is empty or of no known format, its header is damaged, a side has zero pixels, or there are
+            more than `max_pixels`.
     """
     return _open(data, max_pixels).size
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """What identifies a picture as an input of encoders."""
+    """The identity of a picture as an input of encoders."""
 
     sha256: str
-    """Of the image file. For a picture that its EXIF data turn it also covers how, so that features of the picture as
-    it is stored, which earlier versions made, are never taken for it."""
+    """SHA-256 of the image file; where EXIF data turn the picture it covers the orientation too, so that features of
+    the picture as stored, which earlier versions made, are never taken for it."""
     width: int
-    """In pixels, as shown."""
+    """Width in pixels, as shown."""
     height: int
-    """In pixels, as shown."""
+    """Height in pixels, as shown."""
     orientation: int
-    """How EXIF data say that the stored picture is to be turned, 1 to 8; 1: not at all."""
+    """EXIF orientation of the stored picture, 1 to 8; 1: not turned."""
 
 
 def image_input(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageInput:
-    """Identify a picture, by file and header alone; nothing is decoded.
+    """Return the identity of a picture, from file and header alone; nothing is decoded.
 
     Args:
         data: a whole image file.
@@ -123,14 +124,14 @@ def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, turn: b
     Args:
         source: path of the image file, or its bytes.
         max_pixels: width times height allowed; judged by the header, before anything is decoded.
-        turn: whether to turn the picture; without it, it is as features made before orientation was applied saw it
-            (a TIFF's orientation always was).
+        turn: whether to turn the picture; False gives the picture as versions read it that did not apply the
+            orientation (but for TIFF, where it always was applied).
 
     Returns:
         (H, W, 3) uint8 RGB, contiguous and writable.
 
     Raises:
-        BadImage: the file is missing, empty, truncated, damaged, absurdly large or no image.
+        BadImage: the file is missing, empty, truncated, damaged, too large or no image.
         TransientError: an I/O error that outlasted the retries, or access was denied.
     """
     data = source if isinstance(source, bytes) else image_bytes(Path(source))
@@ -147,23 +148,23 @@ def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, turn: b
 
 
 @dataclass(frozen=True)
-class _Opened:
+class _OpenedImage:
     """An image whose header has been read."""
 
     image: ImageFile.ImageFile
     size: tuple[int, int]
     """Width and height as shown."""
     orientation: int
-    """That of the EXIF data; of a TIFF its own tag, by which Pillow turns it when it decodes it."""
+    """Orientation in the EXIF data; of a TIFF its own tag, by which Pillow turns the picture as it decodes it."""
 
     @property
     def turn(self) -> Image.Transpose | None:
-        """What is left to be done to the decoded picture."""
+        """The transposition that the decoded picture still needs."""
         return None if isinstance(self.image, TiffImagePlugin.TiffImageFile) else TURNS.get(self.orientation)
 
 
-def _open(data: bytes, max_pixels: int) -> _Opened:
-    """Read the header. Goes past `Image.open`, whose limit and warnings are global to the process."""
+def _open(data: bytes, max_pixels: int) -> _OpenedImage:
+    """Read the header, without `Image.open`, whose limit and warnings are global to the process."""
     if not data:
         raise BadImage("image file is empty")
     opener = _opener(data)
@@ -183,12 +184,12 @@ def _open(data: bytes, max_pixels: int) -> _Opened:
         raise BadImage(f"{opener.format} header is damaged: {_line(error)}") from error
     _check_size(size, max_pixels)
     way = way if way in TURNS else 1
-    return _Opened(image, size[::-1] if way >= 5 else size, way)
+    return _OpenedImage(image, size[::-1] if way >= 5 else size, way)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     if size[0] * size[1] > max_pixels:
-        raise BadImage(f"absurdly large: {size[0]} x {size[1]} pixels, at most {max_pixels} in all are decoded")
+        raise BadImage(f"too large: {size[0]} x {size[1]} pixels exceed the limit of {max_pixels}")
 
 
 def _opener(data: bytes) -> type[ImageFile.ImageFile] | None:
@@ -208,7 +209,7 @@ def _opener(data: bytes) -> type[ImageFile.ImageFile] | None:
 
 
 def _claimed_size(opener: type[ImageFile.ImageFile], data: bytes) -> tuple[int, int]:
-    """The size of formats for which Pillow would allocate, or warn, on opening already; (0, 0) of the others."""
+    """Return the size in the header of formats for which Pillow allocates or warns on opening; (0, 0) for others."""
     if opener is GifImagePlugin.GifImageFile:
         return _gif_size(data)
     if opener is WebPImagePlugin.WebPImageFile:
@@ -217,7 +218,7 @@ def _claimed_size(opener: type[ImageFile.ImageFile], data: bytes) -> tuple[int, 
 
 
 def _gif_size(data: bytes) -> tuple[int, int]:
-    """The canvas, widened to hold the first frame."""
+    """Return the size of the canvas, widened to hold the first frame."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     while data[at] != 0x2C:  # image descriptor
@@ -231,7 +232,7 @@ def _gif_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """The canvas; see https://developers.google.com/speed/webp/docs/riff_container."""
+    """Return the size of the canvas; see https://developers.google.com/speed/webp/docs/riff_container."""
     if data[12:16] == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
     if data[12:16] == b"VP8L":

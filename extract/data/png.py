@@ -1,4 +1,4 @@
-"""PNG files as viewers take them: what their pixels do not depend on cannot spoil them."""
+"""PNG files as viewers read them: chunks that the pixels do not depend on are ignored, sound or not."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from PIL import PngImagePlugin
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_EXIF = 2**17
-"""Bytes of EXIF data that are unpacked from a text chunk; its first directory, all that is read of it, comes first."""
+"""Bytes of EXIF data unpacked from a text chunk; the first directory, which is all that is read, comes first."""
 
 _EXIF_TEXT = b"Raw profile type exif\0"
 """The keyword of the text chunk in which ImageMagick keeps EXIF data."""
 
 
 class Png(PngImagePlugin.PngImageFile):
-    """A PNG of which Pillow sees the pixels alone; `info["exif"]` holds its EXIF data.
+    """A PNG of which Pillow reads the pixels alone; `info["exif"]` holds its EXIF data.
 
     Args:
         file: the PNG file.
@@ -31,7 +31,7 @@ class Png(PngImagePlugin.PngImageFile):
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._pixels, exif = essence(file.read())
+        self._pixels, exif = strip_png(file.read())
         super().__init__(io.BytesIO(self._pixels))
         self.info["exif"] = exif
         # Pillow would compare the transparent value, which has 16 bits, with samples that it has cut down to 8.
@@ -39,7 +39,7 @@ class Png(PngImagePlugin.PngImageFile):
         """The grey value, or the red, green and blue, of transparent pixels of a 16-bit image; None: none are."""
 
     def clear(self) -> NDArray[np.bool_]:
-        """Return which pixels (H, W) are transparent since they have the value `transparent`, all 16 bits of it."""
+        """Return which pixels (H, W) are transparent: those equal to `transparent` in all 16 bits."""
         high = np.asarray(self)
         if self.mode != "RGB":
             return np.asarray(high == self.transparent)
@@ -50,19 +50,19 @@ class Png(PngImagePlugin.PngImageFile):
         return np.asarray((whole == self.transparent).all(-1))
 
 
-def essence(data: bytes) -> tuple[bytes, bytes]:
-    """Return a PNG with the chunks alone that make its pixels, and its EXIF data, empty where there are none.
+def strip_png(data: bytes) -> tuple[bytes, bytes]:
+    """Return the PNG with only the chunks that make its pixels, and its EXIF data, empty where there are none.
 
     Text, profiles, dates and further frames of an animation are left out unread, whatever their size or checksum. A
     transparent colour or EXIF data with a wrong checksum do not count, as in libpng. Reading ends at IEND, or behind
-    image data at the first bytes that are no chunk. Of image data that are cut short there is what the file holds: the
-    decoder tells whether pixels are missing.
+    image data at the first bytes that are no chunk. Truncated image data are kept as far as they go: the decoder
+    reports missing pixels.
 
     Args:
         data: the whole file.
 
     Raises:
-        ValueError: bytes that are no chunk, or the end of the file, before any image data.
+        ValueError: the file ends, or bytes are not a chunk, before any image data.
     """
     kept: list[bytes | memoryview] = [SIGNATURE]
     exif = text = b""
@@ -80,7 +80,7 @@ def essence(data: bytes) -> tuple[bytes, bytes]:
         elif name in (b"tEXt", b"zTXt") and chunk[8 : 8 + len(_EXIF_TEXT)] == _EXIF_TEXT and _sound(chunk):
             text = _raw_profile(name, chunk[8 + len(_EXIF_TEXT) : -4])
     if not some:
-        raise ValueError("no image data before the end of the file, or before bytes that are no chunk")
+        raise ValueError("no image data before the end of the file, or before bytes that are not a chunk")
     return b"".join([*kept, _chunk(b"IEND", b"")]), exif or text
 
 
@@ -108,7 +108,7 @@ def _chunk(name: bytes, contents: bytes) -> bytes:
 
 
 def _scaled(chunk: memoryview, form: bytes) -> bytes | memoryview:
-    """The tRNS chunk; of a greyscale image of 2 or 4 bits as one of 8, which Pillow makes of its pixels.
+    """Return the tRNS chunk, scaled to 8 bits for a greyscale image of 2 or 4 bits, as Pillow scales its pixels.
 
     Args:
         chunk: the whole chunk.
@@ -121,7 +121,7 @@ def _scaled(chunk: memoryview, form: bytes) -> bytes | memoryview:
 
 
 def _raw_profile(name: bytes, packed: memoryview) -> bytes:
-    """EXIF data that a text chunk holds as a line of its kind, its length, and hexadecimal digits."""
+    """Return the EXIF data of a text chunk, which holds lines with their kind and length, and hexadecimal digits."""
     try:
         if name == b"zTXt":
             lines = zlib.decompressobj().decompress(packed[1:], 2 * MAX_EXIF)

@@ -1,4 +1,4 @@
-"""Reading files that may be missing, odd or on a shaky network file system."""
+"""Reading files that may be missing, irregular or on an unreliable network file system."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WAITS = (0.1, 0.5)
 """Seconds to wait before the second and the third try."""
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
-"""What a path itself is to blame for: no retry will help."""
+"""Errors that the path itself causes: no retry helps."""
 
 DENIED = frozenset({errno.EACCES, errno.EPERM})
-"""What a person has to mend: says nothing about the file's contents, so it is no reason to give the file up."""
+"""Errors that a person has to fix; they say nothing about the file's contents, so the file is not given up."""
 
 
-class BadFile(ValueError):  # noqa: N818  (a finding about a file, which callers turn into a rejected sample)
+class BadFile(ValueError):  # noqa: N818  (a fact about a file, which callers turn into a rejected sample)
     """A file that can never be used as it is.
 
     Args:
@@ -39,10 +39,10 @@ class BadFile(ValueError):  # noqa: N818  (a finding about a file, which callers
 
 
 def retrying(read: Callable[[], T], path: str | os.PathLike[str]) -> T:
-    """Call `read()` until it answers, three times at most; only I/O errors that may pass are tried again.
+    """Call `read()` until it succeeds, at most three times; only transient I/O errors are tried again.
 
     Raises:
-        OSError: the path is to blame (`GONE`), or the error carries no number and so came from no system call.
+        OSError: the path is the cause (`GONE`), or the error carries no number and so came from no system call.
         TransientError: the last try failed too, or access was denied.
     """
     for wait in (*WAITS, None):
@@ -54,17 +54,17 @@ def retrying(read: Callable[[], T], path: str | os.PathLike[str]) -> T:
             if wait is None or error.errno in DENIED:
                 raise TransientError(
                     f"{os.fspath(path)} could not be read: {error.strerror or error}",
-                    next_step="see to the disk, the network or the permissions, and run the command again",
+                    next_step="check the disk, the network and the permissions, and run the command again",
                 ) from error
             time.sleep(wait)
     raise AssertionError("unreachable")
 
 
 def stat_file(path: Path, limit: int) -> os.stat_result:
-    """The status of a regular file of at most `limit` bytes.
+    """Return the status of a regular file of at most `limit` bytes.
 
     Raises:
-        BadFile: missing, not a regular file (a pipe would wait for ever), or larger.
+        BadFile: the file is missing, not a regular file (a pipe would block), or larger.
         TransientError: see `retrying`.
     """
     try:
@@ -74,12 +74,12 @@ def stat_file(path: Path, limit: int) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode):
         raise BadFile("is not a regular file")
     if status.st_size > limit:
-        raise BadFile(f"is absurdly large: {status.st_size} bytes, at most {limit} are read")
+        raise BadFile(f"is too large: {status.st_size} bytes, at most {limit} are read")
     return status
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The contents of a regular file of at most `limit` bytes; raises as `stat_file` does."""
+    """Return the contents of a regular file of at most `limit` bytes; raise as `stat_file` does."""
     stat_file(path, limit)
     try:
         return retrying(path.read_bytes, path)

@@ -1,4 +1,4 @@
-"""Entries -> samples: each text decoded, each image hashed and measured; what cannot be used is named."""
+"""From entries to samples: each text is decoded, each image hashed and measured; unusable entries are named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...errors import DataError, TransientError
 from .images import MAX_BYTES, MAX_PIXELS, ImageInput, image_bytes, image_input, read_image
 from .reading import BadFile, read_bytes, stat_file
 from .samples import DataSet, Entry, Rejected, Sample
-from .text_encoding import TextEncoding, decide, decode
+from .text_encoding import TextEncoding, decide_encoding, decode
 
 MAX_TEXT_BYTES = 2**20
 """Size of a text file above which it is not read."""
@@ -21,7 +21,7 @@ MAX_TEXT_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Scan:
-    """What a data set's entries are worth today; every entry is in exactly one of the lists, in the entries' order."""
+    """The state of a data set's entries today; every entry is in exactly one of the lists, in the entries' order."""
 
     samples: list[Sample]
     """Pairs that can be used, as far as the image's header tells."""
@@ -30,7 +30,7 @@ class Scan:
     unread: list[Rejected]
     """Pairs that could not be read this time and may be sound."""
     encoding: TextEncoding = field(default_factory=TextEncoding)
-    """What text files are read as."""
+    """Encoding of the text files."""
 
 
 def scan(
@@ -42,13 +42,13 @@ def scan(
 ) -> Scan:
     """Read all that identifies the inputs of a data set; images are hashed but not decoded.
 
-    Text files are decoded once all are read, in the data set's one encoding (`text_encoding.decide`).
+    Text files are decoded once all are read, in the data set's one encoding (`text_encoding.decide_encoding`).
 
     Args:
         dataset: as `open_dataset` gives it.
         known: id -> sample of an earlier scan. The hash and size of an image whose path, file size and modification
-            time are still the same are taken over without reading it, unless they are of before orientation was looked
-            at. Texts are always read.
+            time are still the same are taken over without reading it, unless they come from a version that did not
+            read the orientation. Texts are always read.
         workers: threads.
         progress: called in the calling thread with the number of entries done so far.
         max_pixels: width times height allowed.
@@ -61,9 +61,9 @@ def scan(
     rejected: list[Rejected] = []
     unread: list[Rejected] = []
     missing = 0
-    read: list[_Read | BadFile | TransientError] = []
+    read: list[_RawEntry | BadFile | TransientError] = []
 
-    def look(entry: Entry) -> _Read | BadFile | TransientError:
+    def look(entry: Entry) -> _RawEntry | BadFile | TransientError:
         try:
             return _read(entry, known.get(entry.id), max_pixels)
         except (BadFile, TransientError) as error:
@@ -77,11 +77,11 @@ def scan(
                 progress(done)
     finally:
         pool.shutdown(cancel_futures=True)
-    raw = (one.text for one in read if isinstance(one, _Read) and isinstance(one.text, bytes))
-    encoding = decide(raw, dataset.text_encoding, dataset.encoding)
+    raw = (one.text for one in read if isinstance(one, _RawEntry) and isinstance(one.text, bytes))
+    encoding = decide_encoding(raw, dataset.text_encoding, dataset.encoding)
     for entry, found in zip(dataset.entries, read, strict=True):
         try:
-            if not isinstance(found, _Read):
+            if not isinstance(found, _RawEntry):
                 raise found
             samples.append(_sample(entry, found, encoding.name or dataset.text_encoding))
         except TransientError as error:
@@ -110,22 +110,22 @@ class _MissingImage(BadFile):
 
 
 def _has_backslash(path: Path) -> bool:
-    """Whether a path was probably written on Windows, and names no folders here."""
+    """Return whether a path was probably written on Windows, and names no folders here."""
     return os.sep == "/" and "\\" in str(path)
 
 
 @dataclass(frozen=True)
-class _Read:
-    """What was read of an entry."""
+class _RawEntry:
+    """The data read for an entry."""
 
     image: ImageInput
     image_bytes: int
     image_mtime_ns: int
     text: str | bytes
-    """Bytes of a file, not decoded yet."""
+    """The text, or the bytes of its file, not decoded yet."""
 
 
-def _read(entry: Entry, known: Sample | None, max_pixels: int) -> _Read:
+def _read(entry: Entry, known: Sample | None, max_pixels: int) -> _RawEntry:
     try:
         status = stat_file(entry.image, MAX_BYTES)
     except BadFile as error:
@@ -145,10 +145,10 @@ def _read(entry: Entry, known: Sample | None, max_pixels: int) -> _Read:
         image = ImageInput(known.image_sha256, known.width, known.height, known.orientation)
     else:
         image = image_input(image_bytes(entry.image), max_pixels)
-    return _Read(image, status.st_size, status.st_mtime_ns, text)
+    return _RawEntry(image, status.st_size, status.st_mtime_ns, text)
 
 
-def _sample(entry: Entry, read: _Read, encoding: str) -> Sample:
+def _sample(entry: Entry, read: _RawEntry, encoding: str) -> Sample:
     try:
         text = (read.text if isinstance(read.text, str) else decode(read.text, encoding)).strip()
     except UnicodeDecodeError as error:
@@ -175,10 +175,10 @@ def _sample(entry: Entry, read: _Read, encoding: str) -> Sample:
 def undecodable(
     samples: Sequence[Sample], workers: int = 8, advance: Callable[[], None] | None = None
 ) -> list[Rejected]:
-    """Decode every image and return the samples whose image cannot be, which a scan of the headers does not tell.
+    """Decode every image and return the samples whose image cannot be decoded, which a scan of headers does not show.
 
     Args:
-        samples: those of a scan.
+        samples: the samples of a scan.
         workers: threads.
         advance: called in the calling thread after each.
     """

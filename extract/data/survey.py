@@ -1,4 +1,4 @@
-"""Looking at a data set: every entry scanned and the table written, or the last scan taken as it stands."""
+"""The survey of a data set: every entry is scanned and the table written, or the last scan is taken as it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .text_encoding import TextEncoding
 
 @dataclass(frozen=True)
 class Survey:
-    """A data set, its folder in the cache, and what its entries are worth."""
+    """A data set, its folder in the cache, and the scan of its entries."""
 
     dataset: DataSet
     folder: Path
@@ -30,7 +30,7 @@ class Survey:
 
 
 def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
-    """The data set that a configuration names, and its folder in the cache; only the data set's table is read."""
+    """Return the data set of a configuration, and its folder in the cache; only the data set's table is read."""
     dataset = open_dataset(
         config.dataset,
         config.root,
@@ -44,9 +44,9 @@ def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
 
 
 def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int], None]) -> Survey:
-    """Looks at every entry, and writes the data set's table beside its stores."""
+    """Scan every entry, and write the data set's table beside its stores."""
     known = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
-    seen = scan(_as_before(dataset, folder), known, workers, progress)
+    seen = scan(_with_known_encoding(dataset, folder), known, workers, progress)
     dataset = dataset.read_as(seen.encoding.name)
     record = {
         "name": dataset.name,
@@ -63,15 +63,15 @@ def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int
 
 
 def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
-    """The table that the last scan wrote, without a look at any image or text file.
+    """Return the survey that the last scan wrote, without reading any image or text file.
 
-    Many parts of one extraction take it as it stands: none of them repeats the scan, and all see the same samples.
+    Many parts of one extraction take it as it is: none of them repeats the scan, and all see the same samples.
 
     Returns:
-        None when there is no table, or when it does not hold each of today's entries: another root, rows that were
-        added or changed, entries that could not be read, images whose orientation was not looked at.
+        The survey; None when there is no table, or when it does not hold each of today's entries: another root, rows
+        that were added or changed, entries that could not be read, images whose orientation was not read.
     """
-    dataset = _as_before(dataset, folder)
+    dataset = _with_known_encoding(dataset, folder)
     record = read_json(folder / "dataset.json") if (folder / "dataset.json").exists() else {}
     if record.get("source") != dataset.source:
         return None
@@ -88,8 +88,8 @@ def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
     return Survey(dataset, folder, seen)
 
 
-def _as_before(dataset: DataSet, folder: Path) -> DataSet:
-    """With the encoding that was decided or given for the same texts before, unless one is given now."""
+def _with_known_encoding(dataset: DataSet, folder: Path) -> DataSet:
+    """Return the data set with the encoding decided or given for the same texts before, unless one is given now."""
     try:
         before = read_json(folder / "dataset.json")["source"] if (folder / "dataset.json").exists() else {}
     except CacheError:  # the table is about to be written anew
@@ -107,11 +107,11 @@ def _same(entry: Entry, sample: Sample) -> bool:
 
 
 def has_changed(sample: Sample) -> bool:
-    """Whether an image is no longer the file that was scanned, as far as its size and modification time tell.
+    """Return whether an image is no longer the file that was scanned, by its size and modification time.
 
     Raises:
         BadFile: it is missing.
-        TransientError: it could not be looked at this time.
+        TransientError: its status could not be read this time.
     """
     status = stat_file(Path(sample.image), MAX_BYTES)
     return (status.st_size, status.st_mtime_ns) != (sample.image_bytes, sample.image_mtime_ns)

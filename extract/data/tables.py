@@ -1,4 +1,4 @@
-"""Tables of data sets: read from disk, with what is wrong with a whole file."""
+"""Tables of data sets, read from disk, with errors that concern the whole file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(
-            f"{path} is no table that can be read",
+            f"{path} is not a table that can be read",
             expected=f"a name that ends in {', '.join(SUFFIXES)}",
             found=f"'{path.name}'",
             next_step="rename or convert the file, or name another with --table",

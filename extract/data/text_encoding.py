@@ -1,4 +1,4 @@
-"""How the text files of a data set are encoded: decided for all of them together, by what they hold."""
+"""The encoding of a data set's text files, decided for all of them together, by their contents."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 ENCODINGS = ("gb18030", "utf-8")
-"""What text files can be read as: MVSA's own encoding, and the one in which copies of it were saved again."""
+"""The encodings of text files: MVSA's own, and the one in which copies of it were saved again."""
 
 _BESIDE_A_LETTER = re.compile(r"[A-Za-z][\x80-\u07ff]|[\x80-\u07ff][A-Za-z]")
 
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """What the text files of a data set are read as, and why."""
+    """The encoding of a data set's text files, and why it was chosen."""
 
     name: str | None = None
-    """One of `ENCODINGS`; None where nothing was given and all texts are ASCII, so that nothing hangs on it."""
+    """One of `ENCODINGS`; None where none was given and all texts are ASCII, so that it makes no difference."""
     note: str | None = None
-    """One line for people, where it is not the data set's usual encoding or some texts speak against it."""
+    """One line for people, where it is not the data set's usual encoding or some texts contradict it."""
 
 
-def decide(texts: Iterable[bytes], usual: str, given: str | None) -> TextEncoding:
+def decide_encoding(texts: Iterable[bytes], usual: str, given: str | None) -> TextEncoding:
     """Decide how the text files of a data set are encoded.
 
-    No text is judged alone: two of MVSA's own, which are GB18030, can be read as UTF-8 too (`¯500`, `(Ц)`). Without
-    `given` texts are UTF-8 if more of them can be nothing else than cannot be it. A text can hardly be anything but
+    No text is decided alone: two of MVSA's own, which are GB18030, can be read as UTF-8 too (`¯500`, `(Ц)`). Without
+    `given`, texts are UTF-8 if those that are surely UTF-8 outnumber those that are not valid UTF-8. A text is surely
     UTF-8 where it is valid and holds a character of three bytes or more, three characters beyond ASCII, or one beside a
     Latin letter (`café`, which GB18030 reads as `caf茅`): of 4,455 texts of MVSA-Single none does.
 
     Args:
         texts: the bytes of each file.
-        usual: what the data set is published in.
-        given: what was asked for, or decided for the same folder before; None to decide.
+        usual: the encoding in which the data set is published.
+        given: the encoding that was asked for, or decided for the same folder before; None to decide.
     """
     kinds = Counter(map(_kind, texts))
     surely, maybe, never = kinds["surely UTF-8"], kinds["maybe UTF-8"], kinds["not UTF-8"]
@@ -57,7 +57,7 @@ def decode(data: bytes, encoding: str) -> str:
     """Decode a text file strictly; editors may have put a byte order mark before UTF-8.
 
     Raises:
-        UnicodeDecodeError: it is not of that encoding.
+        UnicodeDecodeError: the file is not in that encoding.
     """
     return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
 

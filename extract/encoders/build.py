@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import torch
 
     from .contract import EncoderSpec, ImageEncoder, TextEncoder
-    from .weights import Needed
+    from .weights import WeightsRequirement
 
 ANY = "*"
-"""Stands in `ENCODERS` for every name that has no line of its own."""
+"""The key in `ENCODERS` for every name that has no line of its own."""
 
 ENCODERS: dict[str, dict[str, str]] = {
     "regions": {
@@ -59,25 +59,25 @@ def build_encoder(
         tokenizer_file: the tokenizer that was built from the data set's texts, where there is one.
 
     Raises:
-        ValueError: no encoder of that name.
-        WeightsError: its weights cannot be had.
+        ValueError: there is no encoder of that name.
+        WeightsError: its weights cannot be loaded.
     """
     own: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
     encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **own)
     return encoder
 
 
-def needed(config: EncoderConfig) -> list[Needed]:
-    """Return what every encoder needs, where it is looked for, and what was found; nothing is downloaded.
+def required_weights(config: EncoderConfig) -> list[WeightsRequirement]:
+    """Return which weights every encoder needs, where they are searched for, and what was found, without a download.
 
-    Of the encoders of one kind that need the same weights the first stands for all.
+    Encoders of one kind that need the same weights are listed once, by the first.
     """
-    rows: dict[tuple[str, str], Needed] = {}
+    rows: dict[tuple[str, str], WeightsRequirement] = {}
     for kind, names in ENCODERS.items():
         for name in names:
             named: dict[str, Any] = {} if name == ANY else {_OPTION[kind]: name}
             one = replace(config, **named)
-            row: Needed = _class_of(kind, one).needs(one)
+            row: WeightsRequirement = _class_of(kind, one).needs(one)
             rows.setdefault((kind, row.needs), row)
     return list(rows.values())
 

@@ -12,25 +12,25 @@ from ...precision import matmul_precision
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec
 from .resnet import load_resnet, resnet_needs, to_input
-from .weights import Needed
+from .weights import WeightsRequirement
 
 SIZE = 224
 RESIZED = 256
 CENTER = "-center"
-"""At the end of an encoder's name: it sees the centre of the image, not all of it squeezed into a square."""
+"""Suffix of the name of an encoder that reads the centre of the image, not all of it squeezed into a square."""
 
 
 class ResNetContext:
     """ResNet18 without its top layer on the image resized to 224x224, or on its centre.
 
     Args:
-        config: `context_encoder` names it: `resnet18`; `resnet18-center`: the shorter side resized to 256, and the
-            middle 224x224 of that.
+        config: its `context_encoder` is `resnet18`, or `resnet18-center`: the shorter side is resized to 256, and the
+            middle 224x224 taken.
         device: where it runs.
         batch_size: images a batch.
 
     Raises:
-        WeightsError: the weights cannot be had.
+        WeightsError: the weights cannot be loaded.
     """
 
     def __init__(self, config: EncoderConfig, device: torch.device, *, batch_size: int | None = None) -> None:
@@ -56,17 +56,17 @@ class ResNetContext:
         )
 
     @staticmethod
-    def needs(config: EncoderConfig) -> Needed:
-        """Return which weights it needs."""
+    def needs(config: EncoderConfig) -> WeightsRequirement:
+        """Return the weights that it needs."""
         return resnet_needs(config.context_encoder, config.context_encoder.removesuffix(CENTER))
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
-        """(H, W, 3) uint8 RGB -> (3, 224, 224) float32."""
+        """Return an image, (H, W, 3) uint8 RGB, as the network's input, (3, 224, 224) float32."""
         return to_input(image, SIZE, RESIZED if self._center else None)
 
     @torch.inference_mode()
     def encode(self, prepared: list[Any]) -> list[Arrays]:
-        """Prepared images -> `context (512,)` each."""
+        """Return `context (512,)` for each prepared image."""
         batch = torch.stack(prepared).to(self._device, memory_format=torch.channels_last)
         with matmul_precision(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             vectors = self._model(batch).float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""What every encoder of stage one is: a specification that names its numbers, and a function from a batch to arrays."""
+"""The contract of stage one's encoders: a specification of all that decides the numbers, and a batch function."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ class EncoderSpec:
     """Everything that decides the numbers of one kind of feature; two equal specifications give equal features."""
 
     kind: Kind
-    """What is encoded: `regions`, `tokens` or `context`."""
+    """Kind of feature: `regions`, `tokens` or `context`."""
     name: str
     """The name that selects the encoder, for example `vg-frcnn`."""
     weights: dict[str, Any]
-    """Where the weights come from: `{"file", "sha256"}`, or `{"random_init": seed, "sha256"}` for untrained ones."""
+    """Origin of the weights: `{"file", "sha256"}`, or `{"random_init": seed, "sha256"}` for untrained ones."""
     preprocessing: dict[str, Any]
-    """Whatever else changes a number: input sizes, selection, limits, tokenizer, compute dtype."""
+    """Everything else that changes a number: input sizes, selection, limits, tokenizer, compute dtype."""
     dims: dict[str, int] = field(default_factory=dict)
-    """Sizes that a reader wants to know before it opens a shard, for example `{"feature": 2048}`."""
+    """Sizes that a reader needs before it opens a shard, for example `{"feature": 2048}`."""
 
     @property
     def untrained(self) -> bool:
-        """True when the weights are random."""
+        """Whether the weights are random."""
         return "random_init" in self.weights
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, in the order of the fields."""
+        """Return the fields as plain JSON values, in their order."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
 
 
 class ImageEncoder(Protocol):
-    """Turns images into regions or context.
+    """An encoder of images into regions or context.
 
-    One that `build.ENCODERS` names is made by `Class(config: EncoderConfig, device: torch.device, *, batch_size: int |
-    None)`, with its own name in the configuration, and its static method `needs(config) -> weights.Needed` says which
-    weights that takes.
+    A class that `build.ENCODERS` names is called as `Class(config: EncoderConfig, device: torch.device, *, batch_size:
+    int | None)`, with its own name in the configuration, and its static method `needs(config) ->
+    weights.WeightsRequirement` returns the weights that this takes.
 
     `prepare` runs in worker threads on one decoded image, (H, W, 3) uint8 RGB, and must neither touch the device nor
-    shared state. `encode` runs on the device and returns one dict of float32 or integer arrays an image, in order:
+    shared state. `encode` runs on the device and returns a dict of float32 or integer arrays for each image, in order:
 
     - regions: `regions (k, D)`, `boxes (k, 4)` as x1, y1, x2, y2 in pixels of the original image, `scores (k,)`,
       `objects (k,)` and `attributes (k,)` int32 with -1 for unknown, `object_scores (k,)`, `attribute_scores (k,)`;
@@ -60,34 +60,34 @@ class ImageEncoder(Protocol):
     batch_size: int
 
     def prepare(self, image: np.ndarray) -> Any:
-        """One decoded image -> one prepared input."""
+        """Return the prepared input of one decoded image."""
         ...
 
     def encode(self, prepared: list[Any]) -> list[Arrays]:
-        """Prepared inputs -> one dict of arrays each."""
+        """Return a dict of arrays for each prepared input, in order."""
         ...
 
 
 class TextEncoder(Protocol):
-    """Turns texts into tokens: `tokens (n, D)` float32, `token_ids (n,)`, `word_ids (n,)` int32 (-1: special token).
+    """An encoder of texts: `tokens (n, D)` float32, `token_ids (n,)`, `word_ids (n,)` int32 (-1: special token).
 
-    Made as an `ImageEncoder` is, with `tokenizer_file: Path | None` besides.
+    Its class is called as that of an `ImageEncoder`, with `tokenizer_file: Path | None` besides.
     """
 
     spec: EncoderSpec
     batch_size: int
 
     def encode(self, texts: list[str]) -> list[Arrays]:
-        """Texts -> one dict of arrays each, in order."""
+        """Return a dict of arrays for each text, in order."""
         ...
 
     def words(self, text: str) -> list[str]:
-        """The words of a text that `word_ids` count, in order."""
+        """Return the words of a text, which `word_ids` index."""
         ...
 
 
 def state_sha256(module: torch.nn.Module) -> str:
-    """SHA-256 over the names, dtypes, shapes and bytes of a module's state, in sorted order."""
+    """Return the SHA-256 of the names, dtypes, shapes and bytes of a module's state, in sorted order."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         array = tensor.detach().cpu().contiguous()

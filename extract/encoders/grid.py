@@ -13,22 +13,22 @@ from ...precision import matmul_precision
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec
 from .resnet import load_resnet, resnet_needs, to_input
-from .weights import Needed
+from .weights import WeightsRequirement
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Which feature map a grid encoder takes."""
+    """The feature map of a grid encoder, and the order of its cells."""
 
     backbone: str
-    """torchvision's name of the ResNet."""
+    """Name of the ResNet in torchvision."""
     layer: str
     """The last layer that runs, `layer1` to `layer4`."""
     size: int
     """Side in pixels to which the image is resized."""
     order: str = "mean activation"
-    """What a cell's score is: its mean activation, or its `distance from the mean cell` of the image, which tells small
-    drawn things from bright, empty ground (and, with deep maps, would pick the padded border)."""
+    """Score of a cell: its mean activation, or its `distance from the mean cell` of the image, which tells small drawn
+    objects from a bright, empty background (but would pick the padded border of deep maps)."""
 
 
 GRIDS = {
@@ -41,7 +41,7 @@ for small pictures and little time, 14x14 cells of 64."""
 
 
 class GridRegions:
-    """Cells of a feature map with their boxes; a cell's score is what `Grid.order` says.
+    """The encoder whose regions are the cells of a feature map, scored by `Grid.order`.
 
     Args:
         config: `regions` is one of `GRIDS`, `max_regions` how many cells are kept, by descending score, ties by cell
@@ -50,7 +50,7 @@ class GridRegions:
         batch_size: images a batch.
 
     Raises:
-        WeightsError: the weights cannot be had.
+        WeightsError: the weights cannot be loaded.
     """
 
     def __init__(self, config: EncoderConfig, device: torch.device, *, batch_size: int | None = None) -> None:
@@ -81,17 +81,17 @@ class GridRegions:
         )
 
     @staticmethod
-    def needs(config: EncoderConfig) -> Needed:
-        """Return which weights it needs."""
+    def needs(config: EncoderConfig) -> WeightsRequirement:
+        """Return the weights that it needs."""
         return resnet_needs(config.regions, GRIDS[config.regions].backbone)
 
     def prepare(self, image: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
-        """(H, W, 3) uint8 RGB -> the network's input and the image's (height, width)."""
+        """Return the network's input and the (height, width) of an image, (H, W, 3) uint8 RGB."""
         return to_input(image, self._grid.size), (image.shape[0], image.shape[1])
 
     @torch.inference_mode()
     def encode(self, prepared: list[Any]) -> list[Arrays]:
-        """Prepared images -> the regions of each, as `ImageEncoder` describes them; objects and attributes unknown."""
+        """Return the regions of each prepared image, see `ImageEncoder`; objects and attributes are unknown."""
         batch = torch.stack([tensor for tensor, _ in prepared]).to(self._device, memory_format=torch.channels_last)
         with matmul_precision(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             maps = self._trunk(batch).float()  # (B, D, rows, columns)
@@ -122,6 +122,6 @@ class GridRegions:
 
 
 def cell_boxes(rows: int, columns: int) -> np.ndarray:
-    """(rows * columns, 4) float32: x1, y1, x2, y2 of each cell, row by row, in an image of sides 1."""
+    """Return x1, y1, x2, y2 of each cell, row by row, in an image of sides 1: (rows * columns, 4) float32."""
     y, x = np.divmod(np.arange(rows * columns), columns)
     return np.stack([x / columns, y / rows, (x + 1) / columns, (y + 1) / rows], axis=1).astype(np.float32)

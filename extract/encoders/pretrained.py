@@ -1,4 +1,4 @@
-"""Loads parts of transformers' models from folders or the hub's cache; files that are not what they seem are named."""
+"""Parts of transformers' models, loaded from folders or the hub's cache; errors name the unsound file."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ from .resnet import offline
 Part = Literal["configuration", "tokenizer", "model"]
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Files that hold a model's weights or name the ones that do; the first that is there is read, as the library does."""
+"""Files with a model's weights, or an index of them; the first that exists is read, as in the library."""
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
-"""Files that hold a tokenizer's words; `tokenizer.json` is read alone where it is there."""
+"""Files with a tokenizer's words; where `tokenizer.json` exists, it alone is read."""
 
 
 def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **options: Any) -> Any:
-    """Return what a loader of transformers makes of a model's files. No code of the model's own is run.
+    """Return a part of a model, loaded by transformers. No code of the model's own is run.
 
     Args:
-        loader: such as `transformers.AutoModel`.
+        loader: a class such as `transformers.AutoModel`.
         name: a model's name on the Hugging Face hub, or a folder that holds one.
-        part: what the loader reads; decides which files are checked.
-        download: whether what is missing may be fetched.
-        options: of its `from_pretrained`.
+        part: the part that the loader reads; decides which files are checked.
+        download: whether missing files may be downloaded.
+        options: keyword arguments of its `from_pretrained`.
 
     Raises:
-        WeightsError: it cannot be had; names the file where one is to blame.
+        WeightsError: the part cannot be loaded; names the file where one is the cause.
     """
     check_part(name, part)
     try:
         with _quiet():
-            try:  # what is here already is taken without asking the hub
+            try:  # local files are used without asking the hub
                 return loader.from_pretrained(name, local_files_only=True, trust_remote_code=False, **options)
             except (OSError, ValueError):
                 if Path(name).is_dir() or offline() or not download:
                     raise
             return loader.from_pretrained(name, trust_remote_code=False, **options)
-    except Exception as error:  # the library's own, its parts', and Python's: whatever a damaged file leads to
+    except Exception as error:  # a damaged file can raise errors of any library below, and of Python
         check_part(name, part, whole=True)
-        raise not_had(name, part, cause_of(error)) from error
+        raise loading_error(name, part, cause_of(error)) from error
 
 
 def check_part(name: str, part: Part, *, whole: bool = False) -> None:
-    """Check the files here that a part of a model is read from: none is a pointer, a web page, empty or cut off.
+    """Check that no local file of a part of a model is a pointer, a web page, empty or truncated.
 
     Args:
         name: the model's name or folder.
-        part: which part.
-        whole: read the weights too, not only what tells their length.
+        part: the part whose files are checked.
+        whole: whether to read the weights too, not only their header and length.
 
     Raises:
-        WeightsError: names the file, what it should hold, and what it is.
+        WeightsError: names the file, its expected contents, and what it is.
     """
     if Path(name).is_file():
         raise WeightsError(
@@ -75,7 +75,9 @@ def check_part(name: str, part: Part, *, whole: bool = False) -> None:
     elif part == "model":
         for path in weight_files(name):
             named = path.suffix == ".safetensors"
-            with _told(name, path, f"the weights of a model, whole, as {'safetensors' if named else 'a PyTorch file'}"):
+            with _reported(
+                name, path, f"the weights of a model, whole, as {'safetensors' if named else 'a PyTorch file'}"
+            ):
                 form = form_of(path)
                 if (form == "safetensors") != named:
                     raise UnsoundFile(f"a file of the form {form}", f"name it as such: {WEIGHTS[0]} or {WEIGHTS[2]}")
@@ -84,7 +86,7 @@ def check_part(name: str, part: Part, *, whole: bool = False) -> None:
 
 
 def locate(name: str, file: str) -> Path | None:
-    """Return a model's file, in its folder or the hub's cache, or None. A link that leads nowhere is returned."""
+    """Return a model's file, in its folder or the hub's cache, or None. A broken link is returned."""
     if Path(name).is_dir():
         path = Path(name) / file
         return path if path.is_file() or (path.is_symlink() and not path.exists()) else None
@@ -96,7 +98,7 @@ def locate(name: str, file: str) -> Path | None:
 
 
 def weight_files(name: str) -> list[Path]:
-    """Return the files here that hold a model's weights: one, or the shards of its index; none where there are none.
+    """Return the local files with a model's weights: one, the shards of its index, or none.
 
     Raises:
         WeightsError: the index cannot be read.
@@ -105,24 +107,24 @@ def weight_files(name: str) -> list[Path]:
     first = next((path for path in found if path.exists()), next(iter(found), None))
     if first is None or first.suffix != ".json":
         return [] if first is None else [first]
-    with _told(name, first, "a JSON object whose weight_map names the file of each tensor"):
+    with _reported(name, first, "a JSON object whose weight_map names the file of each tensor"):
         shards = read_object(first).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(file, str) for file in shards.values()):
             raise UnsoundFile("no such weight_map")
-    folder = Path(name).is_dir()  # of a folder every shard must be there; the hub's are fetched
+    folder = Path(name).is_dir()  # in a folder every shard must exist; the hub's are downloaded
     located = ((file, locate(name, file)) for file in sorted(set(shards.values())))
     return [path or first.parent / file for file, path in located if path is not None or folder]
 
 
-def not_had(name: str, part: Part, cause: str) -> WeightsError:
-    """Return the error for a part that cannot be loaded, where no file of its own is to blame."""
+def loading_error(name: str, part: Part, cause: str) -> WeightsError:
+    """Return the error for a part that cannot be loaded, where none of its files is the cause."""
     folder = Path(name).is_dir()
     return WeightsError(
         f"the {part} of {name} cannot be loaded: {cause}",
         expected=f"config.json, weights and a tokenizer of a model that transformers {transformers.__version__} knows"
         if folder
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
-        next_step=("download the model's files again" if folder else "`itin weights` says where it is looked for")
+        next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
         + "; --random-init 0 tries untrained encoders",
     )
 
@@ -130,29 +132,29 @@ def not_had(name: str, part: Part, cause: str) -> WeightsError:
 def _check_object(name: str, file: str, what: str) -> None:
     path = locate(name, file)
     if path is not None:
-        with _told(name, path, f"a JSON object, {what}"):
+        with _reported(name, path, f"a JSON object, {what}"):
             read_object(path)
 
 
 def _check_words(name: str, whole: bool) -> None:
-    """The files that hold a tokenizer's words; those beside `tokenizer.json` are not read."""
+    """Check the files with a tokenizer's words; those beside `tokenizer.json` are not read."""
     path = locate(name, VOCABULARIES[0])
     _check_object(name, VOCABULARIES[0], "a tokenizer")
     if path is not None and whole:
-        with _told(name, path, "a tokenizer"):
+        with _reported(name, path, "a tokenizer"):
             try:
                 tokenizers.Tokenizer.from_file(str(path))
-            except Exception as error:  # the library raises plain ones
+            except Exception as error:  # the library raises plain exceptions
                 raise UnsoundFile(f"a file that cannot be read ({cause_of(error)})") from error
     for file in (*VOCABULARIES[1:], "merges.txt") if path is None else ():
         path = locate(name, file)
         if path is not None:
-            with _told(name, path, "the words of a tokenizer"):
+            with _reported(name, path, "the words of a tokenizer"):
                 check_real(path)
 
 
 @contextmanager
-def _told(name: str, path: Path, expected: str) -> Iterator[None]:
+def _reported(name: str, path: Path, expected: str) -> Iterator[None]:
     try:
         yield
     except UnsoundFile as fault:
@@ -167,7 +169,7 @@ def _told(name: str, path: Path, expected: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the library's reports off the terminal; what is missing is checked and told by us."""
+    """Keep the library's reports off the terminal; missing weights are checked and reported by the caller."""
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -15,26 +15,26 @@ from torchvision.transforms.functional import InterpolationMode, center_crop, re
 from ...errors import WeightsError
 from ...weights_file import UnsoundFile, cause_of, differences, read_state
 from .contract import state_sha256
-from .weights import Needed
+from .weights import WeightsRequirement
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
 def weights_url(name: str) -> str:
-    """Where torchvision publishes the ImageNet weights of a ResNet."""
+    """Return the URL of a ResNet's ImageNet weights."""
     return str(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url)
 
 
 def weights_path(name: str) -> Path:
-    """Where torch keeps that file: `$TORCH_HOME/hub/checkpoints`."""
+    """Return the path of that file in torch's `$TORCH_HOME/hub/checkpoints`."""
     return Path(torch.hub.get_dir()) / "checkpoints" / weights_url(name).rsplit("/", 1)[1]
 
 
-def resnet_needs(encoder: str, name: str) -> Needed:
-    """Return what an encoder needs that computes with a ResNet, by torchvision's name of it."""
+def resnet_needs(encoder: str, name: str) -> WeightsRequirement:
+    """Return the weights that an encoder with a ResNet needs; `name` is torchvision's."""
     path = weights_path(name)
-    return Needed(
+    return WeightsRequirement(
         encoder,
         f"{name}, ImageNet",
         str(path.parent),
@@ -44,14 +44,14 @@ def resnet_needs(encoder: str, name: str) -> Needed:
 
 
 def load_resnet(name: str, random_init: int | None) -> tuple[Any, dict[str, Any]]:
-    """A ResNet in evaluation mode, and the identity of its weights.
+    """Return a ResNet in evaluation mode, and the identity of its weights.
 
     Args:
         name: torchvision's name, for example `resnet18`.
-        random_init: seed of random weights; None: ImageNet weights, downloaded by torch when they are not there.
+        random_init: seed of random weights; None: ImageNet weights, downloaded by torch when missing.
 
     Raises:
-        WeightsError: the weights are not there and cannot be downloaded, or are not those of this model.
+        WeightsError: the weights are missing and cannot be downloaded, or are not those of this model.
     """
     if random_init is not None:
         with torch.random.fork_rng(devices=[]):
@@ -86,10 +86,10 @@ def _state(name: str, path: Path, model: Any) -> dict[str, torch.Tensor]:
 
 
 def fetch(name: str) -> Path:
-    """The file with the ImageNet weights, downloaded if need be.
+    """Return the file with the ImageNet weights, downloaded if need be.
 
     Raises:
-        WeightsError: no file, and no network or offline mode.
+        WeightsError: there is no file, and the network is unavailable or offline mode is on.
     """
     path = weights_path(name)
     if not path.exists():
@@ -100,7 +100,7 @@ def fetch(name: str) -> Path:
                 digest = path.stem.rsplit("-", 1)[1]
                 torch.hub.download_url_to_file(weights_url(name), str(path), hash_prefix=digest, progress=False)
                 return path
-            except Exception as error:  # of the network, of HTTP, of the disk, or another digest than the name says
+            except Exception as error:  # network, HTTP or disk, or a digest other than the name's
                 reason = cause_of(error)
         raise WeightsError(
             f"the ImageNet weights of {name} are not here and cannot be downloaded: {reason}",
@@ -112,7 +112,7 @@ def fetch(name: str) -> Path:
 
 
 def offline() -> bool:
-    """Whether the user asked that nothing be downloaded."""
+    """Return whether the user asked for no downloads."""
     return any(
         os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -120,13 +120,16 @@ def offline() -> bool:
 
 
 def to_input(image: np.ndarray, size: int, shorter: int | None = None) -> torch.Tensor:
-    """(H, W, 3) uint8 RGB -> (3, size, size) float32: resized without keeping the aspect, bilinear with antialiasing
-    (Pillow's), then normalised by ImageNet's mean and deviation.
+    """Resize an image without keeping the aspect, bilinear with antialiasing (Pillow's), and normalise it by ImageNet's
+    mean and deviation.
 
     Args:
-        image: decoded.
-        size: of the result.
+        image: (H, W, 3) uint8 RGB.
+        size: side of the result.
         shorter: resize the shorter side to this, keeping the aspect, and take the centre instead.
+
+    Returns:
+        (3, size, size) float32.
     """
     whole = Image.fromarray(image)
     if shorter is None:

@@ -17,25 +17,25 @@ from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec, state_sha256
-from .pretrained import VOCABULARIES, load_part, locate, not_had, weight_files
-from .weights import Needed, fault_of
+from .pretrained import VOCABULARIES, load_part, loading_error, locate, weight_files
+from .weights import WeightsRequirement, fault_of
 from .wordpiece import build_tokenizer
 
 BERT_BASE = "bert-base-uncased"
 
 
 class BertTokens:
-    """The last hidden state of a BERT-like model, with [CLS] and [SEP] (word id -1).
+    """The encoder whose tokens are the last hidden state of a BERT-like model, with [CLS] and [SEP] (word id -1).
 
     Args:
-        config: `text_encoder` is a model's name on the Hugging Face hub, or a folder that holds one.
+        config: its `text_encoder` is a model's name on the Hugging Face hub, or a folder that holds one.
         device: where it runs.
         batch_size: texts a batch; batches are made of texts of similar length.
         tokenizer_file: with `random_init`, where no tokenizer is found beside the model: a tokenizer built before.
 
     Raises:
-        WeightsError: the model or its tokenizer cannot be had, a file is not what it seems, the weights are those of
-            another architecture, or the tokenizer is that of another model.
+        WeightsError: the model or its tokenizer cannot be loaded, a file is unsound, the weights are those of another
+            architecture, or the tokenizer is that of another model.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class BertTokens:
             weights=weights,
             preprocessing={
                 "tokenizer_sha256": tokenizer_sha256(self._tokenizer),
-                "max_tokens": limit - special,  # not fewer positions: the fingerprint of what always worked stays
+                "max_tokens": limit - special,  # without regard to `_positions`, so that older fingerprints stay valid
                 "layer": "last",
                 "compute_dtype": config.compute_dtype,
             },
@@ -76,26 +76,28 @@ class BertTokens:
         )
         try:
             self.encode(["☃ it's"])
-        except Exception as error:  # whatever the library and its parts raise
-            raise not_had(name, "model", f"it cannot encode a text: {cause_of(error)}") from error
+        except Exception as error:  # the library and its parts raise any exception
+            raise loading_error(name, "model", f"it cannot encode a text: {cause_of(error)}") from error
 
     @staticmethod
-    def needs(config: EncoderConfig) -> Needed:
-        """Return which weights it needs."""
+    def needs(config: EncoderConfig) -> WeightsRequirement:
+        """Return the weights that it needs."""
         name, what = config.text_encoder, "BERT-like model"
         try:
             files = weight_files(name)
         except WeightsError as error:
-            return Needed(name, what, name, None, str(error))
+            return WeightsRequirement(name, what, name, None, str(error))
         found = next((path for path in files if fault_of(path)), files[0] if files else None)
         if Path(name).is_dir():
-            return Needed(name, what, name, found, "put model.safetensors and tokenizer.json into the folder")
+            return WeightsRequirement(
+                name, what, name, found, "put model.safetensors and tokenizer.json into the folder"
+            )
         place = str(huggingface_hub.constants.HF_HUB_CACHE)
-        return Needed(name, what, place, found, f"downloaded when first used; by hand: hf download {name}")
+        return WeightsRequirement(name, what, place, found, f"downloaded when first used; by hand: hf download {name}")
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> list[Arrays]:
-        """Texts -> `tokens (n, D)`, `token_ids (n,)`, `word_ids (n,)` each, with [CLS] and [SEP]."""
+        """Return `tokens (n, D)`, `token_ids (n,)`, `word_ids (n,)` of each text, with [CLS] and [SEP]."""
         encoded = self._tokenizer(texts, truncation=True, max_length=self._max_length, return_attention_mask=False)
         ids: list[list[int]] = encoded["input_ids"]
         by_length = sorted(range(len(texts)), key=lambda i: len(ids[i]))
@@ -114,7 +116,7 @@ class BertTokens:
         ]
 
     def words(self, text: str) -> list[str]:
-        """The words of a text that `word_ids` count: pieces of the text as it was written."""
+        """Return the words of a text, which `word_ids` index: pieces of the text as written."""
         return words_of(self._tokenizer, text, self._max_length)
 
     def _forward(self, ids: list[list[int]]) -> list[np.ndarray]:
@@ -131,20 +133,20 @@ class BertTokens:
 
 
 def needs_built_tokenizer(config: EncoderConfig) -> bool:
-    """Return whether untrained text features are asked for and no tokenizer of the model is at hand."""
+    """Return whether untrained text features are asked for and the model has no local tokenizer."""
     return config.random_init is not None and not has_tokenizer(config.text_encoder)
 
 
 def has_tokenizer(name: str) -> bool:
-    """Whether a tokenizer for this model is in its folder or in the hub's cache (nothing is downloaded)."""
+    """Return whether a tokenizer for this model is in its folder or in the hub's cache (nothing is downloaded)."""
     return any(locate(name, file) is not None for file in VOCABULARIES)
 
 
 def words_of(tokenizer: Any, text: str, max_length: int) -> list[str]:
-    """The words of a text that `word_ids` count: pieces of the text as it was written.
+    """Return the words of a text, which `word_ids` index: pieces of the text as written.
 
     Args:
-        tokenizer: of `load_tokenizer`.
+        tokenizer: a tokenizer from `load_tokenizer`.
         text: the text.
         max_length: WordPieces that are read, special ones included.
     """
@@ -155,25 +157,25 @@ def words_of(tokenizer: Any, text: str, max_length: int) -> list[str]:
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:
-    """The digest that stands for a tokenizer in the identity of a store."""
+    """Return the digest of a tokenizer for the identity of a store."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
 def load_tokenizer(name: str, built: Path | None) -> Any:
-    """The tokenizer of a model, or the one that was built from a data set's texts.
+    """Return the tokenizer of a model, or the one that was built from a data set's texts.
 
     Args:
         name: the model's name or folder.
         built: the file of a tokenizer that was built, or None.
 
     Raises:
-        WeightsError: it cannot be had, or cannot say which words its tokens belong to.
+        WeightsError: it cannot be loaded, or cannot say which words its tokens belong to.
     """
     if built is not None:
         return build_tokenizer(built)
     tokenizer = load_part(transformers.AutoTokenizer, name, "tokenizer", use_fast=True)
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):  # made up from config.json alone
-        raise not_had(name, "tokenizer", f"no vocabulary among its files ({', '.join(VOCABULARIES)})")
+        raise loading_error(name, "tokenizer", f"no vocabulary among its files ({', '.join(VOCABULARIES)})")
     if not tokenizer.is_fast:
         raise WeightsError(
             f"the tokenizer of {name} cannot say which words its tokens belong to",
@@ -193,8 +195,8 @@ def _untrained(config: Any, seed: int | None, vocabulary: int) -> tuple[Any, dic
 
 
 def _trained(name: str) -> tuple[Any, dict[str, Any]]:
-    told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which are refused here, by name
-    model, loading = load_part(transformers.AutoModel, name, "model", **told)
+    options = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # mismatches are refused below, by name
+    model, loading = load_part(transformers.AutoModel, name, "model", **options)
     other = sorted(
         (key,) if isinstance(key, str) else key for key in loading["mismatched_keys"]
     )  # (name, file's, ours)
@@ -222,7 +224,7 @@ def _trained(name: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _architecture(name: str) -> Any:
-    """The named architecture; that of BERT-Base is known without any file."""
+    """Return the named architecture; that of BERT-Base is known without any file."""
     if locate(name, "config.json") is None and not Path(name).exists():
         if name == BERT_BASE:
             return transformers.BertConfig()
@@ -235,17 +237,17 @@ def _architecture(name: str) -> Any:
 
 
 def _last_id(tokenizer: Any) -> int:
-    """The highest id that a tokenizer can give, added tokens included."""
+    """Return the highest id that a tokenizer can give, added tokens included."""
     return max(tokenizer.get_vocab().values(), default=-1)
 
 
 def _check_fit(name: str, tokenizer: Any, model: Any) -> None:
-    """Raise WeightsError unless the model reads texts and has an embedding for every id of the tokenizer."""
+    """Check that the model reads texts and has an embedding for every id of the tokenizer."""
     sizes = (getattr(model.config, size, None) for size in ("max_position_embeddings", "hidden_size"))
     if not all(isinstance(size, int) for size in sizes):
         raise WeightsError(
             f"{name} is not a BERT-like text model",
-            expected="a model whose config.json tells max_position_embeddings and hidden_size",
+            expected="a model whose config.json has max_position_embeddings and hidden_size",
             found=f"{type(model).__name__}, model_type {model.config.model_type}",
             next_step="choose another --text-encoder",
         )
@@ -264,8 +266,8 @@ def _check_fit(name: str, tokenizer: Any, model: Any) -> None:
 def _positions(model: Any) -> int:
     """Return how many tokens a text may have, special ones included.
 
-    RoBERTa and its like count positions from the one after the padding's: their table of positions has a row for the
-    padding, and no token takes that one or those before it.
+    RoBERTa and its relatives count positions from the one after the padding's: their table of positions has a row for
+    the padding, and no token takes that one or those before it.
     """
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
@@ -273,6 +275,6 @@ def _positions(model: Any) -> int:
 
 
 def _sha256(model: Any) -> str:
-    if getattr(model, "pooler", None) is not None:  # not used, and random where the file has none
+    if getattr(model, "pooler", None) is not None:  # unused, and random where the file has none
         model.pooler = None
     return state_sha256(model)

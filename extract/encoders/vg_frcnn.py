@@ -14,12 +14,12 @@ from ..frcnn.checkpoints import load_network, read_checkpoint
 from ..frcnn.detector import Detector
 from ..frcnn.initial import randomize
 from ..frcnn.network import FasterRCNN
-from ..frcnn.preprocess import Prepared, prepare
+from ..frcnn.preprocess import PreparedImage, prepare
 from ..frcnn.recipe import ARCHITECTURES, RECIPES, Architecture, Recipe
-from ..frcnn.selection import Selection
+from ..frcnn.selection import RegionSelection
 from ..frcnn.vocabulary import find_vocabulary
 from .contract import Arrays, EncoderSpec, state_sha256
-from .weights import Needed, detector_needs, find_detector_weights
+from .weights import WeightsRequirement, detector_needs, find_detector_weights
 
 INSTALL_DETECTRON2 = (
     "pip install 'setuptools<81' wheel && pip install --no-build-isolation"
@@ -28,23 +28,23 @@ INSTALL_DETECTRON2 = (
 
 
 class VGFasterRCNN:
-    """Regions by the Visual Genome Faster R-CNN of a checkpoint, whichever family it is of, or of random weights.
+    """The encoder of regions by the Visual Genome Faster R-CNN, from a checkpoint of any family or random weights.
 
     Args:
         config: weights, recipe, selection, backend and names; see its fields.
         device: where it runs.
         batch_size: images that pass through the backbone together; by default what suits the device.
-        recipe: one's own instead of the one that `config` names.
+        recipe: a recipe instead of the one that `config` names.
         architecture: other layer sizes than the public checkpoints'.
 
     Attributes:
-        spec: all that decides the numbers.
+        spec: everything that decides the numbers.
         batch_size: images a batch.
         vocabulary: names of the ids, where there are any.
 
     Raises:
-        WeightsError: the checkpoint or a vocabulary is missing, damaged or of another kind; or detectron2 is to compute
-            and is not installed.
+        WeightsError: the checkpoint or a vocabulary is missing, damaged or of another kind; or the backend detectron2
+            is not installed.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class VGFasterRCNN:
         recipe: Recipe | None = None,
         architecture: Architecture | None = None,
     ) -> None:
-        rule: Any = config.detector_selection  # checked by `Selection`
-        selection = Selection(rule, config.max_regions, config.min_regions)
+        rule: Any = config.detector_selection  # checked by `RegionSelection`
+        selection = RegionSelection(rule, config.max_regions, config.min_regions)
         if recipe is None and config.detector_recipe is not None:
             recipe = RECIPES[config.detector_recipe]
         path, anchors = None, "recipe"
@@ -100,7 +100,7 @@ class VGFasterRCNN:
                 "max_regions": selection.max_regions,
             },
         )
-        self.detector: Callable[[Sequence[Prepared]], list[Arrays]]
+        self.detector: Callable[[Sequence[PreparedImage]], list[Arrays]]
         if config.detector_backend == "detectron2":
             if config.compute_dtype != "float32":
                 raise ValueError(f"the backend detectron2 computes in float32, not in {config.compute_dtype}")
@@ -110,20 +110,20 @@ class VGFasterRCNN:
             self.detector = Detector(network, selection, device=device, compute_dtype=dtype, batch_size=self.batch_size)
 
     @staticmethod
-    def needs(config: EncoderConfig) -> Needed:
-        """Return which weights it needs."""
+    def needs(config: EncoderConfig) -> WeightsRequirement:
+        """Return the weights that it needs."""
         return detector_needs(config.detector_weights)
 
-    def prepare(self, image: np.ndarray) -> Prepared:
-        """One (H, W, 3) uint8 RGB image, resized and in the network's channel order; safe in threads."""
+    def prepare(self, image: np.ndarray) -> PreparedImage:
+        """Return an image, (H, W, 3) uint8 RGB, resized and in the network's channel order; safe in threads."""
         return prepare(image, self.recipe)
 
-    def encode(self, prepared: list[Prepared]) -> list[Arrays]:
-        """Regions of each image, in order."""
+    def encode(self, prepared: list[PreparedImage]) -> list[Arrays]:
+        """Return the regions of each image, in order."""
         return self.detector(prepared)
 
 
-def _detectron2() -> Callable[..., Callable[[Sequence[Prepared]], list[Arrays]]]:
+def _detectron2() -> Callable[..., Callable[[Sequence[PreparedImage]], list[Arrays]]]:
     """Return the detector made of detectron2's parts.
 
     Raises:

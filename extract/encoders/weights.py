@@ -1,4 +1,4 @@
-"""What an encoder needs, and where the detector's weights are looked for and how to get them."""
+"""The weights that encoders need, where the detector's are searched for, and how to get them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DETECTOR_FILES = (
     "bua-d2-frcn-r101.pth",
     "pytorch_model.bin",
 )
-"""Names under which a checkpoint of the detector is found in the weights folder, in this order."""
+"""File names of the detector's checkpoint in the weights folder; the first that exists is used."""
 
 DETECTOR_SOURCES = (
     "https://huggingface.co/unc-nlp/frcnn-vg-finetuned (pytorch_model.bin), "
@@ -30,8 +30,8 @@ DETECTOR_SOURCES = (
 
 
 @dataclass(frozen=True)
-class Needed:
-    """What one encoder needs."""
+class WeightsRequirement:
+    """The weights that one encoder needs, and where they are."""
 
     encoder: str
     needs: str
@@ -40,11 +40,11 @@ class Needed:
     how: str
 
     def sha256(self) -> str | None:
-        """Return the SHA-256 of the file that was found."""
+        """Return the SHA-256 of the file found."""
         return None if self.found is None else file_sha256(self.found)
 
     def fault(self) -> str | None:
-        """Return what the file that was found is instead of weights; None if sound."""
+        """Return what the file found is instead of weights; None if sound."""
         return None if self.found is None else fault_of(self.found)
 
 
@@ -57,21 +57,23 @@ def fault_of(path: Path) -> str | None:
     return None
 
 
-def detector_needs(given: str | None) -> Needed:
-    """Return what the detector needs; `given` as for `find_detector_weights`."""
+def detector_needs(given: str | None) -> WeightsRequirement:
+    """Return the weights that the detector needs; `given` as for `find_detector_weights`."""
     try:
         found: Path | None = find_detector_weights(given)
     except WeightsError:
         found = None
     looked = given or f"{weights_root()} ({', '.join(DETECTOR_FILES)})"
-    return Needed("vg-frcnn", "Visual Genome Faster R-CNN", looked, found, f"get it from {DETECTOR_SOURCES}")
+    return WeightsRequirement(
+        "vg-frcnn", "Visual Genome Faster R-CNN", looked, found, f"get it from {DETECTOR_SOURCES}"
+    )
 
 
 def find_detector_weights(given: str | None) -> Path:
-    """The detector's checkpoint: the file that was named, else the first known name in the weights folder.
+    """Return the detector's checkpoint: the file that was named, else the first known name in the weights folder.
 
     Raises:
-        WeightsError: there is none; says how to get one.
+        WeightsError: there is none; the error says how to get one.
     """
     if given is not None:
         path = Path(given).expanduser()

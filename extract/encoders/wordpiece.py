@@ -18,10 +18,10 @@ VOCABULARY = 8000
 
 
 def train_wordpiece(texts: Iterable[str]) -> bytes:
-    """Trains an uncased WordPiece tokenizer like BERT's, of at most 8000 entries; returns its `tokenizer.json`.
+    """Train an uncased WordPiece tokenizer like BERT's, of at most 8000 entries, and return its `tokenizer.json`.
 
-    Equal texts give equal bytes. The trainer alone would number the pieces of one letter (`##a`) in an order that
-    changes from call to call, and break ties by it; so they are handed to it beforehand.
+    Equal texts give equal bytes. The trainer alone numbers the pieces of one letter (`##a`) in an order that changes
+    from call to call, and breaks ties by it; so they are passed to it in sorted order.
     """
     texts = list(texts)
     trained = _tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -56,10 +56,10 @@ def build_tokenizer(path: Path) -> Any:
     try:
         read_object(path)
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # of the library plain ones
+    except Exception as error:  # the library raises plain exceptions
         raise WeightsError(
             f"{path}: not the tokenizer that was built",
-            expected="a tokenizer.json that `itin extract` made of the data set's texts",
+            expected="a tokenizer.json that `itin extract` built from the data set's texts",
             found=error.found if isinstance(error, UnsoundFile) else cause_of(error),
             next_step="copy the file again from where it was made, or remove it and extract and train again",
         ) from error

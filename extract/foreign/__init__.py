@@ -1,1 +1,1 @@
-"""Features that others have made."""
+"""The import of features made elsewhere."""

@@ -1,7 +1,7 @@
-"""Reads region features as the bottom-up-attention ports wrote them: `.npz` an image, or `.tsv` with base64 columns.
+"""Region features as the bottom-up-attention ports write them: a `.npz` for each image, or `.tsv` with base64 columns.
 
-Files of others are untrusted: arrays are read without pickle, and the one pickled member, `info`, with the unpickler
-that admits arrays and plain containers only; where it asks for more it is left out.
+The files are not trusted: arrays are read without pickle, and the one pickled member, `info`, with the unpickler that
+admits arrays and plain containers only; if it needs more, it is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..data.samples import Rejected
 from ..encoders.contract import Arrays
 
 MAX_BYTES = 256 * 2**20
-"""The most that one image's features may take, unpacked."""
+"""Size limit of one image's unpacked features."""
 
 IMAGES = (".jpg", ".jpeg", ".png")
 COLUMNS = {
@@ -55,31 +55,32 @@ BASE64 = {
     "attrs_id": "<i8",
     "attrs_conf": "<f4",
 }
-SHORT = {"img_id": "image_id", "img_h": "image_h", "img_w": "image_w"}
+ALIASES = {"img_id": "image_id", "img_h": "image_h", "img_w": "image_w"}
 
 
 @dataclass(frozen=True)
-class Record:
-    """One image's features."""
+class ImageRegions:
+    """The features of one image."""
 
     id: str
     """The file's name without its endings, or the row's image id."""
     width: int
-    """Of the image that the features were made from, in pixels."""
+    """Width in pixels of the image that the features were made from."""
     height: int
+    """Height of that image."""
     arrays: Arrays
-    """As an encoder of regions gives them, by descending score where there are scores. Without: in the file's order,
-    with scores of 0; objects and attributes that are not told are -1."""
+    """Arrays as a region encoder returns them, by descending score; without scores in the file's order, with scores of
+    0. Missing objects and attributes are -1."""
     scored: bool
     """Whether there were scores."""
     note: str | None
-    """What was left out, and why."""
+    """Note on what was left out, and why."""
     sha256: str
-    """Of the file or the row."""
+    """SHA-256 of the file or the row."""
 
 
-def read_npz(source: Path) -> Iterator[Record | Rejected]:
-    """The `.npz` files in a folder and below it, in order of their names."""
+def read_npz(source: Path) -> Iterator[ImageRegions | Rejected]:
+    """Yield the features in the `.npz` files of a folder and below it, in order of their names."""
     for path in _files(source, ".npz"):
         name = path.name.removesuffix(".npz")
         id = Path(name).stem if name.lower().endswith(IMAGES) else name
@@ -89,8 +90,8 @@ def read_npz(source: Path) -> Iterator[Record | Rejected]:
             yield Rejected(id, f"{path.name} {error.reason}")
 
 
-def read_tsv(source: Path) -> Iterator[Record | Rejected]:
-    """The rows of a `.tsv` file, or of those in a folder."""
+def read_tsv(source: Path) -> Iterator[ImageRegions | Rejected]:
+    """Yield the features in the rows of a `.tsv` file, or of those in a folder."""
     for path in _files(source, ".tsv"):
         columns: tuple[str, ...] = ()
         file = retrying(lambda path=path: path.open("rb"), path)  # type: ignore[misc]
@@ -100,7 +101,7 @@ def read_tsv(source: Path) -> Iterator[Record | Rejected]:
                 where = f"{path.name} line {number}"
                 if number == 1 and cells[0] in ("image_id", "img_id"):
                     columns = tuple(cells)
-                    if missing := set(COLUMNS[6]) - {SHORT.get(column, column) for column in columns}:
+                    if missing := set(COLUMNS[6]) - {ALIASES.get(column, column) for column in columns}:
                         raise _no_columns(path, f"no {', '.join(sorted(missing))} among {', '.join(columns)}")
                     continue
                 if not columns:
@@ -115,8 +116,8 @@ def read_tsv(source: Path) -> Iterator[Record | Rejected]:
                     yield Rejected(where, str(error))
 
 
-READERS: dict[str, Callable[[Path], Iterator[Record | Rejected]]] = {"bua-npz": read_npz, "bua-tsv": read_tsv}
-"""What `--from` may name."""
+READERS: dict[str, Callable[[Path], Iterator[ImageRegions | Rejected]]] = {"bua-npz": read_npz, "bua-tsv": read_tsv}
+"""The readers by the name that `--from` takes."""
 
 
 def _files(source: Path, ending: str) -> list[Path]:
@@ -140,11 +141,11 @@ def _no_columns(path: Path, found: str) -> DataError:
     )
 
 
-def _npz(id: str, data: bytes) -> Record:
+def _npz(id: str, data: bytes) -> ImageRegions:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise BadFile(f"is absurdly large: more than {MAX_BYTES} bytes unpacked")
+                raise BadFile(f"is too large: more than {MAX_BYTES} bytes unpacked")
             members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
         arrays = {name: _array(members[name]) for name in ("x", "bbox", "image_h", "image_w")}
         count = _array(members["num_bbox"]) if "num_bbox" in members else np.array(len(arrays["bbox"]))
@@ -161,8 +162,8 @@ def _npz(id: str, data: bytes) -> Record:
         raise BadFile(f"has no {error.args[0]}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, RuntimeError) as error:
         raise BadFile(f"cannot be read: {error}") from error
-    told, note = _info(members.get("info"))
-    return _record(id, {**told, **values}, note, hashlib.sha256(data).hexdigest())
+    info, note = _info(members.get("info"))
+    return _record(id, {**info, **values}, note, hashlib.sha256(data).hexdigest())
 
 
 def _array(member: bytes) -> np.ndarray:
@@ -170,7 +171,7 @@ def _array(member: bytes) -> np.ndarray:
 
 
 def _info(member: bytes | None) -> tuple[dict[str, Any], str | None]:
-    """What `info` tells of objects and attributes; nothing, and why, where it cannot be read safely."""
+    """Return the objects and attributes in `info`; nothing, and the reason, where it cannot be read safely."""
     if member is None:
         return {}, None
     file = io.BytesIO(member)
@@ -181,7 +182,7 @@ def _info(member: bytes | None) -> tuple[dict[str, Any], str | None]:
         if not header(file)[2].hasobject:
             return {}, "info left out: it is no dict"
         content = load_arrays(file.read())
-    except Exception as error:  # a pickle of others can fail in any way
+    except Exception as error:  # a foreign pickle can fail in any way
         return {}, f"info left out: {error}"
     content = content.item() if isinstance(content, np.ndarray) and content.shape == () else content
     if not isinstance(content, Mapping):
@@ -189,13 +190,13 @@ def _info(member: bytes | None) -> tuple[dict[str, Any], str | None]:
     return {str(name): value for name, value in content.items() if name in BASE64}, None
 
 
-def _row(cells: Mapping[str, str], line: str) -> Record:
+def _row(cells: Mapping[str, str], line: str) -> ImageRegions:
     values: dict[str, Any] = {}
     for column, cell in cells.items():
         if column in BASE64:
             values[column] = _decoded(column, cell)
         elif column != "image_id" and column != "img_id":
-            values[SHORT.get(column, column)] = int(cell)
+            values[ALIASES.get(column, column)] = int(cell)
     count = int(values["num_boxes"])
     if count < 0 or values["boxes"].size != 4 * count or values["features"].size % max(count, 1):
         raise BadFile(f"{values['boxes'].size} numbers of boxes and {values['features'].size} of features for {count}")
@@ -215,8 +216,8 @@ def _decoded(column: str, cell: str) -> np.ndarray:
         raise BadFile(f"{column} cannot be read: {error}") from error
 
 
-def _record(id: str, values: Mapping[str, Any], note: str | None, sha256: str) -> Record:
-    """Checks shapes and sorts.
+def _record(id: str, values: Mapping[str, Any], note: str | None, sha256: str) -> ImageRegions:
+    """Check the shapes of an image's arrays and sort them by score.
 
     Raises:
         BadFile: the arrays do not fit one another.
@@ -230,22 +231,22 @@ def _record(id: str, values: Mapping[str, Any], note: str | None, sha256: str) -
     if width < 1 or height < 1:
         raise BadFile(f"names an image of {width}x{height} pixels")
 
-    def told(name: str, fill: float, dtype: type) -> tuple[np.ndarray, bool]:
+    def column(name: str, fill: float, dtype: type) -> tuple[np.ndarray, bool]:
         given = np.asarray(values[name]) if name in values else np.zeros(0)
         fits = given.ndim == 1 and len(given) >= count and given.dtype.kind in "fiu"
         return (given[:count] if fits else np.full(count, fill)).astype(dtype), fits and name in values
 
-    scores, scored = told("objects_conf", 0, np.float32)
+    scores, scored = column("objects_conf", 0, np.float32)
     order = np.argsort(-scores, kind="stable")
     arrays = {
         "regions": x[:count].astype(np.float32),
         "boxes": boxes[:count].astype(np.float32),
         "scores": scores,
-        "objects": told("objects_id", -1, np.int32)[0],
+        "objects": column("objects_id", -1, np.int32)[0],
         "object_scores": scores,
-        "attributes": told("attrs_id", -1, np.int32)[0],
-        "attribute_scores": told("attrs_conf", 0, np.float32)[0],
+        "attributes": column("attrs_id", -1, np.int32)[0],
+        "attribute_scores": column("attrs_conf", 0, np.float32)[0],
     }
-    return Record(
+    return ImageRegions(
         id, width, height, {name: array[order] for name, array in arrays.items()}, scored or not count, note, sha256
     )

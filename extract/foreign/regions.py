@@ -1,4 +1,4 @@
-"""Brings region features that others have made into a data set's folder of the cache, as a store like any other."""
+"""The import of foreign region features into a data set's folder of the cache, as a store like any other."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ...cache.upkeep.remove import files_of, remove
 from ...errors import DataError
 from ...tabular.matching import MOST_LOST, Match, match
 from ..data.samples import Rejected
-from ..progress import Progress, Silent
-from .bua import READERS, Record
+from ..progress import Progress, SilentProgress
+from .bua import READERS, ImageRegions
 
 UNKNOWN = "a bottom-up-attention detector that was not named"
 ROUNDING = 1e-3
-"""How far beyond 1 a box's share of its image may lie."""
+"""Tolerance above 1 of a box's share of its image."""
 
 SHAPE = 0.02
-"""How far the aspect ratio of the features' image may be from that of the data set's, beside rounding to pixels."""
+"""Tolerance between the aspect ratios of the features' image and the data set's, beside rounding to pixels."""
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What one import did."""
+class ImportSummary:
+    """The outcome of one import."""
 
     path: Path
     records: int
@@ -49,16 +49,16 @@ class Imported:
     shares: int
     """Stored rows whose boxes were shares of the image's width and height, between 0 and 1."""
     match: Match
-    """How the samples of the data set and the images of the source that can be used or are unknown met."""
+    """Match of the data set's samples with those images of the source that can be used or are unknown."""
     rejected: list[Rejected]
-    """What cannot be used, and why."""
+    """Images that cannot be used, and why."""
     notes: dict[str, int]
-    """What was left out -> in how many records."""
+    """Note on what was left out -> number of records."""
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the first look at the source found."""
+class _SourceContents:
+    """The contents of the source, as the first pass found them."""
 
     rows: dict[str, str]
     """Id -> digest of the data set's image, in the order of the source."""
@@ -83,29 +83,29 @@ def import_regions(
     shard_size: int = 128,
     allow_missing: bool = False,
     progress: Progress | None = None,
-) -> Imported:
-    """Fills a `regions` store with features from `source`; what it holds already is not written again.
+) -> ImportSummary:
+    """Fill a `regions` store with features from `source`; rows that it holds already are not written again.
 
-    A record belongs to the sample of the same id, and its row stands for the data set's present image, so that training
-    finds it. That the features were made from the very same file cannot be told; boxes of an image of another size, and
-    boxes that are shares of width and height, are scaled, and an image of another shape is rejected.
+    A record belongs to the sample of the same id, and its row is that of the data set's present image, so that training
+    finds it. Whether the features were made from the same file cannot be checked; boxes of an image of another size,
+    and boxes that are shares of width and height, are scaled, and an image of another shape is rejected.
 
     Args:
         source: a folder, or a file.
         form: one of `READERS`.
         table: the data set.
-        detector: what is known of the weights that made the features, in a few words.
-        max_regions: regions that an image keeps; None: as many as the source has.
+        detector: a short description of the weights that made the features.
+        max_regions: regions kept for each image; None: as many as the source has.
         store_dtype: `float16` or `float32`.
         shard_size: samples a shard.
         allow_missing: whether more than `MOST_LOST` of the samples may get no features.
-        progress: is told what is done.
+        progress: receives the progress.
 
     Raises:
         DataError: the source has no such files, none of them belongs to the data set or can be used, or many samples
             get no features.
         CacheError: the store cannot be written.
-        ValueError: an argument.
+        ValueError: an argument is out of range.
     """
     if form not in READERS:
         raise ValueError(f"features can be imported from {', '.join(READERS)}, not from {form!r}")
@@ -113,16 +113,16 @@ def import_regions(
         raise ValueError("max_regions and shard_size must be at least 1")
     source = source.expanduser().resolve()
     samples = {str(sample["id"]): sample for sample in table.samples.to_dict("records")}
-    seen = _look(source, form, samples, table)
-    if seen.match.loses_many and not allow_missing:
+    contents = _survey_source(source, form, samples, table)
+    if contents.match.loses_many and not allow_missing:
         raise DataError(
-            f"{source} has no features for {len(seen.match.ours)} of {len(samples)} pairs of {table.folder.name}",
+            f"{source} has no features for {len(contents.match.ours)} of {len(samples)} pairs of {table.folder.name}",
             expected=f"features that can be used for at least {1 - MOST_LOST:.0%} of them",
-            found="; ".join([*outside(seen.match), *_reasons(seen.rejected)]),
+            found="; ".join([*outside(contents.match), *_reasons(contents.rejected)]),
             next_step="fix the ids or the files, or go on without these pairs: --allow-missing",
         )
-    most = max_regions or max(seen.largest, 1)
-    weights = {"imported": detector or UNKNOWN, "sha256": seen.digest}
+    most = max_regions or max(contents.largest, 1)
+    weights = {"imported": detector or UNKNOWN, "sha256": contents.digest}
     writer = StoreWriter(
         table.folder,
         {
@@ -131,21 +131,21 @@ def import_regions(
             "weights": weights,
             "preprocessing": {
                 "order": "descending score where there are scores, else as in the source",
-                **({"boxes": "those between 0 and 1 are shares of width and height"} if seen.shares else {}),
+                **({"boxes": "those between 0 and 1 are shares of width and height"} if contents.shares else {}),
             },
-            "dims": {"feature": seen.dim, "max_regions": most},
+            "dims": {"feature": contents.dim, "max_regions": most},
             "dtype": store_dtype,
         },
     )
-    numbers = dict(zip(seen.rows, writer.extend(seen.rows.items(), shard_size), strict=True))
+    numbers = dict(zip(contents.rows, writer.extend(contents.rows.items(), shard_size), strict=True))
     waiting = {piece.block: set(piece.rows) for piece in writer.missing(numbers.values())}
     left = {row: block for block, rows in waiting.items() for row in rows}
     refused = writer.quarantined()
     reused = len(set(numbers.values()) - set(left) - set(refused))
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     progress.start("regions", len(numbers), len(numbers) - len(left))
-    rejected, notes, finished = list(seen.rejected), Counter[str](), dict[int, dict[int, Any]]()
-    rejected += [Rejected(id, refused[row]) for id, row in numbers.items() if row in refused]  # by an import before
+    rejected, notes, finished = list(contents.rejected), Counter[str](), dict[int, dict[int, Any]]()
+    rejected += [Rejected(id, refused[row]) for id, row in numbers.items() if row in refused]  # by an earlier import
     made = unscored = scaled = shares = 0
     for record in READERS[form](source):
         if isinstance(record, Rejected) or record.id not in numbers:
@@ -159,7 +159,7 @@ def import_regions(
             continue
         block = left[row]
         try:
-            finished.setdefault(block, {})[row] = writer.stored(_fitted(record, sample, most, seen.dim))
+            finished.setdefault(block, {})[row] = writer.stored(_fitted(record, sample, most, contents.dim))
         except FeatureError as error:
             writer.quarantine(row, str(error))
             rejected.append(Rejected(record.id, str(error)))
@@ -167,7 +167,7 @@ def import_regions(
         if not waiting[block] and block in finished:
             made += writer.commit(block, finished.pop(block))
         progress.advance("regions", 1)
-    for block, rows in finished.items():  # the source has shrunk since the first look
+    for block, rows in finished.items():  # the source has shrunk since the first pass
         made += writer.commit(block, rows)
     if not made + reused:
         if not shard_sizes(writer.folder):  # it may hold features of the images as they were before
@@ -183,7 +183,7 @@ def import_regions(
         "imported": {
             "from": form,
             "source": str(source),
-            "records": seen.records,
+            "records": contents.records,
             "without_scores": unscored,
             "scaled_boxes": scaled,
             **({"boxes_as_shares": shares} if shares else {}),
@@ -194,22 +194,22 @@ def import_regions(
         "itin": version("itin"),
     }
     writer.finish(provenance)
-    return Imported(
+    return ImportSummary(
         path=writer.folder,
-        records=seen.records,
+        records=contents.records,
         made=made,
         reused=reused,
         unscored=unscored,
         scaled=scaled,
         shares=shares,
-        match=seen.match,
+        match=contents.match,
         rejected=rejected,
         notes=dict(notes),
     )
 
 
-def _look(source: Path, form: str, samples: Mapping[str, Mapping[Any, Any]], table: Table) -> _Seen:
-    """Reads all of the source once: which samples it has, how many regions, of what length."""
+def _survey_source(source: Path, form: str, samples: Mapping[str, Mapping[Any, Any]], table: Table) -> _SourceContents:
+    """Read all of the source once, and return which samples it has, how many regions, and of what length."""
     rows: dict[str, str] = {}
     digest = hashlib.sha256()
     largest = dim = records = 0
@@ -226,7 +226,7 @@ def _look(source: Path, form: str, samples: Mapping[str, Mapping[Any, Any]], tab
         if record.id not in samples:
             unknown.append(record.id)
         elif record.id in rows:
-            rejected.append(Rejected(record.id, "comes twice: the first is taken"))
+            rejected.append(Rejected(record.id, "occurs twice: the first is taken"))
         elif reason := _other_shape(record, samples[record.id]):
             rejected.append(Rejected(record.id, reason))
         elif dim and length and length != dim:
@@ -244,30 +244,30 @@ def _look(source: Path, form: str, samples: Mapping[str, Mapping[Any, Any]], tab
             found="; ".join([*_reasons(rejected), *outside(met)]) or "nothing",
             next_step="fix the ids, or name the data set that they were made from with --dataset",
         )
-    return _Seen(rows, largest, dim, digest.hexdigest(), records, shares, met, rejected)
+    return _SourceContents(rows, largest, dim, digest.hexdigest(), records, shares, met, rejected)
 
 
 def outside(met: Match) -> list[str]:
-    """Return what stands on one side alone of the data set and the source, and the likely cause, a line each."""
+    """Return what only the data set or only the source has, and the likely cause, a line each."""
     return met.lines("pairs without features", "images of no pair of the data set")
 
 
 def _reasons(rejected: list[Rejected]) -> list[str]:
-    """What cannot be used, for a message."""
-    told = [*(f"{row.id}: {row.reason}" for row in rejected[:2]), *(["and so on"] if len(rejected) > 2 else [])]
-    return [f"cannot be used: {len(rejected)} ({', '.join(told)})"] if rejected else []
+    """Return the images that cannot be used, for a message."""
+    listed = [*(f"{row.id}: {row.reason}" for row in rejected[:2]), *(["and so on"] if len(rejected) > 2 else [])]
+    return [f"cannot be used: {len(rejected)} ({', '.join(listed)})"] if rejected else []
 
 
-def _are_shares(record: Record) -> bool:
-    """Whether the boxes are shares of width and height: in pixels, all regions would lie in the image's first one."""
+def _are_shares(record: ImageRegions) -> bool:
+    """Return whether boxes are shares of width and height: in pixels, all would lie within the image's first pixel."""
     boxes = record.arrays["boxes"]
     return bool(
         boxes.size and boxes.min() >= 0 and 0 < boxes.max() <= 1 + ROUNDING and record.width * record.height > 1
     )
 
 
-def _other_shape(record: Record, sample: Mapping[Any, Any]) -> str | None:
-    """Why the features' image cannot be the sample's at another size."""
+def _other_shape(record: ImageRegions, sample: Mapping[Any, Any]) -> str | None:
+    """Return why the features' image cannot be the sample's at another size; None if it can."""
     wide, high = record.width * sample["height"], record.height * sample["width"]
     slack = max(record.width, record.height, sample["width"], sample["height"])  # half a pixel at either size
     if abs(wide - high) <= max(SHAPE * max(wide, high), slack):
@@ -278,8 +278,8 @@ def _other_shape(record: Record, sample: Mapping[Any, Any]) -> str | None:
     )
 
 
-def _fitted(record: Record, sample: Mapping[Any, Any], most: int, dim: int) -> dict[str, np.ndarray]:
-    """The first regions, with boxes in pixels of the data set's image."""
+def _fitted(record: ImageRegions, sample: Mapping[Any, Any], most: int, dim: int) -> dict[str, np.ndarray]:
+    """Return the first regions, with boxes in pixels of the data set's image."""
     size = (1, 1) if _are_shares(record) else (record.width, record.height)
     factors = np.array([sample["width"] / size[0], sample["height"] / size[1]] * 2, np.float32)
     arrays = {name: array[:most] for name, array in record.arrays.items()}

@@ -1,4 +1,4 @@
-"""Boxes: anchors, deltas, clipping, overlaps and suppression, in either of the two conventions of width."""
+"""Boxes: anchors, deltas, clipping, overlaps and suppression, in either convention of width."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torchvision.ops import nms as torchvision_nms
 from .recipe import Recipe
 
 MAX_LOG_RATIO = math.log(1000.0 / 16)
-"""The most that exp() may be given, so that no box grows beyond 62.5 times its source."""
+"""Upper limit of the argument of exp(), so that no box grows beyond 62.5 times its source."""
 
 
 def cell_anchors(recipe: Recipe) -> Tensor:
-    """The anchors of the first position, (A, 4) float32, in the order of the head's channels."""
+    """Return the anchors of the first position, (A, 4) float32, in the order of the head's channels."""
     if recipe.anchor_order == "size-major":
         corners = []
         for size in recipe.anchor_sizes:
@@ -37,7 +37,7 @@ def cell_anchors(recipe: Recipe) -> Tensor:
 
 
 def grid_anchors(cell: Tensor, height: int, width: int, stride: int) -> Tensor:
-    """Anchors of a feature map, (H * W * A, 4), row by row, the anchors of a position together."""
+    """Return the anchors of a feature map, (H * W * A, 4), row by row, the anchors of a position together."""
     y = torch.arange(height, device=cell.device, dtype=torch.float32) * stride
     x = torch.arange(width, device=cell.device, dtype=torch.float32) * stride
     y, x = torch.meshgrid(y, x, indexing="ij")
@@ -71,7 +71,7 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, fl
 
 
 def clip(boxes: Tensor, sizes: Tensor, plus_one: bool) -> Tensor:
-    """Boxes cut to their image.
+    """Clip boxes to their image.
 
     Args:
         boxes: (..., 4).
@@ -83,10 +83,10 @@ def clip(boxes: Tensor, sizes: Tensor, plus_one: bool) -> Tensor:
 
 
 def overlap_bound(threshold: float, inclusive: bool) -> float:
-    """The least float32 overlap that suppresses.
+    """Return the least float32 overlap that suppresses.
 
-    The originals compare a float32 overlap with a float32 (`>=`) or a float64 (`>`) threshold; this is the one number
-    for which `overlap >= number` gives the same answer.
+    The originals compare a float32 overlap with a float32 (`>=`) or a float64 (`>`) threshold; this is the number for
+    which `overlap >= number` gives the same answer.
     """
     rounded = np.float32(threshold)
     if inclusive or float(rounded) > threshold:
@@ -95,7 +95,7 @@ def overlap_bound(threshold: float, inclusive: bool) -> float:
 
 
 def nms(boxes: Tensor, bound: float, plus_one: bool) -> Tensor:
-    """Indices that suppression keeps of one long list that is already by descending score, (M, 4) -> (K,)."""
+    """Return the indices that suppression keeps of boxes by descending score, (M, 4) -> (K,)."""
     if len(boxes) == 0:
         return torch.zeros(0, dtype=torch.int64, device=boxes.device)
     if plus_one:  # a width of x2 - x1 + 1 is that of a box whose far corner lies one pixel farther
@@ -107,10 +107,10 @@ def nms(boxes: Tensor, bound: float, plus_one: bool) -> Tensor:
 
 
 def class_nms(boxes: Tensor, classes: Tensor, bound: float, plus_one: bool) -> Tensor:
-    """Which boxes stay where only boxes of one class suppress one another, (M,) bool.
+    """Return which boxes are kept where only boxes of the same class suppress one another, (M,) bool.
 
-    As torchvision's `batched_nms`, which moves the boxes of different classes apart, though, and so rounds what it
-    compares: here each class is a list of its own. The lists are short, so that the CPU is the faster place.
+    torchvision's `batched_nms` moves the boxes of different classes apart, and so rounds what it compares; here each
+    class is a list of its own. The lists are short, so that the CPU is faster.
 
     Args:
         boxes: (M, 4) by descending score.

@@ -1,4 +1,4 @@
-"""Reads the public detector checkpoints: which family a file is of, what it must hold, and how it differs."""
+"""The public detector checkpoints: their families, names and shapes, and errors where a file differs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _NAMES: dict[Family, tuple[tuple[str, str], ...]] = {
         ("roi_heads.attribute_predictor.attr_score.", "roi_heads.box_predictor.attr_score."),
     ),
 }
-"""A family's prefixes and ours; all other names are shared."""
+"""Prefixes of a family's names and ours; all other names are shared."""
 
 _MARKS: dict[Family, str] = {
     "caffe": "roi_heads.box_predictor.attr_linear1.weight",
     "hf": "roi_heads.box_predictor.fc_attr.weight",
     "d2": "roi_heads.attribute_predictor.fc.0.weight",
 }
-"""A name that only one family has."""
+"""The name of an array that only this family has."""
 
 _DETECTOR = "a Faster R-CNN (ResNet-101 C4) for Visual Genome: a caffe, airsplay, hf or d2 checkpoint"
 _HELP = "itin weights lists the files that are read and where they come from"
@@ -50,7 +50,7 @@ class Checkpoint:
     """The family's recipe, with the file's own mean where it has one."""
     state: dict[str, Tensor]
     own_anchors: bool
-    """True where the anchors are the file's own."""
+    """Whether the anchors are the file's own."""
 
 
 def read_checkpoint(
@@ -60,7 +60,7 @@ def read_checkpoint(
 
     Args:
         path: a `.pkl` of NumPy arrays, a `.pth`, `.pt` or `.bin` of PyTorch, or a `.safetensors`.
-        recipe: one of `RECIPES` or one's own; by default that of the file's family.
+        recipe: one of `RECIPES` or another; by default that of the file's family.
         architecture: the layers' sizes; by default the family's.
 
     Raises:
@@ -101,7 +101,7 @@ def read_checkpoint(
 
 
 def load_network(checkpoint: Checkpoint, architecture: Architecture | None = None) -> FasterRCNN:
-    """The network with a checkpoint's weights."""
+    """Return the network with a checkpoint's weights."""
     network = FasterRCNN(architecture or ARCHITECTURES[checkpoint.recipe.family], checkpoint.recipe)
     state = dict(checkpoint.state)
     state.setdefault(ANCHORS, network.anchors)
@@ -122,7 +122,7 @@ def _renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    """The file's tensors; counters of training are left out."""
+    """Return the file's tensors without counters of training."""
     try:
         state = read_state(path)
     except UnsoundFile as fault:
@@ -137,7 +137,7 @@ def _state(path: Path) -> dict[str, Tensor]:
 
 
 def _family(path: Path, found: Mapping[str, Tensor]) -> Family:
-    """The family whose attribute head the file has; where that is missing, the one whose names and shapes fit best."""
+    """Return the family whose attribute head the file has; without one, the family whose names and shapes fit best."""
     for family, mark in _MARKS.items():
         if mark in found:
             return family
@@ -158,7 +158,7 @@ def _family(path: Path, found: Mapping[str, Tensor]) -> Family:
 
 
 def _compare(path: Path, family: Family, shapes: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> None:
-    """Raise with the first names that are missing, unknown, or of another shape."""
+    """Check names and shapes; the error has the first names that are missing, unknown, or of another shape."""
     different = differences(shapes, {name: tuple(value.shape) for name, value in found.items()})
     if different is None:
         return

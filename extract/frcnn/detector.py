@@ -1,4 +1,4 @@
-"""The detector as a function of prepared images: batches of like sizes, chunks of regions, arrays out."""
+"""The detector as a function of prepared images: batches of similar sizes, chunks of regions, arrays out."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from torch import Tensor
 from ...precision import matmul_precision
 from .network import FasterRCNN
 from .pooling import MaxPooler, make_pooler, spread
-from .preprocess import Prepared
+from .preprocess import PreparedImage
 from .proposals import propose
-from .selection import Chosen, Predictions, Selection, select
+from .selection import Predictions, RegionSelection, SelectedRegions, select
 
 log = logging.getLogger(__name__)
 
 
 class Detector:
-    """Runs a folded network over images; results do not depend on what shares a batch beyond rounding.
+    """The detector with a folded network; results depend on what shares a batch by rounding only.
 
     Args:
-        network: its norms are folded here.
-        selection: which regions are kept.
-        device: where the layers run.
-        compute_dtype: of the convolutions. Scores, boxes, pooled means and the heads are float32 in any case.
+        network: the layers; their norms are folded here.
+        selection: the rule by which regions are kept.
+        device: the device of the layers.
+        compute_dtype: dtype of the convolutions. Scores, boxes, pooled means and the heads are float32 in any case.
         batch_size: images that pass through the backbone together; halved where memory runs out.
-        chunk: regions that pass through res5 together; by default what is quick on the device.
-        waste: the share of a batch's pixels that padding may be. The default, by device, is none on a CPU, where
-            batching gains nothing, so that images of equal size only share a batch.
+        chunk: regions that pass through res5 together; by default a number that is fast on the device.
+        waste: greatest share of padding among a batch's pixels; by default 0.2, and 0 on a CPU, where batching gains
+            nothing, so that only images of equal size share a batch.
     """
 
     def __init__(
         self,
         network: FasterRCNN,
-        selection: Selection,
+        selection: RegionSelection,
         *,
         device: torch.device,
         compute_dtype: torch.dtype = torch.float32,
@@ -55,8 +55,8 @@ class Detector:
         self.chunk = chunk or (24 if on_cpu else 1200)
         self.waste = (0.0 if on_cpu else 0.2) if waste is None else waste
 
-    def __call__(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
-        """One dict of arrays an image, in order: see `itin.extract.encoders.contract.ImageEncoder`."""
+    def __call__(self, images: Sequence[PreparedImage]) -> list[dict[str, np.ndarray]]:
+        """Return a dict of arrays for each image, in order: see `itin.extract.encoders.contract.ImageEncoder`."""
         results: list[dict[str, np.ndarray]] = [{} for _ in images]
         queue = list(self.groups([image.size for image in images]))
         while queue:
@@ -79,13 +79,13 @@ class Detector:
         self.batch_size = max(used // 2, 1)
         self.chunk = max(self.chunk // 2, 16)
         log.warning(
-            "the device's memory ran out: going on with %d images a batch and %d regions a chunk",
+            "the device's memory ran out: continuing with %d images a batch and %d regions a chunk",
             self.batch_size,
             self.chunk,
         )
 
     def groups(self, sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-        """Image numbers that share a batch: of like size, so that little of it is padding."""
+        """Yield the image numbers of each batch: images of similar size, so that little of it is padding."""
         order = sorted(range(len(sizes)), key=lambda i: (sizes[i][0] < sizes[i][1], sizes[i]))
         group: list[int] = []
         for i in order:
@@ -100,15 +100,15 @@ class Detector:
             yield group
 
     @torch.inference_mode()
-    def detect(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
-        """One batch, whatever its sizes."""
+    def detect(self, images: Sequence[PreparedImage]) -> list[dict[str, np.ndarray]]:
+        """Return the arrays of each image of one batch, of any sizes."""
         with matmul_precision():
             features, predictions = self.predict(images)
             chosen = select(predictions, self.recipe, self.selection)
         return _arrays(chosen, features[chosen.rows])
 
-    def pad(self, images: Sequence[Prepared]) -> Tensor:
-        """(B, 3, H, W) on the device, zero right of and below each image."""
+    def pad(self, images: Sequence[PreparedImage]) -> Tensor:
+        """Return the images as one batch on the device, (B, 3, H, W), zero right of and below each image."""
         height = max(image.size[0] for image in images)
         width = max(image.size[1] for image in images)
         batch = torch.zeros(len(images), 3, height, width, dtype=torch.float32)
@@ -117,8 +117,8 @@ class Detector:
         batch = batch.to(self.device, non_blocking=True)
         return batch.to(dtype=self.compute_dtype, memory_format=torch.channels_last)
 
-    def predict(self, images: Sequence[Prepared]) -> tuple[Tensor, Predictions]:
-        """Features (R, D) and predictions of all proposals of a batch."""
+    def predict(self, images: Sequence[PreparedImage]) -> tuple[Tensor, Predictions]:
+        """Return the features (R, D) and predictions of all proposals of a batch."""
         network, recipe = self.network, self.recipe
         sizes = [image.size for image in images]
         maps, extents = network.backbone(self.pad(images), sizes)
@@ -148,11 +148,11 @@ class Detector:
         )
 
     def _features(self, maps: Tensor, extents: Sequence[tuple[int, int]], boxes: Tensor, owner: Tensor) -> Tensor:
-        """Pool, res5, mean: (R, D) float32, a chunk of regions at a time."""
+        """Pool, apply res5 and take the mean, a chunk of regions at a time: (R, D) float32."""
         pooler = make_pooler(self.recipe, maps, extents)
         res5 = self.network.roi_heads.res5
         features = boxes.new_empty(len(boxes), self.network.architecture.feature_dim)
-        # Regions whose bins are compared with one another: more find more in common and take more memory.
+        # Bins are compared within a group of regions: a larger one shares more of them and takes more memory.
         for begin in range(0, len(boxes), group := max(self.chunk, 320)):
             own, images = boxes[begin : begin + group], owner[begin : begin + group]
             if isinstance(pooler, MaxPooler):
@@ -170,8 +170,8 @@ class Detector:
         return features
 
 
-def _arrays(chosen: Chosen, features: Tensor) -> list[dict[str, np.ndarray]]:
-    """Per-image arrays on the host."""
+def _arrays(chosen: SelectedRegions, features: Tensor) -> list[dict[str, np.ndarray]]:
+    """Return the arrays of each image, on the host."""
     columns = {
         "regions": features,
         "boxes": chosen.boxes,

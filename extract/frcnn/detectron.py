@@ -1,7 +1,7 @@
-"""The same detector from detectron2's parts, for comparison and for those who trust it; needs detectron2 to import.
+"""The same detector built from detectron2's parts, for comparison; importing this file needs detectron2.
 
-Image by image in float32. The weights are a `FasterRCNN`'s, whose names are detectron2's own but for the attribute
-head; preprocessing is shared, everything after it is detectron2's, as far as it has the part.
+It runs image by image in float32. The weights are a `FasterRCNN`'s, whose names are detectron2's own but for the
+attribute head; preprocessing is shared, everything after it is detectron2's, where it has the part.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from torch import Tensor, nn
 
 from ...precision import matmul_precision
 from .network import ANCHORS, STRIDE, FasterRCNN
-from .preprocess import Prepared
+from .preprocess import PreparedImage
 from .recipe import Architecture, Recipe
-from .selection import Selection
+from .selection import RegionSelection
 
 
 class CeilStem(BasicStem):  # type: ignore[misc]
     """The stem with Caffe's max-pool."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H / 4, W / 4)."""
+        """Return the pooled features, (B, 3, H, W) -> (B, C, H / 4, W / 4)."""
         return F.max_pool2d(F.relu_(self.conv1(x)), 3, 2, 0, ceil_mode=True)
 
 
 class AttributePredictor(FastRCNNOutputLayers):  # type: ignore[misc]
-    """Classes and boxes, and the attribute head beside them."""
+    """The heads of classes, boxes and attributes."""
 
     def __init__(self, a: Architecture, recipe: Recipe) -> None:
         transform = Box2BoxTransform(recipe.box_weights)
@@ -49,14 +49,14 @@ class AttributePredictor(FastRCNNOutputLayers):  # type: ignore[misc]
         self.attribute_count = a.attributes
 
     def attributes(self, x: Tensor, logits: Tensor) -> Tensor:
-        """(R, D) features and (R, classes + 1) logits -> (R, attributes) probabilities."""
+        """Return probabilities (R, attributes) from features (R, D) and logits (R, classes + 1)."""
         hidden = F.relu(self.fc_attr(torch.cat([x, self.cls_embedding(logits.argmax(1))], 1)))
         scores: Tensor = self.attr_score(hidden)[:, : self.attribute_count]  # a background stands last
         return scores.softmax(1)
 
 
 class Detectron2Model(nn.Module):
-    """detectron2's parts, put together under our names."""
+    """A network of detectron2's parts under our names."""
 
     def __init__(self, network: FasterRCNN) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Detectron2Model(nn.Module):
                 strides=[STRIDE],
                 offset=0.0,
             ),
-            anchor_matcher=None,  # of training
+            anchor_matcher=None,  # only for training
             box2box_transform=Box2BoxTransform(recipe.rpn_weights),
             batch_size_per_image=256,
             positive_fraction=0.5,
@@ -115,18 +115,18 @@ class Detectron2Model(nn.Module):
 
 
 class Detectron2Detector:
-    """Runs detectron2's parts over images, one at a time; called as `Detector` is.
+    """The detector of detectron2's parts, for one image at a time; called as `Detector` is.
 
     Args:
         network: the weights, with norms that are not folded.
-        selection: which regions are kept.
-        device: where it runs.
+        selection: the rule by which regions are kept.
+        device: the device of the layers.
 
     Raises:
-        ValueError: the recipe is one that detectron2 has no parts for.
+        ValueError: detectron2 has no parts for the recipe.
     """
 
-    def __init__(self, network: FasterRCNN, selection: Selection, *, device: torch.device) -> None:
+    def __init__(self, network: FasterRCNN, selection: RegionSelection, *, device: torch.device) -> None:
         recipe = network.recipe
         if recipe.plus_one or recipe.background == "first" or recipe.rpn_score == "softmax":
             raise ValueError(
@@ -136,13 +136,13 @@ class Detectron2Detector:
         self.recipe, self.selection, self.device = recipe, selection, device
         self.model: Any = Detectron2Model(network).to(device)
 
-    def __call__(self, images: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
-        """One dict of arrays an image, in order: see `itin.extract.encoders.contract.ImageEncoder`."""
+    def __call__(self, images: Sequence[PreparedImage]) -> list[dict[str, np.ndarray]]:
+        """Return a dict of arrays for each image, in order: see `itin.extract.encoders.contract.ImageEncoder`."""
         with torch.inference_mode(), matmul_precision():
             return [self.detect(image) for image in images]
 
-    def detect(self, image: Prepared) -> dict[str, np.ndarray]:
-        """One image."""
+    def detect(self, image: PreparedImage) -> dict[str, np.ndarray]:
+        """Return the arrays of one image."""
         model, predictor = self.model, self.model.roi_heads.box_predictor
         batch = ImageList(image.pixels[None].to(self.device), [image.size])
         features = model.backbone(batch.tensor)
@@ -173,7 +173,7 @@ class Detectron2Detector:
         return {name: values.cpu().numpy() for name, values in found.items()}
 
     def select(self, probabilities: Tensor, boxes: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
-        """Each proposal's score (R,) and the rows that are kept, best first.
+        """Return each proposal's score (R,) and the rows that are kept, best first.
 
         Args:
             probabilities: (R, classes).

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from .network import ConvNorm, FasterRCNN, FrozenNorm
 
 GAIN = 3.0
-"""Variance of a filter times its inputs. Filters are of zero mean, which leaves out what all positions have in common
-and with it some variance: with 2, the usual gain, regions would hardly differ; with 4, ResNet-101 leaves the range."""
+"""Variance of a filter times its inputs. Filters have zero mean, which removes what all positions have in common and
+with it some variance: with 2, the usual gain, regions hardly differ; with 4, ResNet-101's values leave the range."""
 
 
 def randomize(network: FasterRCNN, seed: int) -> FasterRCNN:
@@ -46,7 +46,7 @@ def randomize(network: FasterRCNN, seed: int) -> FasterRCNN:
                     normal(module.bias, 0.1)
             elif isinstance(module, nn.Embedding):
                 normal(module.weight, 1.0)
-        network.backbone.stem.conv1.weight.div_(64)  # the deviation of pixels
+        network.backbone.stem.conv1.weight.div_(64)  # standard deviation of pixels
         network.proposal_generator.rpn_head.anchor_deltas.weight *= 0.1
         predictor = network.roi_heads.box_predictor
         predictor.bbox_pred.weight *= 0.05 * network.recipe.box_weights[0]

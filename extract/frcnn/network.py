@@ -12,7 +12,7 @@ from .boxes import cell_anchors
 from .recipe import Architecture, Recipe
 
 STRIDE = 16
-"""Pixels of the resized image a position of res4."""
+"""Pixels of the resized image for each position of res4."""
 
 ANCHORS = "proposal_generator.anchor_generator.cell_anchors.0"
 """The name of the anchors in a network's state."""
@@ -37,12 +37,12 @@ class FrozenNorm(nn.Module):
         self.running_var: Tensor
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift of the same channels, (C,) and (C,)."""
+        """Return scale and shift of the channels, (C,) and (C,)."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return scale, self.bias - self.running_mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W)."""
+        """Normalise x, (B, C, H, W)."""
         scale, shift = self.affine()
         return x * scale[:, None, None] + shift[:, None, None]
 
@@ -67,12 +67,12 @@ class ConvNorm(nn.Module):
         self.norm = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C_in, H, W)."""
+        """Convolve and normalise x, (B, C_in, H, W)."""
         y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
         return y if self.norm is None else self.norm(y)
 
     def rows(self, x: Tensor) -> Tensor:
-        """A 1x1 convolution at positions that stand in a list, (U, C_in) -> (U, C_out)."""
+        """Apply a 1x1 convolution to a list of positions, (U, C_in) -> (U, C_out)."""
         y = F.conv2d(x[None, :, None].permute(0, 3, 1, 2), self.weight, self.bias)
         y = y if self.norm is None else self.norm(y)
         return y.permute(0, 2, 3, 1).reshape(len(x), -1)
@@ -81,12 +81,14 @@ class ConvNorm(nn.Module):
 class Borders:
     """The first row and column outside each image of a padded batch, to be cleared before a 3x3 window reads them.
 
-    A convolution of an image alone sees zeros beyond its edge. In a padded batch it would see whatever the layers made
-    of the padding, so that row and that column are set to zero; everything farther out never reaches the image.
+    A convolution of an image alone sees zeros beyond its edge. In a padded batch it would see what the layers computed
+    from the padding, so that row and that column are set to zero; values farther out never reach the image.
 
     Args:
         extents: each image's own (height, width) in this map.
-        height, width: the map's size.
+        height: height of the map.
+        width: width of the map.
+        device: device of the map.
     """
 
     def __init__(self, extents: Sequence[tuple[int, int]], height: int, width: int, device: torch.device) -> None:
@@ -96,7 +98,7 @@ class Borders:
         self.columns = torch.tensor(columns, device=device).T.unbind() if columns else None
 
     def clear(self, x: Tensor) -> Tensor:
-        """Set them to zero in place; x: (B, C, H, W)."""
+        """Set these borders of x, (B, C, H, W), to zero in place."""
         if self.rows is not None:
             x[self.rows[0], :, self.rows[1]] = 0
         if self.columns is not None:
@@ -105,7 +107,7 @@ class Borders:
 
 
 class Bottleneck(nn.Module):
-    """1x1 (with the stride), 3x3, 1x1, and the shortcut."""
+    """Convolutions 1x1 (with the stride), 3x3 and 1x1, and the shortcut."""
 
     def __init__(self, cin: int, inner: int, cout: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -115,18 +117,18 @@ class Bottleneck(nn.Module):
         self.conv3 = ConvNorm(inner, cout, 1)
 
     def forward(self, x: Tensor, borders: Borders | None = None) -> Tensor:
-        """x: (B, C_in, H, W)."""
+        """Return the block's output for x, (B, C_in, H, W)."""
         y = self.conv1(x).relu_()
         if borders is not None:
             borders.clear(y)
         return self.finish(y, x if self.shortcut is None else self.shortcut(x))
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What `finish` takes, at positions that stand in a list: (U, C_in) -> (U, inner) and (U, C_out)."""
+        """Return the arguments of `finish` for a list of positions: (U, C_in) -> (U, inner) and (U, C_out)."""
         return self.conv1.rows(x).relu_(), x if self.shortcut is None else self.shortcut.rows(x)
 
     def finish(self, y: Tensor, shortcut: Tensor) -> Tensor:
-        """From the first convolution's output on, (B, inner, H, W), and the shortcut's, (B, C_out, H, W)."""
+        """Continue from the outputs of the first convolution, (B, inner, H, W), and the shortcut, (B, C_out, H, W)."""
         y = self.conv2(y).relu_()
         y = self.conv3(y)
         y += shortcut
@@ -141,7 +143,7 @@ class Stage(nn.Sequential):
         super().__init__(first, *(Bottleneck(cout, inner, cout, 1, dilation) for _ in range(count - 1)))
 
     def forward(self, x: Tensor, borders: Borders | None = None) -> Tensor:
-        """x: (B, C_in, H, W)."""
+        """Return the stage's output for x, (B, C_in, H, W)."""
         for block in self.blocks:
             x = block(x, borders)
         return x
@@ -152,11 +154,11 @@ class Stage(nn.Sequential):
         return [block for block in self if isinstance(block, Bottleneck)]
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The first block's start: see `Bottleneck.start`."""
+        """Return the arguments of `finish` for a list of positions: see `Bottleneck.start`."""
         return self.blocks[0].start(x)
 
     def finish(self, y: Tensor, shortcut: Tensor) -> Tensor:
-        """From there to the end."""
+        """Continue from these to the end of the stage."""
         x = self.blocks[0].finish(y, shortcut)
         for block in self.blocks[1:]:
             x = block(x)
@@ -164,7 +166,7 @@ class Stage(nn.Sequential):
 
 
 class Stem(nn.Module):
-    """7x7 convolution of stride 2."""
+    """A 7x7 convolution of stride 2."""
 
     def __init__(self, cout: int) -> None:
         super().__init__()
@@ -172,7 +174,7 @@ class Stem(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Image to res4, stride 16."""
+    """The layers from the image to res4, of stride 16."""
 
     def __init__(self, a: Architecture, stem_pool: str) -> None:
         super().__init__()
@@ -183,18 +185,18 @@ class Backbone(nn.Module):
         self.ceil = stem_pool == "ceil"
 
     def pooled_side(self, side: int) -> int:
-        """Side after the stem's max-pool."""
+        """Return the length of a side after the stem's max-pool."""
         return (side + 1) // 2 if not self.ceil else max((side - 2) // 2 + 1, 1)
 
     def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, list[tuple[int, int]]]:
-        """Features and each image's own part of them.
+        """Return the features and each image's own part of them.
 
         Args:
             x: (B, 3, H, W), zero right of and below each image.
             sizes: each image's own (height, width).
 
         Returns:
-            (B, C, H', W') float, meaningful within each image's (height', width') only, and these.
+            (B, C, H', W') float, valid within each image's (height', width') only, and these.
         """
 
         def halve(extents: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -220,7 +222,7 @@ class Backbone(nn.Module):
 
 
 class CellAnchors(nn.Module):
-    """Holds `cell_anchors.0`, (A, 4): the anchors of the first position."""
+    """The buffer `cell_anchors.0`, (A, 4): the anchors of the first position."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
@@ -228,12 +230,12 @@ class CellAnchors(nn.Module):
         self.cell_anchors.register_buffer("0", cell_anchors(recipe))
 
     def forward(self) -> Tensor:
-        """The anchors, (A, 4) float32."""
+        """Return the anchors, (A, 4) float32."""
         return self.cell_anchors.get_buffer("0")
 
 
 class ProposalHead(nn.Module):
-    """Scores and box deltas of every anchor."""
+    """The layers of each anchor's scores and box deltas."""
 
     def __init__(self, cin: int, hidden: int, anchors: int, scores: int) -> None:
         super().__init__()
@@ -242,7 +244,7 @@ class ProposalHead(nn.Module):
         self.anchor_deltas = nn.Conv2d(hidden, anchors * 4, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> (B, A or 2A, H, W) and (B, 4A, H, W)."""
+        """Return scores (B, A or 2A, H, W) and deltas (B, 4A, H, W) from features (B, C, H, W)."""
         y = self.conv(x).relu_()
         return self.objectness_logits(y), self.anchor_deltas(y)
 
@@ -258,7 +260,7 @@ class ProposalGenerator(nn.Module):
 
 
 class BoxPredictor(nn.Module):
-    """Object classes, boxes and attributes of pooled features."""
+    """The layers of object classes, boxes and attributes from pooled features."""
 
     def __init__(self, a: Architecture, recipe: Recipe) -> None:
         super().__init__()
@@ -270,7 +272,7 @@ class BoxPredictor(nn.Module):
         self.attr_score = nn.Linear(a.attribute_hidden, a.attributes + (recipe.attribute_background != "none"))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Class logits, box deltas and attribute logits.
+        """Return class logits, box deltas and attribute logits.
 
         The attribute head reads the embedding of the arg-max class, the background among them, as the originals do.
 

@@ -13,7 +13,7 @@ from .recipe import Recipe
 
 
 def make_pooler(recipe: Recipe, features: Tensor, extents: Sequence[tuple[int, int]]) -> MaxPooler | AlignPooler:
-    """The recipe's pooler over one batch of features.
+    """Return the recipe's pooler over one batch of features.
 
     Args:
         features: (B, C, H, W).
@@ -28,7 +28,7 @@ class MaxPooler:
 
     The maximum over a range is the larger of the maxima over two ranges of a power of two that cover it. These are
     computed once for the map, in both directions, so that a bin is the maximum of four rows of a table, whatever its
-    size. The maximum being exact, so is the result; the channels lie together in memory as res5 wants them.
+    size. The maximum is exact, and so is the result; channels are contiguous in memory, as res5 needs them.
     """
 
     def __init__(self, features: Tensor, extents: Sequence[tuple[int, int]], pooled: int) -> None:
@@ -38,7 +38,7 @@ class MaxPooler:
         self.levels_y, self.levels_x = self._levels(height), self._levels(width)
         rows = self.levels_y * self.levels_x * batch * height * width
         table = features.new_empty(rows + 1, channels)
-        table[rows] = 0  # what an empty bin gives
+        table[rows] = 0  # the value of an empty bin
         self.empty = rows
         self.table = table
         grid = table[:rows].view(self.levels_y, self.levels_x, batch, height, width, channels)
@@ -65,7 +65,7 @@ class MaxPooler:
         return longest.bit_length()
 
     def _ranges(self, low: Tensor, high: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """First position of the two covering ranges, their level, and which bins are empty, each (R, P)."""
+        """Return the first positions of the two covering ranges, their level, and which bins are empty, each (R, P)."""
         start = _round_half_up(low / STRIDE)
         length = (_round_half_up(high / STRIDE) - start + 1).clamp(min=1)
         step = (length / self.pooled)[:, None]
@@ -82,10 +82,10 @@ class MaxPooler:
         return first, second, level, count <= 0
 
     def bins(self, boxes: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The distinct bins of some regions, and each region's bins among them.
+        """Return the distinct bins of some regions, and each region's bins among them.
 
-        Regions that share a part of an image share many of their bins, since bins are whole positions: of 300
-        proposals' 58,800 about a quarter differ. What is done to single bins need be done to these only.
+        Regions that share a part of an image share many of their bins, since bins are whole positions: about a
+        quarter of the 58,800 bins of 300 proposals are distinct. Operations on single bins are needed for these only.
 
         Args:
             boxes: (R, 4) in the resized images.
@@ -124,13 +124,13 @@ class MaxPooler:
         return out, index
 
     def __call__(self, boxes: Tensor, images: Tensor) -> Tensor:
-        """(R, 4) boxes in the resized images and (R,) image numbers -> (R, C, P, P), channels last in memory."""
+        """Pool boxes (R, 4) in the resized images, of image numbers (R,), to (R, C, P, P), channels last in memory."""
         values, index = self.bins(boxes, images)
         return spread(values, index)
 
 
 def spread(values: Tensor, index: Tensor) -> Tensor:
-    """(U, C) values and (R, P, P) row numbers -> (R, C, P, P), channels last in memory."""
+    """Return the values (U, C) at row numbers (R, P, P) as (R, C, P, P), channels last in memory."""
     return values.index_select(0, index.flatten()).view(*index.shape, values.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -142,7 +142,7 @@ class AlignPooler:
         self.pooled, self.dtype = pooled, features.dtype
 
     def __call__(self, boxes: Tensor, images: Tensor) -> Tensor:
-        """(R, 4) boxes in the resized images and (R,) image numbers -> (R, C, P, P), channels last in memory."""
+        """Pool boxes (R, 4) in the resized images, of image numbers (R,), to (R, C, P, P), channels last in memory."""
         out = boxes.new_empty(len(boxes), self.maps[0].shape[1], self.pooled, self.pooled)
         out = out.to(memory_format=torch.channels_last)
         for number in sorted(set(images.tolist())):
@@ -159,6 +159,6 @@ class AlignPooler:
 
 
 def _round_half_up(x: Tensor) -> Tensor:
-    """To the nearest whole number, halves away from zero, for x >= 0 (torch.round takes halves to even)."""
+    """Round x >= 0 to the nearest whole number, halves away from zero (torch.round takes halves to even)."""
     whole = torch.floor(x)
     return whole + (x - whole >= 0.5)

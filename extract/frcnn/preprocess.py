@@ -1,4 +1,4 @@
-"""From a decoded image to the network's input: resized, in the weights' channel order, mean subtracted."""
+"""Preprocessing of a decoded image: resized, in the weights' channel order, mean subtracted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from .recipe import Recipe
 
 MIN_SIDE = 32
-"""Neither side is resized to less than this many pixels, so that a strip of an image still has features."""
+"""Least side of a resized image in pixels, so that a very narrow image still has features."""
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImage:
     """One image ready for the network."""
 
     pixels: Tensor
@@ -36,7 +36,7 @@ class Prepared:
 
 
 def resized_size(height: int, width: int, recipe: Recipe) -> tuple[int, int, float]:
-    """Height, width and scale of the resized image: the short side as wanted unless the long side binds."""
+    """Return height, width and scale of the resized image: the recipe's short side unless the long side binds."""
     short, long = min(height, width), max(height, width)
     scale = recipe.short_side / short
     if recipe.resize == "cv2":
@@ -52,7 +52,7 @@ def resized_size(height: int, width: int, recipe: Recipe) -> tuple[int, int, flo
     return max(sides[0], MIN_SIDE), max(sides[1], MIN_SIDE), scale
 
 
-def prepare(image: np.ndarray, recipe: Recipe) -> Prepared:
+def prepare(image: np.ndarray, recipe: Recipe) -> PreparedImage:
     """Resize one image and subtract the mean.
 
     Args:
@@ -77,11 +77,11 @@ def prepare(image: np.ndarray, recipe: Recipe) -> Prepared:
         pixels = pixels.flip(0)
     pixels = pixels - torch.tensor(recipe.mean)[:, None, None]
     to_original = (1 / scale, 1 / scale) if by_scale else (width / w, height / h)
-    return Prepared(pixels.contiguous(), (height, width), scale, to_original)
+    return PreparedImage(pixels.contiguous(), (height, width), scale, to_original)
 
 
 def _bilinear(image: np.ndarray, size: tuple[int, int], steps: tuple[float, float]) -> np.ndarray:
-    """Bilinear samples at a step, (H, W, 3) uint8 -> (h, w, 3) float32; places in float64, pixel centres at halves."""
+    """Sample bilinearly, (H, W, 3) uint8 -> (h, w, 3) float32; positions in float64, pixel centres at halves."""
     for axis, (side, step) in enumerate(zip(size, steps, strict=True)):
         last = image.shape[axis] - 1
         place = np.clip((np.arange(side) + 0.5) * step - 0.5, 0, last)

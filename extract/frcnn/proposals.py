@@ -1,4 +1,4 @@
-"""The first stage: from scores and deltas of every anchor to the best proposals of each image."""
+"""The first stage: the best proposals of each image, from scores and deltas of every anchor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .recipe import Recipe
 
 
 def anchor_scores(logits: Tensor, recipe: Recipe) -> Tensor:
-    """One score an anchor, (B, H, W, A) float32, from (B, A or 2A, H, W)."""
+    """Return a score for each anchor, (B, H, W, A) float32, from (B, A or 2A, H, W)."""
     logits = logits.to(torch.float32).permute(0, 2, 3, 1)
     if recipe.rpn_score == "logits":
         return logits
@@ -31,7 +31,7 @@ def propose(
     sizes: Sequence[tuple[int, int]],
     scales: Sequence[float],
 ) -> list[Tensor]:
-    """Each image's proposals, best first.
+    """Return each image's proposals, best first.
 
     Args:
         logits: (B, A or 2A, H, W).
@@ -57,7 +57,7 @@ def propose(
     least = recipe.min_side * torch.tensor(scales, device=device, dtype=torch.float32)[:, None]
 
     def boxes_of(index: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Clipped boxes and which of them are large enough, of all anchors or of some."""
+        """Return the clipped boxes of all anchors or of some, and which of them are large enough."""
         moves, sources = deltas, anchors
         if index is not None:
             moves, sources = deltas.gather(1, index[..., None].expand(-1, -1, 4)), anchors[index]

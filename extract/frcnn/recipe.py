@@ -1,4 +1,4 @@
-"""What differs between the public Visual Genome detectors: numbers as a `Recipe`, layers as an `Architecture`."""
+"""The differences between the public Visual Genome detectors: numbers in a `Recipe`, layers in an `Architecture`."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ class Recipe:
     """Everything beside the weights that decides the detector's numbers. Boxes are x1, y1, x2, y2."""
 
     name: str
-    """The name under which this recipe is kept in `RECIPES`."""
+    """Name of this recipe in `RECIPES`."""
     family: Family
-    """How the checkpoint names and shapes its layers."""
+    """Family of the checkpoint: the names and shapes of its layers."""
     short_side: int
     """The shorter image side after resizing, in pixels, unless `long_side` binds."""
     long_side: int
-    """The most that the longer image side may be after resizing, in pixels."""
+    """Upper limit of the longer image side after resizing, in pixels."""
     resize: Literal["float", "pil", "cv2"] = "float"
     """`float`: bilinear on float32, pixel step from the two sizes. `cv2`: the same with the step taken from the scale.
     `pil`: Pillow's bilinear filter on uint8, which averages when it shrinks."""
     channels: Literal["BGR", "RGB"] = "BGR"
     """Channel order of the network's input. All public weights were trained on BGR; see `docs/detector.md`."""
     mean: tuple[float, float, float] = BUA_MEAN
-    """Subtracted from the channels, in their order."""
+    """Mean that is subtracted from the channels, in their order."""
     stem_pool: Literal["ceil", "pad"] = "ceil"
     """The stem's 3x3 max-pool of stride 2: without padding and with `ceil_mode`, or with padding 1."""
     rpn_score: Literal["softmax", "logits"] = "logits"
     """`softmax` over two channels an anchor (all background channels first), or one logit an anchor."""
     anchor_order: Literal["ratio-major", "size-major"] = "size-major"
-    """The anchors of a file that brings none: `ratio-major` are Caffe's (centred at 7.5, rounded), `size-major`
+    """Anchors for a file without its own: `ratio-major` are Caffe's (centred at 7.5, rounded), `size-major`
     detectron2's (centred at 0)."""
     anchor_sizes: tuple[int, ...] = (64, 128, 256, 512)
     """Square roots of the anchors' areas, in pixels of the resized image."""
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Height over width."""
+    """Ratios of the anchors' height to width."""
     plus_one: bool = False
     """True where a box of x1 = x2 is one pixel wide: widths + 1, clipping to side - 1, and second-stage arithmetic in
     pixels of the original image."""
     nms_inclusive: bool = False
     """True where a box is suppressed at IoU >= threshold, False where at IoU > threshold."""
     filter_first: bool = False
-    """True where small proposals go before the best `pre_nms` are taken."""
+    """True where small proposals are removed before the best `pre_nms` are taken."""
     min_side: float = 0.0
-    """Proposals must be wider and higher than this many pixels of the original image."""
+    """Size in pixels of the original image that a proposal's width and height must exceed."""
     pre_nms: int = 6000
     """Anchors that enter the proposals' suppression."""
     post_nms: int = 300
@@ -61,7 +61,7 @@ class Recipe:
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     """Divisors of the second stage's dx, dy, dw, dh."""
     background: Literal["first", "last"] = "last"
-    """Where the background stands among the object classes."""
+    """Position of the background among the object classes."""
     attribute_background: Literal["first", "last", "none"] = "last"
     """`first`: softmax over all, then the first column is left out. `last`: the last logit is left out before the
     softmax. `none`: there is none."""
@@ -74,7 +74,7 @@ class Recipe:
     res5_dilation: Literal[1, 2] = 2
     """Dilation and padding of res5's 3x3 convolutions."""
     output_boxes: Literal["proposals", "regressed"] = "regressed"
-    """The boxes that are suppressed and given out. The features are the proposals' in any case."""
+    """Boxes that are suppressed and returned. The features are the proposals' in any case."""
 
     def __post_init__(self) -> None:
         if not 0 < self.short_side <= self.long_side:
@@ -88,11 +88,11 @@ class Recipe:
 
     @property
     def anchors(self) -> int:
-        """Anchors a position."""
+        """Number of anchors at a position."""
         return len(self.anchor_sizes) * len(self.anchor_ratios)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, in the order of the fields."""
+        """Return the fields as plain values, in their order."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""Which proposals an image keeps, in which order, and what is said of them."""
+"""The selection of an image's proposals, with their order, boxes, classes and attributes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from .boxes import class_nms, clip, decode, nms, overlap_bound
 from .recipe import Recipe
 
 BEST = 2048
-"""Scores of an image that are looked at first where too few boxes reach the threshold."""
+"""Number of an image's scores that are examined first where too few boxes reach the threshold."""
 
 
 @dataclass(frozen=True)
-class Selection:
-    """How many regions an image keeps and by which rule."""
+class RegionSelection:
+    """The number of regions that an image keeps, and the rule of their selection."""
 
     rule: Literal["original", "hf"] = "original"
     """`original`: suppression within each class, each box's best surviving class score, every box of at least
-    `threshold` within the limits. `hf`: one suppression over the boxes of the best class, with a laxer threshold where
-    too few stay."""
+    `threshold` within the limits. `hf`: one suppression over the boxes of the best class, with the next threshold
+    where too few are left."""
     max_regions: int = 36
-    """The most that are kept."""
+    """Upper limit of kept regions."""
     min_regions: int | None = None
-    """The least that are kept where there are as many proposals; by default 10 for `original` (or `max_regions` where
-    that is less) and `max_regions` for `hf`."""
+    """Lower limit of kept regions, where there are as many proposals; by default 10 for `original` (or `max_regions`
+    where that is less) and `max_regions` for `hf`."""
     threshold: float = 0.2
     """The score from which `original` keeps a box."""
     class_nms: float = 0.3
     """The IoU threshold of `original`."""
     agnostic_nms: tuple[float, ...] = (0.5, 0.6, 0.7)
-    """The IoU thresholds of `hf`, tried in this order until at least `min_regions` stay; the last one's result is
-    taken where none does."""
+    """The IoU thresholds of `hf`, tried in this order until at least `min_regions` are left; the last one's result is
+    taken where none leaves as many."""
 
     def __post_init__(self) -> None:
         if self.rule not in ("original", "hf"):
@@ -54,7 +54,7 @@ class Selection:
         return self.max_regions if self.rule == "hf" else min(10, self.max_regions)
 
     def as_dict(self) -> dict[str, Any]:
-        """What decides a number, and no more."""
+        """Return the fields that decide a number, and no others."""
         used = asdict(self) | {"min_regions": self.least}
         unused = ("agnostic_nms",) if self.rule == "original" else ("class_nms", "threshold")
         return {key: value for key, value in used.items() if key not in unused}
@@ -62,12 +62,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the second stage says of a batch's proposals, image after image; R rows in all."""
+    """The second stage's predictions for a batch's proposals, image after image; R rows in all."""
 
     logits: Tensor
     """(R, classes + 1)."""
     deltas: Tensor
-    """(R, 4 * classes), or with the background's four as well."""
+    """(R, 4 * classes), or with the background's four too."""
     attributes: Tensor
     """(R, attributes), with or without a background's column."""
     proposals: Tensor
@@ -85,7 +85,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedRegions:
     """The kept rows of a batch, image after image, best first within an image; K rows in all."""
 
     rows: Tensor
@@ -95,7 +95,7 @@ class Chosen:
     boxes: Tensor
     """(K, 4) in pixels of the original image."""
     scores: Tensor
-    """(K,) what they are ordered by."""
+    """(K,) the scores that order them."""
     objects: Tensor
     """(K,) the most probable class, counted without the background."""
     object_scores: Tensor
@@ -107,13 +107,13 @@ class Chosen:
 
 
 def object_probabilities(logits: Tensor, recipe: Recipe) -> Tensor:
-    """Softmax over all classes, without the background's column: (R, classes + 1) -> (R, classes)."""
+    """Return the softmax over all classes, without the background's column: (R, classes + 1) -> (R, classes)."""
     probabilities = logits.softmax(1)
     return probabilities[:, 1:] if recipe.background == "first" else probabilities[:, :-1]
 
 
 def attribute_probabilities(logits: Tensor, recipe: Recipe) -> Tensor:
-    """Softmax of the attributes as the family's own code takes it, without a background: (R, attributes)."""
+    """Return the softmax of the attributes as in the family's own code, without a background: (R, attributes)."""
     if recipe.attribute_background == "first":
         return logits.softmax(1)[:, 1:]
     return (logits[:, :-1] if recipe.attribute_background == "last" else logits).softmax(1)
@@ -131,7 +131,7 @@ class _Frame:
         self.first = 4 if recipe.background == "first" else 0
 
     def boxes(self, rows: Tensor, classes: Tensor) -> Tensor:
-        """The boxes that suppression sees, (..., 4), of rows and their classes, each (...)."""
+        """Return the boxes that suppression compares, (..., 4), of rows and their classes, each (...)."""
         if self.recipe.output_boxes == "proposals":
             return self.sources[rows]
         columns = self.first + 4 * classes[..., None] + torch.arange(4, device=classes.device)
@@ -139,15 +139,15 @@ class _Frame:
         boxes = decode(deltas, self.sources[rows], self.recipe.box_weights, self.recipe.plus_one)
         return clip(boxes, self.limits[rows], self.recipe.plus_one)
 
-    def outgoing(self, rows: Tensor, classes: Tensor) -> Tensor:
-        """Boxes in the original image, within its borders, (..., 4)."""
+    def original_boxes(self, rows: Tensor, classes: Tensor) -> Tensor:
+        """Return the boxes in the original image, within its borders, (..., 4)."""
         boxes = self.boxes(rows, classes)
         if not self.recipe.plus_one:
             boxes = boxes * self.factors[rows]
         return clip(boxes, self.p.originals[self.p.images[rows]], False)
 
 
-def select(p: Predictions, recipe: Recipe, selection: Selection) -> Chosen:
+def select(p: Predictions, recipe: Recipe, selection: RegionSelection) -> SelectedRegions:
     """Choose each image's regions; always by descending score, ties by proposal index.
 
     The original keeps proposal order where the count lies within its limits; this does not, so that the first rows are
@@ -157,7 +157,7 @@ def select(p: Predictions, recipe: Recipe, selection: Selection) -> Chosen:
     attributes = attribute_probabilities(p.attributes, recipe)
     if not len(p.images):
         none = p.logits.new_zeros(0)
-        return Chosen(p.images, [0] * len(p.counts), p.proposals, none, p.images, none, p.images, none)
+        return SelectedRegions(p.images, [0] * len(p.counts), p.proposals, none, p.images, none, p.images, none)
     best, objects = probabilities.max(1)
     attribute_scores, attribute_ids = attributes.max(1)
     frame = _Frame(p, recipe)
@@ -174,10 +174,10 @@ def select(p: Predictions, recipe: Recipe, selection: Selection) -> Chosen:
         score, order = score.sort(descending=True, stable=True)
         found.append((rows[order[:enough]], score[:enough]))
     chosen = torch.cat([rows for rows, _ in found])
-    return Chosen(
+    return SelectedRegions(
         rows=chosen,
         counts=[len(rows) for rows, _ in found],
-        boxes=frame.outgoing(chosen, objects[chosen]),
+        boxes=frame.original_boxes(chosen, objects[chosen]),
         scores=torch.cat([score for _, score in found]),
         objects=objects[chosen],
         object_scores=best[chosen],
@@ -186,8 +186,8 @@ def select(p: Predictions, recipe: Recipe, selection: Selection) -> Chosen:
     )
 
 
-def _agnostic(boxes: Tensor, recipe: Recipe, selection: Selection) -> Tensor:
-    """HF's rule: the places that stay of an image's boxes by descending score."""
+def _agnostic(boxes: Tensor, recipe: Recipe, selection: RegionSelection) -> Tensor:
+    """Return the indices of an image's boxes, by descending score, that HF's rule keeps."""
     for threshold in selection.agnostic_nms:
         keep = nms(boxes, overlap_bound(threshold, recipe.nms_inclusive), recipe.plus_one)
         if len(keep) >= max(selection.least, 1):
@@ -195,13 +195,13 @@ def _agnostic(boxes: Tensor, recipe: Recipe, selection: Selection) -> Tensor:
     return keep
 
 
-def _class_scores(own: Tensor, rows: Tensor, frame: _Frame, recipe: Recipe, selection: Selection) -> Tensor:
-    """Each box's best score among the classes in which it survives suppression, (N, C) -> (N,), 0 where in none.
+def _class_scores(own: Tensor, rows: Tensor, frame: _Frame, recipe: Recipe, selection: RegionSelection) -> Tensor:
+    """Return each box's best score among the classes where it survives suppression, (N, C) -> (N,), 0 where in none.
 
-    Suppression within a class goes by descending score, so a score's fate hangs on higher scores only: with all scores
-    of at least `t`, results of at least `t` are exact. They decide the selection where `t` is the selection's own
-    threshold and enough boxes reach it. Where they do not, `t` is lowered to the image's `BEST`th best score, and where
-    that is not enough either, all scores take part.
+    Suppression within a class goes by descending score, so whether a score survives depends on higher scores only: with
+    all scores of at least `t`, results of at least `t` are exact. They decide the selection where `t` is the
+    selection's own threshold and enough boxes reach it. Otherwise `t` is lowered to the image's `BEST`th best score,
+    and where that is not enough either, all scores take part.
     """
     bound = overlap_bound(selection.class_nms, recipe.nms_inclusive)
     score = own.new_zeros(len(own))

@@ -1,4 +1,4 @@
-"""Names of the object and attribute ids: one a line, synonyms after commas."""
+"""The names of object and attribute ids, from files with one name a line and synonyms after commas."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ ATTRIBUTES_FILE = "attributes_vocab.txt"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Names by id; without names the ids themselves are shown."""
+    """Names by id; without names the ids are shown."""
 
     objects: tuple[str, ...] | None = None
     attributes: tuple[str, ...] | None = None
 
     def object(self, number: int) -> str:
-        """An object class's name."""
+        """Return the name of an object class."""
         return _show(self.objects, number, "object")
 
     def attribute(self, number: int) -> str:
-        """An attribute's name."""
+        """Return the name of an attribute."""
         return _show(self.attributes, number, "attribute")
 
 
@@ -35,14 +35,14 @@ def _show(names: tuple[str, ...] | None, number: int, kind: str) -> str:
 
 
 def read_names(path: Path, count: int) -> tuple[str, ...]:
-    """The first synonym of each line.
+    """Return the first synonym of each line.
 
     Args:
         path: the file.
-        count: how many names there must be.
+        count: number of names that there must be.
 
     Raises:
-        WeightsError: the file is missing, is no text, or holds another number of names.
+        WeightsError: the file is missing, is not text, or holds another number of names.
     """
     try:
         lines = list(lines_of(path.read_bytes()))

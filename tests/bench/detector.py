@@ -39,10 +39,10 @@ from itin.extract.encoders.wordpiece import train_wordpiece
 from itin.extract.frcnn.detector import Detector
 from itin.extract.frcnn.initial import randomize
 from itin.extract.frcnn.network import Bottleneck, ConvNorm, FasterRCNN
-from itin.extract.frcnn.preprocess import Prepared, prepare
+from itin.extract.frcnn.preprocess import PreparedImage, prepare
 from itin.extract.frcnn.proposals import propose
 from itin.extract.frcnn.recipe import ARCHITECTURES, RECIPES, Recipe
-from itin.extract.frcnn.selection import Selection
+from itin.extract.frcnn.selection import RegionSelection
 from itin.extract.lanes import TEXT_BATCHES
 from itin.parts import default_workers
 
@@ -56,11 +56,11 @@ class Plain:
     def __init__(self, network: FasterRCNN, device: torch.device, most: int) -> None:
         self.network, self.device, self.most = network.to(device), device, most
 
-    def __call__(self, images: Sequence[Prepared]) -> list[Arrays]:
+    def __call__(self, images: Sequence[PreparedImage]) -> list[Arrays]:
         return [self.one(image) for image in images]
 
     @torch.inference_mode()
-    def one(self, image: Prepared) -> Arrays:
+    def one(self, image: PreparedImage) -> Arrays:
         network, recipe = self.network, self.network.recipe
         x = F.relu_(self.conv(network.backbone.stem.conv1, image.pixels[None].to(self.device)))
         x = F.max_pool2d(x, 3, 2, 0, ceil_mode=True) if recipe.stem_pool == "ceil" else F.max_pool2d(x, 3, 2, 1)
@@ -164,7 +164,7 @@ def agreement(exact: Sequence[Arrays], lower: Sequence[Arrays]) -> str:
 def decoded(files: Sequence[Path], recipe: Recipe, workers: int, batch: int, form: Callable[..., object]) -> None:
     """From files to regions: decoded and resized in threads, two batches ahead of the device."""
 
-    def load(file: Path) -> Prepared:
+    def load(file: Path) -> PreparedImage:
         return prepare(read_image(file), recipe)
 
     with ThreadPoolExecutor(workers) as pool:
@@ -253,7 +253,7 @@ def main() -> None:
         return
     images = [prepare(image, recipe) for image in raw]
     network = randomize(FasterRCNN(ARCHITECTURES[recipe.family], recipe), 0)
-    selection = Selection(max_regions=options.max_regions)
+    selection = RegionSelection(max_regions=options.max_regions)
     ours = Detector(copy.deepcopy(network), selection, device=device, compute_dtype=dtype, batch_size=batch)
     exact = ours
     if dtype != torch.float32:

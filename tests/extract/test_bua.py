@@ -13,7 +13,7 @@ import pytest
 from itin.errors import DataError
 from itin.extract.data.samples import Rejected
 from itin.extract.foreign import bua
-from itin.extract.foreign.bua import Record, read_npz, read_tsv
+from itin.extract.foreign.bua import ImageRegions, read_npz, read_tsv
 
 from ..bua_files import DIM, features, tsv_row, write_npz
 
@@ -26,8 +26,8 @@ class Hostile:
         return os.mkdir, (str(self.path),)
 
 
-def check(record: Record | Rejected, made: dict[str, np.ndarray], scored: bool = True) -> None:
-    assert isinstance(record, Record), record
+def check(record: ImageRegions | Rejected, made: dict[str, np.ndarray], scored: bool = True) -> None:
+    assert isinstance(record, ImageRegions), record
     number = len(made["bbox"])
     order = np.argsort(-made["objects_conf"]) if scored else np.arange(number)
     unknown = np.full(number, -1)
@@ -56,7 +56,7 @@ def test_npz_by_descending_score(tmp_path: Path) -> None:
     assert [record.id for record in records] == ["10", "9", "sub"]
     for record, one in zip(records, made.values(), strict=True):
         check(record, one)
-    assert len({record.sha256 for record in records if isinstance(record, Record)}) == 3
+    assert len({record.sha256 for record in records if isinstance(record, ImageRegions)}) == 3
     assert next(read_npz(tmp_path / "10.npz")).id == "10"
 
 
@@ -78,7 +78,7 @@ def test_npz_laid_out_otherwise(tmp_path: Path) -> None:
     check(next(read_npz(tmp_path / "1.npz")), made)
     check(next(read_npz(tmp_path / "2.npz")), made)
     none = next(read_npz(write_npz(tmp_path / "3.npz", features(0))))
-    assert isinstance(none, Record)
+    assert isinstance(none, ImageRegions)
     assert none.arrays["regions"].shape == (0, DIM)
 
 
@@ -87,12 +87,12 @@ def test_a_hostile_info_is_left_out_and_never_run(tmp_path: Path) -> None:
     assert pickle.dumps(Hostile(trap))
     record = next(read_npz(write_npz(tmp_path / "1.npz", made, info={"image_id": Hostile(trap)})))
     check(record, made, scored=False)
-    assert isinstance(record, Record)
+    assert isinstance(record, ImageRegions)
     assert record.note is not None
     assert record.note.startswith("info left out: it asks for ")
     assert not trap.exists()
     record = next(read_npz(write_npz(tmp_path / "2.npz", made, info=[1, 2])))
-    assert isinstance(record, Record)
+    assert isinstance(record, ImageRegions)
     assert record.note == "info left out: it is no dict"
 
 
@@ -120,7 +120,7 @@ def test_npz_files_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(bua, "MAX_BYTES", 30000)
     last = list(read_npz(tmp_path))[-1]
     assert isinstance(last, Rejected)
-    assert last.reason == "h.npz is absurdly large: more than 30000 bytes unpacked"
+    assert last.reason == "h.npz is too large: more than 30000 bytes unpacked"
 
 
 @pytest.mark.parametrize("lxmert", [False, True])
@@ -135,7 +135,7 @@ def test_tsv(tmp_path: Path, lxmert: bool, header: bool) -> None:
     assert [record.id for record in records] == list(made)
     for record, one in list(zip(records, made.values(), strict=True))[:2]:
         check(record, one, scored=lxmert)
-    assert isinstance(records[2], Record)
+    assert isinstance(records[2], ImageRegions)
     assert len(records[2].arrays["scores"]) == 0
 
 

@@ -351,7 +351,10 @@ def test_weights_are_listed_with_their_digest(tmp_path: Path) -> None:
     path = resnet.weights_path("resnet18")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"abc")
-    rows = {row.encoder: row for row in build.needed(EncoderConfig(text_encoder=str(bert_folder(tmp_path / "bert"))))}
+    rows = {
+        row.encoder: row
+        for row in build.required_weights(EncoderConfig(text_encoder=str(bert_folder(tmp_path / "bert"))))
+    }
     assert rows["resnet18"].sha256() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert rows["grid"].found is None
     assert rows["vg-frcnn"].found is None
@@ -359,7 +362,7 @@ def test_weights_are_listed_with_their_digest(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_weights_is_listed_once() -> None:
-    rows = build.needed(EncoderConfig(text_encoder="no/such-model"))
+    rows = build.required_weights(EncoderConfig(text_encoder="no/such-model"))
     assert [row.encoder for row in rows] == ["vg-frcnn", "grid", "grid-resnet18", "resnet18", "no/such-model"]
     assert [row.needs for row in rows[1:4]] == ["resnet50, ImageNet", "resnet18, ImageNet", "resnet18, ImageNet"]
 
@@ -380,14 +383,14 @@ def test_a_new_encoder_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) -> 
             self.made = (config.context_encoder, config.random_init, device, batch_size)
 
         @staticmethod
-        def needs(config: EncoderConfig) -> weights.Needed:
-            return weights.Needed(config.context_encoder, "nothing", "nowhere", None, "go without")
+        def needs(config: EncoderConfig) -> weights.WeightsRequirement:
+            return weights.WeightsRequirement(config.context_encoder, "nothing", "nowhere", None, "go without")
 
     monkeypatch.setitem(sys.modules, "itin.extract.encoders.mine", SimpleNamespace(Mine=Mine))
     monkeypatch.setitem(build.ENCODERS["context"], "mine", "mine:Mine")
     made = build.build_encoder("context", EncoderConfig(context_encoder="mine", random_init=4), CPU)
     assert made.made == ("mine", 4, CPU, None)
-    assert "mine" in [row.encoder for row in build.needed(EncoderConfig(text_encoder="no/such-model"))]
+    assert "mine" in [row.encoder for row in build.required_weights(EncoderConfig(text_encoder="no/such-model"))]
 
 
 def test_unknown_names_and_devices_are_refused() -> None:

@@ -83,7 +83,7 @@ def test_bad_csv_rows_are_rejected_by_line(tmp_path: Path) -> None:
         ("4", "a.jpg", "second chance", "negative"),
     ]
     assert [(r.id, r.reason) for r in dataset.rejected] == [
-        ("line 4", "t.csv, line 4: id 1 stands on an earlier line too"),
+        ("line 4", "t.csv, line 4: id 1 is on an earlier line too"),
         ("line 5", "t.csv, line 5: malformed: 3 cells in a table of 4 columns"),
         ("line 6", "t.csv, line 6: malformed: ',' expected after '\"'"),
         ("line 7", "t.csv, line 7: unknown label 'happy'; known are positive, neutral, negative"),
@@ -116,12 +116,12 @@ def test_bad_json_lines_are_rejected_by_line(tmp_path: Path) -> None:
     assert reasons == {
         "line 2": "malformed: Expecting value at column 22",
         "line 3": "malformed: a JSON object is expected, this is list",
-        "line 4": "id is no text but of type float",
-        "line 5": "id is no text but of type bool",
-        "6": "text is no text but of type int",
+        "line 4": "id is of type float, not text",
+        "line 5": "id is of type bool, not text",
+        "6": "text is of type int, not text",
         "7": "text is not UTF-8",
         "8": "the image path holds a NUL character",
-        "10": "label is no text but of type int",
+        "10": "label is of type int, not text",
         "line 11": "no id",
     }
 
@@ -178,7 +178,7 @@ def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert open_dataset("folder", "r", table=table).source["table"] == str(root / "a.csv")
     with pytest.raises(DataError, match=f"the table {root}/c.csv is missing\n.*name another with --table FILE"):
         open_dataset("folder", root, table="c.csv")
-    with pytest.raises(DataError, match=r"no table that can be read(.|\n)*ends in .csv, .tsv, .jsonl\n.*'notes.txt'"):
+    with pytest.raises(DataError, match=r"not a table that can be read(.|\n)*ends in .csv, .tsv, .jsonl\n.*'notes.txt'"):
         open_dataset("folder", root, table="notes.txt")
 
 
@@ -186,7 +186,7 @@ def test_wrong_root(tmp_path: Path) -> None:
     write(tmp_path, "t.csv", "")
     with pytest.raises(DataError, match=r"the data set 'folder' needs a folder\n.*name it with --root DIR"):
         open_dataset("folder")
-    with pytest.raises(DataError, match=r"none is no folder\n(.|\n)*found: +nothing\n.*name another with --root"):
+    with pytest.raises(DataError, match=r"none is not a folder\n(.|\n)*found: +nothing\n.*name another with --root"):
         open_dataset("folder", tmp_path / "none")
     with pytest.raises(DataError, match=f"found: +a file\n.*use --root '{tmp_path}' --table 't.csv'"):
         open_dataset("folder", tmp_path / "t.csv")

@@ -116,7 +116,7 @@ def test_again_nothing_is_written_and_other_features_are_another_store(cache: Pa
     detector = "d2, 10 to 100 boxes"
     first = import_regions(source, "bua-tsv", table, max_regions=2, detector=detector, allow_missing=True)
     assert (first.made, first.reused, first.unscored) == (2, 0, 2)
-    assert [(row.id, row.reason) for row in first.rejected] == [("1", "comes twice: the first is taken")]
+    assert [(row.id, row.reason) for row in first.rejected] == [("1", "occurs twice: the first is taken")]
     store = open_store(first.path)
     assert store.identity["dims"]["max_regions"] == 2
     assert store.identity["weights"]["imported"] == "d2, 10 to 100 boxes"

@@ -95,7 +95,7 @@ def test_malformed_rows_are_rejected_by_line(tmp_path: Path) -> None:
             "with a comma between",
             "4": "labelResultAll.txt, line 5: 2 columns of labels instead of 1",
             "../5": "labelResultAll.txt, line 6: the id '../5' is not a number",
-            "line 8": "labelResultAll.txt, line 8: id 1 stands on an earlier line too",
+            "line 8": "labelResultAll.txt, line 8: id 1 is on an earlier line too",
         }
 
 
@@ -105,7 +105,7 @@ def test_malformed_rows_are_rejected_by_line(tmp_path: Path) -> None:
         (b"", "an empty file"),
         (b"<!DOCTYPE html>\n<html>", "'<!DOCTYPE html>'"),
         (b"ID\ttext,image\ttext,image\ttext,image\r\n1\ta\r\n", "3 columns 'text,image'"),
-        (b"\xff\xfeI\0D\0", "bytes that are no text"),
+        (b"\xff\xfeI\0D\0", "bytes that are not text"),
         (b"ID\ttext,image\r\n", "a header line alone"),
         (b"ID\ttext,image\r\nx\ty\r\n", "labelResultAll.txt, line 2: the id 'x' is not a number"),
         (None, "a file that is missing"),
@@ -124,7 +124,7 @@ def test_not_a_label_file(tmp_path: Path, content: bytes | None, found: str) -> 
         "and rows such as '7<TAB>positive,neutral'"
     )
     assert got == f"  found:    {found}"
-    assert after == "  next:     see whether --dataset and --root belong together; if so, unpack the file anew"
+    assert after == "  next:     check whether --dataset and --root belong together; if so, unpack the file again"
 
 
 def test_three_annotators(tmp_path: Path, draw_mvsa: Callable[..., Path]) -> None:

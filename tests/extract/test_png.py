@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from itin.extract.data.images import BadImage, image_size, read_image
-from itin.extract.data.png import SIGNATURE, essence
+from itin.extract.data.png import SIGNATURE, strip_png
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 FORMS = [(0, bits) for bits in (1, 2, 4, 8, 16)] + [(3, bits) for bits in (1, 2, 4, 8)]
@@ -253,7 +253,7 @@ def test_exif_data() -> None:
     for name, data in kinds.items():
         for place in ("first", "last"):
             whole, _ = make(**{place: data})  # type: ignore[arg-type]
-            assert essence(whole)[1] == (exif if name == "eXIf" else b"Exif\0\0" + exif)
+            assert strip_png(whole)[1] == (exif if name == "eXIf" else b"Exif\0\0" + exif)
             assert image_size(whole) == (HEIGHT, WIDTH)
     upright = chunk(b"eXIf", exif.replace(b"\6", b"\1"))
     assert image_size(make(first=kinds["tEXt"], last=upright)[0]) == (WIDTH, HEIGHT)  # eXIf comes first

@@ -19,7 +19,7 @@ from itin.extract.encoders import build
 from itin.extract.encoders.contract import state_sha256
 from itin.extract.encoders.pretrained import weight_files
 from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
-from itin.extract.encoders.weights import Needed
+from itin.extract.encoders.weights import WeightsRequirement
 from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
 
 from ..commands.test_cli import itin
@@ -338,8 +338,10 @@ def test_a_built_tokenizer_that_was_damaged(tmp_path: Path) -> None:
 
 
 def test_the_list_of_weights_says_what_is_no_weights(sharded: Path) -> None:
-    def row() -> Needed:
-        return {row.encoder: row for row in build.needed(EncoderConfig(text_encoder=str(sharded)))}[str(sharded)]
+    def row() -> WeightsRequirement:
+        return {row.encoder: row for row in build.required_weights(EncoderConfig(text_encoder=str(sharded)))}[
+            str(sharded)
+        ]
 
     shards = sorted(sharded.glob("model-*"))
     assert (row().found, row().fault()) == (shards[0], None)

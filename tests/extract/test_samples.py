@@ -47,9 +47,9 @@ def test_a_new_data_set_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) ->
     ("arguments", "message"),
     [
         ({"kind": "mvsa"}, "no data set 'mvsa'; there are mvsa-single, mvsa-multiple, folder"),
-        ({"kind": "folder", "name": "a/b"}, "the name 'a/b' does not do"),
+        ({"kind": "folder", "name": "a/b"}, "the name 'a/b' cannot be used"),
         ({"kind": "folder", "name": ".hidden"}, "'.' not first"),
-        ({"kind": "folder", "name": ""}, "the name '' does not do"),
+        ({"kind": "folder", "name": ""}, "the name '' cannot be used"),
         ({"kind": "folder", "name": "mvsa-single"}, "the name 'mvsa-single' belongs to the data set mvsa-single"),
         ({"kind": "mvsa-single", "table": "t.csv"}, "belong to the data set 'folder', not to 'mvsa-single'"),
         ({"kind": "mvsa-single", "columns": {"id": "x"}}, "belong to the data set 'folder'"),
@@ -134,7 +134,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         "loop": "is missing",
         "": "is not a regular file",
         "pipe": "is not a regular file",
-        "big": "is absurdly large: 5 bytes, at most 4 are read",
+        "big": "is too large: 5 bytes, at most 4 are read",
     }.items():
         with pytest.raises(reading.BadFile, match=f"^{reason}$") as caught:
             reading.read_bytes(tmp_path / name, limit=4)

@@ -164,9 +164,9 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path, draw_mv
         ("4", f"text file is missing: '{data}/4.txt'"),
         ("5", "text is empty"),
         ("6", f"text is not GB18030: byte 5 of '{data}/6.txt'"),
-        ("7", f"text file is absurdly large: 1048577 bytes, at most 1048576 are read: '{data}/7.txt'"),
+        ("7", f"text file is too large: 1048577 bytes, at most 1048576 are read: '{data}/7.txt'"),
         ("8", f"image file is not a regular file: '{data}/8.jpg'"),
-        ("9", "absurdly large: 42 x 34 pixels, at most 1427 in all are decoded"),
+        ("9", "too large: 42 x 34 pixels exceed the limit of 1427"),
     ]
 
 

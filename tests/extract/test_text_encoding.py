@@ -18,7 +18,7 @@ from itin.extract.config import ExtractConfig
 from itin.extract.data.datasets import open_dataset
 from itin.extract.data.scan import scan
 from itin.extract.data.survey import last_survey, open_config
-from itin.extract.data.text_encoding import ENCODINGS, decide, decode
+from itin.extract.data.text_encoding import ENCODINGS, decide_encoding, decode
 from itin.extract.run import extract
 from itin.parts import Part
 
@@ -42,49 +42,49 @@ def save_again(root: Path, *ids: str) -> None:
 @pytest.mark.parametrize("text", ["café", "naïve …", "“quoted”", "ha 😀", "привет", "für dich", "日本", "\ufeffplain"])
 def test_one_text_can_tell(text: str) -> None:
     said = [text.encode(), b"plain", b""]
-    assert decide(said, "gb18030", None).name == "utf-8"
+    assert decide_encoding(said, "gb18030", None).name == "utf-8"
     own = text.removeprefix("\ufeff") + "…"
-    assert decide([own.encode("gb18030"), b"plain"], "gb18030", None).name == "gb18030"
+    assert decide_encoding([own.encode("gb18030"), b"plain"], "gb18030", None).name == "gb18030"
     assert decode(text.encode(), "utf-8") == text.removeprefix("\ufeff")
 
 
 def test_what_cannot_be_told_is_told() -> None:
     for texts in (EITHER, EITHER[:1], EITHER[1:]):
         count = len(texts)
-        found = decide(texts, "gb18030", None)
+        found = decide_encoding(texts, "gb18030", None)
         assert found.name == "gb18030"
         assert f"{count} of the {count} beyond ASCII may be UTF-8 as well; --encoding utf-8" in str(found.note)
-    sure = decide([*EITHER, "…".encode("gb18030")], "gb18030", None)
+    sure = decide_encoding([*EITHER, "…".encode("gb18030")], "gb18030", None)
     assert (sure.name, sure.note) == ("gb18030", None)
-    nothing = decide([b"plain", b"ascii"], "gb18030", None)
+    nothing = decide_encoding([b"plain", b"ascii"], "gb18030", None)
     assert (nothing.name, nothing.note) == (None, None)
 
 
 def test_most_decide_and_the_others_are_told() -> None:
     utf_8, own = ["café".encode()] * 9, ["日本…".encode("gb18030")] * 4
-    found = decide([*utf_8, *own], "gb18030", None)
+    found = decide_encoding([*utf_8, *own], "gb18030", None)
     assert (found.name, found.note) == (
         "utf-8",
         "texts are read as UTF-8, but 4 of the 13 beyond ASCII are not; --encoding gb18030 reads all as GB18030",
     )
-    found = decide([*utf_8[:3], *own], "gb18030", None)
+    found = decide_encoding([*utf_8[:3], *own], "gb18030", None)
     assert (found.name, found.note) == (
         "gb18030",
         "texts are read as GB18030, but 3 of the 7 beyond ASCII look like UTF-8; --encoding utf-8 reads all as UTF-8",
     )
-    assert decide(utf_8, "gb18030", "gb18030").note == (
+    assert decide_encoding(utf_8, "gb18030", "gb18030").note == (
         "texts are read as GB18030, but 9 of the 9 beyond ASCII look like UTF-8; --encoding utf-8 reads all as UTF-8"
     )
-    assert decide(own, "gb18030", "utf-8").name == "utf-8"
+    assert decide_encoding(own, "gb18030", "utf-8").name == "utf-8"
 
 
 @pytest.mark.parametrize("name", ["mvsa-single-sample", "mvsa-single-train"])
 def test_mvsas_own_texts(shared_data: Path, name: str) -> None:
     texts = [path.read_bytes() for path in (shared_data / name / "data").glob("*.txt")]
-    found = decide(texts, "gb18030", None)
+    found = decide_encoding(texts, "gb18030", None)
     assert (found.name, found.note) == ("gb18030", None)
     again = [decode(text, "gb18030").encode() for text in texts]
-    assert decide(again, "gb18030", None).name == "utf-8"
+    assert decide_encoding(again, "gb18030", None).name == "utf-8"
     assert [decode(text, "utf-8") for text in again] == [decode(text, "gb18030") for text in texts]
 
 

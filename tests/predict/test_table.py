@@ -73,7 +73,7 @@ def test_a_line_for_each_row_in_their_order(place: Path) -> None:
         3: "t.csv, line 5: malformed: 4 cells",
         31: "t.csv, line 33: no id",
         32: "image file is missing",
-        33: "t.csv, line 35: id 30 stands on an earlier line too",
+        33: "t.csv, line 35: id 30 is on an earlier line too",
         40: "text is empty",
         63: "lies outside the root",
         64: "the text gives no WordPiece",

@@ -1,4 +1,4 @@
-"""People's own data: a folder with pictures and one table of id, image path, text and label."""
+"""The user's own data: a folder with pictures and one table of id, image path, text and label."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ....labels import LABELS
 from ....tabular.lines import lines_of
 from ....tabular.rows import Row
 from ..reading import retrying
-from ..samples import DataSet, Entry, Rejected, Source, reject, source_of
+from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
 from ..tables import SUFFIXES, read_table
 
 COLUMNS = ("id", "image", "text", "label")
-"""What a table holds; `label` may be absent."""
+"""Columns of a table; `label` may be absent."""
 
 
-def read(source: Source) -> DataSet:
-    """The reader of the data set `folder` for `open_dataset`."""
+def read(source: DataSetSource) -> DataSet:
+    """Read the data set `folder`, for `open_dataset`."""
     root = _root(source.root)
     table = _table(root, source.table)
     rows = read_rows(table, root, source.columns or {}, source.allow_outside)
@@ -43,7 +43,7 @@ def read_rows(
 ) -> list[Entry | Rejected]:
     """Read a table of pairs: one entry or rejected row for each of its rows, in the table's order.
 
-    A row whose id or label is no good, whose image lies outside the root, or which is malformed is rejected with its
+    A row whose id or label is not valid, whose image lies outside the root, or which is malformed is rejected with its
     line number; of several rows with one id the first is kept. A label is any of `LABELS` in any case, or empty.
 
     Args:
@@ -51,16 +51,16 @@ def read_rows(
         root: the folder, all links followed, that image paths start from.
         given: the table's names for some of `COLUMNS`.
         allow_outside: accept images outside `root`.
-        labels: whether labels are wanted; else what the table says of them is left alone.
+        labels: whether labels are wanted; else the table's label column is ignored.
 
     Raises:
         DataError: the table cannot be read, lacks a column, or has no row that can be used.
         TransientError: it could not be read this time.
-        ValueError: `given` names what is none of `COLUMNS`.
+        ValueError: `given` names a column that is not in `COLUMNS`.
     """
     found, rows = read_table(table)
     columns = _columns(table, found, given, labels)
-    inside = (lambda path: True) if allow_outside else _fence(root)
+    inside = (lambda path: True) if allow_outside else _containment_check(root)
     entries: dict[str, Entry] = {}
     kept: list[Entry | None] = []
     failed: list[tuple[str, str, str]] = []
@@ -70,7 +70,7 @@ def read_rows(
             _check_lines(row, columns)
             id = _id(row, columns)
             if id in entries:
-                raise ValueError(f"id {id} stands on an earlier line too")
+                raise ValueError(f"id {id} is on an earlier line too")
             entries[id] = _entry(id, row.values, columns, root, inside)
             kept.append(entries[id])
         except ValueError as error:
@@ -94,7 +94,7 @@ def _root(given: str | None) -> Path:
     if not root.is_dir():
         is_table = root.suffix.lower() in SUFFIXES and root.exists()
         raise DataError(
-            f"{root} is no folder",
+            f"{root} is not a folder",
             expected="a folder with pictures and a CSV, TSV or JSONL table",
             found="a file" if root.exists() else "nothing",
             next_step=f"use --root '{root.parent}' --table '{root.name}'" if is_table else "name another with --root",
@@ -119,13 +119,13 @@ def _table(root: Path, given: str | None) -> Path:
 
 
 def check_columns(given: Iterable[str]) -> None:
-    """Raise ValueError where a name is none of `COLUMNS`."""
+    """Check that every name is in `COLUMNS`; raise ValueError otherwise."""
     if unknown := sorted(set(given) - set(COLUMNS)):
         raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
 
 
 def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bool) -> dict[str, str]:
-    """What we call a column -> what the table calls it."""
+    """Return our name of each column -> the table's name."""
     check_columns(given)
     columns = {column: given.get(column, column) for column in COLUMNS}
     if not labels or ("label" not in given and "label" not in found):
@@ -147,10 +147,10 @@ def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bo
 
 
 def _check_lines(row: Row, columns: dict[str, str]) -> None:
-    """Refuse a row that a stray pair of quotation marks has put together from several: its lines are rows themselves.
+    """Refuse a row that a stray pair of quotation marks has joined from several, each line a row itself.
 
-    CSV knows no difference between those and a text of several lines; that a line of a text has as many cells as the
-    table, and an image's ending in the right one, is not to be expected.
+    CSV cannot tell these from a text of several lines; but a line of a text is not expected to have as many cells as
+    the table, with an image's suffix in the right one.
     """
     if row.line == row.last or row.problem:
         return
@@ -196,14 +196,14 @@ def _entry(
 
 
 def _string(values: dict[str, Any], column: str, columns: dict[str, str]) -> str:
-    """A row's value as text; JSON may leave a value out, or give a whole number for an id."""
+    """Return a row's value as text; JSON may leave a value out, or give a whole number for an id."""
     value = values.get(columns[column])
     if value is None:
         return ""
     if column == "id" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise ValueError(f"{column} is no text but of type {type(value).__name__}")
+        raise ValueError(f"{column} is of type {type(value).__name__}, not text")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -211,8 +211,8 @@ def _string(values: dict[str, Any], column: str, columns: dict[str, str]) -> str
     return value
 
 
-def _fence(root: Path) -> Callable[[Path], bool]:
-    """Tells whether a file itself, all links followed, lies below `root` (which is resolved)."""
+def _containment_check(root: Path) -> Callable[[Path], bool]:
+    """Return a function that says whether a file, all links followed, lies below `root` (which is resolved)."""
 
     @lru_cache(maxsize=4096)
     def inside(real: str) -> bool:
@@ -223,7 +223,7 @@ def _fence(root: Path) -> Callable[[Path], bool]:
             link = stat.S_ISLNK(retrying(path.lstat, path).st_mode)
         except OSError:
             link = False  # nothing there
-        # Most images are plain files of few folders: those are looked at once.
+        # Most images are plain files in few folders: each folder is resolved once.
         return inside(str(path)) if link or path.name == ".." else inside(str(path.parent))
 
     return check

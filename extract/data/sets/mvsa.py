@@ -11,10 +11,10 @@ from ....errors import DataError
 from ....labels import LABELS
 from ....tabular.lines import lines_of
 from ..reading import BadFile, read_bytes
-from ..samples import DataSet, Entry, Rejected, Source, reject, source_of
+from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
 
 ANNOTATORS = {"mvsa-single": 1, "mvsa-multiple": 3}
-"""Columns of labels in each data set's table."""
+"""Number of label columns in each data set's table."""
 
 LABEL_FILE = "labelResultAll.txt"
 AUTHORS_PAGE = "http://mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data/"
@@ -28,13 +28,13 @@ NO_MAJORITY = "no majority"
 CONFLICT = "text and image labels conflict"
 
 TEXT_ENCODING = "gb18030"
-"""Decodes every text of both data sets as published. `gbk` fails on some, and UTF-8 garbles some without failing."""
+"""Encoding of every text of both data sets as published; `gbk` fails on some, and UTF-8 garbles some silently."""
 
 MAX_LABEL_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """One row of the label file."""
 
     id: str
@@ -43,20 +43,20 @@ class Row:
 
 
 def majority(votes: Sequence[str]) -> str | None:
-    """The label that more than half of the annotators gave, or None."""
+    """Return the label that more than half of the annotators gave, or None."""
     best = max(set(votes), key=votes.count)
     return best if 2 * votes.count(best) > len(votes) else None
 
 
 def combine(text: str, image: str) -> str | None:
-    """The pair's label: equal labels stay, a neutral one gives way, positive with negative is a conflict (None)."""
+    """Return the pair's label: equal labels stay, a neutral one yields, positive with negative is a conflict (None)."""
     if text == image or image == "neutral":
         return text
     return image if text == "neutral" else None
 
 
 def judge(votes: Sequence[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:
-    """The label rule of Table I: a majority for each modality first, then the two are combined.
+    """Return the labels by the rule of Table I: a majority for each modality first, then the two combined.
 
     Args:
         votes: (text label, image label) of each annotator.
@@ -70,27 +70,27 @@ def judge(votes: Sequence[tuple[str, str]]) -> tuple[str | None, str | None, str
     return (combine(text, image) if text and image else None), text, image
 
 
-def read_labels(path: Path, annotators: int) -> tuple[list[Row], list[Rejected]]:
+def read_labels(path: Path, annotators: int) -> tuple[list[LabelRow], list[Rejected]]:
     """Read a label file: a header line, then `id<TAB>text,image` with one column for each annotator.
 
     Returns:
-        The rows in the file's order, and the lines that are none (malformed, an unknown label, a duplicate id).
+        The rows in the file's order, and the rejected lines (malformed, an unknown label, a duplicate id).
 
     Raises:
-        DataError: the file is missing, not a label file, of another number of annotators, or holds no usable row.
+        DataError: the file is missing, not a label file, for another number of annotators, or holds no usable row.
         TransientError: the file could not be read this time.
     """
     try:
         lines = list(lines_of(read_bytes(path, MAX_LABEL_BYTES)))
     except (BadFile, UnicodeDecodeError) as error:
-        reason = f"a file that {error.reason}" if isinstance(error, BadFile) else "bytes that are no text"
+        reason = f"a file that {error.reason}" if isinstance(error, BadFile) else "bytes that are not text"
         raise _not_labels(path, annotators, reason) from error
     header = lines[0].strip().lower().split("\t") if lines else []
     if header[:1] != ["id"] or len(header) < 2 or set(header[1:]) != {"text,image"}:
         raise _not_labels(path, annotators, repr(lines[0].rstrip("\r\n")[:80]) if lines else "an empty file")
     if len(header) - 1 != annotators:
         raise _not_labels(path, annotators, f"{len(header) - 1} columns 'text,image'")
-    rows: dict[str, Row] = {}
+    rows: dict[str, LabelRow] = {}
     failed: list[tuple[str, str, str]] = []
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
@@ -98,7 +98,7 @@ def read_labels(path: Path, annotators: int) -> tuple[list[Row], list[Rejected]]
         id = line.strip().split("\t")[0]
         try:
             if id in rows:
-                raise ValueError(f"id {id} stands on an earlier line too")
+                raise ValueError(f"id {id} is on an earlier line too")
             rows[id] = _row(line, annotators)
         except ValueError as error:
             failed.append((id, f"line {number}", str(error)))
@@ -108,8 +108,8 @@ def read_labels(path: Path, annotators: int) -> tuple[list[Row], list[Rejected]]
     return list(rows.values()), rejected
 
 
-def read(source: Source) -> DataSet:
-    """The reader of both data sets for `open_dataset`."""
+def read(source: DataSetSource) -> DataSet:
+    """Read either data set, for `open_dataset`."""
     root = _find(source.kind, source.root)
     rows, rejected = read_labels(root / LABEL_FILE, ANNOTATORS[source.kind])
     data = root / "data"
@@ -140,7 +140,7 @@ def read(source: Source) -> DataSet:
     )
 
 
-def _row(line: str, annotators: int) -> Row:
+def _row(line: str, annotators: int) -> LabelRow:
     id, *cells = line.strip().split("\t")
     if not (id.isascii() and id.isdigit()):  # it becomes part of two paths
         raise ValueError(f"the id {id[:40]!r} is not a number")
@@ -152,7 +152,7 @@ def _row(line: str, annotators: int) -> Row:
         if not comma or text not in LABELS or image not in LABELS:
             raise ValueError(f"{cell[:40]!r} is not two of {', '.join(LABELS)}, with a comma between")
         votes.append((text, image))
-    return Row(id, votes)
+    return LabelRow(id, votes)
 
 
 def _find(kind: str, given: str | None) -> Path:
@@ -162,7 +162,7 @@ def _find(kind: str, given: str | None) -> Path:
         if place is None or not place.is_dir():
             searched = f"{place} ($ITIN_DATA/{kind}), where there is no folder" if place else "ITIN_DATA is not set"
             raise DataError(
-                f"where is {kind}? No --root was given",
+                f"the folder of {kind} is not known: no --root was given",
                 expected=f"{LAYOUT} at $ITIN_DATA/{kind}",
                 found=searched,
                 next_step=HOW_TO_GET.format(file=LABEL_FILE, kind=kind),
@@ -186,12 +186,12 @@ def _find(kind: str, given: str | None) -> Path:
 def _has_labels(folder: Path) -> bool:
     try:
         return (folder / LABEL_FILE).exists()
-    except OSError:  # a neighbour that may not be entered
+    except OSError:  # a folder without permission
         return False
 
 
 def _near(root: Path) -> list[Path]:
-    """Folders one level down or up that look like the one meant."""
+    """Return folders one level down or up that may be the one meant."""
     return sorted(filter(_has_labels, root.iterdir())) or list(filter(_has_labels, [root.parent]))
 
 
@@ -208,5 +208,5 @@ def _not_labels(path: Path, annotators: int, found: str) -> DataError:
         f"{path} is not the label file of {kind}",
         expected=f"a header line with ID and {columns}, separated by tabs, and rows such as '7<TAB>positive,neutral'",
         found=found,
-        next_step="see whether --dataset and --root belong together; if so, unpack the file anew",
+        next_step="check whether --dataset and --root belong together; if so, unpack the file again",
     )

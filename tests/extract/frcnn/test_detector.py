@@ -11,7 +11,7 @@ import torch
 
 from itin.extract.frcnn.detector import Detector
 from itin.extract.frcnn.preprocess import prepare
-from itin.extract.frcnn.selection import Selection
+from itin.extract.frcnn.selection import RegionSelection
 
 from ... import frcnn_reference as plain
 from ...frcnn_small import NAMES, network, picture, recipe, reference
@@ -21,9 +21,9 @@ CPU = torch.device("cpu")
 IDS = ("objects", "attributes")
 
 
-def detector(name: str, selection: Selection | None = None, **options: Any) -> Detector:
+def detector(name: str, selection: RegionSelection | None = None, **options: Any) -> Detector:
     changes = options.pop("changes", {})
-    return Detector(network(name, **changes), selection or Selection(max_regions=12), device=CPU, **options)
+    return Detector(network(name, **changes), selection or RegionSelection(max_regions=12), device=CPU, **options)
 
 
 def same(one: Results, two: Results) -> None:
@@ -50,7 +50,7 @@ def test_equals_the_reference(name: str, rule: Any, least: int, most: int) -> No
     made = network(name)
     net = reference(made)
     image = picture(77, 110, 3)
-    own = Detector(made, Selection(rule, most, least), device=CPU)([prepare(image, made.recipe)])[0]
+    own = Detector(made, RegionSelection(rule, most, least), device=CPU)([prepare(image, made.recipe)])[0]
     wanted = plain.detect(net, image, rule, least, most)
     del wanted["rows"]
     wanted["boxes"] = np.array([plain.cut(box, image.shape[:2], False) for box in wanted["boxes"]])
@@ -150,7 +150,7 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_said(
     with caplog.at_level(logging.WARNING):
         same(made(images), wanted)
     assert (made.batch_size, made.chunk) == (1, 16)
-    assert "going on with 2 images a batch and 32 regions a chunk" in caplog.records[0].message
+    assert "continuing with 2 images a batch and 32 regions a chunk" in caplog.records[0].message
 
     def none(batch: Any) -> Any:
         raise torch.cuda.OutOfMemoryError("no room")
@@ -184,5 +184,5 @@ def test_sizes_must_be_positive(options: dict[str, int]) -> None:
 def test_cuda_equals_the_cpu(name: str) -> None:
     used = recipe(name)
     images = [prepare(picture(60 + seed, 90, seed), used) for seed in range(4)]
-    on_cuda = Detector(network(name), Selection(max_regions=12), device=torch.device("cuda"), batch_size=4)
+    on_cuda = Detector(network(name), RegionSelection(max_regions=12), device=torch.device("cuda"), batch_size=4)
     same(on_cuda(images), detector(name)(images))

@@ -157,14 +157,14 @@ def test_full_size_equals_the_reference_on_a_real_photo(shared_data: Path) -> No
     from itin.extract.frcnn.detector import Detector
     from itin.extract.frcnn.initial import randomize
     from itin.extract.frcnn.preprocess import prepare
-    from itin.extract.frcnn.selection import Selection
+    from itin.extract.frcnn.selection import RegionSelection
 
     used = replace(RECIPES["caffe"], short_side=192, long_side=320, post_nms=6)
     made = randomize(FasterRCNN(ARCHITECTURES["caffe"], used), 1)
     rules = plain.RULES["caffe"] | {"short": 192, "long": 320, "post_nms": 6}
     net = plain.Net("caffe", {key: value.numpy() for key, value in file_state(made).items()}, rules)
     image = real_photos(shared_data, 1)[0]
-    own = Detector(made, Selection(max_regions=4, min_regions=2), device=CPU)([prepare(image, used)])[0]
+    own = Detector(made, RegionSelection(max_regions=4, min_regions=2), device=CPU)([prepare(image, used)])[0]
     wanted = plain.detect(net, image, "original", 2, 4)
     np.testing.assert_array_equal(own["objects"], wanted["objects"])
     np.testing.assert_array_equal(own["attributes"], wanted["attributes"])

@@ -12,9 +12,9 @@ import torch
 from itin.extract.frcnn import selection as module
 from itin.extract.frcnn.recipe import Recipe
 from itin.extract.frcnn.selection import (
-    Chosen,
     Predictions,
-    Selection,
+    RegionSelection,
+    SelectedRegions,
     attribute_probabilities,
     object_probabilities,
     select,
@@ -66,7 +66,7 @@ def seen(p: Predictions, used: Recipe, row: int, label: int) -> tuple[np.ndarray
     return plain.outgoing(used.name, proposal, deltas, label, size, used.box_weights, BACK)
 
 
-def check(p: Predictions, used: Recipe, rule: str, chosen: Chosen, least: int, most: int) -> None:
+def check(p: Predictions, used: Recipe, rule: str, chosen: SelectedRegions, least: int, most: int) -> None:
     rows = wanted(p, used, rule, least, most)
     assert chosen.counts == [len(own) for own in rows]
     flat = [pair for own in rows for pair in own]
@@ -89,7 +89,7 @@ def check(p: Predictions, used: Recipe, rule: str, chosen: Chosen, least: int, m
 def test_equals_the_reference(name: str, rule: Any, least: int, most: int) -> None:
     used = recipe(name)
     p = predictions(used, [40, 0, 25, 1, 6], most, 0.5 if most == 60 else 2.0)
-    check(p, used, rule, select(p, used, Selection(rule, most, least)), least, most)
+    check(p, used, rule, select(p, used, RegionSelection(rule, most, least)), least, most)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +97,7 @@ def test_all_three_ways_to_the_class_scores_agree(name: str, monkeypatch: pytest
     """Scores above the threshold, the best scores, and all scores."""
     used = recipe(name)
     p = predictions(used, [40, 30], 2, 0.7)
-    selection = Selection(max_regions=35, min_regions=30)
+    selection = RegionSelection(max_regions=35, min_regions=30)
     ways = [select(p, used, selection)]
     monkeypatch.setattr(module, "BEST", 100)
     ways.append(select(p, used, selection))
@@ -113,7 +113,7 @@ def test_rows_go_by_score_where_the_original_keeps_proposal_order() -> None:
     """Within the limits the original leaves the proposals' order, so that its first rows are not the best."""
     used = recipe("caffe")
     p = predictions(used, [40], 3, 1.2)
-    chosen = select(p, used, Selection(max_regions=36))
+    chosen = select(p, used, RegionSelection(max_regions=36))
     assert 10 < chosen.counts[0] < 36
     assert (chosen.scores.diff() <= 0).all()
     assert chosen.rows.tolist() != sorted(chosen.rows.tolist())
@@ -129,7 +129,7 @@ def test_ties_go_by_proposal_index(name: str, rule: Any) -> None:
     x = torch.arange(12).repeat(2) * 13.0
     boxes = torch.stack([x, torch.zeros(24), x + 8, torch.full((24,), 20.0)], 1)  # proposal 12 + i lies upon i
     p = replace(p, logits=p.logits[:1].expand(24, -1), deltas=torch.zeros_like(p.deltas), proposals=boxes)
-    chosen = select(p, used, Selection(rule, 20, 1))
+    chosen = select(p, used, RegionSelection(rule, 20, 1))
     assert chosen.rows[:12].tolist() == list(range(12))
     assert chosen.counts == [12]
 
@@ -140,7 +140,7 @@ def test_the_best_class_may_be_suppressed_and_the_second_decide() -> None:
     logits = torch.full((2, CLASSES + 1), -20.0)
     logits[0, 3], logits[1, 3], logits[1, 5] = 5.0, 4.0, 3.5
     boxes = torch.tensor([[0.0, 0.0, 50.0, 50.0], [1.0, 0.0, 51.0, 50.0]])
-    chosen = select(replace(p, logits=logits, proposals=boxes), used, Selection(max_regions=5, min_regions=0))
+    chosen = select(replace(p, logits=logits, proposals=boxes), used, RegionSelection(max_regions=5, min_regions=0))
     assert chosen.rows.tolist() == [0, 1]
     assert chosen.objects.tolist() == [2, 2]  # without the background, which comes first
     assert chosen.object_scores[1].item() == pytest.approx(1 / (1 + np.exp(-0.5)), rel=1e-5)
@@ -152,7 +152,7 @@ def test_equal_scores_in_all_classes() -> None:
     used = recipe("hf", output_boxes="proposals")
     p = predictions(used, [60, 3], 6)
     wide = replace(p, logits=torch.zeros(63, 501), deltas=torch.zeros(63, 2000))
-    chosen = select(wide, used, Selection(max_regions=20))
+    chosen = select(wide, used, RegionSelection(max_regions=20))
     assert chosen.counts == [10, 3]
     assert torch.allclose(chosen.scores, torch.tensor(1 / 501))
     kept = [i for i in chosen.rows.tolist() if i < 60]
@@ -163,8 +163,8 @@ def test_equal_scores_in_all_classes() -> None:
 def test_hf_takes_the_last_threshold_where_none_gives_enough() -> None:
     used = recipe("hf", output_boxes="proposals")
     p = predictions(used, [8], 7)
-    chosen = select(p, used, Selection("hf", 36))
-    assert Selection("hf", 36).least == 36
+    chosen = select(p, used, RegionSelection("hf", 36))
+    assert RegionSelection("hf", 36).least == 36
     order = p.logits.softmax(1)[:, :-1].amax(1).argsort(descending=True, stable=True)
     keep = plain.suppress(p.proposals[order].double().numpy(), 0.7, False)
     assert chosen.rows.tolist() == order[keep].tolist()
@@ -173,7 +173,7 @@ def test_hf_takes_the_last_threshold_where_none_gives_enough() -> None:
 def test_no_proposals_at_all() -> None:
     used = recipe("d2")
     for rule in ("original", "hf"):
-        chosen = select(predictions(used, [0, 0]), used, replace(Selection(), rule=rule))
+        chosen = select(predictions(used, [0, 0]), used, replace(RegionSelection(), rule=rule))
         assert chosen.counts == [0, 0]
         assert chosen.boxes.shape == (0, 4)
         assert len(chosen.scores) == len(chosen.objects) == len(chosen.attributes) == 0
@@ -193,26 +193,26 @@ def test_probabilities_leave_the_background_out(name: str) -> None:
 
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="the selection is 'original' or 'hf', got 'best'"):
-        Selection("best")  # type: ignore[arg-type]
+        RegionSelection("best")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="max_regions must be at least 1, got 0"):
-        Selection(max_regions=0)
+        RegionSelection(max_regions=0)
     with pytest.raises(ValueError, match="min_regions must lie between 0 and max_regions, got 40"):
-        Selection(min_regions=40)
+        RegionSelection(min_regions=40)
     with pytest.raises(ValueError, match="agnostic_nms needs at least one threshold"):
-        Selection(agnostic_nms=())
-    assert Selection(max_regions=5).least == 5
-    assert Selection().least == 10
+        RegionSelection(agnostic_nms=())
+    assert RegionSelection(max_regions=5).least == 5
+    assert RegionSelection().least == 10
 
 
 def test_what_decides_a_number_is_said() -> None:
-    assert Selection().as_dict() == {
+    assert RegionSelection().as_dict() == {
         "rule": "original",
         "max_regions": 36,
         "min_regions": 10,
         "threshold": 0.2,
         "class_nms": 0.3,
     }
-    assert Selection("hf", 20).as_dict() == {
+    assert RegionSelection("hf", 20).as_dict() == {
         "rule": "hf",
         "max_regions": 20,
         "min_regions": 20,
