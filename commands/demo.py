@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..demo.run import Trained
+    from ..demo.run import TrainedHead
 
 
 @click.command("demo", short_help="The whole way on a small data set of its own, in under two minutes.")
@@ -49,7 +49,7 @@ def command(folder: Path) -> None:
     console.print("  itin train --m 2 --lam 0.2", markup=False)
 
 
-def show_comparison(trained: list[Trained]) -> None:
+def show_comparison(trained: list[TrainedHead]) -> None:
     """Print the heads' test figures beside the majority class."""
     from .terminal.console import console, grid
 

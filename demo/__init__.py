@@ -1,1 +1,1 @@
-"""The demo: a small data set that the package draws for itself, and the whole job on it."""
+"""The demo: a small generated data set, and the whole pipeline on it."""

@@ -1,4 +1,4 @@
-"""What people write with the little pictures: a good or a bad word for each thing they speak of."""
+"""The captions of the demo's pictures: a good or a bad word for each object mentioned."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ WHO = ("anna", "old_tom", "photo_daily", "the_walker", "leo77", "nina")
 TAGS = ("#photo", "#throwback", "#monday", "#friday", "#walk", "#nofilter", "#myweek", "#postcard")
 
 
-def caption(said: list[tuple[str, bool]], rng: Random) -> str:
-    """A caption that has a good (True) or a bad word for each of some objects, in any order.
+def caption(mentions: list[tuple[str, bool]], rng: Random) -> str:
+    """Return a caption with a good (True) or a bad word for each mentioned object, in random order.
 
     Args:
-        said: the objects spoken of, and how.
-        rng: decides the rest.
+        mentions: the objects mentioned, and whether the word is good.
+        rng: the source of randomness for the rest.
     """
-    parts = [f"{rng.choice(GLAD if glad else SAD)} {kind}" for kind, glad in said]
+    parts = [f"{rng.choice(GLAD if glad else SAD)} {kind}" for kind, glad in mentions]
     rng.shuffle(parts)
     text = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
     if rng.random() < 0.1:

@@ -1,10 +1,10 @@
-"""The demo's data set: pictures and captions whose label takes both, in MVSA-Single's own layout.
+"""The demo's data set: pictures and captions whose label depends on both, in MVSA-Single's own layout.
 
-Each picture shows one object in one of three settings. Its caption speaks of that object, and mostly of one or two
-others that are not there, with a good or a bad word for each. The label is how the caption speaks of what the picture
-shows, in its setting (`MOODS`). As soon as others are spoken of, the words alone say nothing, for a good word is as
-likely to be for one of them; the picture alone leaves two labels, equally likely; so only who finds the words for what
-is in the picture can do better.
+Each picture shows one object in one of three settings. Its caption mentions that object, and mostly one or two others
+that are not in the picture, with a good or a bad word for each. The label follows from the word for the object shown
+and from the setting (`MOODS`). Once other objects are mentioned, the words alone carry no information, since a good
+word is as likely to be for one of them; the picture alone leaves two equally likely labels; so only a model that finds
+the word for the object in the picture can do better.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 
 from .captions import caption
 from .objects import OBJECTS
-from .pen import FINE, SIZE, Pen
+from .pen import OVERSAMPLING, SIZE, Pen
 from .settings import HORIZON, SETTINGS
 
 MOODS = {
@@ -30,46 +30,46 @@ MOODS = {
     ("gloomy", True): "neutral",
     ("gloomy", False): "negative",
 }
-"""(setting, whether the caption speaks well of the object shown) -> label."""
+"""The label for each setting and whether the caption has a good word for the object shown."""
 
 VOTES = {
     "positive": (("positive", "positive"), ("positive", "neutral"), ("neutral", "positive")),
     "neutral": (("neutral", "neutral"),),
     "negative": (("negative", "negative"), ("negative", "neutral"), ("neutral", "negative")),
 }
-"""Label -> the (text label, image label) that MVSA's rule turns into it."""
+"""For each label the pairs of (text label, image label) from which MVSA's rule makes it."""
 
 CONFLICTS = (("positive", "negative"), ("negative", "positive"))
-"""Pairs of labels that MVSA's rule drops."""
+"""The pairs of labels that MVSA's rule drops."""
 
 HEADER = "ID\ttext,image"
 
 
 @dataclass(frozen=True)
-class Pair:
+class DemoPair:
     """One picture with its caption."""
 
     id: str
     setting: str
-    """One of `SETTINGS`."""
-    shown: str
+    """The setting, one of `SETTINGS`."""
+    subject: str
     """The object in the picture, one of `OBJECTS`."""
     caption: str
     others: int
-    """How many objects the caption speaks of that are not in the picture, 0 to 2."""
+    """The number of objects in the caption that are not in the picture, 0 to 2."""
     votes: tuple[str, str]
-    """Text label and image label."""
+    """The text label and the image label."""
     label: str | None
-    """What MVSA's rule makes of them; None: it drops the pair."""
+    """The label by MVSA's rule; None if it drops the pair."""
     damage: str | None = None
-    """`truncated image` or `empty text`, for the pairs that cannot be used."""
+    """The damage of an unusable pair, `truncated image` or `empty text`; else None."""
 
 
-def plan(pairs: int, seed: int) -> list[Pair]:
-    """The data set before it is drawn.
+def plan(pairs: int, seed: int) -> list[DemoPair]:
+    """Plan the data set before it is drawn.
 
     Args:
-        pairs: usable pairs. There are four more: two that the label rule drops, two that are damaged.
+        pairs: number of usable pairs. There are four more: two that the label rule drops, two that are damaged.
         seed: the same seed gives the same data set, to the byte.
     """
     if pairs < 1:
@@ -77,22 +77,22 @@ def plan(pairs: int, seed: int) -> list[Pair]:
     rng = Random(seed)
     everything = list(product(OBJECTS, MOODS))
     order: list[tuple[str, tuple[str, bool]]] = []
-    while len(order) < pairs + 4:  # whole rounds of all there is, so that nothing is more frequent than the rest
+    while len(order) < pairs + 4:  # whole rounds, so that all combinations are equally frequent
         order += rng.sample(everything, len(everything))
     special = [None] * pairs + ["conflict", "conflict", "truncated image", "empty text"]
     made = []
     for number, fate in enumerate(rng.sample(special, len(special))):
-        shown, (setting, glad) = order[number]
+        subject, (setting, glad) = order[number]
         label = None if fate == "conflict" else MOODS[setting, glad]
-        said = [(shown, glad)]
-        others = rng.sample([kind for kind in OBJECTS if kind != shown], rng.choice((0, 1, 2)))
-        said += zip(others, (not glad, rng.random() < 0.5), strict=False)
+        mentions = [(subject, glad)]
+        others = rng.sample([kind for kind in OBJECTS if kind != subject], rng.choice((0, 1, 2)))
+        mentions += zip(others, (not glad, rng.random() < 0.5), strict=False)
         made.append(
-            Pair(
+            DemoPair(
                 id=str(number + 1),
                 setting=setting,
-                shown=shown,
-                caption=caption(said, rng),
+                subject=subject,
+                caption=caption(mentions, rng),
                 others=len(others),
                 votes=rng.choice(VOTES[label] if label else CONFLICTS),
                 label=label,
@@ -102,18 +102,18 @@ def plan(pairs: int, seed: int) -> list[Pair]:
     return made
 
 
-def picture(pair: Pair, rng: Random) -> Image.Image:
-    """Draws a pair's picture; which scene it is, and where the object stands, is left to `rng`."""
-    image = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE))
+def picture(pair: DemoPair, rng: Random) -> Image.Image:
+    """Draw a pair's picture; `rng` chooses the scene and the position of the object."""
+    image = Image.new("RGB", (SIZE[0] * OVERSAMPLING, SIZE[1] * OVERSAMPLING))
     draw = ImageDraw.Draw(image)
     rng.choice(SETTINGS[pair.setting])(Pen(draw, 0, SIZE[1], 1), rng)
     x, y = rng.uniform(0.25, 0.75) * SIZE[0], SIZE[1] - rng.uniform(14, HORIZON - 40)
-    OBJECTS[pair.shown](Pen(draw, x, y, rng.uniform(52, 62)))
+    OBJECTS[pair.subject](Pen(draw, x, y, rng.uniform(52, 62)))
     return image.resize(SIZE, Image.Resampling.LANCZOS)
 
 
-def draw(root: Path, pairs: int, seed: int) -> list[Pair]:
-    """Writes the data set: `root/labelResultAll.txt`, and `root/data` with a picture and a text for each pair."""
+def draw(root: Path, pairs: int, seed: int) -> list[DemoPair]:
+    """Write the data set: `root/labelResultAll.txt`, and `root/data` with a picture and a text for each pair."""
     made = plan(pairs, seed)
     data = root / "data"
     data.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the little pictures show: objects about two units wide and high."""
+"""The objects of the demo's pictures, about two units wide and high."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .pen import Pen
 
 
 def cat(pen: Pen) -> None:
-    """A ginger cat that smiles."""
+    """Draw a smiling ginger cat."""
     fur, belly, dark = "#f28c28", "#ffe3bd", "#27313a"
     pen.arc(0.55, 0.55, 0.55, 0.5, -80, 130, fur, 0.17)
     pen.oval(0, 0.55, 0.58, 0.58, fur)
@@ -27,7 +27,7 @@ def cat(pen: Pen) -> None:
 
 
 def house(pen: Pen) -> None:
-    """A house with flowers and lit windows."""
+    """Draw a house with flowers and lit windows."""
     pen.box(0.4, 1.3, 0.64, 2.05, "#c7694a")
     pen.box(-0.85, 0, 0.85, 1.15, "#ffd75e")
     pen.shape([(-1.08, 1.1), (0, 1.98), (1.08, 1.1)], "#12b5b0")
@@ -44,7 +44,7 @@ def house(pen: Pen) -> None:
 
 
 def car(pen: Pen) -> None:
-    """A shining red car."""
+    """Draw a shiny red car."""
     pen.shape([(-0.66, 0.75), (-0.42, 1.25), (0.35, 1.25), (0.7, 0.75)], "#e3342f")
     pen.shape([(-0.5, 0.77), (-0.34, 1.14), (-0.04, 1.14), (-0.04, 0.77)], "#cfeefc")
     pen.shape([(0.07, 0.77), (0.07, 1.14), (0.29, 1.14), (0.53, 0.77)], "#cfeefc")
@@ -57,7 +57,7 @@ def car(pen: Pen) -> None:
 
 
 def flower(pen: Pen) -> None:
-    """A flower in bloom in its pot."""
+    """Draw a blooming flower in a pot."""
     stem = "#2f9e44"
     pen.shape([(-0.42, 0.55), (0.42, 0.55), (0.3, 0), (-0.3, 0)], "#c8643b")
     pen.box(-0.48, 0.48, 0.48, 0.64, "#dd7a4e", 0.04)
@@ -72,4 +72,4 @@ def flower(pen: Pen) -> None:
 
 
 OBJECTS: dict[str, Callable[[Pen], None]] = {"cat": cat, "house": house, "car": car, "flower": flower}
-"""What a picture can show, by name."""
+"""The objects that a picture can show, by name."""

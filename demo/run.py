@@ -1,4 +1,4 @@
-"""The whole job on the demo's data set, by the same functions as the commands: extract, train, compare."""
+"""The whole pipeline on the demo's data set, with the functions of the commands: extract, train, compare."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ BERT = {
 """A small BERT; its weights are random, its vocabulary is built from the captions."""
 
 RECIPE = TrainConfig(m=4, d=128, k=128, batch_size=32, epochs=24, lr_step=19)
-"""The paper's recipe, with a smaller head, smaller batches and more regions, as suits small pictures."""
+"""The paper's recipe with a smaller head, smaller batches and more regions, for small pictures."""
 
 HEADS = {"ITIN": "none", "only context": "only-context"}
-"""The heads that are compared, and their ablations."""
+"""The ablations that are compared, by the names of their heads."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One head of the comparison."""
+class TrainedHead:
+    """A trained head of the comparison."""
 
     name: str
     fit: Fit
@@ -52,7 +52,7 @@ class Trained:
 
 
 def prepare(folder: Path, pairs: int = PAIRS, seed: int = SEED, progress: Progress | None = None) -> Summary:
-    """Draws the data set into `folder/MVSA_demo` and extracts its features into `folder/cache`."""
+    """Draw the data set into `folder/MVSA_demo` and extract its features into `folder/cache`."""
     draw(folder / "MVSA_demo", pairs, seed)
     encoder = folder / "small-bert"
     encoder.mkdir(exist_ok=True)
@@ -69,14 +69,14 @@ def prepare(folder: Path, pairs: int = PAIRS, seed: int = SEED, progress: Progre
 
 
 def load(folder: Path) -> tuple[Found, Features, Split]:
-    """What `prepare` made: the stores, the features in memory, and a random split."""
+    """Load what `prepare` made: the stores, the features in memory, and a random split."""
     found = find_features(folder / "cache", None, {})
     features = load_features(found.table, found.stores, RECIPE.m)
     return found, features, random_split(features.ids, RECIPE.split_seed)
 
 
-def compare(folder: Path, on_epoch: Callable[[dict[str, float]], None] | None = None) -> list[Trained]:
-    """Trains each of `HEADS` on the features of `prepare`, and writes a run folder for each."""
+def compare(folder: Path, on_epoch: Callable[[dict[str, float]], None] | None = None) -> list[TrainedHead]:
+    """Train each of `HEADS` on the features of `prepare` and write a run folder for each."""
     found, features, split = load(folder)
     identity = Identity(features, found.table, found.stores)
     trained = []
@@ -87,7 +87,7 @@ def compare(folder: Path, on_epoch: Callable[[dict[str, float]], None] | None = 
             result = fit(replace(RECIPE, ablation=ablation), features, split, torch.device("cpu"), on_epoch)
             key = identity.key(result.config, split)
             run = write_run(result, features, split, found.table.dataset, found.stores, key, parent=folder / "runs")
-            trained.append(Trained(name, result, run))
+            trained.append(TrainedHead(name, result, run))
     finally:
         torch.set_num_threads(threads)
     return trained

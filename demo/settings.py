@@ -1,4 +1,4 @@
-"""Where the little pictures are set: two scenes each for a cheerful, an everyday and a gloomy day."""
+"""The settings of the demo's pictures: two scenes each for a cheerful, an everyday and a gloomy mood."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .pen import SIZE, Pen
 
 W, H = SIZE
 HORIZON = 78
-"""Where the ground begins, in pixels from below; objects stand on the ground."""
+"""The height of the ground, on which objects stand, in pixels from the bottom."""
 
 
 def meadow(pen: Pen, rng: Random) -> None:
-    """Green hills under the sun."""
+    """Draw green hills under the sun."""
     pen.box(0, 0, W, H, "#8fd6ff")
     _sun(pen, rng.uniform(20, W - 20), rng.uniform(160, 175))
     for _ in range(2):
@@ -28,7 +28,7 @@ def meadow(pen: Pen, rng: Random) -> None:
 
 
 def beach(pen: Pen, rng: Random) -> None:
-    """Sand, sea and a sail."""
+    """Draw sand, the sea and a sail."""
     pen.box(0, 0, W, H, "#aee4fb")
     _sun(pen, rng.uniform(20, W - 20), rng.uniform(160, 178))
     pen.box(0, 0, W, HORIZON + 22, "#6fd3da")
@@ -45,7 +45,7 @@ def beach(pen: Pen, rng: Random) -> None:
 
 
 def street(pen: Pen, rng: Random) -> None:
-    """A street under an even sky."""
+    """Draw a street under a grey sky."""
     pen.box(0, 0, W, H, "#d3d8da")
     x = -rng.uniform(0, 30)
     while x < W:
@@ -64,7 +64,7 @@ def street(pen: Pen, rng: Random) -> None:
 
 
 def field(pen: Pen, rng: Random) -> None:
-    """Fields in autumn, behind a fence."""
+    """Draw fields in autumn, behind a fence."""
     pen.box(0, 0, W, H, "#dcd9d0")
     for _ in range(3):
         _cloud(pen, rng.uniform(0, W), rng.uniform(140, 182), rng.uniform(12, 17), "#e9e6df")
@@ -80,7 +80,7 @@ def field(pen: Pen, rng: Random) -> None:
 
 
 def night(pen: Pen, rng: Random) -> None:
-    """A clear and lonely night."""
+    """Draw a clear and lonely night."""
     pen.box(0, 0, W, H, "#1b2340")
     for _ in range(26):
         pen.disc(rng.uniform(0, W), rng.uniform(HORIZON + 20, H), rng.uniform(0.5, 1), "#8f9bc4")
@@ -97,7 +97,7 @@ def night(pen: Pen, rng: Random) -> None:
 
 
 def storm(pen: Pen, rng: Random) -> None:
-    """Rain, clouds and a flash of lightning."""
+    """Draw rain, clouds and a flash of lightning."""
     pen.box(0, 0, W, H, "#3c434c")
     x = rng.uniform(30, W - 30)
     pen.shape(

@@ -1,6 +1,6 @@
-"""From features to labels, and to what a head made of each region: of raw pairs by encoders, or from the cache.
+"""Predictions and what a head computed for each region, from raw pairs by encoders or from the cache.
 
-What each name needs is imported when it is first asked for.
+The modules are imported when a name is first used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Prediction", "Predictor", "Region", "pairs_frame", "pairs_of"]
 
-_WHERE = {
+_MODULES = {
     "Prediction": "prediction",
     "Region": "prediction",
     "Predictor": "predictor",
@@ -25,6 +25,6 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

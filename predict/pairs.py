@@ -1,4 +1,4 @@
-"""The pairs of one part of a run with what its head made of each: from run folder and cache, no encoder."""
+"""The pairs of one part of a run with their predictions, from the run folder and the cache, without an encoder."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from ..train.features.features import Features
 from ..train.features.find import Found, stores_of_run
 from ..train.features.load import load_features
 from ..train.runs.folder import Run
-from .prediction import Prediction, Reading, predictions, seen
+from .prediction import PairDetails, Prediction, predictions, token_mask
 from .words import splitter_of, words_or_numbers
 
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
-"""How the parts are called where people read."""
+"""The display names of the parts."""
 
 TOLERANCE = 0.01
-"""How far a probability computed here may lie from the one in the run folder: another machine rounds in its own way."""
+"""The tolerance between a probability computed here and the one in the run folder, since machines round differently."""
 
 REGION_ARRAYS = ("boxes", "scores", "objects", "attributes")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair of the data set and what a run's head made of it."""
+    """A pair of the data set and a run's prediction for it."""
 
     id: str
     text: str
     label: str
-    """The true one; empty where nobody knows it."""
+    """The true label; empty if unknown."""
     prediction: Prediction
-    """Label and probabilities as the run folder has them; regions and words from its head."""
+    """The label and probabilities from the run folder; regions and words are computed by its head."""
     image: Path
-    """Where the image was when its features were made."""
+    """The path of the image when its features were made."""
     size: tuple[int, int]
-    """Width and height in pixels, (0, 0) where the cache does not know them."""
+    """Width and height in pixels; (0, 0) if the cache does not have them."""
     image_sha256: str
-    """Of the image's file."""
+    """The digest of the image, as the cache records it."""
 
 
 def shown_part(run: Run) -> str:
-    """The part that is shown of a run: `test` where it has test predictions, else `val`."""
+    """Return the part of a run to show: `test` if it has test predictions, else `val`."""
     return "test" if (run.predictions["part"] == "test").any() else "val"
 
 
@@ -59,13 +59,13 @@ def pairs_of(run: Run, part: str | None = None, cache: Path | None = None, found
     Args:
         run: the run.
         part: `val` or `test`; None for `shown_part`.
-        cache: where the cache is now; None for where it was.
-        found: the data set and the run's own stores, where they are open already.
+        cache: the current folder of the cache; None for the one that the run records.
+        found: the data set and the run's own stores, if they are already open.
 
     Raises:
-        CacheError: the stores are not there.
-        RunError: they hold other features, labels or samples than the run was made of, or the checkpoint does not give
-            the run's own predictions.
+        CacheError: the stores are missing.
+        RunError: their features, labels or samples are not those of the run, or the checkpoint does not reproduce the
+            run's predictions.
     """
     found = found or stores_of_run(run, cache)
     recorded = run.predictions[run.predictions["part"] == (part or shown_part(run))].set_index("id")
@@ -78,14 +78,14 @@ def pairs_of(run: Run, part: str | None = None, cache: Path | None = None, found
         found.stores,
         run.config.regions,
         run.config.keep_special,
-        allow_missing=True,  # `_rows` asks for every pair of the run
+        allow_missing=True,  # `_rows` checks that every pair of the run is there
         inputs=run.config.inputs,
     )
     rows = _rows(run, features, recorded)
     texts = samples.set_index(samples["id"].astype(str)).loc[ids]
-    readings = _readings(run, found, texts)
+    details = _details(run, found, texts)
     computed = predictions(
-        run.head(), run.config, features, rows, readings, vocabulary_of(run), run.config.batch_for(features.dataset)
+        run.head(), run.config, features, rows, details, vocabulary_of(run), run.config.batch_for(features.dataset)
     )
     _check(run, recorded, computed)
     return [
@@ -107,7 +107,7 @@ def pairs_of(run: Run, part: str | None = None, cache: Path | None = None, found
 
 
 def pairs_frame(pairs: Sequence[Pair]) -> pd.DataFrame:
-    """One row a region and word: id, label, predicted, region, object, attribute, gate, attention, word, weight."""
+    """Return one row per region and word: ids and names, `gate` and `attention` of the region, `weight` of the word."""
     rows = [
         {
             "id": pair.id,
@@ -131,7 +131,7 @@ def pairs_frame(pairs: Sequence[Pair]) -> pd.DataFrame:
 
 
 def vocabulary_of(run: Run) -> Vocabulary:
-    """The names of objects and attributes that the run's region encoder goes by, as far as their files are here."""
+    """Return the object and attribute names of the run's region encoder, as far as their files are found."""
     entry = run.record["stores"].get("regions", {"options": None, "identity": {"name": "", "weights": {}}})
     options = entry["options"]
     if options is None or entry["identity"]["name"] != "vg-frcnn":
@@ -151,12 +151,12 @@ def _check_there(run: Run, ids: Iterable[str], there: Iterable[str]) -> None:
             f"the cache does not hold the samples that the run {run.path} was made of",
             expected=f"all {met.both + len(met.ours)} pairs of its predictions.csv",
             found="; ".join(met.lines("missing")),
-            next_step="run the same `itin extract` again: it makes what is missing",
+            next_step="run the same `itin extract` again: it extracts what is missing",
         )
 
 
 def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
-    """The row of each recorded prediction among the features, (N,) int64."""
+    """Return the row of each recorded prediction among the features, (N,) int64."""
     _check_there(run, recorded.index, features.ids)
     place = {sample: row for row, sample in enumerate(features.ids)}
     changed = [s for s in recorded.index if LABELS[features.labels[place[s]]] != recorded.at[s, "label"]]
@@ -170,14 +170,14 @@ def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     return np.array([place[sample] for sample in recorded.index], dtype=np.int64)
 
 
-def _readings(run: Run, found: Found, texts: pd.DataFrame) -> list[Reading]:
-    """What the stores hold of the words and regions of some samples, rows of the data set's table."""
+def _details(run: Run, found: Found, texts: pd.DataFrame) -> list[PairDetails]:
+    """Read the words and regions of some samples, rows of the data set's table, from the stores."""
     ids, m = list(texts.index), run.config.regions
     words, split = [np.zeros(0, np.int32)] * len(ids), None
     if "tokens" in found.stores:
         store, split = found.stores["tokens"], splitter_of(run)
         read = store.read_ragged(store.index(ids, texts["text_sha256"].astype(str).tolist()))
-        words = [one[seen(one, run.config)] for one in np.split(read["word_ids"], read["offsets"][1:-1])]
+        words = [one[token_mask(one, run.config)] for one in np.split(read["word_ids"], read["offsets"][1:-1])]
     regions: list[dict[str, np.ndarray] | None] = [None] * len(ids)
     if m:
         store = found.stores["regions"]
@@ -186,19 +186,19 @@ def _readings(run: Run, found: Found, texts: pd.DataFrame) -> list[Reading]:
         counts = np.minimum(store.read("counts", held), m)
         regions = [{name: each[row, :count] for name, each in arrays.items()} for row, count in enumerate(counts)]
     return [
-        Reading(words_or_numbers(str(text), own.tolist(), split), own, boxes)
+        PairDetails(words_or_numbers(str(text), own.tolist(), split), own, boxes)
         for text, own, boxes in zip(texts["text"], words, regions, strict=True)
     ]
 
 
 def _check(run: Run, recorded: pd.DataFrame, computed: Sequence[Prediction]) -> None:
-    """Raise RunError where the checkpoint does not give the run's own probabilities."""
+    """Check that the checkpoint reproduces the run's probabilities; raise RunError otherwise."""
     own = [list(one.probabilities.values()) for one in computed]
     away = float(np.abs(recorded[[f"p_{label}" for label in LABELS]].to_numpy() - own).max())
     if away > TOLERANCE:
         raise RunError(
-            f"the checkpoint of {run.path} does not give the run's own predictions",
+            f"the checkpoint of {run.path} does not reproduce the run's predictions",
             expected=f"the probabilities of its predictions.csv, within {TOLERANCE}",
             found=f"one that differs by {away:.3f}",
-            next_step="put the run's own model.safetensors back, or train the run again",
+            next_step="restore the run's original model.safetensors, or train the run again",
         )

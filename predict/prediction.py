@@ -1,4 +1,4 @@
-"""What a head made of pairs: their labels, and each region's gate, attention and weights over the words."""
+"""The predictions of a head: labels, and each region's gate, attention and weights over the words."""
 
 from __future__ import annotations
 
@@ -25,62 +25,62 @@ SPECIAL = -1
 
 @dataclass(frozen=True)
 class Region:
-    """What the head made of one region."""
+    """A region and what the head computed for it."""
 
     box: tuple[float, float, float, float]
-    """x1, y1, x2, y2 in pixels of the image."""
+    """The box x1, y1, x2, y2 in pixels of the image."""
     score: float
     object: int
-    """Object class, -1 for unknown."""
+    """The object class, -1 if unknown."""
     attribute: int
-    """Attribute class, -1 for unknown."""
+    """The attribute class, -1 if unknown."""
     object_name: str
-    """The object's name where the encoder has a vocabulary, else its number."""
+    """The object's name if the encoder has a vocabulary, else its number."""
     attribute_name: str
-    """Likewise the attribute's."""
+    """The attribute's name likewise."""
     gate: float
-    """g of eq. 8; the mean of its values where the gate is a vector."""
+    """The gate g of eq. 8; its mean if the gate is a vector."""
     attention: float
-    """α_z of eq. 12: the region's share."""
+    """The region's attention α_z of eq. 12."""
     words: dict[int, float]
-    """Word number -> weight, Ā of eq. 6 summed over the word's WordPieces; -1 stands for [CLS] and [SEP]."""
+    """The weight of each word number, Ā of eq. 6 summed over the word's WordPieces; -1 stands for [CLS] and [SEP]."""
 
     @property
     def name(self) -> str:
-        """Attribute and object as in "red car", as far as they are known; empty where nothing is."""
+        """The known ones of attribute and object, as in "red car"; empty if neither is known."""
         known = [self.attribute_name] if self.attribute >= 0 else []
         return " ".join([*known, self.object_name] if self.object >= 0 else [])
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A label for one pair, and what it was made from."""
+    """The predicted label of one pair, with what the head computed on the way."""
 
     label: str
     probabilities: dict[str, float]
     words: list[str]
     """The words of the text, as far as the encoder read it."""
     regions: list[Region]
-    """By descending score; empty for heads that align none."""
+    """The regions by descending score; empty for heads that do not align regions."""
 
     def word(self, number: int) -> str:
-        """The word of that number."""
+        """Return the word with this number."""
         return self.words[number] if 0 <= number < len(self.words) else "[CLS]/[SEP]"
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """What is said of a pair's words and regions beside what the head computes."""
+class PairDetails:
+    """The words and regions of a pair, which describe what the head computes."""
 
     words: list[str]
     """The words of the text."""
     word_ids: NDArray[np.int32]
-    """(n,), the word of each WordPiece that the head sees, -1 for [CLS] and [SEP]; empty where it reads none."""
+    """The word of each WordPiece that the head sees, (n,), -1 for [CLS] and [SEP]; empty if it reads no text."""
     regions: Mapping[str, np.ndarray] | None
-    """`boxes`, `scores`, `objects` and `attributes`, one entry a region; None where the head looks at none."""
+    """The `boxes`, `scores`, `objects` and `attributes`, one entry per region; None if the head uses no regions."""
 
 
-def seen(word_ids: np.ndarray, config: TrainConfig) -> NDArray[np.bool_]:
+def token_mask(word_ids: np.ndarray, config: TrainConfig) -> NDArray[np.bool_]:
     """Return which WordPieces of a text the head of a run sees, (n,) bool, from the word ids (n,)."""
     kept = np.ones(len(word_ids), bool) if config.keep_special else np.asarray(word_ids) != SPECIAL
     return kept & (kept.cumsum() <= config.max_words)
@@ -92,22 +92,22 @@ def predictions(
     config: TrainConfig,
     features: Features,
     rows: NDArray[np.int64],
-    readings: Sequence[Reading],
+    details: Sequence[PairDetails],
     vocabulary: Vocabulary,
     batch_size: int,
     device: str | torch.device = "cpu",
 ) -> list[Prediction]:
-    """Predict for samples of which the features are there: the one way from features to a prediction.
+    """Predict samples from their features; every prediction is made here.
 
     Args:
-        head: a run's, on the device.
+        head: a run's head, on the device.
         config: the run's recipe.
-        features: of the kinds that the head looks at; the others may be empty.
+        features: features of the kinds that the head reads; the others may be empty.
         rows: (N,), the rows of the samples.
-        readings: N, of the same samples.
+        details: N, of the same samples.
         vocabulary: names of objects and attributes.
-        batch_size: samples that are computed together.
-        device: where to compute.
+        batch_size: number of samples computed together.
+        device: the device to compute on.
     """
     resident = Resident(features, torch.device(device), config.regions, config.max_words)
     found: list[Prediction] = []
@@ -115,7 +115,7 @@ def predictions(
         for some in chunks(torch.from_numpy(rows), batch_size):
             out = head(*resident.batch(some).inputs)
             for place, values in enumerate(out.logits.double().softmax(1).cpu().numpy()):
-                one = readings[len(found)]
+                one = details[len(found)]
                 found.append(
                     Prediction(
                         LABELS[int(values.argmax())],
@@ -143,13 +143,13 @@ def weights_by_word(weights: Sequence[float], word_ids: Sequence[int]) -> dict[i
 def regions_of(
     out: HeadOutput, row: int, arrays: Mapping[str, np.ndarray], word_ids: np.ndarray, vocabulary: Vocabulary
 ) -> list[Region]:
-    """What the head made of the regions of one pair; none for a head that aligns none.
+    """Return the regions of one pair with what the head computed; none for a head that does not align regions.
 
     Args:
-        out: of the head.
-        row: the pair's place in the batch.
-        arrays: the pair's `boxes`, `scores`, `objects` and `attributes`, one entry a region that the image has.
-        word_ids: (n,), of the WordPieces that the head saw.
+        out: the output of the head.
+        row: the pair's index in the batch.
+        arrays: the pair's `boxes`, `scores`, `objects` and `attributes`, one entry per region of the image.
+        word_ids: (n,), the word of each WordPiece that the head saw.
         vocabulary: names of objects and attributes.
     """
     if out.alignment is None or out.gate is None or out.attention is None:

@@ -1,4 +1,4 @@
-"""From a raw image and its text to a label, by a run's own encoders and head."""
+"""Prediction from raw images and texts, with a run's own encoders and head."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ..extract.encoders.contract import Arrays, ImageEncoder, TextEncoder
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..train.features.features import Features
 from ..train.runs.folder import Run
-from .prediction import Prediction, Reading, predictions, seen
+from .prediction import PairDetails, Prediction, predictions, token_mask
 
 
 class Predictor:
-    """Predicts for raw pairs with the encoders that a run's features came from.
+    """A predictor for raw pairs, with the encoders that made a run's features.
 
     Args:
         run: a trained run.
-        device: where encoders and head run.
+        device: the device of encoders and head.
 
     Raises:
         RunError: the run's features were not made by an encoder that can be built here.
-        WeightsError: an encoder's weights cannot be had, or are not those that the run was trained with.
+        WeightsError: an encoder's weights are not available, or are not those that the run was trained with.
     """
 
     def __init__(self, run: Run, device: torch.device) -> None:
@@ -42,7 +42,7 @@ class Predictor:
         self._vocabulary: Vocabulary = getattr(self._encoders.get("regions"), "vocabulary", None) or Vocabulary()
 
     def __call__(self, image: Path, text: str) -> Prediction:
-        """Predicts for one pair.
+        """Predict one pair.
 
         Raises:
             BadFile: the image cannot be used.
@@ -51,12 +51,12 @@ class Predictor:
         return self.predict([(read_image(image), text)])[0]
 
     def predict(self, pairs: Sequence[tuple[np.ndarray, str]]) -> list[Prediction]:
-        """Predicts for pairs of decoded image (H, W, 3) and text."""
+        """Predict pairs of a decoded image (H, W, 3) and a text."""
         encoded = {kind: self._encode(kind, pairs) for kind in self._encoders}
         reader = cast(TextEncoder | None, self._encoders.get("tokens"))
-        kept = [seen(arrays["word_ids"], self.run.config) for arrays in encoded.get("tokens", [])]
-        readings = [
-            Reading(
+        kept = [token_mask(arrays["word_ids"], self.run.config) for arrays in encoded.get("tokens", [])]
+        details = [
+            PairDetails(
                 [] if reader is None else reader.words(text),
                 encoded["tokens"][row]["word_ids"][kept[row]] if kept else np.zeros(0, np.int32),
                 encoded["regions"][row] if {"regions", "tokens"} <= set(encoded) else None,
@@ -65,11 +65,11 @@ class Predictor:
         ]
         features, n = self._features(encoded, kept, len(pairs)), len(pairs)
         return predictions(
-            self._head, self.run.config, features, np.arange(n), readings, self._vocabulary, n, self._device
+            self._head, self.run.config, features, np.arange(n), details, self._vocabulary, n, self._device
         )
 
     def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], n: int) -> Features:
-        """The features of n pairs as they are read from stores; of what the head does not read they hold zeros."""
+        """Return the features of n pairs as if read from stores; kinds that the head does not read are zeros."""
         m, head = self.run.config.regions, self.run.head_config
         counts = np.array([min(m, len(arrays["scores"])) for arrays in encoded.get("regions", [])] or [0] * n)
         regions = np.zeros((n, m, head.region_dim), np.float32)
@@ -101,7 +101,7 @@ class Predictor:
         return encoder
 
     def _encode(self, kind: str, pairs: Sequence[tuple[np.ndarray, str]]) -> list[Arrays]:
-        """The features as the store would hold them, rounding included."""
+        """Return the features as a store would hold them, rounding included."""
         encoder = self._encoders[kind]
         prepared: list[Any] = (
             [text for _, text in pairs]

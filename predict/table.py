@@ -1,4 +1,4 @@
-"""Predictions for a whole table of raw pairs: a line for each row; one that cannot be used keeps its line, with why."""
+"""Predictions for a table of raw pairs: one line per row; a row that cannot be used gets a line with the reason."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .prediction import Prediction
 from .predictor import Predictor
 
 CHUNK = 32
-"""Rows that are predicted together."""
+"""Number of rows predicted together."""
 
 COLUMNS = ["id", "predicted", *(f"p_{label}" for label in LABELS), "error"]
 
-_ELSEWHERE = "see to the folder or the disk, or name another file with --out; then run the command again"
+_NEXT_STEP = "fix the folder or the disk, or choose another file with --out; then run the command again"
 
 
 def predict_table(
@@ -41,34 +41,34 @@ def predict_table(
     allow_outside: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> tuple[int, int]:
-    """Predict for a CSV, TSV or JSONL file with the columns id, image and text; labels are not looked at.
+    """Predict the rows of a CSV, TSV or JSONL file with the columns id, image and text; labels are ignored.
 
     Args:
         predictor: a run's encoders and head.
         table: the file; image paths in it start from its folder.
-        out: CSV to write, with a line for each row in the table's order, whole or not at all; None prints line by line.
-        allow_outside: whether image paths may lead out of the table's folder.
+        out: CSV to write atomically, one line per row in the table's order; None prints line by line.
+        allow_outside: whether image paths may lead outside the table's folder.
         columns: the table's names for `id`, `image` and `text` where they differ.
 
     Returns:
-        How many rows were predicted, and how many were not.
+        The number of rows predicted and the number not predicted.
 
     Raises:
-        DataError: not such a table, or `out` is one of the files that are read.
+        DataError: the file is not such a table, or `out` is one of the files that are read.
         RunError: the predictions cannot be written.
         TransientError: the table could not be read this time.
-        ValueError: `columns` names what is no column of a table.
+        ValueError: `columns` has a name that is not a column of such tables.
     """
     check_out(out, table, predictor.run.path)
     table = table.resolve()
     rows = read_rows(table, table.parent, columns or {}, allow_outside, labels=False)
-    seen = scan(DataSet(table.name, table.parent, [row for row in rows if isinstance(row, Entry)], rejected=[]))
+    scanned = scan(DataSet(table.name, table.parent, [row for row in rows if isinstance(row, Entry)], rejected=[]))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(sys.stdout if out is None else text, COLUMNS, restval="")
     good = 0
     try:
         writer.writeheader()
-        for id, result in _results(predictor, rows, seen):
+        for id, result in _results(predictor, rows, scanned):
             if isinstance(result, Prediction):
                 good += 1
                 chances = {f"p_{label}": f"{value:.6f}" for label, value in result.probabilities.items()}
@@ -78,20 +78,20 @@ def predict_table(
         if out is None:
             sys.stdout.flush()
     except OSError as error:
-        if out is not None or error.errno == errno.EPIPE:  # EPIPE: whoever reads the output has enough
+        if out is not None or error.errno == errno.EPIPE:  # EPIPE: the reader closed the pipe
             raise
-        raise RunError(f"cannot print the predictions: {error.strerror or error}", next_step=_ELSEWHERE) from error
+        raise RunError(f"cannot print the predictions: {error.strerror or error}", next_step=_NEXT_STEP) from error
     if out is not None:
-        _put(out, text.getvalue().encode(errors="replace"))
+        _write(out, text.getvalue().encode(errors="replace"))
     return good, len(rows) - good
 
 
 def check_out(out: Path | None, table: Path, run: Path) -> None:
-    """Refuse a place for predictions that cannot be written to, or in which something stands that is read.
+    """Check that predictions can be written to `out` and that it is not one of the files that are read.
 
     Raises:
-        DataError: it is the table, under whatever name, or a file of the run.
-        RunError: there is no such folder, or no file can be made in it.
+        DataError: it is the table, under any name, or a file of the run.
+        RunError: its folder does not exist, or no file can be created in it.
     """
     if out is None:
         return
@@ -102,45 +102,47 @@ def check_out(out: Path | None, table: Path, run: Path) -> None:
     if what:
         raise DataError(
             f"--out {out} is {what}",
-            expected="a file of its own for the predictions",
-            next_step="name another file with --out",
+            expected="a separate file for the predictions",
+            next_step="choose another file with --out",
         )
     try:
         if place.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not _special(out):
+        if not _is_pipe_or_device(out):
             tempfile.TemporaryFile(dir=place.parent).close()
     except OSError as error:
         raise RunError(
             f"cannot write {out}: {error.strerror or error}",
-            expected=f"a folder {place.parent} in which files can be made",
-            next_step=_ELSEWHERE,
+            expected=f"a folder {place.parent} in which files can be created",
+            next_step=_NEXT_STEP,
         ) from error
 
 
-def _special(out: Path) -> bool:
-    """Tell whether it is a pipe or a device, which is written to as it is."""
+def _is_pipe_or_device(out: Path) -> bool:
+    """Tell whether it is a pipe or a device, which is written to in place."""
     return out.exists() and not out.is_file()
 
 
-def _put(out: Path, data: bytes) -> None:
-    if not _special(out):
-        disk.replace(Path(os.path.realpath(out)), data, _fault)  # a link stays a link
+def _write(out: Path, data: bytes) -> None:
+    if not _is_pipe_or_device(out):
+        disk.replace(Path(os.path.realpath(out)), data, _write_error)  # keeps a symbolic link
         return
     try:
         out.write_bytes(data)
     except OSError as error:
-        raise _fault(out, error) from error
+        raise _write_error(out, error) from error
 
 
-def _fault(path: Path, error: OSError) -> ItinError:
-    return disk.write_error(path, error, _ELSEWHERE)
+def _write_error(path: Path, error: OSError) -> ItinError:
+    return disk.write_error(path, error, _NEXT_STEP)
 
 
-def _results(predictor: Predictor, rows: list[Entry | Rejected], seen: Scan) -> Iterator[tuple[str, Prediction | str]]:
-    """Yield each row's id, and its prediction or why there is none."""
-    refused = {one.id: one for one in [*seen.rejected, *seen.unread]}
-    predicted = _predict(predictor, seen.samples)
+def _results(
+    predictor: Predictor, rows: list[Entry | Rejected], scanned: Scan
+) -> Iterator[tuple[str, Prediction | str]]:
+    """Yield each row's id, and its prediction or the reason why there is none."""
+    refused = {one.id: one for one in [*scanned.rejected, *scanned.unread]}
+    predicted = _predict(predictor, scanned.samples)
     for row in rows:
         bad = row if isinstance(row, Rejected) else refused.get(row.id)
         yield row.id, next(predicted) if bad is None else bad.reason
@@ -153,8 +155,8 @@ def _predict(predictor: Predictor, samples: list[Sample]) -> Iterator[Prediction
         whole = [(image, sample.text) for sample, image in decoded if not isinstance(image, str)]
         try:
             results: Iterator[Prediction | str] = iter(predictor.predict(whole) if whole else [])
-        except FeatureError:  # one of them: find out which
-            results = iter([_alone(predictor, pair) for pair in whole])
+        except FeatureError:  # one pair is at fault: find out which
+            results = iter([_predict_one(predictor, pair) for pair in whole])
         for _, image in decoded:
             yield image if isinstance(image, str) else next(results)
 
@@ -168,7 +170,7 @@ def _image(sample: Sample) -> Any:
         return error.what
 
 
-def _alone(predictor: Predictor, pair: tuple[Any, str]) -> Prediction | str:
+def _predict_one(predictor: Predictor, pair: tuple[Any, str]) -> Prediction | str:
     try:
         return predictor.predict([pair])[0]
     except FeatureError as error:

@@ -1,4 +1,4 @@
-"""The words of a text as a run's text encoder read them, without the encoder: its tokenizer alone says."""
+"""The words of a text as a run's text encoder read them, from its tokenizer alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Splitter = Callable[[str], list[str]]
 
 
 def splitter_of(run: Run) -> Splitter | None:
-    """The function from a text to its words, in the order in which the stores' word ids count them.
+    """Return a function from a text to its words, in the order of the stores' word ids.
 
-    None where the tokenizer that the features were made with cannot be had here; nothing is downloaded.
+    Return None if the tokenizer that the features were made with is not available; nothing is downloaded.
     """
     entry = run.record["stores"]["tokens"]
     reading = entry["identity"]["preprocessing"]
@@ -39,7 +39,7 @@ def splitter_of(run: Run) -> Splitter | None:
 
 
 def bert_words(text: str) -> list[str]:
-    """Split a text by BERT's rule: at white space and around each mark of punctuation."""
+    """Split a text by BERT's rule: at white space and around each punctuation mark."""
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
     words: list[str] = [word for word, _ in BertPreTokenizer().pre_tokenize_str(text)]
@@ -47,12 +47,12 @@ def bert_words(text: str) -> list[str]:
 
 
 def words_or_numbers(text: str, word_ids: Sequence[int], split: Splitter | None) -> list[str]:
-    """The words that the ids count; numbers such as `#3` where nobody can say which words they were.
+    """Return the words that the ids refer to, or numbers such as `#3` if the words are unknown.
 
     Args:
         text: the text.
         word_ids: (n,), the word of each WordPiece, -1 for special ones.
-        split: of `splitter_of`; None tries BERT's rule, which must give just as many words.
+        split: the function of `splitter_of`; None tries BERT's rule, which must give exactly as many words.
     """
     count = 1 + max(word_ids, default=SPECIAL)
     words = bert_words(text) if split is None else split(text)
@@ -61,15 +61,15 @@ def words_or_numbers(text: str, word_ids: Sequence[int], split: Splitter | None)
 
 
 def segments(text: str, words: Sequence[str]) -> list[tuple[str, int | None]]:
-    """Cut a text into its words and what stands between them, so that it can be shown as it was written.
+    """Cut a text into its words and what is between them, so that it can be shown as it was written.
 
     Args:
         text: the text.
         words: pieces of it, in order.
 
     Returns:
-        Pieces with the number of the word, or None between words; together they are the text. Where the words are no
-        pieces of the text they follow it, each after a blank.
+        Pieces with the number of the word, or None between words; joined they are the text. If the words are not pieces
+        of the text, they follow it, each after a space.
     """
     pieces: list[tuple[str, int | None]] = []
     place = 0

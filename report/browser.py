@@ -1,4 +1,4 @@
-"""What the page's browser of pairs and its comparison of runs work on, as JSON values."""
+"""The data of the page's browser of pairs, as JSON values."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ..predict.words import segments
 from .thumbnails import Thumbnail
 
 DIGITS = 4
-"""Places after the point that weights, gates and shares are given with."""
+"""Decimal places of weights, gates and shares."""
 
-KEY = 16
-"""Hexadecimal digits of an image's digest that name it on the page."""
+KEY_LENGTH = 16
+"""Number of hexadecimal digits of an image's digest that identify it on the page."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The pairs of one part of one run."""
+class RunPairs:
+    """The pairs of one part of one run, for the browser."""
 
     name: str
-    """The run's, as the report calls it."""
+    """The name of the run in the report."""
     part: str
     pairs: Sequence[Pair]
 
 
-def pairs_data(shown: Sequence[Shown], pictures: Mapping[str, Thumbnail]) -> dict[str, Any]:
-    """What the widget `pairs` works on.
+def pairs_data(shown: Sequence[RunPairs], pictures: Mapping[str, Thumbnail]) -> dict[str, Any]:
+    """Return the data of the widget `pairs`.
 
     Args:
-        shown: the runs to be looked through, one at a time.
-        pictures: small pictures by the digest of the image.
+        shown: the runs that can be browsed, one at a time.
+        pictures: thumbnails by the digest of the image.
     """
     return {
         "labels": list(LABELS),
@@ -46,7 +46,8 @@ def pairs_data(shown: Sequence[Shown], pictures: Mapping[str, Thumbnail]) -> dic
             for one in shown
         ],
         "pictures": {
-            digest[:KEY]: {"url": one.url, "size": one.size, "why": one.reason} for digest, one in pictures.items()
+            digest[:KEY_LENGTH]: {"url": one.url, "size": one.size, "why": one.reason}
+            for digest, one in pictures.items()
         },
     }
 
@@ -59,7 +60,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "label": LABELS.index(pair.label) if pair.label else -1,
         "predicted": LABELS.index(prediction.label),
         "p": [_round(prediction.probabilities[label]) for label in LABELS],
-        "picture": pair.image_sha256[:KEY],
+        "picture": pair.image_sha256[:KEY_LENGTH],
         "regions": [
             {
                 "box": [round(value, 1) for value in region.box],

@@ -1,4 +1,4 @@
-"""Any two runs on the same pairs: where they differ, and whether that is more than chance."""
+"""Comparisons of two runs on the same pairs: where they differ, and whether by more than chance."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .page.numbers import percent, show_p
 from .page.section import Section
 from .run_sections import Runs
 
-LISTED = 10
-"""Comparisons that the table lists."""
+MAX_LISTED = 10
+"""Number of comparisons in the table, at most."""
 
 
 @dataclass
@@ -28,12 +28,12 @@ class _Group:
     """Pairs of one data set and part that runs were evaluated on."""
 
     labels: dict[str, int] = field(default_factory=dict)
-    """By id."""
+    """The class of each pair, by its id."""
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Two runs on the pairs that both have predicted."""
+class RunComparison:
+    """A comparison of two runs on the pairs that both predicted."""
 
     a: str
     b: str
@@ -41,16 +41,16 @@ class Compared:
     accuracy_a: float
     accuracy_b: float
     only_a: int
-    """How often only the first is right."""
+    """Number of pairs that only the first run gets right."""
     only_b: int
     p: float
-    """McNemar's exact test, two-sided."""
+    """The two-sided p-value of McNemar's exact test."""
     match: Match = field(default_factory=Match)
-    """How the pairs of the two met; those of one alone are not compared."""
+    """The match of the pairs of the two runs; pairs of one run alone are not compared."""
 
 
-def compare(a: Run, b: Run, names: tuple[str, str]) -> Compared | None:
-    """Compare two runs, or None where they have no pair in common."""
+def compare(a: Run, b: Run, names: tuple[str, str]) -> RunComparison | None:
+    """Compare two runs; return None if they have no pair in common."""
     if _key(a) != _key(b):
         return None
     of_a, of_b = _predicted(a), _predicted(b)
@@ -59,7 +59,7 @@ def compare(a: Run, b: Run, names: tuple[str, str]) -> Compared | None:
         return None
     right_a, right_b = ((both[name] == both["label"]).to_numpy() for name in ("predicted", "predicted_b"))
     only_a, only_b, p = mcnemar(right_a, right_b)
-    return Compared(
+    return RunComparison(
         *names,
         len(both),
         float(right_a.mean()),
@@ -71,8 +71,8 @@ def compare(a: Run, b: Run, names: tuple[str, str]) -> Compared | None:
     )
 
 
-def compare_all(runs: Runs) -> dict[tuple[int, int], Compared]:
-    """Compare every two runs, by their places."""
+def compare_all(runs: Runs) -> dict[tuple[int, int], RunComparison]:
+    """Compare every two runs; the keys are their positions in `runs`."""
     found = {}
     for (i, (name_a, a)), (j, (name_b, b)) in combinations(enumerate(runs.items()), 2):
         compared = compare(a, b, (name_a, name_b))
@@ -81,13 +81,8 @@ def compare_all(runs: Runs) -> dict[tuple[int, int], Compared]:
     return found
 
 
-def comparison(compared: Sequence[Compared], *, asks: bool = True) -> Section:
-    """The section on comparisons.
-
-    Args:
-        compared: of `compare_all`.
-        asks: whether the page lets the reader choose two runs.
-    """
+def comparison(compared: Sequence[RunComparison]) -> Section:
+    """Return the section on comparisons, from the results of `compare_all`."""
     adjusted = holm([one.p for one in compared])
     rows = [
         {
@@ -109,31 +104,31 @@ def comparison(compared: Sequence[Compared], *, asks: bool = True) -> Section:
         " a difference as large. p (Holm) is adjusted for the number of comparisons. Each run counts as it is: what"
         " other seeds would give is not in these figures."
     ]
-    notes = _apart(compared[:LISTED])
-    notes += [f"The first {LISTED} of {len(rows)} comparisons are listed."] if len(rows) > LISTED else []
+    notes = _unmatched(compared[:MAX_LISTED])
+    notes += [f"The first {MAX_LISTED} of {len(rows)} comparisons are listed."] if len(rows) > MAX_LISTED else []
     return Section(
         "comparison",
         "Comparison",
         text,
-        pd.DataFrame(rows[:LISTED]),
+        pd.DataFrame(rows[:MAX_LISTED]),
         "Every two runs on the same pairs.",
         notes=notes,
-        widget="compare" if asks else "",
+        widget="compare",
     )
 
 
 def compare_data(
     runs: Runs,
-    compared: Mapping[tuple[int, int], Compared],
+    compared: Mapping[tuple[int, int], RunComparison],
     texts: Mapping[str, Mapping[str, str]],
     shown: Sequence[str],
 ) -> dict[str, Any]:
-    """What the widget `compare` works on.
+    """Return the data of the widget `compare`.
 
     Args:
-        runs: by name.
-        compared: of `compare_all`, on the same runs.
-        texts: of each run, by id, as far as they are known.
+        runs: the runs by name.
+        compared: the result of `compare_all` on the same runs.
+        texts: the known texts of each run, by the id of the pair.
         shown: the names of the runs in the browser of pairs, in order.
     """
     keys = list(dict.fromkeys(_key(run) for run in runs.values()))
@@ -157,7 +152,7 @@ def compare_data(
             {
                 "name": name,
                 "group": keys.index(_key(run)),
-                "predicted": _places(run, list(groups[_key(run)].labels)),
+                "predicted": _predicted_classes(run, list(groups[_key(run)].labels)),
                 "shown": list(shown).index(name) if name in shown else None,
             }
             for name, run in runs.items()
@@ -168,13 +163,13 @@ def compare_data(
     }
 
 
-def _apart(compared: Sequence[Compared]) -> list[str]:
-    """What two runs have predicted apart, which their comparison leaves out."""
-    told = []
+def _unmatched(compared: Sequence[RunComparison]) -> list[str]:
+    """Return notes on the pairs that a comparison leaves out since only one of its runs has them."""
+    notes = []
     for one in compared:
         if lines := one.match.lines(f"pairs of {one.a} alone", f"pairs of {one.b} alone"):
-            told.append(f"{one.a} and {one.b} are compared on the {one.n} pairs of both: {'; '.join(lines)}.")
-    return told
+            notes.append(f"{one.a} and {one.b} are compared on the {one.n} pairs of both: {'; '.join(lines)}.")
+    return notes
 
 
 def _predicted(run: Run) -> pd.DataFrame:
@@ -182,12 +177,12 @@ def _predicted(run: Run) -> pd.DataFrame:
     return table
 
 
-def _places(run: Run, ids: Sequence[str]) -> list[int | None]:
-    said = {str(one): LABELS.index(label) for one, label in _predicted(run)["predicted"].items()}
-    return [said.get(one) for one in ids]
+def _predicted_classes(run: Run, ids: Sequence[str]) -> list[int | None]:
+    predicted = {str(one): LABELS.index(label) for one, label in _predicted(run)["predicted"].items()}
+    return [predicted.get(one) for one in ids]
 
 
 def _key(run: Run) -> str:
-    """What two runs must have in common to be compared: the data set as it was extracted, and the part."""
+    """Return what two runs must share to be compared: the data set as it was extracted, and the part."""
     data = run.record["dataset"]
     return json.dumps([data.get("name"), data.get("sha256", data.get("source")), shown_part(run)], sort_keys=True)

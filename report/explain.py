@@ -1,4 +1,4 @@
-"""Fig. 7 for any pair: the image with its regions outlined, and for each the gate and the words shaded by weight."""
+"""Fig. 7 for any pair: the image with outlined regions and, for each, its gate and the words shaded by weight."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..errors import RunError
 from ..predict.pairs import Pair, pairs_frame
 from ..predict.prediction import SPECIAL, Prediction, Region
 from ..predict.words import segments
-from .browser import Shown, pairs_data
+from .browser import RunPairs, pairs_data
 from .page.colors import SHADE, over, region_color, strength
-from .page.html import framed, make_folder, page_html, write_page
+from .page.html import iframe, make_folder, page_html, write_page
 from .page.plot import missing_glyphs, save
 from .page.section import Section
 from .thumbnails import Images, picture
@@ -31,36 +31,36 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".pdf", ".svg", ".html")
 
 WIDTH = 7.2
-"""Of the figure in inches: a page's two columns."""
+"""Width of the figure in inches: the two columns of a page."""
 
-IMAGE = 2.9
+IMAGE_WIDTH = 2.9
 """Width of the image in the figure, in inches."""
 
-LARGE = 900
+PAGE_SIDE = 900
 """The longer side of the image on a page, in pixels."""
 
 _GAP, _MARGIN, _LINE, _SIZE = 0.25, 0.12, 0.235, 9.0
 
-_FINE = 1440
-"""Dots an inch for measuring text; with few of them each letter is rounded to whole dots."""
+_DPI = 1440
+"""Resolution for measuring text, in dots per inch; at a low one each letter is rounded to whole dots."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One pair, and what a head made of it."""
+    """A pair and the prediction of a head for it."""
 
     image: NDArray[np.uint8]
     """(H, W, 3) RGB."""
     pair: Pair
     note: str | None = None
-    """What must stand beside every figure of the run, or None."""
+    """A note that must accompany every figure of the run, or None."""
 
     @classmethod
     def of(cls, pair: Pair, images: Images, note: str | None = None) -> Explanation:
-        """Explain a pair of a report, for example of `pairs_of`.
+        """Explain a pair, for example one from `pairs_of`.
 
         Raises:
-            RunError: its image is gone, or is another one.
+            RunError: its image is missing or has changed.
         """
         image = images.read(pair)
         if isinstance(image, str):
@@ -77,16 +77,16 @@ class Explanation:
         return self.pair.prediction
 
     def frame(self) -> pd.DataFrame:
-        """One row a region and word, as `pairs_frame`."""
+        """Return one row per region and word, as `pairs_frame` does."""
         return pairs_frame([self.pair])
 
     def figure(self) -> Canvas:
-        """The figure as matplotlib's: the image at the left, gates and shaded words at the right."""
+        """Draw the matplotlib figure: the image on the left, gates and shaded words on the right."""
         from matplotlib.figure import Figure as Canvas
 
-        height = self.image.shape[0] / self.image.shape[1] * IMAGE
-        height, width = min(height, 2 * IMAGE), IMAGE * min(1.0, 2 * IMAGE / height)
-        left = _MARGIN + IMAGE + _GAP
+        height = self.image.shape[0] / self.image.shape[1] * IMAGE_WIDTH
+        height, width = min(height, 2 * IMAGE_WIDTH), IMAGE_WIDTH * min(1.0, 2 * IMAGE_WIDTH / height)
+        left = _MARGIN + IMAGE_WIDTH + _GAP
         with missing_glyphs():
             lines = _Writer(None, left, WIDTH - _MARGIN)
             self._write(lines)
@@ -104,10 +104,10 @@ class Explanation:
         return canvas
 
     def save(self, path: str | Path) -> Path:
-        """Write the figure (`.png`, `.pdf`, `.svg`) or a page of its own (`.html`).
+        """Write the figure (`.png`, `.pdf`, `.svg`) or a page with it (`.html`).
 
         Raises:
-            ValueError: another ending.
+            ValueError: the file name ends in none of these.
             RunError: the file cannot be written.
         """
         path = Path(path)
@@ -120,15 +120,15 @@ class Explanation:
         return path
 
     def html(self) -> str:
-        """The page as a text."""
+        """Return the page as HTML."""
         return page_html(**self._page())
 
     def _repr_html_(self) -> str:
-        return framed(self.html())
+        return iframe(self.html())
 
     def _page(self) -> dict[str, Any]:
-        shown = picture(self.image, LARGE)
-        data = pairs_data([Shown("", "test", [self.pair])], {self.pair.image_sha256: shown})
+        shown = picture(self.image, PAGE_SIDE)
+        data = pairs_data([RunPairs("", "test", [self.pair])], {self.pair.image_sha256: shown})
         chances = ", ".join(f"{label} {p:.1%}" for label, p in self.prediction.probabilities.items())
         return {
             "sections": [Section("pairs", f"Predicted {self.prediction.label}", [chances], widget="pairs")],
@@ -138,7 +138,7 @@ class Explanation:
         }
 
     def _write(self, write: _Writer) -> None:
-        """The words beside the image; the first time without axes, to see how much room they take."""
+        """Write the text beside the image; a first pass without axes measures the space that it takes."""
         prediction = self.prediction
         write.words(f"{prediction.label} {prediction.probabilities[prediction.label]:.3f}", weight="bold")
         if self.pair.label and self.pair.label != prediction.label:
@@ -166,16 +166,16 @@ class Explanation:
             write.next()
         if self.note:
             write.next(0.35)
-            for told in self.note.split():
-                write.words(told + " ", color="#8a5a00")
+            for note_word in self.note.split():
+                write.words(note_word + " ", color="#8a5a00")
             write.next()
 
 
 def explain(predictor: Predictor, image: str | Path, text: str) -> Explanation:
-    """Predict for one pair and keep what the head looked at.
+    """Predict one pair and keep what the head computed for its regions.
 
     Args:
-        predictor: of a run: `Predictor(load_run(path), device)`.
+        predictor: a run's predictor, `Predictor(load_run(path), device)`.
         image: the image file.
         text: the text that belongs to it.
 
@@ -193,10 +193,10 @@ def explain(predictor: Predictor, image: str | Path, text: str) -> Explanation:
 
 
 class _Writer:
-    """Writes pieces of text one after the other, with line breaks, in inches from the top left.
+    """A writer of pieces of text one after the other, with line breaks; positions are in inches from the top left.
 
     Args:
-        axes: where to draw; None to measure alone.
+        axes: where to draw; None only measures.
         left: where lines begin.
         right: where they end.
     """
@@ -207,7 +207,7 @@ class _Writer:
         self._measure = _measurer()
 
     def next(self, lines: float = 1.0) -> None:
-        """Begin a new line, so many lines below."""
+        """Begin a new line, this many lines below."""
         self.x, self.y = self.left, self.y + lines * _LINE
 
     def words(self, text: str, color: str = "black", weight: str = "normal", paper: str | None = None) -> None:
@@ -230,24 +230,24 @@ class _Writer:
 
 
 def _measurer() -> Callable[[str, str], float]:
-    """The function from a text and its weight to its width in inches."""
+    """Return a function from a text and its font weight to its width in inches."""
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties
 
-    renderer: Any = RendererAgg(1, 1, _FINE)  # type: ignore[no-untyped-call]
+    renderer: Any = RendererAgg(1, 1, _DPI)  # type: ignore[no-untyped-call]
     fonts = {weight: FontProperties(size=_SIZE, weight=weight) for weight in ("normal", "bold")}
 
     def measure(text: str, weight: str) -> float:
-        # A blank alone has no ink, but the width of what it adds.
+        # A space alone has no ink and would measure 0, so measure what the text adds between two dots.
         whole = renderer.get_text_width_height_descent(f".{text}.", fonts[weight], False)[0]
         dots = renderer.get_text_width_height_descent("..", fonts[weight], False)[0]
-        return float(whole - dots) / _FINE
+        return float(whole - dots) / _DPI
 
     return measure
 
 
 def _outline(axes: Axes, region: Region, number: int, x: float, y: float) -> None:
-    """A region's box on the image, with its number."""
+    """Draw a region's box on the image, with its number."""
     from matplotlib.patches import Rectangle
 
     x1, y1, x2, y2 = region.box

@@ -1,4 +1,4 @@
-"""Runs and sweeps -> a report: which sections it has, what its page works on, and the files that it is written to."""
+"""Runs and sweeps -> a report: its sections, the data of its page, and the files that it is written to."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from ..predict.pairs import Pair, pairs_of, shown_part
 from ..train.runs.folder import Run, load_run
 from ..train.runs.listing import find_runs
 from ..train.sweeps.folder import Sweep
-from .browser import Shown, pairs_data
+from .browser import RunPairs, pairs_data
 from .comparison import compare_all, compare_data, comparison
 from .names import names_of
 from .page.files import write_figures, write_tables
-from .page.html import framed, page_html, write_page
+from .page.html import iframe, page_html, write_page
 from .page.section import Section
 from .run_sections import Runs, classes, confusion, learning, provenance, reliability, summary
 from .sweep_sections import sweep_sections
 from .thumbnails import Images, Thumbnail, thumbnails
 
-DETAILED = 12
-"""Runs of which every section speaks: those that were named, then the best by validation."""
+MAX_DETAILED = 12
+"""Number of runs in every section, at most: those named first, then the best by validation."""
 
-BROWSED = 4
-"""Runs whose pairs can be looked through."""
+MAX_BROWSED = 4
+"""Number of runs whose pairs can be browsed, at most."""
 
 PAGE = "report.html"
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report that can be written, or shown in a notebook."""
+    """A report that can be written to files or shown in a notebook."""
 
     title: str
     sections: list[Section]
     intro: list[str] = field(default_factory=list)
     banner: str | None = None
-    """What must be seen wherever the page is scrolled to."""
+    """A note that stays visible while the page is scrolled, or None."""
     data: dict[str, Any] = field(default_factory=dict)
-    """What the page's widgets work on, by their names."""
+    """The data of the page's widgets, by their names."""
     missing: list[str] = field(default_factory=list)
-    """What could not be shown, and why; one line each."""
+    """What could not be shown and why, one line each."""
 
     def write(self, folder: str | Path, figures: str | None = "pdf") -> Path:
         """Write `report.html`, `tables/*.csv` and `.tex`, and `figures/*`; files of those names are replaced.
 
         Args:
-            folder: where to; it is made.
-            figures: the kind of file, `pdf`, `png` or `svg`, or None for no files of figures.
+            folder: the folder to write to; created if missing.
+            figures: the file format of the figures, `pdf`, `png` or `svg`, or None for no figure files.
 
         Returns:
             The page.
@@ -68,11 +68,11 @@ class Report:
         return page
 
     def html(self) -> str:
-        """The page as a text."""
+        """Return the page as HTML."""
         return page_html(self.sections, title=self.title, intro=self.intro, banner=self.banner, data=self.data)
 
     def _repr_html_(self) -> str:
-        return framed(self.html())
+        return iframe(self.html())
 
 
 def report(
@@ -82,28 +82,28 @@ def report(
 
     Args:
         paths: run folders, sweep folders, or folders with runs below them.
-        images: where the images are now; None for where the cache says they were.
-        cache: where the cache is now; None for where it was.
-        title: of the page; None makes one of the data sets' names.
+        images: the current folder of the images; None for the one that the cache records.
+        cache: the current folder of the cache; None for the one that the run records.
+        title: the title of the page; None builds one from the names of the data sets.
 
     Raises:
         RunError: a path holds no run, or one that cannot be read.
     """
-    runs, sweeps = opened(paths)
+    runs, sweeps = open_paths(paths)
     named: Runs = dict(zip(names_of(runs), runs, strict=True))
-    detailed: Runs = dict(list(named.items())[:DETAILED])
+    detailed: Runs = dict(list(named.items())[:MAX_DETAILED])
     missing: list[str] = []
     pairs = _pairs(detailed, cache, missing)
     pictures = _pictures(pairs, detailed, images)
-    gone = sum(not one.url for one in pictures.values())
-    if gone:
+    missing_images = sum(not one.url for one in pictures.values())
+    if missing_images:
         reasons = sorted({one.reason for one in pictures.values() if not one.url})
         hint = "" if images else " (--images says where they are now)"
-        missing.append(f"{gone} of {len(pictures)} images cannot be shown: {'; '.join(reasons[:3])}{hint}")
-    if len(detailed) > BROWSED:
-        missing.append(f"the pairs of the first {BROWSED} of {len(detailed)} runs can be looked through")
-    shown = [Shown(name, shown_part(detailed[name]), each) for name, each in pairs.items()]
-    shown.sort(key=lambda one: not any(pair.prediction.regions for pair in one.pairs))  # there is most to see
+        missing.append(f"{missing_images} of {len(pictures)} images cannot be shown: {'; '.join(reasons[:3])}{hint}")
+    if len(detailed) > MAX_BROWSED:
+        missing.append(f"the pairs of the first {MAX_BROWSED} of {len(detailed)} runs can be browsed")
+    shown = [RunPairs(name, shown_part(detailed[name]), each) for name, each in pairs.items()]
+    shown.sort(key=lambda one: not any(pair.prediction.regions for pair in one.pairs))  # runs with regions first
     compared = compare_all(detailed)
     data: dict[str, Any] = {}
     if shown:
@@ -125,7 +125,7 @@ def report(
     )
 
 
-def opened(paths: Sequence[str | Path]) -> tuple[list[Run], list[Sweep]]:
+def open_paths(paths: Sequence[str | Path]) -> tuple[list[Run], list[Sweep]]:
     """Open the runs and sweeps of some paths: named runs first, then those of each sweep's best configuration.
 
     Raises:
@@ -150,22 +150,22 @@ def opened(paths: Sequence[str | Path]) -> tuple[list[Run], list[Sweep]]:
             "there is nothing to report on",
             expected="runs, or sweeps with finished runs",
             found=f"no finished run in {', '.join(map(str, paths)) or 'no path'}",
-            next_step="train with `itin train`, or go on with `itin sweep --resume`",
+            next_step="train with `itin train`, or continue with `itin sweep --resume`",
         )
     return list(runs.values()), sweeps
 
 
 def _best(sweep: Sweep) -> list[Run]:
-    """The runs of a sweep's best configuration, by validation."""
+    """Return the runs of a sweep's best configuration, by validation."""
     configurations = sweep.configurations()
     done = configurations[configurations["seeds"] > 0]
     return sweep.runs_of(done.iloc[0]) if len(done) else []
 
 
 def _pairs(runs: Runs, cache: Path | None, missing: list[str]) -> dict[str, list[Pair]]:
-    """The pairs of the first runs that can be looked through."""
+    """Return the pairs of the first `MAX_BROWSED` runs; failures are added to `missing`."""
     found = {}
-    for name, run in list(runs.items())[:BROWSED]:
+    for name, run in list(runs.items())[:MAX_BROWSED]:
         try:
             found[name] = pairs_of(run, cache=cache)
         except (CacheError, RunError) as error:
@@ -192,18 +192,18 @@ def _sections(
         sections.append(comparison(compared))
     sections.append(provenance(runs))
     if browsed:  # last, since it grows as one scrolls
-        sections.append(Section("pairs", "Pairs", widget="pairs", notes=_told(missing)))
+        sections.append(Section("pairs", "Pairs", widget="pairs", notes=_sentences(missing)))
     elif missing:
-        sections.append(Section("pairs", "Pairs", _told(missing)))
+        sections.append(Section("pairs", "Pairs", _sentences(missing)))
     return sections
 
 
-def _told(missing: Sequence[str]) -> list[str]:
+def _sentences(missing: Sequence[str]) -> list[str]:
     return [f"{line[:1].upper()}{line[1:]}." for line in missing]
 
 
 def _intro(runs: int, sweeps: int, left: int) -> str:
-    told = f"{runs} run{'s' * (runs != 1)}"
+    line = f"{runs} run{'s' * (runs != 1)}"
     if sweeps:
-        told += "; of a sweep those of the configuration that is best by validation"
-    return told + (f"; the last {left} are left out below" if left else "") + "."
+        line += "; of a sweep those of the configuration that is best by validation"
+    return line + (f"; the last {left} are left out below" if left else "") + "."

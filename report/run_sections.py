@@ -18,17 +18,17 @@ from .page.numbers import NONE, between, percent
 from .page.section import Section
 
 Runs = Mapping[str, Run]
-"""The runs of a report by the names that it calls them."""
+"""The runs of a report by their names in it."""
 
 BINS = 10
-"""Of a reliability diagram."""
+"""Number of bins of a reliability diagram."""
 
-BOTH = 3
-"""Up to so many runs, training is drawn beside validation."""
+MAX_WITH_TRAINING = 3
+"""Number of runs up to which the training curves are drawn beside the validation curves."""
 
 
 def summary(runs: Runs) -> Section:
-    """Accuracy and F1 of each run and part with 95% intervals; always predicting the majority class beside them."""
+    """Return accuracy and F1 of each run and part with 95% intervals, beside always predicting the majority class."""
     rows = []
     for name, run in runs.items():
         for part in parts_of(run):
@@ -64,20 +64,20 @@ def summary(runs: Runs) -> Section:
 
 
 def classes(runs: Runs) -> Section:
-    """Precision, recall and F1 of each class, in the part that is shown of each run."""
+    """Return precision, recall and F1 of each class, on the shown part of each run."""
     rows = []
     for name, run in runs.items():
         part = shown_part(run)
         counts = np.array(run.metrics[part]["confusion"])
         for place, label in enumerate(LABELS):
-            right, said, true = counts[place, place], counts[:, place].sum(), counts[place].sum()
+            right, predicted, true = counts[place, place], counts[:, place].sum(), counts[place].sum()
             rows.append(
                 {
                     "run": name,
                     "part": PART_NAMES[part],
                     "class": label,
                     "pairs": int(true),
-                    "precision": percent(right / said) if said else NONE,
+                    "precision": percent(right / predicted) if predicted else NONE,
                     "recall": percent(right / true) if true else NONE,
                     "F1": percent(run.metrics[part]["f1"][label]),
                 }
@@ -86,7 +86,7 @@ def classes(runs: Runs) -> Section:
 
 
 def confusion(runs: Runs) -> Section:
-    """A confusion matrix of each run."""
+    """Return the section with a confusion matrix of each run."""
     figures = [
         Matrix(
             f"confusion-{number}",
@@ -101,7 +101,7 @@ def confusion(runs: Runs) -> Section:
 
 
 def reliability(runs: Runs) -> Section:
-    """A reliability diagram of each run, with its expected calibration error."""
+    """Return the section with a reliability diagram of each run and its expected calibration error."""
     figures = []
     for number, (name, run) in enumerate(runs.items(), 1):
         part = shown_part(run)
@@ -129,7 +129,7 @@ def reliability(runs: Runs) -> Section:
 
 
 def learning(runs: Runs) -> Section:
-    """Loss and accuracy against the epoch."""
+    """Return the section with loss and accuracy against the epoch."""
     figures = [
         LineChart(f"learning-{what}", title, "epoch", title, _history(runs, what), percent=percent, points=False)
         for what, title, percent in (("loss", "Loss", False), ("accuracy", "Accuracy", True))
@@ -143,7 +143,7 @@ def learning(runs: Runs) -> Section:
 
 
 def provenance(runs: Runs) -> Section:
-    """What each run was made of and with: data, protocol, encoders, seeds, versions."""
+    """Return the section on where each run comes from: data, protocol, encoders, seeds, versions."""
     columns = {name: _provenance(run) for name, run in runs.items()}
     keys = list(dict.fromkeys(key for column in columns.values() for key in column))
     rows = [{"": key, **{name: column.get(key, NONE) for name, column in columns.items()}} for key in keys]
@@ -151,7 +151,7 @@ def provenance(runs: Runs) -> Section:
 
 
 def parts_of(run: Run) -> list[str]:
-    """The parts whose scores the run folder holds, validation first."""
+    """Return the parts whose scores the run folder holds, validation first."""
     return [part for part in ("val", "test") if part in run.metrics]
 
 
@@ -161,7 +161,7 @@ def _history(runs: Runs, what: str) -> tuple[Line, ...]:
         epochs = tuple(map(float, run.history["epoch"]))
         named = f"{name}: " if len(runs) > 1 else ""
         lines.append(Line(f"{named}validation", epochs, tuple(run.history[f"val_{what}"]), color=color))
-        if len(runs) <= BOTH:
+        if len(runs) <= MAX_WITH_TRAINING:
             trained = tuple(run.history[f"train_{what}"])
             lines.append(Line(f"{named}training", epochs, trained, dashed=True, color=color))
     return tuple(lines)
@@ -194,6 +194,6 @@ def _provenance(run: Run) -> dict[str, str]:
 
 
 def protocol(split: Mapping[str, Any]) -> str:
-    """A split's protocol and the sizes of its parts, as one line."""
+    """Return a split's protocol and the sizes of its parts, as one line."""
     sizes = [f"{count} {PART_NAMES.get(part, part)}" for part, count in split.get("sizes", {}).items()]
     return f"{describe(split)} ({' / '.join(sizes)})" if sizes else describe(split)

@@ -20,20 +20,20 @@ from .paper import published
 SCORES = ("val_accuracy", "val_weighted_f1")
 
 PAPER = {"m": (published.BEST_M, "Fig. 5"), "lam": (published.BEST_LAM, "Fig. 6")}
-"""The axes that the paper draws, with its optimum and its figure."""
+"""The axes that the paper plots, each with the paper's optimum and figure."""
 
 AXIS_LABELS = {"m": "m, regions of an image", "lam": "λ, from text alone to the image's context alone"}
 
 ROWS = 60
-"""Configurations that a table shows, the best by validation."""
+"""Number of configurations in a table, at most: the best by validation."""
 
 
 def sweep_sections(sweep: Sweep, number: int) -> list[Section]:
-    """The sections of one sweep.
+    """Return the sections of one sweep.
 
     Args:
-        sweep: which.
-        number: its place among the sweeps of the report, from 1: a part of the sections' names.
+        sweep: the sweep.
+        number: its position among the sweeps of the report, from 1; part of the sections' names.
     """
     results = sweep.results()
     name = sweep.path.resolve().name
@@ -50,13 +50,13 @@ def sweep_sections(sweep: Sweep, number: int) -> list[Section]:
 
 
 def curve_of(results: pd.DataFrame, axis: str, name: str, title: str) -> LineChart | None:
-    """The chart of a sweep's results over one field, or None where fewer than two of its values have finished runs.
+    """Return the chart of a sweep's results over one field; None if fewer than two values have finished runs.
 
     Args:
-        results: of `Sweep.results`.
-        axis: a field with numbers; of the paper's sweep the rows on this axis count, else all.
-        name: of the chart.
-        title: of the chart.
+        results: the frame of `Sweep.results`.
+        axis: a numeric field; in the paper's sweep only the rows on this axis are used, else all rows.
+        name: the name of the chart.
+        title: the title of the chart.
     """
     rows = results[(results["axis"] == axis) & (results["status"] == "done")]
     if rows.empty:
@@ -84,7 +84,7 @@ def curve_of(results: pd.DataFrame, axis: str, name: str, title: str) -> LineCha
 
 
 def _axes(results: pd.DataFrame) -> list[str]:
-    """The fields to draw: the paper's axes, or the only field of numbers that the sweep varies."""
+    """Return the fields to plot: the paper's axes, or else the only field that varies, if it is numeric."""
     on_axes = [axis for axis in PAPER if (results["axis"] == axis).any()]
     if on_axes:
         return on_axes
@@ -111,9 +111,9 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
     rows.sort(key=lambda row: row["by"])
     table = pd.DataFrame(rows[:ROWS]).drop(columns="by", errors="ignore")
     counts = results.drop_duplicates("key")["status"].value_counts()
-    told = ", ".join(f"{counts[status]} {status}" for status in ("done", "failed", "open") if status in counts)
+    counted = ", ".join(f"{counts[status]} {status}" for status in ("done", "failed", "open") if status in counts)
     text = [
-        f"{len(frame)} configurations over the seeds {', '.join(map(str, sweep.definition.seeds))}; runs: {told}."
+        f"{len(frame)} configurations over the seeds {', '.join(map(str, sweep.definition.seeds))}; runs: {counted}."
         " Each row is the mean over the seeds ± their standard deviation, in brackets the mean's 95% interval."
     ]
     notes = [f"The best {ROWS} of {len(rows)} are shown; results.csv has all."] if len(rows) > ROWS else []

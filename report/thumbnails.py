@@ -1,4 +1,4 @@
-"""Pictures of pairs, small, as addresses that hold the picture itself; an image that is gone says why."""
+"""Thumbnails of the pairs' images as data URLs, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from ..predict.pairs import Pair
 from ..train.runs.folder import Run
 
 SIDE = 256
-"""The longer side of a small picture, in pixels."""
+"""The longer side of a thumbnail, in pixels."""
 
 QUALITY = 60
-"""Of the WebP encoder; with it a photograph of this size takes about six kilobytes."""
+"""Quality of the WebP encoder; a photograph of this size takes about six kilobytes."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture, or the reason why there is none."""
+    """A thumbnail, or the reason why there is none."""
 
     url: str
-    """`data:image/webp;base64,...`, empty where there is no picture."""
+    """A URL `data:image/webp;base64,...`, empty if there is no picture."""
     size: tuple[int, int]
-    """Width and height of the image itself in pixels, which the boxes of its regions count; (0, 0) where unknown."""
+    """Width and height of the full image in pixels, the units of the region boxes; (0, 0) if unknown."""
     reason: str = ""
 
 
 class Images:
-    """Where the images of a data set are now.
+    """The current location of a data set's images.
 
     Args:
-        root: the data set's folder when it was extracted, as the cache records it; None where unknown.
-        folder: the user's folder to look in instead: at the same place below it as below `root`, then by name alone.
+        root: the data set's folder when it was extracted, as the cache records it; None if unknown.
+        folder: the user's folder to look in instead: first at the same relative path as below `root`, then by name.
     """
 
     def __init__(self, root: Path | None = None, folder: Path | None = None) -> None:
@@ -52,12 +52,12 @@ class Images:
 
     @classmethod
     def of(cls, run: Run, folder: Path | None) -> Images:
-        """The images of a run's data set; the folder as above."""
+        """Locate the images of a run's data set; `folder` as in the class."""
         root = run.record["dataset"].get("source", {}).get("root")
         return cls(Path(root) if root else None, folder)
 
     def places(self, image: Path) -> Iterator[Path]:
-        """Where an image may be, the likeliest first."""
+        """Yield the paths where an image may be, the most likely first."""
         if self.folder is None:
             yield image
             return
@@ -66,10 +66,10 @@ class Images:
         yield self.folder / image.name
 
     def read(self, pair: Pair) -> NDArray[np.uint8] | str:
-        """The very image that the pair's features were made from, (H, W, 3) RGB, or the reason why there is none.
+        """Return the exact image that the pair's features were made from, (H, W, 3) RGB, or why there is none.
 
-        Its pixels are those that the encoders saw, which the boxes count: features from before EXIF orientation was
-        applied stand under the digest of the file alone.
+        The pixels are those that the encoders saw and that the boxes refer to: features made before itin applied the
+        EXIF orientation are recorded under the digest of the file alone.
         """
         reason = ""
         for path in self.places(pair.image):
@@ -90,11 +90,11 @@ class Images:
 
 
 def thumbnail(pair: Pair, images: Images, side: int = SIDE) -> Thumbnail:
-    """Make a small picture of a pair's image.
+    """Make a thumbnail of a pair's image.
 
     Args:
         pair: the pair.
-        images: where its image is.
+        images: the location of the images.
         side: the longer side in pixels; smaller images keep their size.
     """
     image = images.read(pair)
@@ -102,7 +102,7 @@ def thumbnail(pair: Pair, images: Images, side: int = SIDE) -> Thumbnail:
 
 
 def picture(image: NDArray[np.uint8], side: int) -> Thumbnail:
-    """Make a picture of a decoded image (H, W, 3) whose longer side has at most so many pixels."""
+    """Make a thumbnail of a decoded image (H, W, 3), its longer side at most `side` pixels."""
     whole = Image.fromarray(image)
     size = whole.size
     whole.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
@@ -112,7 +112,7 @@ def picture(image: NDArray[np.uint8], side: int) -> Thumbnail:
 
 
 def thumbnails(pairs: Iterable[Pair], images: Images, side: int = SIDE) -> dict[str, Thumbnail]:
-    """Make small pictures of many pairs at once, by the digests of their images."""
+    """Make the thumbnails of many pairs in parallel; the keys are the digests of the images."""
     wanted = list({pair.image_sha256: pair for pair in pairs}.values())
     with ThreadPoolExecutor(default_workers()) as pool:
         made = pool.map(lambda pair: thumbnail(pair, images, side), wanted)

@@ -1,4 +1,4 @@
-"""Figures as data: what `svg` draws for the page and `plot` for print, and what tests compare."""
+"""Figures as data, which `svg` draws for the page and `plot` for print."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCORE_NAMES = {
     "train_accuracy": "training accuracy",
     "train_loss": "training loss",
 }
-"""How columns of scores are called where people read."""
+"""The display names of score columns."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ class Line:
     low: tuple[float, ...] | None = None
     """The lower end of the band at each x, or None for no band."""
     high: tuple[float, ...] | None = None
+    """The upper end of the band at each x."""
     dashed: bool = False
     color: int | None = None
-    """The place of its colour among the figure colours; None for that of its place in the chart."""
+    """The index of its colour among the figure colours; None for its position in the chart."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,16 @@ class LineChart:
     """Lines over one axis."""
 
     name: str
-    """Unique, [a-z0-9-]: the anchor and the name of the file."""
+    """A unique name, [a-z0-9-]: the anchor and the name of the file."""
     title: str
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
     mark: float | None = None
-    """An x to be marked."""
+    """An x that is marked, or None."""
     mark_label: str = ""
     percent: bool = False
-    """Whether y is a share, shown in per cent."""
+    """Whether y is a fraction, shown in per cent."""
     points: bool = True
     """Whether each point is marked."""
 
@@ -71,7 +72,7 @@ class LineChart:
         )
 
     def show(self, y: float) -> str:
-        """A value as the figure writes it."""
+        """Format a value as the figure shows it."""
         return f"{y:.1%}" if self.percent else f"{y:.3g}"
 
 
@@ -83,7 +84,7 @@ class Matrix:
     title: str
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
-    """(classes, classes); the row is the true class, the column the predicted one."""
+    """The counts (classes, classes); the row is the true class, the column the predicted one."""
 
     @property
     def alt(self) -> str:
@@ -98,20 +99,20 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability diagram: of the predictions made with so much confidence, how many were right."""
+    """A reliability diagram: the accuracy of predictions against their confidence."""
 
     name: str
     title: str
     edges: tuple[float, ...]
-    """The ends of the bins, one more than there are bins, from 0 to 1."""
+    """The edges of the bins from 0 to 1, one more than there are bins."""
     counts: tuple[int, ...]
-    """Predictions in each bin."""
+    """The number of predictions in each bin."""
     confidence: tuple[float, ...]
-    """Mean probability of the predicted class in each bin; NaN where it is empty."""
+    """The mean probability of the predicted class in each bin; NaN for an empty bin."""
     accuracy: tuple[float, ...]
-    """Share of right predictions in each bin; NaN where it is empty."""
+    """The fraction of correct predictions in each bin; NaN for an empty bin."""
     ece: float
-    """Expected calibration error."""
+    """The expected calibration error."""
 
     @property
     def alt(self) -> str:
@@ -134,18 +135,18 @@ def curve(
     mark: float | None = None,
     mark_label: str = "",
 ) -> LineChart:
-    """Scores over one swept value, as in the paper's Figs. 5 and 6.
+    """Chart scores over one swept value, as in the paper's Figs. 5 and 6.
 
     Args:
-        name: of the chart.
-        title: of the chart.
-        data: one row a point: the column named by `x`, and for each of `scores` the columns NAME and, for a band,
+        name: the name of the chart.
+        title: the title of the chart.
+        data: one row per point: the column named by `x`, and for each of `scores` the columns NAME and, for a band,
             NAME_low and NAME_high (the mean over seeds and the ends of its 95% interval), as fractions of 1.
         x: the column of the swept value.
-        x_label: what stands under the axis.
-        scores: the columns that are drawn.
-        mark: the x to be marked.
-        mark_label: what the mark says.
+        x_label: the label of the x axis.
+        scores: the columns to plot.
+        mark: the x to mark.
+        mark_label: the label of the mark.
     """
     data = data.sort_values(x)
     drawn = [x, *(f"{one}{end}" for one in scores for end in ("", "_low", "_high"))]
@@ -160,7 +161,7 @@ def curve(
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that divide a range into about so many steps; all lie within it."""
+    """Return round numbers within a range that divide it into about `about` steps."""
     span = high - low
     if not np.isfinite(span) or span <= 0:
         return [low]
@@ -173,7 +174,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def extent(chart: LineChart) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The range of x and of y that a chart shows: all points and bands, with a margin above and below."""
+    """Return the range of x and of y that a chart shows: all points and bands, with a margin above and below."""
     xs = [x for line in chart.lines for x in line.x]
     ys = [
         y

@@ -1,4 +1,4 @@
-"""The tables and figures of a report as files of their own: CSV and LaTeX, PDF or PNG."""
+"""The tables and figures of a report as separate files: CSV and LaTeX, PDF, PNG or SVG."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LATEX = str.maketrans(
         "…": r"\ldots{}",
     }
 )
-"""Letters that mean something to LaTeX, and signs that it spells in its own way."""
+"""Characters that are special in LaTeX, and symbols that it writes as commands."""
 
 
 def write_tables(sections: Sequence[Section], folder: str | Path) -> list[Path]:
@@ -55,13 +55,13 @@ def write_tables(sections: Sequence[Section], folder: str | Path) -> list[Path]:
 
 
 def to_latex(section: Section) -> str:
-    """A section's table as a LaTeX `table` for the package booktabs, with its caption and the label `tab:NAME`."""
+    """Return a section's table as a LaTeX `table` (booktabs), with its caption and the label `tab:NAME`."""
     if section.table is None:
         raise ValueError(f"section {section.name!r} has no table")
     table = section.table.map(cell_text).map(_latex).set_axis([_latex(str(name)) for name in section.table], axis=1)
     text: str = table.to_latex(
         index=False,
-        escape=False,  # pandas knows fewer signs than `_LATEX`
+        escape=False,  # pandas escapes fewer characters than `_LATEX`
         column_format="".join("r" if one else "l" for one in numeric(section.table)),
         caption=_latex(section.caption or section.title),
         label=f"tab:{section.name}",
@@ -81,7 +81,7 @@ def write_figures(sections: Sequence[Section], folder: str | Path, kind: str = "
 
     Raises:
         RunError: a file cannot be written.
-        ValueError: a kind of file that is none of these.
+        ValueError: `kind` is none of these.
     """
     from .plot import FORMATS, write_figure
 

@@ -1,4 +1,4 @@
-"""Sections -> one HTML file that holds all it needs: style, script, figures, pictures. It asks no host for anything."""
+"""Sections -> one self-contained HTML file: style, script, figures and pictures. It makes no network request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .svg import to_svg
 TEMPLATES = Path(__file__).parent / "templates"
 
 _NUMBER = re.compile(r"[-+−±<≤]?\s*[\d.,]+\s*%?([\s±(–,\[;−+-]*[\d.,]+\s*%?[\])]?)*|[-–—]?|n/?a", re.I)
-"""A cell that is read as a number: also 0.75 ± 0.01, 75.2% (73.0% – 77.4%), a dash for none."""
+"""The pattern of a cell that counts as a number: also 0.75 ± 0.01, 75.2% (73.0% – 77.4%), and a dash for none."""
 
 
 def write_page(
@@ -40,34 +40,34 @@ def write_page(
 ) -> Path:
     """Write the page of a report.
 
-    This is all that a report needs, whatever it is made of:
+    Any report can be written this way:
 
         write_page(sections, "itin-report/report.html", title="MVSA-Single", banner=run.note)
 
     Each section becomes a heading with its paragraphs, its figures, its table and its notes, in
-    their order; the contents list them. Texts are plain, and are escaped. `files.write_tables` and
-    `files.write_figures` write the same tables and figures as files of their own.
+    their order; the contents list them. Texts are plain and are escaped. `files.write_tables` and
+    `files.write_figures` write the same tables and figures as separate files.
 
     Args:
-        sections: what the report says; names are unique.
-        path: the HTML file to write; its folder is made.
-        title: of the page.
+        sections: the sections of the report; their names are unique.
+        path: the HTML file to write; its folder is created if missing.
+        title: the title of the page.
         intro: paragraphs below the title.
-        banner: what must be seen on the page wherever it is scrolled to, as `UNTRAINED_NOTE`; None for nothing.
-        data: for sections with a widget, by the widget's name: what `browser.py` makes.
-        now: the time that the page says it was written; by default that of the clock.
+        banner: a note that stays visible while the page is scrolled, such as `UNTRAINED_NOTE`; None for none.
+        data: the data of the widgets by their names, as `browser.py` and `comparison.py` make it.
+        now: the time of writing that the page shows; the current time by default.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: two sections or figures of one name, or a name that is no anchor.
+        ValueError: two sections or figures share a name, or a name is not a valid anchor.
         RunError: the file cannot be written.
     """
     path = Path(path)
     html = page_html(sections, title=title, intro=intro, banner=banner, data=data, now=now)
     make_folder(path.parent)
-    # Other people's file names may hold bytes that are no text; a reference to them shows as a replacement character.
+    # File names may hold bytes that are not valid text; they show as a replacement character.
     disk.replace(path, html.encode("utf-8", "xmlcharrefreplace"))
     return path
 
@@ -81,7 +81,7 @@ def page_html(
     data: Mapping[str, Any] | None = None,
     now: datetime | None = None,
 ) -> str:
-    """The page as a text; see `write_page`."""
+    """Return the page as HTML; see `write_page`."""
     check_names(sections)
     data = data or {}
     style, script = _file("page.css"), "\n".join(_file(f"{name}.js") for name in ("page", "pairs", "compare"))
@@ -103,13 +103,13 @@ def page_html(
     )
 
 
-def framed(html: str) -> str:
-    """A page as an element that a notebook can show, apart from the notebook's own page."""
+def iframe(html: str) -> str:
+    """Return a page as an element that a notebook can show, isolated from the notebook's own page."""
     return f'<iframe srcdoc="{escape(html)}" style="width: 100%; height: 34rem; border: 0"></iframe>'
 
 
 def check_names(sections: Sequence[Section]) -> None:
-    """Raise ValueError where two sections or figures have one name, or one that is no anchor."""
+    """Check that the names of sections and of figures are unique and valid anchors; raise ValueError otherwise."""
     for names in (
         [section.name for section in sections],
         [figure.name for section in sections for figure in section.figures],
@@ -122,29 +122,29 @@ def check_names(sections: Sequence[Section]) -> None:
 
 
 def to_script(value: Any) -> str:
-    """A value as JSON that can stand in a `script` element: ASCII, without <, > and &, so that nothing ends it."""
+    """Return a value as JSON that is safe inside a `script` element: ASCII, without <, > and &."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def numeric(table: pd.DataFrame) -> list[bool]:
-    """Whether all cells of each column are read as numbers, so that they stand at the right."""
+    """Tell for each column whether all its cells are numbers, so that it is right-aligned."""
     columns = [[cell_text(cell).strip() for cell in table.iloc[:, place]] for place in range(table.shape[1])]
     return [any(texts) and all(_NUMBER.fullmatch(text) for text in texts) for texts in columns]
 
 
 def cell_text(cell: object) -> str:
-    """A cell as it is read; nothing for a missing value."""
+    """Format a cell; a missing value is empty."""
     if cell is None or (isinstance(cell, float) and cell != cell) or cell is pd.NA:
         return ""
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for a report's files.
+    """Create a folder for a report's files.
 
     Raises:
-        RunError: it cannot be made.
+        RunError: it cannot be created.
     """
     from ...errors import RunError
 
@@ -157,7 +157,7 @@ def make_folder(path: Path) -> None:
 
 
 def _policy(style: str, script: str) -> str:
-    """What the page may do: run this script, use this style, show pictures that it holds. Nothing else, no network."""
+    """Return the page's security policy: this script, this style and embedded pictures only, no network."""
     return (
         f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
         "base-uri 'none'; form-action 'none'"
@@ -174,7 +174,7 @@ def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"cell": cell_text, "numeric": numeric, "svg": _drawn}
+    environment.filters |= {"cell": cell_text, "numeric": numeric, "svg": _svg}
     return environment
 
 
@@ -183,5 +183,5 @@ def _file(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _drawn(figure: Figure) -> Markup:
+def _svg(figure: Figure) -> Markup:
     return Markup(to_svg(figure))

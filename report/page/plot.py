@@ -1,4 +1,4 @@
-"""Figures for print, through matplotlib: PDF, PNG or SVG files with the same data as those on the page."""
+"""Figures for print, by matplotlib: PDF, PNG or SVG files with the same data as on the page."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 COLORS = ("#0a5cbd", "#c2410c", "#0f7a45", "#7e22ce", "#a16207", "#be185d")
-"""The page's colours in the light."""
+"""The colours of the page's light theme."""
 
 FORMATS = ("pdf", "png", "svg")
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Draw a figure into a file, by the ending of its name.
+    """Draw a figure into a file; the ending of its name sets the format.
 
     Raises:
         RunError: the file cannot be written.
@@ -34,7 +34,7 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 
 def plot(figure: Figure) -> Canvas:
-    """A figure as matplotlib's, for notebooks and for papers that set their own style."""
+    """Draw a matplotlib figure, for notebooks and for papers that set their own style."""
     from matplotlib.figure import Figure as Canvas
 
     size = (5.6, 3.3) if isinstance(figure, LineChart) else (3.6, 3.6)
@@ -50,7 +50,7 @@ def plot(figure: Figure) -> Canvas:
 
 
 def save(canvas: Canvas, path: Path, dpi: int = 200) -> None:
-    """Write one of matplotlib's figures; equal figures give equal bytes.
+    """Write a matplotlib figure; equal figures give equal bytes.
 
     Raises:
         RunError: the file cannot be written.
@@ -67,7 +67,7 @@ def save(canvas: Canvas, path: Path, dpi: int = 200) -> None:
 
 @contextmanager
 def missing_glyphs() -> Iterator[None]:
-    """Texts may hold letters that the font lacks: they are drawn as boxes, and nobody is warned of each."""
+    """Suppress the warnings about characters that the font lacks; they are drawn as boxes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Glyph .* missing.*")
         yield
@@ -126,6 +126,6 @@ def _reliability(figure: Reliability, axes: Axes) -> None:
 
 
 def _plain(text: str) -> str:
-    """Other people's names are no formulae: a dollar sign is a dollar sign, and no name is hidden from the legend."""
+    """Escape dollar signs, which begin formulae, and a leading underscore, which hides a name from the legend."""
     escaped = text.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped

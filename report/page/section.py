@@ -1,4 +1,4 @@
-"""What a report is made of: sections with text, a table and a figure, independent of the form they are written in."""
+"""Sections of a report, with text, a table and figures, independent of the output format."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .figures import Figure
 
 @dataclass(frozen=True)
 class Section:
-    """One heading of a report and what stands under it."""
+    """A heading of a report and the content under it."""
 
     name: str
-    """Short and unique, [a-z0-9-]: the anchor on the page and the names of the files of this table and figure."""
+    """A short unique name, [a-z0-9-]: the anchor on the page and the name of the table's files."""
     title: str
     """The heading."""
     text: list[str] = field(default_factory=list)
     """Paragraphs before the table, plain text."""
     table: pd.DataFrame | None = None
-    """Rows and columns as they are to be read, texts formatted already; the index is not shown."""
+    """The table with its texts already formatted; the index is not shown."""
     caption: str = ""
-    """What the table or figure shows, one sentence."""
+    """One sentence on what the table or figure shows."""
     figures: Sequence[Figure] = ()
-    """Their names are unique in the report."""
+    """The figures; their names are unique in the report."""
     notes: list[str] = field(default_factory=list)
-    """Paragraphs after it, plain text."""
+    """Paragraphs after the table, plain text."""
     widget: str = ""
-    """A part of the page that answers to the reader: `compare` or `pairs`, where the page is given its data."""
+    """The interactive part of the page, `compare` or `pairs`; shown only if the page has its data."""

@@ -1,4 +1,4 @@
-"""Figures as SVG: colours are the page's own, by class, so that light, dark and print need no second drawing."""
+"""Figures as SVG. The page's style sheet sets the colours by class, so one drawing serves light, dark and print."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from xml.etree import ElementTree as ET
 from .figures import Figure, Line, LineChart, Matrix, Reliability, extent, ticks
 
 COLORS = 6
-"""Colours of lines that the style sheet has, `c0` to `c5`."""
+"""Number of line colours in the style sheet, `c0` to `c5`."""
 
 WIDTH, HEIGHT = 540, 320
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
 LETTER = 6.4
-"""About the width of a letter, for placing the legend."""
+"""The approximate width of a letter, for placing the legend."""
 
 Scale = Callable[[float], float]
 
@@ -23,7 +23,7 @@ def to_svg(figure: Figure) -> str:
     """Draw a figure.
 
     Returns:
-        An `svg` element with title and description; every point has a title of its own.
+        An `svg` element with title and description; every point has its own title.
     """
     if isinstance(figure, LineChart):
         root = _lines(figure)
@@ -118,7 +118,7 @@ def _axes(
 
 
 def _legend_rows(labels: list[str]) -> list[list[tuple[int, float]]]:
-    """The number of each label and where it begins, by rows."""
+    """Return rows of (number of the label, x where it begins)."""
     rows: list[list[tuple[int, float]]] = [[]]
     at = float(LEFT)
     for number, label in enumerate(labels):
@@ -185,9 +185,9 @@ def _reliability(figure: Reliability) -> ET.Element:
         bar.set("height", f"{y(0) - y(accuracy):.2f}")
         bar.set("fill-opacity", f"{0.15 + 0.5 * count / most:.3f}")
         dot = _add(group, "circle", "dot", cx=x(confidence), cy=y(accuracy), r=3.5)
-        said = f"{count} predictions at {confidence:.1%} confidence: {accuracy:.1%} right"
-        ET.SubElement(dot, "title").text = said
-        ET.SubElement(bar, "title").text = said
+        title = f"{count} predictions at {confidence:.1%} confidence: {accuracy:.1%} right"
+        ET.SubElement(dot, "title").text = title
+        ET.SubElement(bar, "title").text = title
     _add(root, "line", "mark", x1=x(0), x2=x(1), y1=y(0), y2=y(1))
     _add(root, "line", "axis", x1=LEFT, x2=width - RIGHT, y1=y(0), y2=y(0))
     _text(root, x(0.04), y(0.93), f"ECE {figure.ece:.1%}", "strong", "start")

@@ -1,1 +1,1 @@
-"""The paper's tables and figures: what was published, what is asked for, what came out, and how it is written."""
+"""The paper's tables and figures: published scores, the request, the results, and their report."""

@@ -1,4 +1,4 @@
-"""Rows that were fixed beforehand, on the test part: each run once, its predictions kept.
+"""The runs of a reproduction on the test part: each is evaluated once, and its predictions are kept.
 
 REPRODUCTION/test/KEY.csv  id, part, label, predicted, and the probability of each class, as in a run's predictions.csv
 """
@@ -20,7 +20,7 @@ from ...train.sweeps.prepare import SweepData
 
 
 def path_of(folder: Path, key: str) -> Path:
-    """Where the test predictions of a run are."""
+    """Return the file of a run's test predictions."""
     return folder / "test" / f"{key}.csv"
 
 
@@ -36,14 +36,14 @@ def evaluate(
     device: str = "cpu",
     advance: Callable[[], None] | None = None,
 ) -> None:
-    """Predict the test part by each run that has not done so before.
+    """Predict the test part with each run that has no test predictions yet.
 
     Args:
-        folder: of the reproduction.
+        folder: the folder of the reproduction.
         results: the finished runs.
-        data: the features that they were trained on.
-        device: where to compute.
-        advance: called after each.
+        data: the features that the runs were trained on.
+        device: the device to compute on.
+        advance: called after each run.
 
     Raises:
         RunError: the features do not fit a run, or a file cannot be written.
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def read(folder: Path, key: str) -> pd.DataFrame:
-    """Return the test predictions of a run, sorted by id; `PREDICTIONS`, numbers as they were written.
+    """Return the test predictions of a run, sorted by id, with the columns `PREDICTIONS`.
 
     Raises:
         RunError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Fig. 7 for pairs of the test part: those that were named, or typical ones by a rule that stands on the page."""
+"""Fig. 7 for pairs of the test part: those requested, or typical ones chosen by a rule that the page states."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ...labels import LABELS
 from ...predict.pairs import Pair, pairs_of
 from ...tabular.matching import match
 from ...train.runs.folder import Run, load_run
-from ..browser import Shown, pairs_data
+from ..browser import RunPairs, pairs_data
 from ..explain import Explanation
 from ..page.section import Section
 from ..thumbnails import Images, Thumbnail, thumbnail
-from . import evaluate as testing
+from . import evaluate
 
 if TYPE_CHECKING:
     from .reproduction import Reproduction
@@ -26,7 +26,7 @@ SIDE = 640
 """The longer side of a picture on the page, in pixels."""
 
 WORDS = 3
-"""Words that the table names for each region, those of the greatest weight."""
+"""Number of words in the table for each region, those of greatest weight."""
 
 RULE = (
     "of each class, among the test pairs that it predicts rightly, the one whose probability of the class is the median"
@@ -35,24 +35,24 @@ RULE = (
 
 @dataclass(frozen=True)
 class Figure7:
-    """The section, and what the page's widget works on."""
+    """The section and the data of its widget."""
 
     section: Section
     pairs: list[Pair] = field(default_factory=list)
     images: Images = field(default_factory=Images)
     pictures: dict[str, Thumbnail] = field(default_factory=dict)
-    """By the digest of the image."""
+    """The thumbnails by the digest of the image."""
     note: str | None = None
-    """What must stand beside every picture, or None."""
+    """A note that must accompany every picture, or None."""
     data: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    """What could not be shown, and why."""
+    """What could not be shown and why."""
 
     def write(self, folder: Path, kind: str = "pdf") -> list[Path]:
-        """Draw each pair whose image is there into `figure-7-1.pdf` and so on, in the order of the table.
+        """Draw each pair whose image was found into `figure-7-1.pdf` and so on, in the order of the table.
 
         Args:
-            folder: where to; it is made.
+            folder: the folder to write to; created if missing.
             kind: `pdf`, `png` or `svg`.
 
         Raises:
@@ -67,15 +67,15 @@ class Figure7:
 
 
 def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None = None) -> Figure7:
-    """Explain pairs by the full model's run of the first seed.
+    """Explain pairs with the full model's run of the first seed.
 
     Args:
         made: the reproduction.
-        images: where the images are now; None for where the cache says they were.
-        cache: where the cache is now; None for where it was.
+        images: the current folder of the images; None for the one that the cache records.
+        cache: the current folder of the cache; None for the one that the run records.
 
     Raises:
-        ValueError: a pair that was named is not in the test part.
+        ValueError: a requested pair is not in the test part.
     """
     title = "Fig. 7: what the head looked at"
     trial = next((one for one in made.trials if one.axis == "ablation" and one.config.ablation == "none"), None)
@@ -83,7 +83,7 @@ def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None 
     if result is None or result.run is None or result.key in made.missing:
         return Figure7(Section("figure-7", title, ["The run of the full model is not there."]))
     run = load_run(result.run)
-    table = testing.read(made.path, result.key)
+    table = evaluate.read(made.path, result.key)
     asked = made.request.pairs
     met = match(asked, table["id"])
     if met.ours:
@@ -110,14 +110,14 @@ def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None 
         "The regions of these pairs, with the words that weigh most.",
         widget="pairs",
     )
-    data = {**pairs_data([Shown("", "test", pairs)], pictures), "large": True}
+    data = {**pairs_data([RunPairs("", "test", pairs)], pictures), "large": True}
     missing = [f"the image of pair {pair.id} cannot be shown: {pictures[pair.image_sha256].reason}"
                for pair in pairs if not pictures[pair.image_sha256].url]  # fmt: skip
     return Figure7(section, pairs, where, pictures, run.note, {"pairs": data}, missing)
 
 
 def typical(table: pd.DataFrame) -> list[str]:
-    """Return the pairs that `RULE` chooses from test predictions; a class of which none is right has none."""
+    """Return the ids that `RULE` chooses from test predictions; a class without a correct prediction has none."""
     found = []
     for label in LABELS:
         right = table[(table["label"] == label) & (table["predicted"] == label)]
@@ -128,7 +128,7 @@ def typical(table: pd.DataFrame) -> list[str]:
 
 
 def regions_table(pairs: list[Pair]) -> pd.DataFrame:
-    """Return one row a region: pair, prediction, gate, attention, the words of the greatest weight."""
+    """Return one row per region: pair, prediction, gate, attention, the words of the greatest weight."""
     rows = []
     for pair in pairs:
         for number, region in enumerate(pair.prediction.regions, 1):
@@ -150,6 +150,6 @@ def regions_table(pairs: list[Pair]) -> pd.DataFrame:
 
 
 def _pairs(run: Run, table: pd.DataFrame, ids: list[str], cache: Path | None) -> list[Pair]:
-    """These pairs of the test part, in this order."""
+    """Return these pairs of the test part, in this order."""
     chosen = table.set_index("id").loc[ids].reset_index()
     return pairs_of(run.with_predictions(chosen), "test", cache)

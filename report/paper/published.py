@@ -1,4 +1,4 @@
-"""The figures that others published, as they stand in their papers; PAPER names the one that itin computes.
+"""Published scores, as given in the papers; `PAPER` is the one that itin reproduces.
 
 Zhu, Li, Yang, Zhao, Liu, Qian: Multimodal Sentiment Analysis With Image-Text Interaction Network, IEEE Transactions on
 Multimedia 25 (2023), doi 10.1109/TMM.2022.3160060.
@@ -11,11 +11,11 @@ from typing import NamedTuple
 PAPER = "Zhu et al., IEEE TMM 25 (2023), doi 10.1109/TMM.2022.3160060"
 
 DATASETS = {"mvsa-single": "MVSA-Single", "mvsa-multiple": "MVSA-Multiple"}
-"""Data sets of the paper, as it writes them."""
+"""The data sets of the paper with their names in it."""
 
 
 class Score(NamedTuple):
-    """Figures of one method, as fractions of 1; None where the paper gives none."""
+    """The scores of one method, as fractions of 1; None where the paper gives none."""
 
     accuracy: float | None
     f1: float | None
@@ -25,7 +25,7 @@ TABLE_1 = {
     "mvsa-single": {"positive": 2683, "neutral": 470, "negative": 1358},
     "mvsa-multiple": {"positive": 11318, "neutral": 4408, "negative": 1298},
 }
-"""Table I: pairs a class, after the label rule and without what cannot be read."""
+"""Table I: pairs per class, after the label rule and without unreadable ones."""
 
 TABLE_2: dict[str, dict[str, Score]] = {
     "mvsa-single": {
@@ -49,7 +49,7 @@ TABLE_2: dict[str, dict[str, Score]] = {
         "ITIN": Score(0.7352, 0.7349),
     },
 }
-"""Table II: methods in the paper's order."""
+"""Table II: the methods in the paper's order."""
 
 TABLE_3: dict[str, dict[str, Score]] = {
     "mvsa-single": {
@@ -67,7 +67,7 @@ TABLE_3: dict[str, dict[str, Score]] = {
         "none": Score(0.7352, 0.7349),
     },
 }
-"""Table III by our names of the ablations; `none` is the full model."""
+"""Table III by itin's names of the ablations; `none` is the full model."""
 
 NAMES = {
     "no-align": "w/o Align",
@@ -76,7 +76,7 @@ NAMES = {
     "only-context": "only Context",
     "none": "ITIN",
 }
-"""How Table III calls its rows."""
+"""The names of the rows of Table III."""
 
 BEST_M, BEST_LAM = 2, 0.2
 """The optima of Figs. 5 and 6, which the paper chose."""

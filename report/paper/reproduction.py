@@ -1,7 +1,7 @@
-"""A folder of `itin reproduce`, read: what its runs came to on the test part, as frames; `write` makes the report.
+"""The folder of `itin reproduce` and its results on the test part, as frames; `write` makes the report.
 
-REPRODUCTION/reproduce.json  what was asked for
-REPRODUCTION/sweep/          the runs, an ordinary sweep; the test part stays closed in it
+REPRODUCTION/reproduce.json  the request
+REPRODUCTION/sweep/          the runs, an ordinary sweep, which does not evaluate the test part
 REPRODUCTION/test/KEY.csv    the test predictions of each run, made once
 REPRODUCTION/numbers/*.csv   `Reproduction.tables`
 REPRODUCTION/report.html, tables/, figures/  the report
@@ -26,20 +26,20 @@ from ...train.runs.folder import Run
 from ...train.statistics import bootstrap, interval, over_seeds
 from ...train.sweeps.axes import Trial
 from ...train.sweeps.folder import Result, Sweep
-from . import evaluate as testing
+from . import evaluate
 from .request import Request, read_request, recipe
-from .scores import SCORES, Row, scores_of
+from .scores import SCORES, ConfigurationScores, scores_of
 from .tables import curve_table, runs_table, table_2, table_3
 
 
 class Reproduction:
-    """What came out, for the report, for a notebook, for further work.
+    """The results of a reproduction, for the report, a notebook or further work.
 
     Args:
         path: the folder.
 
     Raises:
-        RunError: it is none, or a file in it cannot be read.
+        RunError: it is not a reproduction, or a file in it cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -54,13 +54,13 @@ class Reproduction:
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """What was asked for."""
+        """The requested trials."""
         asked = set(self.request.plan().trials)
         return list(dict.fromkeys(trial for trial in self.sweep.definition.trials if trial in asked))
 
     @cached_property
     def groups(self) -> dict[tuple[str, ...], list[Trial]]:
-        """The configurations, by the keys of their runs: the same runs may stand at several places of the paper."""
+        """The configurations by the keys of their runs; the same runs may appear in several places of the paper."""
         by_recipe: dict[Any, list[Trial]] = {}
         for trial in self.trials:
             by_recipe.setdefault(recipe(trial), []).append(trial)
@@ -72,14 +72,16 @@ class Reproduction:
 
     @cached_property
     def missing(self) -> dict[str, str]:
-        """The runs without test predictions, by key: why."""
-        lacking = testing.missing(self.path, list(dict.fromkeys(trial.key for trial in self.trials)))
-        told = {key: one.error.splitlines()[0] if one.error else "not evaluated" for key, one in self.results.items()}
-        return {key: told.get(key, "not trained") for key in lacking}
+        """Why runs have no test predictions, by key."""
+        lacking = evaluate.missing(self.path, list(dict.fromkeys(trial.key for trial in self.trials)))
+        reasons = {
+            key: one.error.splitlines()[0] if one.error else "not evaluated" for key, one in self.results.items()
+        }
+        return {key: reasons.get(key, "not trained") for key in lacking}
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """(N,) the true classes of the test pairs, of all folds one after the other."""
+        """The true classes (N,) of the test pairs, of all folds one after the other."""
         return self._outcomes[1]
 
     @cached_property
@@ -88,8 +90,8 @@ class Reproduction:
         return self._outcomes[0]
 
     @cached_property
-    def rows(self) -> list[tuple[list[Trial], Row]]:
-        """Every configuration whose runs are all there, with the places of the paper where it stands."""
+    def rows(self) -> list[tuple[list[Trial], ConfigurationScores]]:
+        """Every configuration whose runs are complete, with the trials of the paper that it belongs to."""
         _, labels, predicted = self._outcomes
         if not predicted:
             return []
@@ -103,11 +105,11 @@ class Reproduction:
                 for name, (low, high) in ((name, interval(own[name])) for name in SCORES)
             }
             trials = self.groups[keys]
-            found.append((trials, Row(trials[0].config, scores, by_seed, own, classes == labels)))
+            found.append((trials, ConfigurationScores(trials[0].config, scores, by_seed, own, classes == labels)))
         return found
 
-    def row(self, axis: str, **fields: Any) -> Row | None:
-        """The configuration on an axis with these values, or None where its runs are not all there."""
+    def row(self, axis: str, **fields: Any) -> ConfigurationScores | None:
+        """Return the configuration on an axis with these values, or None if its runs are incomplete."""
         for trials, row in self.rows:
             for trial in trials:
                 if trial.axis == axis and all(getattr(trial.config, name) == one for name, one in fields.items()):
@@ -115,13 +117,13 @@ class Reproduction:
         return None
 
     @property
-    def full(self) -> Row | None:
+    def full(self) -> ConfigurationScores | None:
         """The full model with the paper's m and λ."""
         return self.row("ablation", ablation="none")
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """All figures as numbers: `table-2`, `table-3`, `figure-5`, `figure-6` (as asked for) and `runs`.
+        """All results as numbers: `table-2`, `table-3`, `figure-5`, `figure-6` (those requested) and `runs`.
 
         Scores are fractions of 1. NAME, NAME_std, NAME_low and NAME_high are the mean over the seeds, their standard
         deviation and the 95% interval over pairs and seeds.
@@ -137,18 +139,18 @@ class Reproduction:
             if figure in self.request.figures:
                 values = getattr(self.request, axis)
                 made[f"figure-{figure}"] = curve_table(axis, {one: self.row(axis, **{axis: one}) for one in values})
-        return {**made, "runs": runs_table(self.trials, self.results, self.missing, partial(testing.read, self.path))}
+        return {**made, "runs": runs_table(self.trials, self.results, self.missing, partial(evaluate.read, self.path))}
 
     @property
     def dataset(self) -> str:
-        """Which data set of the paper this is, or the name of another."""
+        """The paper's data set, or the name of another one."""
         run = self.first
         source = run.record["dataset"].get("source") or {} if run is not None else {}
         return str(source.get("kind") or self.sweep.definition.dataset)
 
     @property
     def first(self) -> Run | None:
-        """The full model's first finished run, for what all runs have in common."""
+        """The full model's first finished run, which shows what all runs have in common."""
         from ...train.runs.folder import load_run
 
         for trial in self.trials:
@@ -158,7 +160,7 @@ class Reproduction:
 
     @property
     def protocol(self) -> str:
-        """The protocol in words."""
+        """A description of the protocol."""
         if (run := self.first) is None:
             return str(self.sweep.definition.protocol_used)
         split = {name: value for name, value in run.record["split"].items() if name != "fold"}
@@ -169,7 +171,7 @@ class Reproduction:
 
     @cached_property
     def _outcomes(self) -> tuple[list[str], NDArray[np.int64], dict[tuple[str, ...], NDArray[np.int64]]]:
-        """Ids (N), labels (N,), and predicted classes (S, N) of each configuration whose runs are all there."""
+        """Ids (N), labels (N,), and predicted classes (S, N) of each configuration whose runs are complete."""
         ids: list[str] = []
         labels: NDArray[np.int64] | None = None
         predicted = {}
@@ -177,7 +179,7 @@ class Reproduction:
         for keys in self.groups:
             if any(key in self.missing for key in keys):
                 continue
-            tables = [testing.read(self.path, key) for key in keys]  # by seed, then by fold
+            tables = [evaluate.read(self.path, key) for key in keys]  # by seed, then by fold
             folds = len(tables) // seeds
             by_seed = [pd.concat(tables[s * folds : (s + 1) * folds], ignore_index=True) for s in range(seeds)]
             if labels is None:

@@ -1,4 +1,4 @@
-"""What of the paper is to be reproduced, and the runs that it takes: fixed before any of them is trained."""
+"""The request of a reproduction and the runs that it needs, fixed before any of them is trained."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ...train.sweeps.axes import PAPER, Plan, Trial, make_plan, parse_values
 FORMAT = 1
 NAME = "reproduce.json"
 TABLES, FIGURES = (2, 3), (5, 6, 7)
-"""What there is to reproduce."""
+"""The tables and figures that can be reproduced."""
 
 _AXES = {"tables": {2: "none", 3: "ablation"}, "figures": {5: "m", 6: "lam", 7: "none"}}
-"""The axis of the paper that each is made of; `none` is the full model alone."""
+"""The axis of the paper's sweep behind each table and figure; `none` is the full model alone."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be reproduced; wrong values raise ValueError."""
+    """The tables, figures and settings to reproduce; wrong values raise ValueError."""
 
     tables: tuple[int, ...] = TABLES
     figures: tuple[int, ...] = FIGURES
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     folds: tuple[int, ...] = (0,)
-    """Of the protocol `folds:K` all of them."""
+    """The folds; all of them for the protocol `folds:K`."""
     m: tuple[int, ...] = parse_values("m", PAPER["m"])
     """The values of Fig. 5."""
     lam: tuple[float, ...] = parse_values("lam", PAPER["lam"])
     """The values of Fig. 6."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Fields that differ from the paper's recipe in every run, also `preset`."""
+    """Fields that differ from the paper's recipe in every run, including `preset`."""
     pairs: tuple[str, ...] = ()
-    """Ids of the pairs of Fig. 7; none takes typical ones."""
+    """The ids of the pairs of Fig. 7; if empty, typical ones are chosen."""
 
     def __post_init__(self) -> None:
         for name, known in (("tables", TABLES), ("figures", FIGURES)):
@@ -51,10 +51,10 @@ class Request:
             raise ValueError("seeds: expected at least one, got none")
 
     def plan(self) -> Plan:
-        """Return the trials that it takes, the full model first.
+        """Return the trials that are needed, the full model first.
 
         Raises:
-            ValueError: settings that are no configuration.
+            ValueError: the settings are not a valid configuration.
         """
         axes = {name: (value,) for name, value in self.settings.items()}
         whole = make_plan("paper", {**axes, "m": self.m, "lam": self.lam}, self.seeds, None, self.folds)
@@ -64,15 +64,15 @@ class Request:
         return Plan(list(dict.fromkeys([*full, *others])), whole.left_out)
 
     def write(self, folder: Path) -> None:
-        """Keep it in a reproduction's folder."""
+        """Write the request into a reproduction's folder."""
         disk.replace(folder / NAME, disk.to_json({"format": FORMAT, **asdict(self)}))
 
 
 def read_request(folder: Path) -> Request:
-    """Read what `Request.write` kept.
+    """Read what `Request.write` wrote.
 
     Raises:
-        RunError: there is none, or it is of another format.
+        RunError: the folder has no request, or it has another format.
     """
     path = folder / NAME
     if not path.is_file():
@@ -90,9 +90,9 @@ def read_request(folder: Path) -> Request:
         values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in record.items()}
         return Request(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"cannot read {path}: {error}", next_step="use the itin that made it") from error
+        raise RunError(f"cannot read {path}: {error}", next_step="use the version of itin that wrote it") from error
 
 
 def recipe(trial: Trial) -> tuple[Any, ...]:
-    """What repetitions of one configuration share: its axis and all fields but the seeds and the fold."""
+    """Return what the repetitions of a configuration share: its axis and all fields but the seeds and the fold."""
     return trial.axis, tuple((name, value) for name, value in trial.config.to_dict().items() if name not in REPEATS)

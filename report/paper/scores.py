@@ -1,4 +1,4 @@
-"""The scores of a reproduction, and what one configuration came to."""
+"""The scores of a reproduction."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ SCORES = ("accuracy", "weighted_f1")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One configuration on the test part, over its seeds."""
+class ConfigurationScores:
+    """The scores of one configuration on the test part, over its seeds."""
 
     config: TrainConfig
-    """Its recipe; seed and fold mean nothing."""
+    """The recipe; its seed and fold are not meaningful."""
     scores: dict[str, Estimate]
-    """By `SCORES`: the mean over the seeds, their deviation, and the interval over pairs and seeds."""
+    """For each of `SCORES` the mean over the seeds, their deviation, and the interval over pairs and seeds."""
     by_seed: dict[str, NDArray[np.float64]]
-    """By `SCORES`: (S,), all folds of a seed together."""
+    """For each of `SCORES` the values (S,), all folds of a seed together."""
     resampled: dict[str, NDArray[np.float64]]
-    """By `SCORES`: (resamples,), those of all rows on the same pairs and seeds."""
+    """For each of `SCORES` the values (resamples,); all configurations use the same pairs and seeds."""
     right: NDArray[np.bool_]
-    """(S, N), whether each pair is predicted as labelled."""
+    """Whether each pair is predicted correctly, (S, N)."""
 
 
 def scores_of(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """`SCORES` of predictions (S, N), each (S,)."""
+    """Return the `SCORES` of predictions (S, N), each (S,)."""
     size = len(LABELS)
     confusion = np.stack([np.bincount(size * labels + one, minlength=size**2) for one in predicted])
     matrices = confusion.reshape(-1, size, size).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Sections that set a reproduction beside the paper: Tables II and III, Figs. 5 and 6, and how it was made."""
+"""Sections that compare a reproduction with the paper: Tables II and III, Figs. 5 and 6, and how it was made."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ..run_sections import provenance
 from . import published
 from .reproduction import Reproduction
 
-FEW = 5
-"""Seeds below which the report warns that they are few."""
+ENOUGH_SEEDS = 5
+"""Number of seeds below which the report warns that they are few."""
 
-LEVEL = 0.05
-"""Adjusted p-values below it are called larger than chance."""
+SIGNIFICANCE = 0.05
+"""The significance level: differences with a smaller adjusted p are called larger than chance."""
 
 CURVES = {
     5: ("m", "m", "regions of an image", "m, regions of an image", published.BEST_M),
     6: ("lam", "λ", "visual against textual context", "λ, from the textual context alone to the visual one",
         published.BEST_LAM),
 }  # fmt: skip
-"""Of Figs. 5 and 6 the axis, its sign, the title, what stands under the axis, and the paper's optimum."""
+"""Axis, symbol, title, axis label and the paper's optimum of Figs. 5 and 6."""
 
 
 def sections(made: Reproduction) -> list[Section]:
-    """All sections but Fig. 7's, which needs images: how it was made, then in the paper's order."""
+    """Return all sections but that of Fig. 7, which needs images: how it was made, then in the paper's order."""
     tables = made.tables
-    found = [method(made)]
+    found = [procedure(made)]
     if "table-2" in tables:
         found.append(methods(tables["table-2"], made))
     if "table-3" in tables:
@@ -44,14 +44,14 @@ def sections(made: Reproduction) -> list[Section]:
     return found
 
 
-def method(made: Reproduction) -> Section:
-    """What was fixed beforehand, what was chosen by what, and how sure figures are told."""
+def procedure(made: Reproduction) -> Section:
+    """Return the section on what was fixed beforehand, how runs were selected, and how uncertainty is given."""
     seeds = len(made.request.seeds)
     notes = []
-    if seeds < FEW:
+    if seeds < ENOUGH_SEEDS:
         notes.append(
-            f"{seeds} seed{'s are' if seeds > 1 else ' is'} few: the bootstrap tells {seeds - 1}/{seeds} of the"
-            f" variance that seeds bring. {FEW} or more are better."
+            f"{seeds} seed{'s are' if seeds > 1 else ' is'} few: the bootstrap covers {seeds - 1}/{seeds} of the"
+            f" variance between seeds. {ENOUGH_SEEDS} or more are better."
         )
     if made.missing:
         rows = "; ".join(f"{key}: {why}" for key, why in list(made.missing.items())[:5])
@@ -76,7 +76,7 @@ def method(made: Reproduction) -> Section:
 
 
 def methods(table: pd.DataFrame, made: Reproduction) -> Section:
-    """Table II's methods with the ITIN of this reproduction beside them."""
+    """Return Table II's methods beside the ITIN of this reproduction."""
     rows = [
         {
             "method": f"{row['method']} ({'here' if row['source'] == 'here' else 'paper'})",
@@ -88,14 +88,14 @@ def methods(table: pd.DataFrame, made: Reproduction) -> Section:
     return Section(
         "table-2",
         "Table II: beside what others published",
-        [f"Published figures as they stand in the paper; those from here are on {extent_of(made)}"],
+        [f"Published figures as they stand in the paper; those from here are on {scope_of(made)}"],
         pd.DataFrame(rows),
         f"Accuracy and weighted F1, {_name(made)}.",
     )
 
 
 def ablations(table: pd.DataFrame, made: Reproduction) -> list[Section]:
-    """Every ablation beside the paper's figures, and its difference to the full model: accuracy, then F1."""
+    """Return every ablation beside the paper's scores, and its difference to the full model: accuracy, then F1."""
     records = table.to_dict("records")
     checked = [
         f"{row['name']}: only ITIN right {row['only_full']:.0f} times, only this {row['only_here']:.0f}, "
@@ -117,28 +117,28 @@ def ablations(table: pd.DataFrame, made: Reproduction) -> list[Section]:
         pd.DataFrame([_ablation(row, score, paper) for row in records])
         for score, paper in (("accuracy", "paper_accuracy"), ("weighted_f1", "paper_f1"))
     )
-    told = f"{_name(made)}: the paper's figures, ours, and the difference to the full model in points."
+    caption = f"{_name(made)}: the paper's figures, ours, and the difference to the full model in points."
     return [
-        Section("table-3", "Table III: what each part is worth", [], accuracy, f"Accuracy, {told}", notes=notes),
-        Section("table-3-f1", "Table III in F1", [], f1, f"Weighted F1, {told}"),
+        Section("table-3", "Table III: what each part is worth", [], accuracy, f"Accuracy, {caption}", notes=notes),
+        Section("table-3-f1", "Table III in F1", [], f1, f"Weighted F1, {caption}"),
     ]
 
 
 def _ablation(row: Mapping[Any, Any], score: str, paper: str) -> dict[str, str]:
-    """A row of Table III as it is read."""
+    """Format a row of Table III."""
     p = row[f"{score}_p_holm"]
     return {
         "": row["name"],
         "paper": percent(row[paper], 2),
         "here": _score(row, score),
-        "difference to ITIN": _apart(row, score),
+        "difference to ITIN": _difference(row, score),
         "p": show_p(p),
-        "larger than chance": NONE if p != p else "yes" if p < LEVEL else "no",
+        "larger than chance": NONE if p != p else "yes" if p < SIGNIFICANCE else "no",
     }
 
 
 def _curve(number: int, table: pd.DataFrame) -> Section:
-    """Accuracy and F1 against m (Fig. 5) or λ (Fig. 6)."""
+    """Return the section with accuracy and F1 against m (Fig. 5) or λ (Fig. 6)."""
     x, sign, title, label, best = CURVES[number]
     rows = [
         {sign: f"{row[x]:g}", "accuracy": _score(row, "accuracy"), "weighted F1": _score(row, "weighted_f1")}
@@ -159,8 +159,8 @@ def _curve(number: int, table: pd.DataFrame) -> Section:
     )  # fmt: skip
 
 
-def extent_of(made: Reproduction) -> str:
-    """How many pairs, which protocol, how many seeds."""
+def scope_of(made: Reproduction) -> str:
+    """Return a sentence on the pairs, protocol and seeds that the scores are based on."""
     seeds, folds = len(made.request.seeds), len(made.request.folds)
     each = f"{seeds} seed{'s' * (seeds != 1)}" + (f" on each of {folds} folds" if folds > 1 else "")
     return f"{len(made.ids)} test pairs, protocol {made.protocol}, {each}."
@@ -171,7 +171,7 @@ def _name(made: Reproduction) -> str:
 
 
 def _score(row: Mapping[Any, Any], name: str) -> str:
-    """A score as it is read: `75.21% ± 0.52 (71.3 – 78.9)`."""
+    """Format a score: `75.21% ± 0.52 (71.3 – 78.9)`."""
     text = percent(row[name], 2)
     if row[f"{name}_std"] == row[f"{name}_std"]:
         text += f" ± {100 * row[f'{name}_std']:.2f}"
@@ -180,8 +180,8 @@ def _score(row: Mapping[Any, Any], name: str) -> str:
     return text
 
 
-def _apart(row: Mapping[Any, Any], name: str) -> str:
-    """A difference in points, with its interval."""
+def _difference(row: Mapping[Any, Any], name: str) -> str:
+    """Format a difference in points, with its interval."""
     value = row[f"{name}_difference"]
     if value != value:
         return NONE

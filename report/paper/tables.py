@@ -14,20 +14,22 @@ from ...train.statistics import Estimate, difference, holm, mcnemar
 from ...train.sweeps.axes import Trial
 from ...train.sweeps.folder import Result
 from . import published
-from .scores import SCORES, Row, scores_of
+from .scores import SCORES, ConfigurationScores, scores_of
 
 _FLAT = [f"{name}{end}" for name in SCORES for end in ("", "_std", "_low", "_high")]
 """The columns of a configuration's scores."""
 
 
-def table_2(dataset: str, full: Row | None, always: str | None, labels: NDArray[np.int64]) -> pd.DataFrame:
-    """Published methods, then the full model here and always predicting the majority class.
+def table_2(
+    dataset: str, full: ConfigurationScores | None, always: str | None, labels: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Return the published methods, then the full model here and always predicting the majority class.
 
     Args:
         dataset: the data set's name in `published`.
-        full: the full model, or None where its runs are not there.
-        always: the most frequent class of the training part, or None likewise.
-        labels: (N,) of the test pairs.
+        full: the full model, or None if its runs are incomplete.
+        always: the most frequent class of the training part, or None if there is no run.
+        labels: (N,), the true classes of the test pairs.
     """
     rows: list[dict[str, Any]] = [
         {"method": name, "source": "published", "accuracy": score.accuracy, "weighted_f1": score.f1}
@@ -41,12 +43,12 @@ def table_2(dataset: str, full: Row | None, always: str | None, labels: NDArray[
     return _frame(rows, "method", "source", *_FLAT)
 
 
-def table_3(dataset: str, own: Callable[[str], Row | None]) -> pd.DataFrame:
-    """Every ablation with the paper's figures, ours, and what they come to against the full model.
+def table_3(dataset: str, own: Callable[[str], ConfigurationScores | None]) -> pd.DataFrame:
+    """Return every ablation with the paper's scores, those here, and the comparison with the full model.
 
     Args:
         dataset: the data set's name in `published`.
-        own: the configuration of an ablation, or None where its runs are not all there.
+        own: a function from an ablation to its configuration, or None if its runs are incomplete.
     """
     paper = published.TABLE_3.get(dataset, {})
     rows: list[dict[str, Any]] = []
@@ -60,8 +62,20 @@ def table_3(dataset: str, own: Callable[[str], Row | None]) -> pd.DataFrame:
             if full is not None and here is not full:
                 row |= _against(here, full)
         rows.append(row)
-    told = [f"{score}_{end}" for score in SCORES for end in ("difference", "difference_low", "difference_high", "p")]
-    columns = ("ablation", "name", "paper_accuracy", "paper_f1", *_FLAT, *told, "only_here", "only_full", "mcnemar_p")
+    compared = [
+        f"{score}_{end}" for score in SCORES for end in ("difference", "difference_low", "difference_high", "p")
+    ]
+    columns = (
+        "ablation",
+        "name",
+        "paper_accuracy",
+        "paper_f1",
+        *_FLAT,
+        *compared,
+        "only_here",
+        "only_full",
+        "mcnemar_p",
+    )
     table = _frame(rows, *columns)
     for score in SCORES:
         there = table[f"{score}_p"].notna()
@@ -70,8 +84,8 @@ def table_3(dataset: str, own: Callable[[str], Row | None]) -> pd.DataFrame:
     return table
 
 
-def curve_table(axis: str, rows: Mapping[float, Row | None]) -> pd.DataFrame:
-    """The values of an axis, `m` or `lam`, whose configuration has all its runs."""
+def curve_table(axis: str, rows: Mapping[float, ConfigurationScores | None]) -> pd.DataFrame:
+    """Return the scores over an axis, `m` or `lam`, for the values whose runs are complete."""
     return _frame([{axis: value, **_flat(row.scores)} for value, row in rows.items() if row is not None], axis, *_FLAT)
 
 
@@ -81,13 +95,13 @@ def runs_table(
     missing: Mapping[str, str],
     read: Callable[[str], pd.DataFrame],
 ) -> pd.DataFrame:
-    """One row a run: its recipe, validation and test figures, and why it has none.
+    """Return one row per run: its recipe, its validation and test scores, or why it has none.
 
     Args:
-        trials: those that were asked for.
-        results: by key.
+        trials: the requested trials.
+        results: the results by key.
         missing: why runs have no test predictions, by key.
-        read: from a key to the test predictions.
+        read: a function from a key to the test predictions.
     """
     by_key: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -107,8 +121,8 @@ def runs_table(
     return found
 
 
-def _against(row: Row, full: Row) -> dict[str, Any]:
-    """The columns that compare a configuration with the full model."""
+def _against(row: ConfigurationScores, full: ConfigurationScores) -> dict[str, Any]:
+    """Return the columns that compare a configuration with the full model."""
     columns: dict[str, Any] = {}
     for name in SCORES:
         apart = difference(row.scores[name].value - full.scores[name].value, row.resampled[name], full.resampled[name])

@@ -1,4 +1,4 @@
-"""A reproduction as a report: the page, the tables and figures as files, and the numbers unrounded."""
+"""The report of a reproduction: the page, the tables and figures as files, and the unrounded numbers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..report import Report
 from . import published
 from .figure_7 import Figure7, figure_7
 from .reproduction import Reproduction
-from .sections import extent_of, sections
+from .sections import scope_of, sections
 
 
 def report_of(made: Reproduction, images: Path | None = None, cache: Path | None = None) -> Report:
-    """Make the report of a reproduction; arguments and errors as of `figure_7.figure_7`."""
+    """Make the report of a reproduction; arguments and errors as in `figure_7.figure_7`."""
     return _report(made, _figure_7(made, images, cache))
 
 
@@ -25,10 +25,10 @@ def write(
     """Write `numbers/`, and the report with its tables and figures, into the folder of a reproduction.
 
     Args:
-        made: which.
-        figures: the kind of the figures' files, or None for none.
-        images: where the images are now; None for where the cache says they were.
-        cache: where the cache is now; None for where it was.
+        made: the reproduction.
+        figures: the file format of the figures, or None for no figure files.
+        images: the current folder of the images; None for the one that the cache records.
+        cache: the current folder of the cache; None for the one that the run records.
 
     Raises:
         RunError: a file cannot be written.
@@ -47,7 +47,7 @@ def write(
 
 
 def _figure_7(made: Reproduction, images: Path | None, cache: Path | None) -> Figure7 | None:
-    """Fig. 7, or None where it was not asked for."""
+    """Make Fig. 7; return None if it was not requested."""
     return figure_7(made, images, cache) if 7 in made.request.figures else None
 
 
@@ -62,7 +62,7 @@ def _report(made: Reproduction, seven: Figure7 | None) -> Report:
     return Report(
         f"{name}: ITIN reproduced",
         found,
-        [f"{published.PAPER}, on {name}. {extent_of(made)}"],
+        [f"{published.PAPER}, on {name}. {scope_of(made)}"],
         banner,
         seven.data if seven is not None else {},
         seven.missing if seven is not None else [],

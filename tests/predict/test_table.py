@@ -133,7 +133,7 @@ def test_the_table_is_never_written_over(place: Path, monkeypatch: pytest.Monkey
     for table in ("t.csv", "link.csv"):
         for out in [*(place / one for one in spellings), Path("../t.csv")]:
             fake = Fake(place / "run")
-            with pytest.raises(DataError, match=r"--out .* is the table itself\n(.|\n)*name another file with --out"):
+            with pytest.raises(DataError, match=r"--out .* is the table itself\n(.|\n)*choose another file with --out"):
                 predict_table(cast(Predictor, fake), place / table, out)
             assert fake.asked == 0
     assert (place / "t.csv").read_text() == text
@@ -153,7 +153,7 @@ def test_a_place_that_cannot_be_written_is_told_first(place: Path) -> None:
         ("run", "Is a directory"),
     ):
         with pytest.raises(
-            RunError, match=rf"cannot write .*{out}: {reason}\n.*folder .*\n.*name another file with --out"
+            RunError, match=rf"cannot write .*{out}: {reason}\n.*folder .*\n.*choose another file with --out"
         ):
             check_out(place / out, place / "t.csv", place / "run")
         fake = Fake(place / "run")
@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_no_half_file(place: Path, monkeypatch: pytest.Monkey
         "open",
         lambda path, mode="r", *a, **k: Full(real(path, mode)) if mode == "wb" else real(path, mode, *a, **k),
     )
-    with pytest.raises(RunError, match=r"cannot write .*out.csv: No space left on device\n.*name another file with"):
+    with pytest.raises(RunError, match=r"cannot write .*out.csv: No space left on device\n.*choose another file with"):
         predict(place, "t.csv")
     assert untouched(place) == before
     assert old is None or (place / "out.csv").read_text() == old

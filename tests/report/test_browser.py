@@ -20,7 +20,7 @@ from PIL import Image
 from itin.labels import LABELS
 from itin.predict.pairs import Pair, pairs_of
 from itin.predict.prediction import Prediction, Region
-from itin.report.browser import Shown, pairs_data
+from itin.report.browser import RunPairs, pairs_data
 from itin.report.names import names_of
 from itin.report.page.html import write_page
 from itin.report.page.section import Section
@@ -310,7 +310,7 @@ def test_markup_of_others_does_not_run(driver: Any, made: Made, tmp_path: Path) 
     pairs = evil_pairs(made.images, EVIL)
     gone = replace(pairs[0], id=f"{EVIL[2]} gone", image_sha256="0" * 64, image=tmp_path / EVIL[4])
     pictures = thumbnails([*pairs, gone], Images())
-    shown = [Shown(evil, "test", [*pairs, gone]) for evil in EVIL]
+    shown = [RunPairs(evil, "test", [*pairs, gone]) for evil in EVIL]
     page = write_page(
         [Section("pairs", EVIL[0], [EVIL[1]], widget="pairs")],
         tmp_path / "evil.html",
@@ -355,7 +355,7 @@ def test_many_pairs_take_no_longer_than_a_plain_page_would(driver: Any, tmp_path
     pictures = thumbnails(rows, Images())
     assert len(pictures) == PAIRS
     assert all(one.url for one in pictures.values())
-    data = {"pairs": pairs_data([Shown("run", "test", rows)], pictures)}
+    data = {"pairs": pairs_data([RunPairs("run", "test", rows)], pictures)}
     ours = write_page([Section("pairs", "Pairs", widget="pairs")], tmp_path / "ours.html", title="T", data=data)
     plain = tmp_path / "plain.html"
     each = "".join(f'<img src="{pictures[p.image_sha256].url}" alt=""><p>{p.text}</p>' for p in rows)

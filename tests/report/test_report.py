@@ -21,7 +21,7 @@ from itin.predict.pairs import pairs_of
 from itin.report.comparison import compare, compare_all, compare_data, comparison, show_p
 from itin.report.names import names_of
 from itin.report.page.figures import LineChart
-from itin.report.report import Report, opened, report
+from itin.report.report import Report, open_paths, report
 from itin.report.run_sections import classes, confusion, learning, parts_of, provenance, reliability, summary
 from itin.report.sweep_sections import curve_of
 from itin.report.thumbnails import SIDE, Images, thumbnail, thumbnails
@@ -283,7 +283,7 @@ def test_sweeps_have_configurations_and_a_curve(sweep: Path, tmp_path: Path) -> 
         assert value == pytest.approx(by_m.at[m, "val_accuracy"])
         assert low <= value <= high
     assert (curve.name, curve.mark, curve.mark_label) == ("sweep-1-m", 2, "the paper's optimum")
-    best = opened([sweep])[0]
+    best = open_paths([sweep])[0]
     assert [run.config.m for run in best] == [frame["m"][0]] * 2
     assert curve_of(Sweep(sweep).results().head(1), "m", "m", "m") is None
     made.write(tmp_path)

@@ -25,7 +25,7 @@ from itin.cli import main
 from itin.errors import RunError
 from itin.labels import LABELS
 from itin.report.page.figures import LineChart
-from itin.report.paper import evaluate as testing
+from itin.report.paper import evaluate as paper_evaluate
 from itin.report.paper import published
 from itin.report.paper.figure_7 import typical
 from itin.report.paper.reproduction import Reproduction
@@ -149,7 +149,7 @@ def test_predictions_are_those_of_the_checkpoints(made: Reproduction, cache: Pat
         result = made.results[key]
         assert result.run is not None
         known = evaluate(load_run(result.run), features)
-        own = testing.read(made.path, key)
+        own = paper_evaluate.read(made.path, key)
         assert len(own) == known["n"] == 12
         assert accuracy_score(own["label"], own["predicted"]) == known["accuracy"]
         chances = own[[f"p_{label}" for label in LABELS]].to_numpy()
@@ -294,11 +294,11 @@ def planted(copy: Path, ablation: str, wrong: list[int]) -> None:
     made = Reproduction(copy)
     for trial in made.trials:
         if trial.axis == "ablation" and trial.config.ablation == ablation:
-            table = testing.read(copy, trial.key)
+            table = paper_evaluate.read(copy, trial.key)
             said = table["label"].tolist()
             for number in wrong:
                 said[number] = LABELS[(LABELS.index(said[number]) + 1) % 3]
-            table.assign(predicted=said).to_csv(testing.path_of(copy, trial.key), index=False)
+            table.assign(predicted=said).to_csv(paper_evaluate.path_of(copy, trial.key), index=False)
 
 
 def test_verdicts(copy: Path) -> None:
@@ -403,7 +403,7 @@ def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
     assert names[-2:] == ["figure-7", "provenance"]
     (shown,) = report.data["pairs"]["runs"]
     assert shown["part"] == "test"
-    table = testing.read(made.path, made.trials[0].key).set_index("id")
+    table = paper_evaluate.read(made.path, made.trials[0].key).set_index("id")
     assert [pair["id"] for pair in shown["pairs"]] == typical(table.reset_index())
     for pair in shown["pairs"]:
         assert LABELS[pair["predicted"]] == table.loc[pair["id"], "predicted"]
@@ -474,7 +474,7 @@ def test_runs_that_broke_down(cache: Path, tmp_path: Path) -> None:
     assert made.full is None
     assert made.tables["table-3"]["accuracy"].isna().all()
     few, lacking = sections(made)[0].notes
-    assert few == "1 seed is few: the bootstrap tells 0/1 of the variance that seeds bring. 5 or more are better."
+    assert few.startswith("1 seed is few: the bootstrap covers 0/1 of the variance between seeds.")
     assert "rows that need them are left out" in lacking
     assert report_of(made).sections[-1].text == ["The run of the full model is not there."]
 
@@ -523,7 +523,7 @@ def test_no_reproduction(made: Reproduction, copy: Path, tmp_path: Path) -> None
     with pytest.raises(RunError, match=r"cannot read .*reproduce.json: format 9, expected 1"):
         Reproduction(copy)
     with pytest.raises(RunError, match=r"cannot read .*\.csv[\s\S]*remove the file and run `itin reproduce` again"):
-        testing.read(tmp_path, "none")
+        paper_evaluate.read(tmp_path, "none")
 
 
 def test_damaged_predictions(copy: Path) -> None:

@@ -1,5 +1,5 @@
 "use strict";
-// Helpers of the page. Everything from other people becomes text nodes and never markup.
+// Helpers of the page. Untrusted data becomes text nodes, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 

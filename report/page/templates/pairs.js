@@ -67,7 +67,7 @@
     more.textContent = `Show more (${chosen.length - shown} left)`;
   }
 
-  /** One pair: its picture with the regions, its text, and what the head made of each region. */
+  /** One pair: its picture with the regions, its text, and what the head computed for each region. */
   function card(pair, place) {
     const right = pair.label === pair.predicted;
     const item = make("li", { class: data.large ? "pair large" : "pair", "data-id": pair.id });
