@@ -135,9 +135,9 @@ def test_the_first_line_of_a_sweep_has_a_rate_of_what_was_done(
     display.begin(SimpleNamespace(total=10), {})
     assert display._progress() == "0/10 runs in 0:00"
     clock.now += 60
-    job = SimpleNamespace(config=SimpleNamespace(epochs=4), name="run-0")
-    values = {"epoch": 2.0, "val_accuracy": 0.5}
-    display.listen(SimpleNamespace(kind="epoch", worker=0, job=job, values=values))  # type: ignore[arg-type]
+    trial = SimpleNamespace(config=SimpleNamespace(epochs=4), name="run-0")
+    row = {"epoch": 2.0, "val_accuracy": 0.5}
+    display.listen(SimpleNamespace(worker=0, trial=trial, row=row, result=None))  # type: ignore[arg-type]
     assert capsys.readouterr().out == "0/10 runs in 1:00, 0.5 a minute, 19:00 left\n"
 
 
