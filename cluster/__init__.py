@@ -1,1 +1,1 @@
-"""Work in parts on shared machines: Slurm and Dask schedule, our parts are deterministic and may be repeated."""
+"""Work in parts on shared machines, scheduled by Slurm or Dask; parts are deterministic and may be repeated."""

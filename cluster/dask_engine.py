@@ -1,7 +1,7 @@
-"""The same parts on a dask.distributed cluster: any number of workers, encoders loaded once in each of them.
+"""The same parts on a dask.distributed cluster: any number of workers, each of which loads the encoders once.
 
-Tasks are left to the scheduler (`fire_and_forget`), so that they go on when the submitting process is gone. A worker
-that dies is replaced by whatever keeps the cluster up; its part begins again and passes over what is committed.
+Tasks are left to the scheduler (`fire_and_forget`), so that they continue when the submitting process has ended. A
+worker that dies is replaced by whatever runs the cluster; its part starts again and skips what is committed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LOADED: dict[tuple[object, ...], list[Any]] = {}
 
 POLL_SECONDS = 1.0
 SENT_SECONDS = 0.5
-"""What a client is told to send leaves it within milliseconds, in the background."""
+"""The time to let a client send tasks, which it does in the background within milliseconds."""
 
 
 @dataclass(frozen=True)
 class Tls:
-    """The three files of a connection that both sides prove themselves on."""
+    """The three files of a mutually authenticated connection."""
 
     ca: Path
     cert: Path
@@ -42,19 +42,19 @@ class Tls:
 
 
 def connect(scheduler: str, tls: Tls | None = None, timeout: float = 60) -> Client:
-    """A client of a running scheduler.
+    """Return a client of a running scheduler.
 
     Args:
         scheduler: `tcp://host:port` or `tls://host:port`.
-        tls: required by `tls://`.
-        timeout: seconds.
+        tls: the files of the connection, required by `tls://`.
+        timeout: seconds to wait for the scheduler.
 
     Raises:
         ClusterError: distributed is not installed, or the scheduler cannot be reached.
         ValueError: a `tls://` address without files, or files with another address.
     """
     if scheduler.startswith("tls://") != (tls is not None):
-        raise ValueError("a tls:// scheduler takes --tls-ca, --tls-cert and --tls-key, and only such a one does")
+        raise ValueError("a tls:// scheduler takes --tls-ca, --tls-cert and --tls-key, and no other scheduler does")
     try:
         from distributed import Client
         from distributed.security import Security
@@ -75,18 +75,18 @@ def connect(scheduler: str, tls: Tls | None = None, timeout: float = 60) -> Clie
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"the Dask scheduler at {scheduler} cannot be reached: {error}",
-            next_step="see that it runs, and that this machine may connect to it",
+            next_step="check that it runs and that this machine may connect to it",
         ) from error
 
 
 def run_part(config: ExtractConfig) -> tuple[int, int]:
-    """One part, in a worker: one at a time in a process, whatever the number of its threads.
+    """Run one part in a worker, one at a time per process, whatever the number of its threads.
 
     Returns:
-        (features made, features that were there).
+        (features made, features that existed before).
 
     Raises:
-        TransientError: something could not be read this time; Dask tries the part again.
+        TransientError: a file could not be read this time; Dask runs the part again.
     """
     from ..extract.run import extract
 
@@ -98,7 +98,7 @@ def run_part(config: ExtractConfig) -> tuple[int, int]:
 
 
 def consolidate(config: ExtractConfig, parts: list[Any]) -> None:
-    """The manifests, in a worker, once all parts are through."""
+    """Write the manifests in a worker, once all parts have ended."""
     from ..extract.run import extract
 
     with _ONE_AT_A_TIME:
@@ -106,12 +106,12 @@ def consolidate(config: ExtractConfig, parts: list[Any]) -> None:
 
 
 def _load(config: ExtractConfig, folder: Path, samples: list[Any]) -> list[Any]:
-    """The encoders of this process: those of the last part that asked for the same."""
+    """Return the encoders of this process, reused while parts need the same ones."""
     from ..extract.run import load_encoders
 
     key = (config.encoders, config.only, config.batch_size, config.device, folder)
     if key not in _LOADED:
-        _LOADED.clear()  # another submission's: memory is short
+        _LOADED.clear()  # those of another submission: memory is limited
         _LOADED[key] = load_encoders(config, folder, samples)
     return _LOADED[key]
 
@@ -120,8 +120,8 @@ class DaskRun:
     """The parts of one submission on a cluster.
 
     Args:
-        submission: what to do.
-        client: of the cluster that does it.
+        submission: the work to do.
+        client: a client of the cluster.
     """
 
     def __init__(self, submission: Submission, client: Client) -> None:
@@ -132,45 +132,45 @@ class DaskRun:
         self._rounds = 0
 
     def missing(self) -> Missing:
-        """What is not committed yet."""
+        """Return what is not committed yet."""
         return self._work.missing(self.submission)
 
     def submit(self, parts: list[int]) -> Future:
-        """Leaves parts and a consolidation after them to the scheduler; returns the consolidation."""
+        """Submit parts and a consolidation after them to the scheduler; return the consolidation."""
         from distributed import fire_and_forget
 
         self._rounds += 1
         name = f"{self.submission.name}-{self._rounds}"
-        more = {"retries": self.submission.retries, "pure": False}
+        options = {"retries": self.submission.retries, "pure": False}
         futures = [
             self.client.submit(
                 run_part,
                 replace(self._config, part=Part(index, self.submission.parts)),
                 key=f"{name}-part-{index}",
-                **more,
+                **options,
             )
             for index in parts
         ]
-        last = self.client.submit(consolidate, self._config, futures, key=f"{name}-consolidate", **more)
+        last = self.client.submit(consolidate, self._config, futures, key=f"{name}-consolidate", **options)
         for future in [*futures, last]:
             fire_and_forget(future)
         time.sleep(SENT_SECONDS)
         return last
 
-    def wait(self, last: Future, tell: Callable[[Missing], None], every: float = 30.0) -> None:
-        """Waits for the end; parts that were given up are submitted again, as on Slurm.
+    def wait(self, last: Future, report: Callable[[Missing], None], every: float = 30.0) -> None:
+        """Wait for the end; failed parts are submitted again, as on Slurm.
 
         Raises:
-            ClusterError: something is missing still and no retry is left.
+            ClusterError: pieces are still missing and no retry is left.
         """
         before, left = self.missing().pieces, self.submission.retries
-        spoke = time.monotonic()
+        reported = time.monotonic()
         while True:
             while not last.done():
                 time.sleep(POLL_SECONDS)
-                if time.monotonic() - spoke >= every:
-                    spoke = time.monotonic()
-                    tell(self.missing())
+                if time.monotonic() - reported >= every:
+                    reported = time.monotonic()
+                    report(self.missing())
             if last.status == "finished":
                 return
             missing = self.missing()
@@ -179,7 +179,7 @@ class DaskRun:
                 raise ClusterError(
                     f"{describe(missing)}, and {self.submission.retries} retries in a row brought nothing new",
                     found=f"{last.status}: {last.exception()}",
-                    next_step="see to the workers' logs, then submit the same again",
+                    next_step="check the workers' logs, then run the same submit command again",
                 )
             before = missing.pieces
             last = self.submit(sorted(missing.parts))

@@ -1,8 +1,8 @@
-"""What Slurm's commands and jobs take from the environment.
+"""The variables that Slurm's commands and jobs take from the environment.
 
-For sbatch a command line beats the environment, and the environment beats the `#SBATCH` lines of a script. So Slurm's
-commands run without their variables: those that users set as defaults are written into the scripts instead, ahead of
-what is asked for, since of two lines that say the same the last one counts.
+For sbatch the command line overrides the environment, and the environment overrides the `#SBATCH` lines of a script. So
+Slurm's commands run without their variables: those that users set as defaults are written into the scripts instead,
+ahead of the requested options, since the last of two conflicting lines counts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 _OF_SLURM = re.compile(r"(SBATCH|SALLOC|SRUN|SQUEUE|SCANCEL|SCONTROL|SINFO|SACCT|SLURMD?)_")
 
-KEPT = re.compile(r"SLURM_(CONF|CONF_SERVER|CLUSTERS|WORKING_CLUSTER|JWT|SACK_\w+|UMASK)")
-"""Variables that say where the cluster is and how to prove who asks, and the permissions of logs."""
+KEPT_VARIABLES = re.compile(r"SLURM_(CONF|CONF_SERVER|CLUSTERS|WORKING_CLUSTER|JWT|SACK_\w+|UMASK)")
+"""The variables that name the cluster and the credentials for it, and set the permissions of logs."""
 
 _SAME_NAME = (
     *("account", "partition", "qos", "reservation", "wckey", "constraint", "exclusive", "network", "profile"),
@@ -27,15 +27,15 @@ DEFAULTS: Mapping[str, str] = {
     "SBATCH_MEM_PER_NODE": "mem",
     "SBATCH_CPU_FREQ_REQ": "cpu-freq",
 }
-"""Variable -> option of sbatch, where people set the one as a default for the other."""
+"""Variable -> option of sbatch for which users set it as the default."""
 
-_RIVALS = (
+_EXCLUSIVE = (
     ("gres", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "tres-per-task"),
     ("mem", "mem-per-cpu", "mem-per-gpu"),
     ("cpus-per-gpu", "cpus-per-task"),
     ("hint", "threads-per-core", "ntasks-per-core", "extra-node-info"),
 )
-"""Options that say the same in different ways, or that sbatch refuses beside one another."""
+"""Groups of options that set the same thing, or that sbatch refuses together."""
 
 _SHORT = {
     **{"A": "account", "p": "partition", "q": "qos", "t": "time", "C": "constraint", "G": "gpus"},
@@ -44,22 +44,26 @@ _SHORT = {
 
 
 def without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which Slurm's commands do what their arguments say, and which jobs inherit.
+    """Return the environment for Slurm's commands, which jobs inherit, without the variables that override arguments.
 
-    Inside a job it also lacks that job's own variables: Slurm overwrites only those that it sets for the new job.
+    Inside a job it also lacks the job's own variables: Slurm overwrites only those that it sets for the new job.
     """
-    return {name: value for name, value in environment.items() if KEPT.fullmatch(name) or not _OF_SLURM.match(name)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if KEPT_VARIABLES.fullmatch(name) or not _OF_SLURM.match(name)
+    }
 
 
 def defaults(environment: Mapping[str, str], given: Iterable[str], *, gpus: bool = True) -> dict[str, str]:
-    """Return the options of sbatch that are taken from the environment, by the name of their variable.
+    """Return the options of sbatch that are taken from the environment, by variable.
 
     Args:
-        environment: where `SBATCH_ACCOUNT` and its like are looked for.
-        given: options of sbatch that were asked for; what says the same in the environment is left out.
-        gpus: whether the job may use GPUs; for one that does not, what speaks of them is left out.
+        environment: the variables, such as `SBATCH_ACCOUNT`.
+        given: the requested options of sbatch; variables that set the same thing are left out.
+        gpus: whether the job may use GPUs; if not, options about GPUs are left out.
     """
-    overridden = {rival for option in given for rival in _rivals(option)}
+    overridden = {other for option in given for other in _overridden_by(option)}
     found = {}
     for name, option in DEFAULTS.items():
         value = environment.get(name)
@@ -72,31 +76,31 @@ def defaults(environment: Mapping[str, str], given: Iterable[str], *, gpus: bool
     return found
 
 
-def _rivals(given: str) -> Sequence[str]:
-    """The options that a given one overrides; sbatch takes `--mem=1G`, `--mem 1G`, `-t5` and `--acc=lab`."""
+def _overridden_by(given: str) -> Sequence[str]:
+    """Return the options that a given one overrides; sbatch takes `--mem=1G`, `--mem 1G`, `-t5` and `--acc=lab`."""
     if given.startswith("--"):
         name = re.split(r"[=\s]", given[2:], maxsplit=1)[0]
     else:
         name = _SHORT.get(given[1:2], "")
-    for rivals in _RIVALS:
-        if name in rivals:
-            return rivals
+    for group in _EXCLUSIVE:
+        if name in group:
+            return group
     return [option for option in DEFAULTS.values() if name and option.startswith(name)]
 
 
 def describe(environment: Mapping[str, str], given: Sequence[str]) -> list[str]:
-    """Return lines for people: which variables of sbatch are used, and which are not."""
+    """Return lines of text that say which variables of sbatch are used and which are ignored."""
     taken = defaults(environment, given)
     ignored = sorted(name for name in environment if name.startswith("SBATCH_") and name not in taken)
     lines = []
     if taken:
         lines.append("from the environment: " + ", ".join(f"{option} ({name})" for name, option in taken.items()))
     if ignored:
-        lines.append(f"ignored in the environment, asked for otherwise or set by itin: {', '.join(ignored)}")
+        lines.append(f"ignored in the environment, overridden by options or set by itin: {', '.join(ignored)}")
     return lines
 
 
 def unset(environment: Mapping[str, str], prefix: str) -> str:
-    """Return what is to be put before a command, so that a shell runs it without the variables of that prefix."""
+    """Return the words before a shell command that make it run without the variables of that prefix."""
     names = sorted(name for name in environment if name.startswith(prefix))
     return "".join(["env ", *(f"-u {name} " for name in names)]) if names else ""

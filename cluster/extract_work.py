@@ -1,4 +1,4 @@
-"""`itin extract` in parts: part i of N takes the blocks of each store's plan whose number leaves i modulo N."""
+"""`itin extract` in parts: part i of N takes the blocks of each store's plan whose number is i modulo N."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .work import Missing, Prepared
 if TYPE_CHECKING:
     from ..extract.progress import Progress
 
-OWN = ("part", "plan", "consolidate", "into")
-"""Options that a submission sets itself."""
+RESERVED = ("part", "plan", "consolidate", "into")
+"""The options that a submission sets itself."""
 
 
 class Extraction:
@@ -36,22 +36,22 @@ class Extraction:
     pieces = "features"
 
     def prepare(self, config: ExtractConfig, words: Sequence[str], progress: Progress | None = None) -> Prepared:
-        """Scan the data set, load the encoders on the CPU, and plan; what parts need is then in the cache.
+        """Scan the data set, load the encoders on the CPU, and plan; the cache then holds what parts need.
 
         Args:
-            config: what is to be extracted.
-            words: the same as it was typed.
-            progress: is told what is done.
+            config: the extraction.
+            words: its arguments as typed.
+            progress: receives the progress.
 
         Raises:
             ValueError: an option that a submission sets itself.
         """
         from ..extract.run import extract
 
-        for name in OWN:
+        for name in RESERVED:
             if getattr(config, name):
                 raise ValueError(f"--{name} is set by the submission: leave it out")
-        config = everywhere(config)
+        config = with_absolute_paths(config)
         summary = extract(replace(config, plan=True, device="cpu"), progress)
         stores = tuple(store.path.name for store in summary.stores)
         config = replace(config, root=config.root or summary.dataset.root, retry_quarantined=False)
@@ -65,15 +65,15 @@ class Extraction:
         )
 
     def part(self, submission: Submission) -> list[str]:
-        """Arguments of itin for a part, whose `i/N` is to be put behind them."""
+        """Return the arguments of itin for a part, to be followed by its `i/N`."""
         return ["extract", "--config", str(submission.record), "--part"]
 
     def consolidate(self, submission: Submission) -> list[str]:
-        """Arguments of itin for the manifests."""
+        """Return the arguments of itin that write the manifests."""
         return ["extract", "--config", str(submission.record), "--device", "cpu", "--consolidate"]
 
     def missing(self, submission: Submission) -> Missing:
-        """What the stores lack of the samples that the last scan found."""
+        """Return what the stores lack of the samples in the last scan."""
         samples = read_lines(submission.home / "samples.jsonl")[: submission.limit]
         parts: Counter[int] = Counter()
         quarantined = 0
@@ -86,12 +86,12 @@ class Extraction:
             quarantined += len(set(rows) & set(writer.quarantined()))
             for piece in writer.missing(rows):
                 parts[piece.block % submission.parts] += len(piece.rows)
-            for position in np.flatnonzero(np.array(found) < 0).tolist():  # no plan names it: any part will plan it
+            for position in np.flatnonzero(np.array(found) < 0).tolist():  # in no plan: any part will plan it
                 parts[position % submission.parts] += 1
         return Missing(dict(sorted(parts.items())), len(samples) * len(submission.stores), quarantined)
 
     def made_since(self, submission: Submission, begin: float) -> int:
-        """Features in shards that are no older."""
+        """Return the number of features in shards written at `begin` or later."""
         made = 0
         for name in submission.stores:
             folder = submission.home / name
@@ -102,12 +102,12 @@ class Extraction:
         return made
 
     def consolidated(self, submission: Submission) -> bool:
-        """Whether each store has its manifest."""
+        """Return whether each store has its manifest."""
         return all((submission.home / name / MANIFEST).exists() for name in submission.stores)
 
 
-def everywhere(config: ExtractConfig) -> ExtractConfig:
-    """Return a configuration whose paths mean the same from everywhere."""
+def with_absolute_paths(config: ExtractConfig) -> ExtractConfig:
+    """Return the configuration with absolute paths."""
     encoders = replace(
         config.encoders,
         text_encoder=_absolute_if_there(config.encoders.text_encoder),

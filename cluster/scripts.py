@@ -1,4 +1,4 @@
-"""The three sbatch scripts of a submission, written to be read and to be submitted again by hand."""
+"""The three sbatch scripts of a submission, readable and fit to be submitted by hand."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from .site import Site
 from .submission import Submission
 from .work import Work
 
-PARTS, SWEEP, CONSOLIDATE = "parts", "sweep", "consolidate"
+PARTS, RESUBMIT, CONSOLIDATE = "parts", "resubmit", "consolidate"
+
+FORMER_ROLES = {"sweep": RESUBMIT}
+"""Former role -> role: the names of scripts and logs in submissions written before."""
 
 PASSED_ON = ("ITIN_CACHE", "ITIN_DATA", "ITIN_WEIGHTS", "ITIN_SITE", "XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME")
-"""Variables that are written into the scripts: some sites export nothing to jobs."""
+"""Environment variables that are written into the scripts: some sites export nothing to jobs."""
 
 _RUN = """\
 echo "itin: {what} begins on ${{SLURMD_NODENAME:-$(hostname)}}, job $job"
-# bash runs a trap only between commands, so Python runs in the background; what was told is passed on to it.
-told=0 code=1
+# bash runs a trap only between commands, so Python runs in the background; signals are passed on to it.
+signalled=0 code=1
 {command} &
 python=$!
-trap 'told=1; kill -USR1 $python 2>/dev/null' USR1
-trap 'told=1; kill -TERM $python 2>/dev/null' TERM
+trap 'signalled=1; kill -USR1 $python 2>/dev/null' USR1
+trap 'signalled=1; kill -TERM $python 2>/dev/null' TERM
 while :; do
-    told=0
+    signalled=0
     wait "$python"; now=$?
     [ $now = 127 ] || code=$now # 127: it was waited for already
-    [ $told = 1 ] || break      # a signal ended the wait, not Python
+    [ $signalled = 1 ] || break # a signal ended the wait, not Python
 done
 echo "itin: {what} ended with exit code $code"
 {then}exit $code
@@ -39,13 +42,13 @@ echo "itin: {what} ended with exit code $code"
 
 _AGAIN = """\
 if [ $code -gt 128 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then
-    scontrol requeue "$SLURM_JOB_ID" # Python was killed: nobody else would go on with the chain
+    scontrol requeue "$SLURM_JOB_ID" # Python was killed: nobody else would continue the chain
 fi
 """
 
 
 def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, Path]:
-    """Writes `parts.sbatch`, `sweep.sbatch` and `consolidate.sbatch` into the submission's folder."""
+    """Write `parts.sbatch`, `resubmit.sbatch` and `consolidate.sbatch` into the submission's folder."""
     count = submission.parts
     parts = _script(
         submission,
@@ -54,7 +57,7 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
         [
             f"One task does one part of: itin {submission.work} {shlex.join(submission.words)}",
             f"By hand: sbatch --array=0-{count - 1} parts.sbatch",
-            "(unset variables SBATCH_* before, for sbatch they beat the lines below;",
+            "(unset the variables SBATCH_* first: for sbatch they override the lines below;",
             "an argument is added to the task number, because clusters limit the size of an array)",
         ],
         [
@@ -65,36 +68,36 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
         f"part $part/{count}",
     )
     folder = shlex.quote(str(submission.folder))
-    sweep = _script(
+    resubmission = _script(
         submission,
         site,
-        SWEEP,
+        RESUBMIT,
         [
-            "Runs after the array, however that ended: submits the parts again that lack something.",
-            "Arguments: retries left that may bring nothing new, and how many pieces were missing before.",
+            "Runs after the array, however that ended: submits again the parts that are incomplete.",
+            "Arguments: retries left without progress, and how many pieces were missing before.",
         ],
         ["job=$SLURM_JOB_ID"],
-        f'cluster sweep {folder} --left "${{1:-{submission.retries}}}" --before "${{2:--1}}"',
-        "the sweep",
+        f'cluster resubmit {folder} --left "${{1:-{submission.retries}}}" --before "${{2:--1}}"',
+        "the resubmission",
     )
     consolidation = _script(
         submission,
         site,
         CONSOLIDATE,
-        ["Runs when nothing is missing: verifies what was made, and writes what is written once."],
+        ["Runs when nothing is missing: verifies the results and writes what is written once."],
         ["job=$SLURM_JOB_ID"],
         shlex.join(work.consolidate(submission)),
         "the consolidation",
     )
     paths = {}
-    for role, text in ((PARTS, parts), (SWEEP, sweep), (CONSOLIDATE, consolidation)):
+    for role, text in ((PARTS, parts), (RESUBMIT, resubmission), (CONSOLIDATE, consolidation)):
         paths[role] = submission.folder / f"{role}.sbatch"
         disk.replace(paths[role], text.encode(), write_error)
     return paths
 
 
 def given(site: Site, role: str) -> list[str]:
-    """The options of sbatch that were asked for, in a site's defaults or on the command line."""
+    """Return the options of sbatch from the site's defaults or the command line."""
     options = []
     if site.partition:
         options.append(f"--partition={site.partition}")
@@ -106,7 +109,7 @@ def given(site: Site, role: str) -> list[str]:
 
 
 def directives(submission: Submission, site: Site, role: str) -> list[str]:
-    """The options of sbatch that stand in a script; of two that say the same the last one counts."""
+    """Return the options of sbatch in a script; if two set the same thing, the last one counts."""
     log = submission.logs / ("part-%A_%a.log" if role == PARTS else f"{role}-%j.log")
     asked = given(site, role)
     return [
@@ -114,7 +117,7 @@ def directives(submission: Submission, site: Site, role: str) -> list[str]:
         "--requeue",
         *([f"--signal=B:USR1@{site.warn}"] if role == PARTS else []),
         *asked,
-        f"--job-name={submission.name}",  # last: jobs and logs are found by these
+        f"--job-name={submission.name}",  # last: jobs and logs are found by these options
         f"--output={_escaped(log.parent)}/{log.name}",
         "--open-mode=append",
         f"--chdir={submission.directory}",
@@ -142,11 +145,11 @@ def _script(
 
 
 def _directive(option: str) -> str:
-    """An option as sbatch reads it from a script: quoted where it holds a blank."""
+    """Return an option as sbatch reads it from a script: quoted if it contains a space."""
     return f'"{option}"' if any(character.isspace() for character in option) else option
 
 
 def exports(environment: Mapping[str, str]) -> list[str]:
-    """Shell lines that set what itin reads from the environment."""
+    """Return shell lines that set the variables that itin reads from the environment."""
     found = [f"export {name}={shlex.quote(environment[name])}" for name in PASSED_ON if environment.get(name)]
     return [*found, "export PYTHONUNBUFFERED=1"]

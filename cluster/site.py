@@ -1,4 +1,4 @@
-"""What a site's jobs have in common: defaults in one small YAML file, which the command line overrides."""
+"""The defaults of a site's jobs: one small YAML file, which the command line overrides."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import yaml
 from ..errors import ItinError
 
 
-class _Texts(yaml.SafeLoader):
-    """YAML in which a plain value is the text that it looks like: `on`, `0123`, `1e3`, `2:00:00`; none is `null`."""
+class _TextLoader(yaml.SafeLoader):
+    """A YAML loader that reads plain values as text: `on`, `0123`, `1e3`, `2:00:00`; only `null` is special."""
 
 
-_Texts.yaml_implicit_resolvers = {
+_TextLoader.yaml_implicit_resolvers = {
     first: kept
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     if (kept := [one for one in resolvers if one[0] in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")])
@@ -27,31 +27,31 @@ _Texts.yaml_implicit_resolvers = {
 
 
 class SiteError(ItinError):
-    """A site's defaults are not what is expected there."""
+    """A site's defaults are invalid."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """How jobs are submitted to Slurm."""
+    """The options of jobs submitted to Slurm."""
 
     partition: str | None = None
     """Partition of the jobs; None: the cluster's default."""
     gpus: str | None = None
-    """GPUs a task, as Slurm's gres has them after `gpu:`: `1`, `a100:1`; None: none is asked for."""
+    """GPUs per task, in the form of Slurm's gres after `gpu:`: `1`, `a100:1`; None: no GPU."""
     time: str | None = None
     """Walltime of a task, such as `2:00:00`; None: the partition's default."""
     sbatch_options: tuple[str, ...] = ()
-    """More options of sbatch for every job, such as `--account=lab`."""
+    """Further options of sbatch for every job, such as `--account=lab`."""
     light_options: tuple[str, ...] = ()
-    """Options of sbatch for the two light jobs, sweep and consolidation, put last: `--partition=cpu`."""
+    """Options of sbatch for the two light jobs, resubmission and consolidation, put last: `--partition=cpu`."""
     prologue: tuple[str, ...] = ()
     """Shell lines that every job runs first: `module load cuda`, `source venv/bin/activate`."""
     itin: str = ""
-    """The command that jobs call itin with; empty: the Python that submits, `-m itin`."""
+    """The command by which jobs call itin; empty: the submitting Python with `-m itin`."""
     warn: int = 60
-    """Seconds before the walltime's end at which a task is told to finish."""
+    """Seconds before the end of the walltime at which a task is told to finish."""
     at_once: int | None = None
-    """How many tasks of an array may run at the same time; None: as many as Slurm gives."""
+    """The maximum number of tasks of an array running at the same time; None: no limit."""
 
     def __post_init__(self) -> None:
         if self.time is not None and not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", self.time):
@@ -68,40 +68,40 @@ class Site:
 
     @property
     def command(self) -> str:
-        """How a script calls itin, quoted for the shell."""
+        """The command by which scripts call itin, quoted for the shell."""
         return self.itin or f"{shlex.quote(sys.executable)} -m itin"
 
     def overridden(self, given: dict[str, Any]) -> Site:
-        """These defaults with what the command line says in their place; None and () say nothing."""
+        """Return these defaults, overridden by the command line; None and () override nothing."""
         return replace(self, **{name: value for name, value in given.items() if value not in (None, ())})
 
 
 def site_file() -> Path:
-    """Where a site's defaults are looked for: `$ITIN_SITE`, else `~/.config/itin/site.yaml`."""
+    """Return the file of a site's defaults: `$ITIN_SITE`, else `~/.config/itin/site.yaml`."""
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(os.environ.get("ITIN_SITE") or Path(config) / "itin" / "site.yaml").expanduser()
 
 
 def read_site(path: Path | None = None) -> Site:
-    """The defaults of a site; those of `Site` where there is no file.
+    """Return the defaults of a site; those of `Site` if there is no file.
 
     Args:
-        path: the file; None: the place that `site_file` names, where it need not exist.
+        path: the file; None: that of `site_file`, which need not exist.
 
     Raises:
-        SiteError: not YAML, an unknown key, or a value of a wrong form.
+        SiteError: the file is not YAML, has an unknown key, or a value of the wrong form.
     """
     if path is None and not site_file().exists():
         return Site()
     path = path or site_file()
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _Texts) or {}
+        found = yaml.load(path.read_text(encoding="utf-8"), _TextLoader) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise SiteError(f"cannot read the site's defaults {path}: {error}") from error
     names = [field.name for field in fields(Site)]
     if not isinstance(found, dict) or (unknown := sorted(set(map(str, found)) - set(names))):
         raise SiteError(
-            f"{path} holds what is no default of a site",
+            f"{path} does not hold a site's defaults",
             expected=f"some of {', '.join(names)}",
             found=", ".join(unknown) if isinstance(found, dict) else type(found).__name__,
         )

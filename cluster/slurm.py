@@ -1,4 +1,4 @@
-"""Talking to Slurm through its own commands; no accounting database is asked for anything."""
+"""Slurm through its own commands; no accounting database is needed."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from pathlib import Path
 
 from ..cache.format.ranges import to_ranges
 from .environment import without_slurm
+from .scripts import FORMER_ROLES
 from .submission import ClusterError
 
-SECONDS = 120
-"""How long a busy controller may take to answer."""
+TIMEOUT_SECONDS = 120
+"""The time that a busy controller may take to answer."""
 
 PAUSES = (2.0, 10.0, 30.0)
-"""Seconds between attempts while the controller is too busy or restarts. Whatever is asked of it may be asked twice: a
-reply that was lost means jobs that do the same again, and find it done."""
+"""Seconds between attempts while the controller is busy or restarting. Every request may be repeated: if a reply was
+lost, the duplicate jobs find their work done."""
 
 _BUSY = re.compile(r"timed out|unable to contact|temporarily un|connection (refused|reset)|zero bytes|standby", re.I)
 
 ENDED = frozenset({"COMPLETED", "COMPLETING", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"})
-"""States of jobs that squeue may still show though they do nothing any more."""
+"""States of jobs that have ended but that squeue may still show."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One job, or one task of an array, that Slurm has not forgotten."""
+    """One job, or one task of an array, in the queue."""
 
     job: str
-    """As squeue has it: `17` or `17_3`."""
+    """The id as squeue shows it: `17` or `17_3`."""
     role: str
-    """The name of its script: `parts`, `sweep` or `consolidate`."""
+    """The name of its script: `parts`, `resubmit` or `consolidate`."""
     state: str
     where: str
-    """Its nodes, or why it waits."""
+    """The nodes it runs on, or why it waits."""
 
 
 class BusyError(ClusterError):
-    """Slurm's controller does not answer now."""
+    """Slurm's controller does not answer at the moment."""
 
 
 def run(command: Sequence[str], pauses: Sequence[float] = PAUSES) -> str:
-    """Runs one of Slurm's commands, without the variables that would change it, and returns what it printed.
+    """Run one of Slurm's commands without the variables that would change it, and return its output.
 
     Args:
         command: the command with its arguments.
         pauses: seconds to wait before each further attempt while the controller does not answer.
 
     Raises:
-        ClusterError: there is no such command here, it failed, or the controller did not answer.
+        ClusterError: the command is not installed here, it failed, or the controller did not answer.
     """
     for pause in pauses:
         try:
@@ -65,40 +66,42 @@ def run(command: Sequence[str], pauses: Sequence[float] = PAUSES) -> str:
 def _once(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(
-            command, env=without_slurm(os.environ), capture_output=True, text=True, timeout=SECONDS, check=False
+            command, env=without_slurm(os.environ), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
         )
     except FileNotFoundError as error:
         raise ClusterError(
             f"{command[0]} is not here",
-            next_step="run this where Slurm's commands are, use --dry-run to write the scripts, or --engine dask",
+            next_step="run this where Slurm is installed, use --dry-run to write the scripts, or --engine dask",
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise BusyError(f"{command[0]} did not answer within {SECONDS} s", next_step="try again later") from error
+        raise BusyError(
+            f"{command[0]} did not answer within {TIMEOUT_SECONDS} s", next_step="try again later"
+        ) from error
     if done.returncode == 0:
         return done.stdout
-    said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
-    if _BUSY.search(said):
-        raise BusyError(f"{command[0]} failed: {said}", next_step="try again later")
-    raise ClusterError(f"{command[0]} refused: {said}", next_step="mend the options, or ask the cluster's people")
+    message = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+    if _BUSY.search(message):
+        raise BusyError(f"{command[0]} failed: {message}", next_step="try again later")
+    raise ClusterError(f"{command[0]} refused: {message}", next_step="fix the options, or ask the administrators")
 
 
 def sbatch(script: Path, *options: str, arguments: Iterable[object] = ()) -> str:
-    """Submits a script and returns the job's id."""
+    """Submit a script and return the job's id."""
     printed = run(["sbatch", "--parsable", *options, str(script), *map(str, arguments)])
     return printed.strip().splitlines()[-1].partition(";")[0]
 
 
 def update(job: str, **settings: str) -> None:
-    """Changes a job that waits."""
+    """Change a waiting job."""
     run(["scontrol", "update", f"JobId={job}", *(f"{name}={value}" for name, value in settings.items())])
 
 
 def queue(name: str, user: str | None = None, pauses: Sequence[float] = PAUSES) -> list[Task]:
-    """The jobs of that name, tasks of arrays one by one, without those that have ended.
+    """Return the jobs of that name, tasks of arrays one by one, without those that have ended.
 
     Args:
-        name: of the jobs.
-        user: whose, by name or number; None: one's own.
+        name: the jobs' name.
+        user: the jobs' owner, by name or number; None: the current user.
         pauses: as in `run`.
     """
     whose = "--me" if user is None else f"--user={user}"
@@ -107,21 +110,22 @@ def queue(name: str, user: str | None = None, pauses: Sequence[float] = PAUSES) 
     for line in printed.split("\n"):
         found = re.fullmatch(r"([^|]*)\|([^|]*)\|(.*)\|.*?(\w+)\.sbatch\b.*", line)
         if found and found[2] not in ENDED:
-            tasks.append(Task(job=found[1], role=found[4], state=found[2], where=found[3]))
+            role = FORMER_ROLES.get(found[4], found[4])
+            tasks.append(Task(job=found[1], role=role, state=found[2], where=found[3]))
     return tasks
 
 
 def max_array_size() -> int:
-    """One more than the greatest task number of an array that the cluster takes."""
+    """Return the cluster's limit for an array: one more than the greatest task number."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", run(["scontrol", "show", "config"]), re.MULTILINE)
     return max(int(found.group(1)), 1) if found else 1001
 
 
 def arrays(parts: Iterable[int], size: int) -> list[tuple[int, str]]:
-    """Splits part numbers into arrays whose task numbers stay below `size`.
+    """Split part numbers into arrays whose task numbers stay below `size`.
 
     Returns:
-        (offset, task numbers) each: the part is offset plus task number.
+        (offset, task numbers) for each array: a part is offset plus task number.
     """
     groups: dict[int, list[int]] = {}
     for part in sorted(parts):

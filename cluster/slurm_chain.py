@@ -1,8 +1,8 @@
-"""The chain of jobs: array, sweep after it however it ends, consolidation once a sweep finds nothing missing.
+"""The chain of jobs: the array, a resubmission after it however it ends, and the consolidation once nothing is missing.
 
-Whatever dies, something in the queue goes on. The sweep is submitted first, to begin in ten minutes, and only then the
-rest; once the array is there the sweep is tied to it. So a submitting process may be killed between any two of these
-steps: the sweep finds what is in the queue and what is missing, and completes the chain.
+Whatever dies, a job in the queue continues. The resubmission is submitted first, to begin in ten minutes, and only then
+the rest; once the array is in the queue, the resubmission is made to depend on it. So the submitting process may be
+killed between any two of these steps: the resubmission sees what is queued and missing, and completes the chain.
 """
 
 from __future__ import annotations
@@ -13,62 +13,67 @@ from pathlib import Path
 
 from ..cache.format.ranges import to_ranges
 from . import slurm
-from .scripts import CONSOLIDATE, PARTS, SWEEP
+from .scripts import CONSOLIDATE, FORMER_ROLES, PARTS, RESUBMIT
 from .submission import ClusterError, Submission
 from .work import Missing
 from .works import work_of
 
 UNTIED_SECONDS = 600
-"""After how long a sweep begins that nobody came to tie to its array."""
+"""The delay after which a resubmission begins that does not depend on an array yet."""
 
 
 @dataclass
 class Chain:
     """The jobs of one round."""
 
-    sweep: str | None = None
+    resubmission: str | None = None
     consolidation: str | None = None
     arrays: list[str] = field(default_factory=list)
 
 
 def scripts_of(submission: Submission) -> dict[str, Path]:
-    """The scripts that were written for a submission."""
-    return {role: submission.folder / f"{role}.sbatch" for role in (PARTS, SWEEP, CONSOLIDATE)}
+    """Return the scripts of a submission, under their former names if it was written before."""
+    scripts = {role: submission.folder / f"{role}.sbatch" for role in (PARTS, RESUBMIT, CONSOLIDATE)}
+    for former, role in FORMER_ROLES.items():
+        path = submission.folder / f"{former}.sbatch"
+        if path.exists() and not scripts[role].exists():
+            scripts[role] = path
+    return scripts
 
 
 def launch(submission: Submission, parts: Collection[int], left: int, missing: int) -> Chain:
-    """Submits one round: the parts that lack something, a sweep and the consolidation.
+    """Submit one round: the incomplete parts, a resubmission and the consolidation.
 
     Args:
-        submission: whose scripts are submitted.
-        parts: their numbers; without any only the consolidation is submitted.
-        left: sweeps in a row that may still bring nothing new.
-        missing: pieces that are lacking now.
+        submission: the submission whose scripts are submitted.
+        parts: numbers of the incomplete parts; if there are none, only the consolidation is submitted.
+        left: further rounds in a row that may bring nothing new.
+        missing: number of pieces missing now.
     """
     scripts = scripts_of(submission)
     chain = Chain()
     if not parts:
         chain.consolidation = _consolidation(submission, None)
         return chain
-    chain.sweep = slurm.sbatch(scripts[SWEEP], f"--begin=now+{UNTIED_SECONDS}", arguments=(left, missing))
-    chain.consolidation = _consolidation(submission, chain.sweep)
+    chain.resubmission = slurm.sbatch(scripts[RESUBMIT], f"--begin=now+{UNTIED_SECONDS}", arguments=(left, missing))
+    chain.consolidation = _consolidation(submission, chain.resubmission)
     for offset, tasks in slurm.arrays(parts, slurm.max_array_size()):
         limit = f"%{submission.at_once}" if submission.at_once else ""
         chain.arrays.append(slurm.sbatch(scripts[PARTS], f"--array={tasks}{limit}", arguments=(offset,)))
-    _tie(chain.sweep, chain.arrays)
+    _tie(chain.resubmission, chain.arrays)
     return chain
 
 
-def sweep(submission: Submission, left: int, before: int) -> str:
-    """What a sweep job does; returns a sentence that says what that was.
+def resubmit(submission: Submission, left: int, before: int) -> str:
+    """Submit again what is missing, or start the consolidation; return one line that says what was done.
 
     Args:
-        submission: what is swept up.
-        left: sweeps in a row that may still bring nothing new.
-        before: pieces that were lacking at the last sweep.
+        submission: the submission to continue.
+        left: further rounds in a row that may bring nothing new.
+        before: number of pieces missing in the last round.
 
     Raises:
-        ClusterError: there is something missing still and no sweep is left.
+        ClusterError: pieces are still missing and no retry is left.
     """
     missing = work_of(submission.work).missing(submission)
     if not missing.parts:
@@ -76,12 +81,12 @@ def sweep(submission: Submission, left: int, before: int) -> str:
         return "nothing is missing" + (f"; the consolidation is job {job}" if job else "")
     tasks = [task for task in slurm.queue(submission.name) if task.role == PARTS]
     running = sorted({task.job.partition("_")[0] for task in tasks})
-    if running:  # the submitting process did not come to the end, or a task was put back into the queue
+    if running:  # the submitting process was killed, or a task was requeued
         again = slurm.sbatch(
-            scripts_of(submission)[SWEEP], f"--dependency=afterany:{':'.join(running)}", arguments=(left, before)
+            scripts_of(submission)[RESUBMIT], f"--dependency=afterany:{':'.join(running)}", arguments=(left, before)
         )
         _consolidation(submission, again)
-        return f"array {', '.join(running)} is not through: job {again} sweeps after it"
+        return f"array {', '.join(running)} has not ended: job {again} resubmits after it"
     left = left - 1 if missing.pieces == before else submission.retries
     if left < 0 or submission.retries == 0:
         given_up = (
@@ -89,19 +94,19 @@ def sweep(submission: Submission, left: int, before: int) -> str:
         )
         raise ClusterError(
             f"{describe(missing)}, and {given_up}",
-            next_step=f"see why with `itin cluster status {submission.folder}`, then submit the same again",
+            next_step=f"see why with `itin cluster status {submission.folder}`, then run the same submit command again",
         )
     chain = launch(submission, missing.parts, left, missing.pieces)
-    return f"{describe(missing)}: submitted again as {', '.join(chain.arrays)}, swept by {chain.sweep}"
+    return f"{describe(missing)}: submitted again as {', '.join(chain.arrays)}, resubmission {chain.resubmission}"
 
 
 def describe(missing: Missing) -> str:
-    """One line for people."""
+    """Return what is missing as one line of text."""
     return f"{missing.pieces} of {missing.wanted} are missing, in parts {to_ranges(missing.parts)}"
 
 
 def _consolidation(submission: Submission, after: str | None, *, only_if_absent: bool = False) -> str | None:
-    """Makes sure that the consolidation waits, for the sweep `after` if there is one; returns the job if it is new."""
+    """Make the consolidation wait, for the resubmission `after` if given; return its job."""
     waiting = [task.job for task in slurm.queue(submission.name) if task.role == CONSOLIDATE]
     if waiting and only_if_absent:
         return None
@@ -112,5 +117,6 @@ def _consolidation(submission: Submission, after: str | None, *, only_if_absent:
     return slurm.sbatch(scripts_of(submission)[CONSOLIDATE], *options)
 
 
-def _tie(sweep: str, arrays: list[str]) -> None:
-    slurm.update(sweep, Dependency=f"afterany:{':'.join(arrays)}", StartTime="now")
+def _tie(resubmission: str, arrays: list[str]) -> None:
+    """Make the resubmission begin when the arrays have ended."""
+    slurm.update(resubmission, Dependency=f"afterany:{':'.join(arrays)}", StartTime="now")

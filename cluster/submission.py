@@ -23,32 +23,32 @@ class ClusterError(ItinError):
 
 @dataclass(frozen=True)
 class Submission:
-    """What `submission.json` says; the folder also holds the scripts and `logs/`."""
+    """The contents of `submission.json`; the folder also holds the scripts and `logs/`."""
 
     folder: Path
     id: str
-    """Also the last part of the jobs' name, `itin-<id>`."""
+    """The id, also the last part of the jobs' name, `itin-<id>`."""
     engine: str
-    """`slurm` or `dask`."""
+    """The scheduler, `slurm` or `dask`."""
     work: str
-    """`extract` or `sweep`."""
+    """The command, `extract` or `sweep`."""
     words: tuple[str, ...]
-    """The command's arguments: of a sweep with paths that mean the same from everywhere, else as they were typed."""
+    """The command's arguments: for a sweep with absolute paths, otherwise as typed."""
     parts: int
     retries: int
-    """How often in a row parts are submitted again although nothing new came of it; 0: never again."""
+    """The number of times in a row that parts are resubmitted without progress; 0: never."""
     at_once: int | None
-    """How many tasks may run at the same time; None: as many as the scheduler gives."""
+    """The maximum number of tasks running at the same time; None: no limit."""
     stores: tuple[str, ...]
-    """Names of the stores that an extraction fills."""
+    """The names of the stores that an extraction fills."""
     limit: int | None
-    """Of an extraction: so many samples are wanted."""
+    """For an extraction: the maximum number of samples."""
     created: float
-    """Seconds since 1970."""
+    """The time of creation in seconds since 1970."""
     directory: str
-    """Where it was submitted from; jobs run there."""
+    """The working directory of the submission and its jobs."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Of an extraction: `ExtractConfig.to_record`, which parts read; submissions of before have their words alone."""
+    """For an extraction: `ExtractConfig.to_record`, read by parts; empty in submissions written before."""
 
     @property
     def name(self) -> str:
@@ -57,37 +57,37 @@ class Submission:
 
     @property
     def home(self) -> Path:
-        """What it fills: a data set's folder in the cache, or a sweep's."""
+        """The folder it fills: a data set's folder in the cache, or a sweep's."""
         return self.folder.parent.parent
 
     @property
     def record(self) -> Path:
-        """The file with all of this."""
+        """The file that holds this record."""
         return self.folder / RECORD
 
     @property
     def logs(self) -> Path:
-        """One file a task and attempt."""
+        """The folder of logs, one file per task."""
         return self.folder / "logs"
 
 
 def new_id() -> str:
-    """Sorts by time; two submissions in one second differ."""
+    """Return an id that sorts by time; two submissions in the same second differ."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def write(submission: Submission) -> None:
-    """Makes the submission's folder with its record."""
+    """Create the submission's folder and write its record."""
     disk.make_folder(submission.logs, write_error)
     record = {key: value for key, value in asdict(submission).items() if key != "folder"}
     disk.replace(submission.folder / RECORD, disk.to_json(record), write_error)
 
 
 def read(folder: Path) -> Submission:
-    """Reads the record of a submission.
+    """Read the record of a submission.
 
     Raises:
-        ClusterError: the folder is none of a submission.
+        ClusterError: the folder is not that of a submission.
     """
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_bytes())
@@ -104,5 +104,5 @@ def read(folder: Path) -> Submission:
 
 
 def find(cache: Path) -> list[Path]:
-    """The folders of all submissions in a cache, the newest last."""
+    """Return the folders of all submissions in a cache, newest last."""
     return sorted((path.parent for path in cache.glob(f"*/{FOLDER}/*/{RECORD}")), key=lambda folder: folder.name)

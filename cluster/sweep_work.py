@@ -1,4 +1,4 @@
-"""`itin sweep` in parts: part i of N trains the runs whose number in the sweep leaves i modulo N."""
+"""`itin sweep` in parts: part i of N trains the runs whose number in the sweep is i modulo N."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Sweeping:
     pieces = "runs"
 
     def prepare(self, path: Path, words: Sequence[str]) -> Prepared:
-        """Check a sweep folder, which says what is to be trained on which features.
+        """Check a sweep folder, which defines the runs and their features.
 
         Args:
             path: the folder.
-            words: options of `itin sweep` that say how to train, for every part.
+            words: options of `itin sweep` that every part takes.
         """
         from ..train.sweeps.folder import Sweep
         from ..train.sweeps.run import check_parts
@@ -31,15 +31,15 @@ class Sweeping:
         return Prepared(folder=home, stores=(), words=("--resume", str(home), *words))
 
     def part(self, submission: Submission) -> list[str]:
-        """Arguments of itin for a part, whose `i/N` is to be put behind them."""
+        """Return the arguments of itin for a part, to be followed by its `i/N`."""
         return ["sweep", *submission.words, "--part"]
 
     def consolidate(self, submission: Submission) -> list[str]:
-        """Arguments of itin for the table of results."""
+        """Return the arguments of itin that write the table of results."""
         return ["sweep", "--resume", str(submission.home), "--consolidate"]
 
     def missing(self, submission: Submission) -> Missing:
-        """The runs that have neither ended nor failed."""
+        """Return the runs that have neither ended nor failed."""
         from ..train.sweeps.folder import Sweep
 
         sweep = Sweep(submission.home)
@@ -48,11 +48,11 @@ class Sweeping:
         return Missing(dict(parts), len(runs), sum(result.run is None for result in ended.values()))
 
     def made_since(self, submission: Submission, begin: float) -> int:
-        """Runs whose folder got its name then or later."""
+        """Return the number of runs whose folder was committed at `begin` or later."""
         runs = (path for path in (submission.home / "runs").iterdir() if not path.name.startswith("."))
         return sum(path.stat().st_mtime >= begin for path in runs)
 
     def consolidated(self, submission: Submission) -> bool:
-        """Whether the table of results has been written since."""
+        """Return whether the table of results has been written since the submission."""
         table = submission.home / "results.csv"
         return table.exists() and table.stat().st_mtime >= submission.created

@@ -1,4 +1,4 @@
-"""What every command is that runs in parts: how a part is called, and what of the whole is missing."""
+"""The interface of a command that runs in parts: how to call a part, and what is missing."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ class Prepared:
     """A command that is ready to be submitted."""
 
     folder: Path
-    """What is filled: a data set's folder in the cache, or a sweep's; the submission's folder is made in it."""
+    """The folder to fill: a data set's folder in the cache, or a sweep's; it will hold the submission's folder."""
     stores: tuple[str, ...]
-    """Of an extraction: the names of its stores."""
+    """For an extraction: the names of its stores."""
     words: tuple[str, ...]
-    """The command's arguments, as `Submission.words`."""
+    """The command's arguments, see `Submission.words`."""
     limit: int | None = None
-    """Of an extraction: so many samples are wanted."""
+    """For an extraction: the maximum number of samples."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Of an extraction: its configuration, with paths that mean the same from everywhere."""
+    """For an extraction: its configuration with absolute paths."""
     note: str | None = None
-    """One line for whoever submits."""
+    """A line to show at submission."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What a submission still lacks."""
+    """The pieces that a submission still lacks."""
 
     parts: Mapping[int, int]
-    """Part -> pieces of work that it lacks; parts that lack none are left out."""
+    """Part -> number of missing pieces; complete parts are left out."""
     wanted: int
-    """Pieces of all parts."""
+    """The number of pieces of all parts."""
     given_up: int
-    """Pieces that count as done because they cannot be done: in quarantine, or failed."""
+    """The number of pieces that count as done because they cannot be done: in quarantine, or failed."""
 
     @property
     def pieces(self) -> int:
-        """How many pieces are lacking."""
+        """The number of missing pieces."""
         return sum(self.parts.values())
 
 
 class Work(Protocol):
-    """A command that runs in parts. One part, `--part i/N`, coordinates with nobody."""
+    """A command that runs in parts. A part, `--part i/N`, needs no coordination with others."""
 
     name: str
     pieces: str
-    """What is counted: features, runs."""
+    """The unit of work: features or runs."""
 
     def part(self, submission: Submission) -> list[str]:
-        """Arguments of itin for a part; which one, `i/N`, is to be put behind them."""
+        """Return the arguments of itin for a part, to be followed by its `i/N`."""
 
     def consolidate(self, submission: Submission) -> list[str]:
-        """Arguments of itin for the last step."""
+        """Return the arguments of itin for the last step."""
 
     def missing(self, submission: Submission) -> Missing:
-        """What is not committed yet. Imports no torch: light jobs ask."""
+        """Return what is not committed yet, without importing torch: light jobs call this."""
 
     def made_since(self, submission: Submission, begin: float) -> int:
-        """Pieces that were committed at `begin`, in seconds since 1970, or later."""
+        """Return the number of pieces committed at `begin` (seconds since 1970) or later."""
 
     def consolidated(self, submission: Submission) -> bool:
-        """Whether the last step is done."""
+        """Return whether the last step is done."""

@@ -9,14 +9,14 @@ from .sweep_work import Sweeping
 from .work import Work
 
 WORKS: dict[str, Callable[[], Work]] = {"extract": Extraction, "sweep": Sweeping}
-"""Command -> its work. A command that is not here cannot be submitted."""
+"""Command -> its work. Other commands cannot be submitted."""
 
 
 def work_of(name: str) -> Work:
     """Return the work of a command.
 
     Raises:
-        ValueError: it cannot run in parts.
+        ValueError: the command cannot run in parts.
     """
     if name not in WORKS:
         raise ValueError(f"`itin {name}` cannot run in parts; what can: {', '.join(WORKS)}")

@@ -1,1 +1,1 @@
-"""The command line, one file a stage; `cli.py` lists the commands and loads them when they are asked for."""
+"""The command line, one file per command; `cli.py` lists the commands and loads them on demand."""

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ..cluster.submission import Submission
     from ..cluster.work import Missing, Prepared, Work
 
-NAMES = 200
-"""Characters of task numbers that `status` shows."""
+MAX_NUMBERS_LENGTH = 200
+"""The maximum length of a list of numbers in `status`."""
 
 
 @click.group("cluster", short_help="Run extract or sweep in parts on Slurm or Dask.")
 def command() -> None:
-    """Run a command in parts on a shared cluster: one command to a complete cache, whatever dies on the way."""
+    """Run a command in parts on a shared cluster: one command gives a complete cache, whatever dies on the way."""
 
 
 @command.command("submit", short_help="Submit a command in parts.")
@@ -36,13 +36,13 @@ def command() -> None:
     show_default=True,
     help="What schedules the parts.",
 )
-@click.option("--jobs", type=click.IntRange(1), default=16, show_default=True, help="Parts, each one task.")
+@click.option("--jobs", type=click.IntRange(1), default=16, show_default=True, help="Number of parts, each one task.")
 @click.option(
     "--retries",
     type=click.IntRange(0),
     default=3,
     show_default=True,
-    help="How often in a row missing parts are submitted again without any progress.",
+    help="How often in a row missing parts are resubmitted without progress.",
 )
 @click.option(
     "--site",
@@ -50,7 +50,7 @@ def command() -> None:
     help="YAML file with a site's defaults; by default $ITIN_SITE, else ~/.config/itin/site.yaml.",
 )
 @click.option("--partition", help="Slurm: partition.")
-@click.option("--gpus", help="Slurm: GPUs a task, `1` or `a100:1`.")
+@click.option("--gpus", help="Slurm: GPUs per task, `1` or `a100:1`.")
 @click.option("--time", help="Slurm: walltime of a task, `2:00:00`.")
 @click.option(
     "--sbatch-option",
@@ -64,7 +64,7 @@ def command() -> None:
     "light_options",
     multiple=True,
     metavar="OPTION",
-    help="Slurm: an option of the sweep and the consolidation, which need no GPU, put last; may be repeated.",
+    help="Slurm: an option of the resubmission and the consolidation, which need no GPU, put last; may be repeated.",
 )
 @click.option(
     "--prologue",
@@ -98,8 +98,8 @@ def submit(
 ) -> None:
     """Submit a command in parts, such as `itin cluster submit --jobs 16 --gpus 1 -- extract --dataset mvsa-multiple`.
 
-    The data set is scanned and the encoders are loaded here first, so that errors show at once. Then go to
-    Slurm an array with a task a part, a sweep that runs after it and submits again what is missing, and the
+    The data set is scanned and the encoders are loaded here first, so that errors show at once. Slurm then
+    receives an array with one task per part, a job that runs after it and resubmits what is missing, and the
     consolidation, which verifies every shard and writes the manifests. Submitting again does no harm. `-- sweep ...`
     trains the runs of a sweep in the same way.
     """
@@ -115,7 +115,7 @@ def submit(
         if engine == "dask" and work.name != "extract":
             raise click.UsageError(f"--engine dask runs parts of extract; `{work.name}` runs on Slurm")
         if engine == "dask" and dry_run:
-            raise click.UsageError("--dry-run writes Slurm's scripts: there are none for Dask")
+            raise click.UsageError("--dry-run writes Slurm's scripts; there are none for Dask")
         defaults = read_site(site).overridden(given)
         prepared = prepare(words)
     submission = _submission(engine, work, prepared, jobs, retries, defaults)
@@ -180,7 +180,7 @@ def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Mi
     chain = launch(submission, missing.parts, submission.retries, missing.pieces)
     if chain.arrays:
         click.echo(f"job {', '.join(chain.arrays)}: the parts")
-        click.echo(f"job {chain.sweep}: the sweep after them")
+        click.echo(f"job {chain.resubmission}: the resubmission after them")
     click.echo(f"job {chain.consolidation}: the consolidation")
     click.echo(f"follow: itin cluster status {shlex.quote(str(submission.folder))}")
     click.echo(f"        tail -f {shlex.quote(str(submission.logs))}/*.log")
@@ -200,16 +200,16 @@ def _submit_to_dask(submission: Submission, scheduler: str, tls: Any, missing: M
             click.echo("Done.")
 
 
-@command.command("status", short_help="How far a submission is.")
+@command.command("status", short_help="Show the progress of a submission.")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Cache folder whose newest submission is meant; by default $ITIN_CACHE, else ~/.cache/itin/features.",
+    help="Cache folder whose newest submission is shown; by default $ITIN_CACHE, else ~/.cache/itin/features.",
 )
 @json_option
 def status(folder: Path | None, cache: Path | None, as_json: bool) -> None:
-    """Show how far the submission in FOLDER (by default the newest) is, and the last error.
+    """Show the progress of the submission in FOLDER (by default the newest), and the last error.
 
     Progress is read from committed shards, errors from the logs; no accounting database is needed.
     """
@@ -266,7 +266,7 @@ def show(status: Status) -> None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= NAMES else text[: NAMES - 4] + " ..."
+    return text if len(text) <= MAX_NUMBERS_LENGTH else text[: MAX_NUMBERS_LENGTH - 4] + " ..."
 
 
 def _duration(seconds: float) -> str:
@@ -274,13 +274,17 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-@command.command("sweep", short_help="Submit again what a submission lacks; its sweep job calls this.")
+@command.command("resubmit", short_help="Submit again what a submission lacks; its jobs call this.")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--left", type=int, default=3, show_default=True, help="Retries left that may bring nothing new.")
-@click.option("--before", type=int, default=-1, show_default=True, help="Features that were missing at the last sweep.")
-def sweep(folder: Path, left: int, before: int) -> None:
-    """Submit again what the submission in FOLDER lacks; when that is nothing, its consolidation runs."""
+@click.option("--left", type=int, default=3, show_default=True, help="Further retries without progress.")
+@click.option("--before", type=int, default=-1, show_default=True, help="Pieces that were missing in the last round.")
+def resubmit(folder: Path, left: int, before: int) -> None:
+    """Submit again what the submission in FOLDER lacks; if that is nothing, start its consolidation."""
     from ..cluster import slurm_chain as chain
     from ..cluster import submission as submissions
 
-    click.echo(chain.sweep(submissions.read(folder), left, before))
+    click.echo(chain.resubmit(submissions.read(folder), left, before))
+
+
+# Scripts of submissions written before call it by this name.
+command.add_command(click.Command("sweep", callback=resubmit.callback, params=resubmit.params, hidden=True))

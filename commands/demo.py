@@ -1,4 +1,4 @@
-"""`itin demo`: the whole way on a small data set of its own."""
+"""`itin demo`: every step on a small data set of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("itin-demo"),
     show_default=True,
-    help="Where pictures, features and runs are put.",
+    help="Folder for pictures, features and runs.",
 )
 def command(folder: Path) -> None:
     """Draw a small data set, extract its features, train ITIN and `only-context` on them, and compare.

@@ -26,7 +26,7 @@ def command(run: Path, cache: Path | None, device: str) -> None:
     with usage_errors():
         where = pick_device(device)
     found = stores_of_run(opened, cache)
-    config, allow_missing = opened.config, True  # `evaluate` asks for every pair of the run, whatever else there is
+    config, allow_missing = opened.config, True  # `evaluate` itself requires every pair of the run
     features = load_features(
         found.table, found.stores, config.regions, config.keep_special, None, allow_missing, config.inputs
     )

@@ -22,16 +22,16 @@ from .terminal.run_options import Computing
 )
 @options_of(Computing, "device")
 def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
-    """Run RUN's own encoders and head on one pair and draw what it looked at.
+    """Run RUN's own encoders and head on one pair and draw the alignment of its regions with its words.
 
-    The image with its regions outlined and numbered, and for each region the gate, the attention, and the words shaded
-    by their weight.
+    The drawing shows the image with its regions outlined and numbered, and for each region the gate, the attention, and
+    the words shaded by their weight.
     """
     from ..device import pick_device
     from ..predict import Predictor
     from ..report.explain import ENDINGS, explain
     from ..train.runs.folder import load_run
-    from .predict import bad_pairs, show
+    from .predict import pair_errors, show
     from .terminal.console import console
     from .train import short, show_note
 
@@ -40,7 +40,7 @@ def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
     opened = load_run(run)
     with usage_errors():
         where = pick_device(device)
-    with bad_pairs(image):
+    with pair_errors(image):
         made = explain(Predictor(opened, where), image, text)
     made.save(out)
     show(made.prediction)

@@ -19,8 +19,8 @@ from .terminal.signals import stop_on_signals
 if TYPE_CHECKING:
     from ..extract.summary import Summary
 
-SHOWN = 10
-"""Quarantined samples that the summary names one by one."""
+MAX_LISTED = 10
+"""The maximum number of quarantined samples that the summary lists."""
 
 
 @click.command("extract", cls=Command, short_help="Encode a data set's images and texts into the feature cache.")
@@ -39,7 +39,7 @@ def command(**options: Any) -> None:
     """Encode a data set's images and texts once, into the feature cache.
 
     Run it again after an interruption, with more data or with another encoder: only what is missing is computed.
-    SIGTERM and SIGUSR1 end it soon: what is encoded is committed, and exit code 75 says to run the command again.
+    SIGTERM and SIGUSR1 end it early: what is encoded is committed, and exit code 75 says to run the command again.
     """
     from ..errors import RUN_AGAIN
 
@@ -68,14 +68,14 @@ def command(**options: Any) -> None:
 
 for _param in command.params:
     if _param.name == "dataset":
-        _param.required = False  # --config may say it
+        _param.required = False  # --config may set it
 
 
 def config_from(options: dict[str, Any]) -> ExtractConfig:
-    """The command's options as a configuration; with `--config` those of a submission's record.
+    """Return the command's options as a configuration; with `--config` those of a submission's record.
 
     Raises:
-        ValueError: a wrong option, or one that does not go with another.
+        ValueError: an option is wrong, or conflicts with another.
         DataError: the record cannot be read.
     """
     if (record := options.pop("record")) is not None:
@@ -94,13 +94,13 @@ def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
     context = click.get_current_context()
     given = {name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     if more := sorted(given - {"part", "consolidate", "device"}):
-        raise ValueError(f"--config says all but --part, --consolidate and --device: leave --{more[0]} out")
+        raise ValueError(f"--config sets all options but --part, --consolidate and --device: leave --{more[0]} out")
     config = ExtractConfig.from_record(read(path if path.is_dir() else path.parent).config)
     return replace(config, **{name: options[name] for name in given})
 
 
-def show(summary: Summary, one: Part | None = None) -> None:
-    """Print what an extraction did."""
+def show(summary: Summary, part: Part | None = None) -> None:
+    """Print the summary of an extraction."""
     from ..train.runs.folder import UNTRAINED_NOTE
     from .terminal.console import console, grid
     from .train import short
@@ -117,31 +117,31 @@ def show(summary: Summary, one: Part | None = None) -> None:
         (store.kind, store.encoder, store.made, store.reused, len(store.quarantined), store.path.name)
         for store in summary.stores
     ]
-    if one is not None:
+    if part is not None:
         wanted = ", ".join(f"{store.wanted} {store.kind}" for store in summary.stores)
-        console.print(f"part {one}: {wanted}", markup=False)
+        console.print(f"part {part}: {wanted}", markup=False)
     right = ("made", "there before", "quarantined")
     console.print(grid(("kind", "encoder", *right, "store"), rows, right=right))
     reasons = [(row.id, "", row.reason) for row in summary.rejected]
     for store in summary.stores:
         reasons += [(sample, store.kind, reason) for sample, reason in store.quarantined.items()]
-    lines = one_line_each(reasons)
+    lines = lines_by_sample(reasons)
     if lines:
         console.print(f"{len(lines)} in quarantine:")
-        for line in lines[:SHOWN]:
+        for line in lines[:MAX_LISTED]:
             console.print(f"  {line}", markup=False)
-        if len(lines) > SHOWN:
-            console.print(f"  ... and {len(lines) - SHOWN} more in {summary.folder}", markup=False)
+        if len(lines) > MAX_LISTED:
+            console.print(f"  ... and {len(lines) - MAX_LISTED} more in {summary.folder}", markup=False)
     if any(store.untrained for store in summary.stores):
         console.print(UNTRAINED_NOTE, style="yellow")
     console.print(f"Done in {summary.seconds:.1f} s: {short(summary.folder)}", markup=False)
 
 
-def one_line_each(reasons: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Return one line a sample, whatever the number of its reasons, so that lines count samples.
+def lines_by_sample(reasons: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Return one line per sample, whatever the number of its reasons, so that lines count samples.
 
     Args:
-        reasons: sample, kind of feature (empty: of the pair as a whole) and reason.
+        reasons: sample, kind of feature (empty: the pair as a whole) and reason.
     """
     found: dict[str, dict[str, list[str]]] = {}  # sample -> reason -> kinds
     for sample, kind, reason in reasons:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from ..predict import Prediction, Predictor, Region
 
-SHOWN_WORDS = 5
-"""Words that are shown for each region."""
+MAX_WORDS = 5
+"""The maximum number of words shown for each region."""
 
-FAINT = 0.25
-"""Words that would be shaded less strongly than this are not."""
+MIN_SHADE = 0.25
+"""The minimum strength of a word's shade; weaker shades are left out."""
 
 
 @click.command("predict", short_help="Predict for an image with its text, by a run's own encoders.")
@@ -69,15 +69,15 @@ def command(
 def _one(predictor: Predictor, image: Path, text: str) -> None:
     from .train import show_note
 
-    with bad_pairs(image):
+    with pair_errors(image):
         prediction = predictor(image, text)
     show(prediction)
     show_note(predictor.run.record["untrained_encoders"])
 
 
 @contextmanager
-def bad_pairs(image: Path) -> Iterator[None]:
-    """A pair that cannot be encoded is an error of the data."""
+def pair_errors(image: Path) -> Iterator[None]:
+    """Turn the failure to encode a pair into a data error."""
     from ..cache.format.shard_write import FeatureError
     from ..errors import DataError
     from ..extract.data.reading import BadFile
@@ -91,37 +91,37 @@ def bad_pairs(image: Path) -> Iterator[None]:
 
 
 def show(prediction: Prediction) -> None:
-    """Print a prediction and what each region was aligned with; words are shaded where the terminal has colours."""
+    """Print a prediction and the words aligned with each region, shaded if the terminal has colours."""
     from .terminal.console import console, grid
 
     others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())
     console.print(f"{prediction.label}  ({others})", markup=False)
     rows: list[tuple[object, ...]] = []
-    named = any(region.object >= 0 for region in prediction.regions)
+    has_names = any(region.object >= 0 for region in prediction.regions)
     for number, region in enumerate(prediction.regions, 1):
         box = " ".join(f"{value:.0f}" for value in region.box)
         aligned = shaded(prediction, region, number - 1)
-        names = (region.object_name, region.attribute_name) if named else ()
+        names = (region.object_name, region.attribute_name) if has_names else ()
         rows.append((number, box, *names, f"{region.attention:.3f}", f"{region.gate:.3f}", aligned))
     if rows:
-        names = ("object", "attribute") if named else ()
+        names = ("object", "attribute") if has_names else ()
         columns = ("region", "box (x1 y1 x2 y2)", *names, "attention", "gate", "aligned words")
         console.print(grid(columns, rows, right=("region", "attention", "gate")))
 
 
 def shaded(prediction: Prediction, region: Region, number: int) -> Text:
-    """The words that a region is aligned with most, with their weights, each on a shade of the region's colour."""
+    """Return the words most aligned with a region, with their weights, each on a shade of the region's colour."""
     from rich.text import Text
 
     from ..report.page.colors import over, region_color, strength
 
-    words = sorted(region.words.items(), key=lambda item: -item[1])[:SHOWN_WORDS]
+    words = sorted(region.words.items(), key=lambda item: -item[1])[:MAX_WORDS]
     line = Text()
     for word, weight in words:
         strong = strength(weight)
         paper = over(region_color(number), "#000000", 0.2 + 0.5 * strong)
         line.append("  " if line else "")
-        line.append(prediction.word(word), style=f"#ffffff on {paper}" if strong >= FAINT else "")
+        line.append(prediction.word(word), style=f"#ffffff on {paper}" if strong >= MIN_SHADE else "")
         line.append(f" {weight:.2f}")
     return line
 

@@ -25,7 +25,7 @@ OUT = Path("itin-report")
 def command(
     paths: tuple[Path, ...], out: Path, images: Path | None, cache: Path | None, figures: str, title: str | None
 ) -> None:
-    """Write OUT/report.html, which holds all it shows: it opens from disk and asks no host for anything.
+    """Write OUT/report.html, a self-contained page: it opens from disk and contacts no host.
 
     Give run folders, sweep folders, or folders with runs below them. The page has scores with their intervals,
     confusion matrices, calibration, learning curves, comparisons of any two runs, provenance, and every pair with its

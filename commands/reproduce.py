@@ -1,4 +1,4 @@
-"""`itin reproduce`: the paper's tables and figures, with the results obtained here beside them."""
+"""`itin reproduce`: the paper's tables and figures beside the results obtained here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..fields import option
 from ..train.config import TrainConfig
 from ..train.presets import PresetOptions
 from ..train.sweeps.axes import PAPER
-from .terminal.options import Command, given, options_of, set_has_gone, take, usage_errors
+from .terminal.options import Command, given, options_of, reject_set, take, usage_errors
 from .terminal.run_options import Computing, FeatureOptions, ProtocolOptions
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 VARIED = ("head", "m", "lam", "ablation", "seed", "fold")
-"""The fields of `TrainConfig` that the tables and figures vary; any other holds for all runs."""
+"""The fields of `TrainConfig` that the tables and figures vary; the others are the same for all runs."""
 
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """What is reproduced, and where it is written."""
+    """The tables and figures to reproduce, and their output."""
 
     tables: str = option("2,3", metavar="LIST", group="What is reproduced")
     """Which tables: 2, 3 or none."""
@@ -62,9 +62,9 @@ class ReproduceOptions:
 @options_of(ProtocolOptions)
 @options_of(FeatureOptions)
 @options_of(Computing, but=("precision", "cuda_graphs"))
-@set_has_gone
+@reject_set
 def command(**options: Any) -> None:
-    """Train what is missing of the paper's Tables II and III and Figs. 5 to 7, evaluate it once, and write it down.
+    """Train the missing runs of the paper's Tables II and III and Figs. 5 to 7, evaluate them once, and report them.
 
     The rows are fixed beforehand: ITIN with m = 2 and λ = 0.2, its ablations, m and λ one at a time. Each run keeps the
     epoch that is best on the validation part and is evaluated once on the test part. Nothing is trained or evaluated
@@ -82,12 +82,12 @@ def command(**options: Any) -> None:
 
     own, wanted, computing = take(ReproduceOptions, options), take(FeatureOptions, options), take(Computing, options)
     with usage_errors():
-        protocol = take(ProtocolOptions, options).made()
+        protocol = take(ProtocolOptions, options).protocol_of()
         request = _request(own, options, protocol)
     out, data, sweep = _prepared(own.out, wanted, request, protocol)
     console.print(f"Reproduction: {short(out)}, protocol {protocol}", markup=False)
     with locked(sweep.path):
-        sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
+        sweep = Sweep(sweep.path)  # as the previous holder of the lock left it
         _extend(out, sweep, request, data)
         if own.plan:
             return
@@ -135,7 +135,7 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
 def _prepared(
     out: Path | None, wanted: FeatureOptions, request: Request, protocol: Protocol
 ) -> tuple[Path, SweepData, Sweep]:
-    """The folder, the features, and the sweep in the folder, made where there is none."""
+    """Return the folder, the features, and the sweep in the folder, which is created if missing."""
     from ..errors import RunError
     from ..train.sweeps.folder import Sweep
     from ..train.sweeps.prepare import SweepData, check_same, create
@@ -160,7 +160,7 @@ def _prepared(
         found.stores,
         configs,
         protocol,
-        allow_missing=wanted.allow_missing or sweep is not None,  # what it was begun with is checked below
+        allow_missing=wanted.allow_missing or sweep is not None,  # the pairs it was begun with are checked below
     )
     show_data(found.stores, data, data.splitter.outside)
     if sweep is None:
@@ -179,7 +179,7 @@ def _prepared(
 
 
 def _extend(out: Path, sweep: Sweep, request: Request, data: SweepData) -> None:
-    """Say what is to be trained, and keep what was asked for."""
+    """Add the requested runs to the sweep, print how many are left, and store the request."""
     from ..train.sweeps.prepare import extend
     from .terminal.console import console
 
@@ -199,33 +199,33 @@ def _train(retry: bool, computing: Computing, sweep: Sweep, data: SweepData) -> 
     with usage_errors():
         device = pick_device(computing.device)
         gru = prepare(computing.gru, device, sweep.definition, data, click.echo)
-    how = computing.arguments(device, gru)
+    settings = computing.arguments(device, gru)
     try:
         with Display() as display:
-            run(sweep, data, retry=retry, begin=display.begin, listen=display.listen, **how)
+            run(sweep, data, retry=retry, begin=display.begin, listen=display.listen, **settings)
     except KeyboardInterrupt:
         click.echo("Stopped. Finished runs are kept; run the same command again to continue.", err=True)
         sys.exit(130)
 
 
 def _evaluate(device: str, out: Path, data: SweepData) -> None:
-    """The rows that were asked for, on the test part, each run once."""
+    """Evaluate the requested rows on the test part, each run once."""
     from ..device import pick_device
-    from ..report.paper import evaluate as testing
+    from ..report.paper import evaluate
     from ..report.paper.reproduction import Reproduction
     from .terminal.console import console
 
     made = Reproduction(out)
     keys = dict.fromkeys(trial.key for trial in made.trials)
     results = [made.results[key] for key in keys if key in made.results]
-    left = testing.missing(out, [one.key for one in results if one.run is not None])
+    left = evaluate.missing(out, [one.key for one in results if one.run is not None])
     if left:
         console.print(f"Evaluating {len(left)} runs on the test part, once")
-    testing.evaluate(out, results, data, str(pick_device(device)))
+    evaluate.evaluate(out, results, data, str(pick_device(device)))
 
 
 def _show(made: Any) -> None:
-    """Prints Table III's accuracies, and what is missing."""
+    """Print Table III's accuracies, and what is missing."""
     from ..report.paper.sections import ablations
     from .terminal.console import console, grid
 

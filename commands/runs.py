@@ -9,15 +9,15 @@ import click
 from .terminal.json_output import json_option, print_json
 from .terminal.options import usage_errors
 
-SHOWN = ("head", "preset", "m", "lam", "ablation", "seed")
-"""Columns that are shown of a single run; of several, those in which they differ."""
+SINGLE_RUN_COLUMNS = ("head", "preset", "m", "lam", "ablation", "seed")
+"""The columns shown for a single run; for several runs, those in which they differ are shown."""
 
 
 @click.command("runs", short_help="List runs: filter, sort, the best by validation.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--where", "conditions", multiple=True, help="Only runs with, for example, m=2 or lam<=0.3; repeatable.")
 @click.option("--sort", "by", help="Sort by a column; with - before its name the greatest first.")
-@click.option("--best", type=click.IntRange(1), help="Only the best so many by validation accuracy, then loss.")
+@click.option("--best", type=click.IntRange(1), help="Only the best N by validation accuracy, then loss.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all columns to a file instead of showing some.")
 @click.option("--test", is_flag=True, help="Also show test figures of runs that have them; never choose by them.")
 @json_option
@@ -36,7 +36,7 @@ def command(
     from ..train.runs import listing as tables
     from ..train.sweeps.folder import FIELDS
     from .terminal.console import console, grid
-    from .terminal.sweep_display import TEXTS, with_differences
+    from .terminal.sweep_display import TEXT_COLUMNS, with_differences
     from .train import short, show_note
 
     table, bad = tables.runs_table(paths or (Path("runs"),))
@@ -61,15 +61,15 @@ def command(
         console.print("No runs.")
         return
     table, shown = with_differences(table, FIELDS)
-    shown = shown if len(table) > 1 else list(SHOWN)
+    shown = shown if len(table) > 1 else list(SINGLE_RUN_COLUMNS)
     figures = ["val_accuracy", "val_weighted_f1", "val_loss"] + (list(tables.TEST_COLUMNS) if test else [])
-    where_from = [name for name in ("dataset", "protocol") if table[name].nunique(dropna=False) > 1]
-    columns: list[str] = ["run", *where_from, *shown, "best_epoch", *figures]
+    origin = [name for name in ("dataset", "protocol") if table[name].nunique(dropna=False) > 1]
+    columns: list[str] = ["run", *origin, *shown, "best_epoch", *figures]
     table["run"] = [short(Path(run)) for run in table["run"]]
     rows = [[_cell(value) for value in row] for row in table[columns].itertuples(index=False)]
-    listing = grid(columns, rows, right=[name for name in columns if name not in TEXTS])
+    listing = grid(columns, rows, right=[name for name in columns if name not in TEXT_COLUMNS])
     console.print(listing)
-    if "protocol" not in where_from:
+    if "protocol" not in origin:
         console.print(f"protocol {table['protocol'].iloc[0]}", markup=False)
     show_note([note for note in table["note"] if note])
 

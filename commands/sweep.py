@@ -14,7 +14,7 @@ from ..fields import check, option
 from ..parts import Part
 from ..train.config import REPEATS, TrainConfig
 from ..train.presets import PresetOptions
-from .terminal.options import Command, given, options_of, set_has_gone, take, usage_errors
+from .terminal.options import Command, given, options_of, reject_set, take, usage_errors
 from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 from .terminal.signals import stop_on_signals
 
@@ -29,16 +29,16 @@ _FIRST_AXES = ("head", "preset", "m", "lam", "ablation", "gate")
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """Which of the combinations are trained, and what is done with them."""
+    """The combinations to train, and what is done with them."""
 
     grid: bool = option(False, group="The search")
     """All combinations (the default)."""
     paper: bool = False
     """m, λ and ablation one at a time through m = 2, λ = 0.2: Figs. 5, 6, Table III."""
     random: int | None = option(None, least=1)
-    """So many of the combinations, drawn."""
+    """Train N of the combinations, drawn at random."""
     optuna: int | None = option(None, least=1)
-    """So many of them, by a guided search (needs Optuna)."""
+    """Train N of them, chosen by a guided search (needs Optuna)."""
     seeds: str = option("1", metavar="SEEDS")
     """How many seeds each, from 0; or which, such as 3,7."""
     resume: Path | None = option(None, metavar="DIR")
@@ -76,7 +76,7 @@ class SweepOptions:
 
     @property
     def mode(self) -> str:
-        """How configurations are found, one of `train.axes.MODES`."""
+        """The way to choose configurations, one of `train.sweeps.axes.MODES`."""
         return (*self._modes, "grid")[0]
 
 
@@ -88,7 +88,7 @@ class SweepOptions:
 @options_of(FeatureOptions)
 @options_of(Computing)
 @options_of(OutputOptions)
-@set_has_gone
+@reject_set
 def command(**options: Any) -> None:
     """Train many configurations on the same features, and compare them on the validation part.
 
@@ -113,7 +113,7 @@ def command(**options: Any) -> None:
 
     own = take(SweepOptions, options)
     if own.resume is not None:
-        _refuse_with_resume()
+        _reject_changes_on_resume()
     wanted, computing, output = take(FeatureOptions, options), take(Computing, options), take(OutputOptions, options)
     if own.resume is not None and own.consolidate:
         _consolidate(Sweep(own.resume))
@@ -121,7 +121,7 @@ def command(**options: Any) -> None:
     with usage_errors():
         device = pick_device(computing.device)
     if computing.stack is None and device.type != "cuda" and not own.plan:
-        _refuse_one_by_one(computing)
+        _reject_side_by_side_options(computing)
     if own.resume is not None:
         sweep = Sweep(own.resume)
         data = data_of(sweep, wanted.cache)
@@ -139,12 +139,12 @@ def command(**options: Any) -> None:
     _show_plan(sweep.definition)
     with usage_errors():
         gru = prepare(computing.gru, device, sweep.definition, data, console.print)
-    how = computing.arguments(device, gru)
+    settings = computing.arguments(device, gru)
     if own.part is not None:
-        _run_part(sweep, data, own.part, how)
+        _run_part(sweep, data, own.part, settings)
         return
     with locked(sweep.path):
-        sweep = Sweep(sweep.path)  # as whoever held the lock before has left it
+        sweep = Sweep(sweep.path)  # as the previous holder of the lock left it
         try:
             with event_files(output.tensorboard) as files, Display() as display:
 
@@ -154,7 +154,7 @@ def command(**options: Any) -> None:
                         files.listen(event)
 
                 run(
-                    sweep, data, source=source, retry=own.retry_failed, begin=display.begin, listen=listen, **how
+                    sweep, data, source=source, retry=own.retry_failed, begin=display.begin, listen=listen, **settings
                 )  # fmt: skip
         except KeyboardInterrupt:
             click.echo(f"Stopped. Finished runs are kept; continue with: itin sweep --resume {sweep.path}", err=True)
@@ -170,22 +170,22 @@ def command(**options: Any) -> None:
     check_none_failed(sweep)
 
 
-def _run_part(sweep: Sweep, data: SweepData, part: Part, how: dict[str, Any]) -> None:
-    """One part of a sweep; exit code 0 only when all of its runs have ended."""
+def _run_part(sweep: Sweep, data: SweepData, part: Part, settings: dict[str, Any]) -> None:
+    """Train one part of a sweep; exit with code 0 only if all of its runs have ended."""
     from ..errors import RUN_AGAIN
     from ..train.sweeps.folder import locked
     from ..train.sweeps.run import run
     from .terminal.sweep_display import Display
 
     with locked(sweep.path, shared=True), stop_on_signals() as stop, Display() as display:
-        results = run(sweep, data, part, stop=stop, begin=display.begin, listen=display.listen, **how)
+        results = run(sweep, data, part, stop=stop, begin=display.begin, listen=display.listen, **settings)
     if left := len(sweep.definition.missing(results, part)):
         click.echo(f"Stopped by a signal: {left} runs are left. Run the command again to continue.", err=True)
         sys.exit(RUN_AGAIN)
 
 
 def _consolidate(sweep: Sweep) -> None:
-    """The table of results, when every run has one."""
+    """Write the table of results, once every run has one."""
     from ..train.sweeps.folder import check_none_failed, consolidate
     from .terminal.console import console
     from .terminal.sweep_display import show_best
@@ -201,7 +201,7 @@ def _consolidate(sweep: Sweep) -> None:
 def _new(
     own: SweepOptions, options: dict[str, Any], wanted: FeatureOptions, out: Path | None
 ) -> tuple[Sweep, SweepData]:
-    """A new sweep from the command's options."""
+    """Create a sweep from the command's options."""
     from ..train.sweeps.axes import make_plan, parse_seeds, parse_values, readers
     from ..train.sweeps.prepare import SweepData, create
     from .train import free, show_data
@@ -209,7 +209,7 @@ def _new(
     mode, number = own.mode, own.random or own.optuna
     texts = given(options, TrainConfig, PresetOptions)
     with usage_errors():
-        protocol = take(ProtocolOptions, options).made()
+        protocol = take(ProtocolOptions, options).protocol_of()
         axes = {
             name: parse_values(name, texts[name]) for name in dict.fromkeys((*_FIRST_AXES, *texts)) if name in texts
         }
@@ -238,7 +238,7 @@ def _new(
 
 
 def prepare(gru: str, device: Any, definition: Definition, data: SweepData, say: Any) -> str:
-    """Build the C++ recurrence before the workers start, if any run is going to use it, or try the fused cells."""
+    """Build the C++ recurrence, if any run will use it, or try the fused cells, before the workers start."""
     from ..itin_head.gru.choose import choose, side_by_side
 
     if device.type == "cuda":
@@ -248,18 +248,18 @@ def prepare(gru: str, device: Any, definition: Definition, data: SweepData, say:
         configs = [TrainConfig(d=max(definition.axes.get("d", [TrainConfig.d])))]
     work = max((data.work(config) for config in configs), default=0.0) if gru == "auto" else 0.0
     chosen = choose(gru, device, work, say)
-    return "packed" if chosen == "packed" else gru  # each run chooses again by its own work, as it would alone
+    return "packed" if chosen == "packed" else gru  # each run chooses again by its own size, as it would alone
 
 
-def _refuse_one_by_one(computing: Computing) -> None:
-    """Worker processes, which train one run after another, know nothing of these."""
+def _reject_side_by_side_options(computing: Computing) -> None:
+    """Reject options that worker processes, which train one run after another, do not support."""
     for name in ("cuda_graphs", "precision"):
         if getattr(computing, name) != getattr(Computing, name):
             raise click.UsageError(f"--{name.replace('_', '-')} is for runs side by side: expected a GPU, or --stack J")
 
 
-def _refuse_with_resume() -> None:
-    """A sweep that goes on keeps what it was begun with."""
+def _reject_changes_on_resume() -> None:
+    """Reject options that would change a resumed sweep."""
     context = click.get_current_context()
     allowed = {"resume", "retry_failed", "reveal_test", "part", "consolidate", "cache", "tensorboard"}
     allowed |= {field.name for field in fields(Computing)}
@@ -267,7 +267,7 @@ def _refuse_with_resume() -> None:
         source = context.get_parameter_source(param.name or "")
         if param.name not in allowed and source is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(
-                f"{param.opts[0]} cannot be changed with --resume: the sweep goes on as it was begun"
+                f"{param.opts[0]} cannot be changed with --resume: the sweep continues as it was begun"
             )
 
 
@@ -284,21 +284,23 @@ def _show_plan(definition: Definition) -> None:
         text = f"{runs} runs: {runs // len(each)} configurations, {len(definition.seeds)} seeds each"
         if (folds := len({trial.config.fold for trial in definition.trials})) > 1:
             text += f" on each of {folds} folds"
-        console.print(text + (f"; {same} places repeat a run" if same else ""), markup=False)
+        console.print(text + (f"; {same} duplicates left out" if same else ""), markup=False)
     if definition.left_out:
-        console.print(f"left out: {len(definition.left_out)} combinations that are no configuration", style="yellow")
+        console.print(
+            f"left out: {len(definition.left_out)} combinations that are not valid configurations", style="yellow"
+        )
         for reason in definition.left_out[:3]:
             console.print(f"  {reason}", style="yellow", markup=False)
 
 
 def _show_exhausted(definition: Definition) -> None:
-    """Say so where a guided search has tried all that there is."""
+    """Print a note if a guided search has tried all configurations."""
     from .terminal.console import console
 
     tried = len(definition.runs()) // len(definition.seeds)
     if definition.mode == "optuna" and tried < (definition.number or 0):
         console.print(
-            f"The search has tried all {tried} configurations that its axes hold, fewer than the {definition.number}"
+            f"The search has tried all {tried} configurations of its axes, fewer than the {definition.number}"
             " asked for",
             style="yellow",
         )

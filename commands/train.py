@@ -1,4 +1,4 @@
-"""`itin train`: one run on cached features, or one for each of some seeds."""
+"""`itin train`: one run on cached features, or one run per seed."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SeedOptions:
-    """Several runs in place of one."""
+    """The seeds of several runs."""
 
     seeds: str | None = option(None, metavar="SEEDS", group="The recipe")
-    """How many seeds, from 0, or which, such as 3,7: a run each, and their mean."""
+    """How many seeds, from 0, or which, such as 3,7: one run each, and their mean."""
 
 
 @click.command("train", cls=Command, short_help="Train the head on cached features.")
@@ -67,7 +67,7 @@ def command(**options: Any) -> None:
         compute = ComputeOptions(computing.cuda_graphs, precision=computing.precision)
         check_compute(config, compute)
         device = pick_device(computing.device)
-        rule = protocol.made()
+        rule = protocol.protocol_of()
     if output.out is not None:
         check_free(output.out)
     found = wanted.find([config])
@@ -104,8 +104,8 @@ def command(**options: Any) -> None:
             )  # fmt: skip
             results.append(result)
             seed = f"seed {one.seed}: " if seeds is not None else ""
-            took = f"{len(result.history)} of {one.epochs}" if len(result.history) < one.epochs else f"{one.epochs}"
-            console.print(f"{seed}best epoch {result.best_epoch} of {took}, {result.seconds:.1f} s on {device}")
+            epochs = f"{len(result.history)} of {one.epochs}" if len(result.history) < one.epochs else f"{one.epochs}"
+            console.print(f"{seed}best epoch {result.best_epoch} of {epochs}, {result.seconds:.1f} s on {device}")
             if seeds is None:
                 show_scores(result.metrics, split.description)
             else:
@@ -117,7 +117,7 @@ def command(**options: Any) -> None:
 
 
 def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None]:
-    """TensorBoard's event files, where they are wanted."""
+    """Return TensorBoard's event files; None if they are not wanted."""
     if folder is None:
         return nullcontext()
     from ..train.sweeps.tensorboard import EventFiles
@@ -126,7 +126,7 @@ def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None
 
 
 def _folders(out: Path | None, configs: Sequence[TrainConfig], dataset: str) -> list[Path]:
-    """Where each run goes: `out` or a folder in ./runs; with several seeds, one for each in there."""
+    """Return the folder of each run: `out` or a folder in ./runs; with several seeds, one folder each in it."""
     if out is None:
         from ..train.runs.write import run_name
 
@@ -138,20 +138,20 @@ def _folders(out: Path | None, configs: Sequence[TrainConfig], dataset: str) -> 
 
 
 def free(path: Path) -> Path:
-    """The path, or one with a number after it that is free."""
+    """Return the path, with a number after it if it is taken."""
     number = 1
-    while (place := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
+    while (candidate := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
         number += 1
-    return place
+    return candidate
 
 
 def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Sequence[str]) -> None:
-    """Prints which features a run is made of, which samples are left out, and whether memory holds them.
+    """Print the features of a run, the samples that are left out, and whether the features fit into memory.
 
     Args:
-        stores: by kind.
+        stores: the stores by kind.
         data: the features.
-        outside: of `Splitter`.
+        outside: the lines of `Splitter.outside`.
     """
     from .terminal.console import console
 
@@ -162,15 +162,14 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
         console.print(f"  {line}", style="yellow", markup=False)
     if data.mapped:
         console.print(
-            f"  memory cannot hold them: a temporary file in {data.mapped} does, which is slower",
+            f"  they do not fit into memory: they are in a temporary file in {data.mapped}, which is slower",
             style="yellow",
             markup=False,
         )
 
 
 def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> None:
-    """Prints the protocol, accuracy (with Wilson's 95% interval over the pairs) and F1 of each part, and of always
-    predicting the majority class."""
+    """Print the protocol, accuracy (with Wilson's 95% interval) and F1 of each part, and of the majority class."""
     from ..labels import LABELS
     from ..train.protocols.protocol import describe
     from ..train.statistics import wilson
@@ -194,7 +193,7 @@ def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> No
 
 
 def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any]) -> None:
-    """Prints the protocol, the mean over the seeds, and their standard deviation."""
+    """Print the protocol, the mean over the seeds, and their standard deviation."""
     from statistics import fmean, stdev
 
     from ..train.protocols.protocol import describe
@@ -214,7 +213,7 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
 
 
 def show_note(untrained: list[str]) -> None:
-    """Prints what every table made from untrained encoders must say."""
+    """Print the note that belongs to every result of untrained encoders."""
     from ..train.runs.folder import UNTRAINED_NOTE
     from .terminal.console import console
 
@@ -223,7 +222,7 @@ def show_note(untrained: list[str]) -> None:
 
 
 def short(path: Path) -> str:
-    """The path, relative to the current folder where it lies below it."""
+    """Return the path, relative to the current folder if it lies below it."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:

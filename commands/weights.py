@@ -1,4 +1,4 @@
-"""`itin weights`: what each encoder needs, where it is looked for, and what is there."""
+"""`itin weights`: the weights of each encoder, where they are searched, and what was found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .terminal.options import options_of
 @options_of(EncoderConfig, "detector_weights", "text_encoder")
 @json_option
 def command(detector_weights: str | None, text_encoder: str, as_json: bool) -> None:
-    """List what each encoder needs, where it looks, what it found with its SHA-256, and how to get it.
+    """List each encoder's weights, where they are searched, what was found with its SHA-256, and how to get them.
 
     Nothing is downloaded. HF_HOME, TORCH_HOME, ITIN_WEIGHTS and HF_HUB_OFFLINE are honoured.
     """
@@ -26,8 +26,8 @@ def command(detector_weights: str | None, text_encoder: str, as_json: bool) -> N
         return
     for row in rows:
         fault = row.fault()
-        told = f"but it is {fault}" if fault else f"sha256    {row.sha256()}"
-        found = f"{row.found}\n  {told}" if row.found else "nothing"
+        state = f"but it is {fault}" if fault else f"sha256    {row.sha256()}"
+        found = f"{row.found}\n  {state}" if row.found else "nothing"
         console.print(f"{row.encoder}: {row.needs}", style="bold", markup=False)
         console.print(f"  looked in {row.looked_in}\n  found     {found}", markup=False)
         if row.found is None:

@@ -1,1 +1,1 @@
-"""`itin cache`: the group, and one file a subcommand."""
+"""`itin cache`: the group, and one file per subcommand."""

@@ -1,4 +1,4 @@
-"""`itin cache`: what is kept, whether it is whole, and what can be done with it; one file a subcommand."""
+"""`itin cache`: inspect, check and change the feature cache; one file per subcommand."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ COMMANDS = {
 
 
 @click.command(
-    "cache", cls=LazyGroup, modules=COMMANDS, short_help="Look at, check, merge, export and remove stores of features."
+    "cache", cls=LazyGroup, modules=COMMANDS, short_help="Inspect, check, merge, export and remove stores of features."
 )
 def command() -> None:
-    """Look at, check, merge, export and remove stores of features.
+    """Inspect, check, merge, export and remove stores of features.
 
-    A PATH is a store, a data set's folder or a whole cache: as a path, or as it is named within the cache folder
-    (`mvsa-single`, `mvsa-single/regions-vg-frcnn-0123456789ab`). Without one, everything in the cache folder is meant.
+    A PATH is a store, a data set's folder or a whole cache: a path, or a name within the cache folder
+    (`mvsa-single`, `mvsa-single/regions-vg-frcnn-0123456789ab`). The default is everything in the cache folder.
     """
 
 
 def located(path: str | None, cache: Path | None) -> Path:
-    """What a PATH argument means: the cache folder, something named within it, or a path."""
+    """Return the path of a PATH argument: the cache folder, a name within it, or a path."""
     from ...paths import cache_root
 
     root = cache_root(cache)
@@ -43,7 +43,7 @@ def located(path: str | None, cache: Path | None) -> Path:
 
 
 def one_store(path: str, cache: Path | None) -> Path:
-    """The one store that a PATH argument means."""
+    """Return the one store that a PATH argument names."""
     from ...cache.upkeep.find import stores_under
 
     found = stores_under(located(path, cache))
@@ -53,7 +53,7 @@ def one_store(path: str, cache: Path | None) -> Path:
 
 
 def size(count: int) -> str:
-    """Bytes as people read them: `72.3 MB`."""
+    """Return a number of bytes as text: `72.3 MB`."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:

@@ -1,4 +1,4 @@
-"""`itin cache diff`: why two stores are not the same."""
+"""`itin cache diff`: the differences between two stores."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import click
 from ..terminal.json_output import json_option, print_json
 from .cache_group import one_store
 
-SHOWN = 10
-"""Samples that are named one by one."""
+MAX_LISTED = 10
+"""The maximum number of samples that are listed."""
 
 
 @click.command("diff", short_help="Show how two stores differ.")
@@ -22,7 +22,7 @@ SHOWN = 10
 def command(first: str, second: str, cache: Path | None, as_json: bool) -> None:
     """Show which field of the identity differs, or which samples, or which values.
 
-    Ends with exit code 1 when the stores differ.
+    The exit code is 1 if the stores differ.
     """
     from ...cache import open_store
     from ...cache.upkeep.diff import diff
@@ -59,5 +59,5 @@ def _by(largest: float) -> str:
 
 def _samples(what: str, names: list[str]) -> None:
     if names:
-        more = f", ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        click.echo(f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}")
+        more = f", ... and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+        click.echo(f"{len(names)} {what}: {', '.join(names[:MAX_LISTED])}{more}")

@@ -13,7 +13,7 @@ from .cache_group import one_store, size
 @click.command("export", short_help="Write a store to one HDF5, .npz or Parquet file.")
 @click.argument("store")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--first", type=int, help="Of regions, only the first so many of each image.")
+@click.option("--first", type=int, help="For regions: only the first N of each image.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 def command(store: str, file: Path, first: int | None, cache: Path | None) -> None:
     """Write STORE to FILE, whose name ends in .h5, .npz or .parquet (which needs pyarrow)."""

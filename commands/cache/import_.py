@@ -1,4 +1,4 @@
-"""`itin cache import`: region features that others have made."""
+"""`itin cache import`: region features made by other tools."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from ...extract.foreign.regions import ImportSummary
 
 FORMS = ("bua-npz", "bua-tsv")
-SHOWN = 10
-"""Unusable files that are named one by one."""
+MAX_LISTED = 10
+"""The maximum number of unusable files that are listed."""
 
 
-@click.command("import", short_help="Take in region features that others have made.")
+@click.command("import", short_help="Import region features made by other tools.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--from",
     "form",
     type=click.Choice(FORMS),
     required=True,
-    help="How they are written: a .npz an image, or .tsv with base64 columns.",
+    help="Their format: one .npz per image, or .tsv with base64 columns.",
 )
-@click.option("--dataset", help="The data set in the cache that they belong to; by default the only one.")
-@click.option("--detector", metavar="TEXT", help="Which weights made them, in a few words, shown by `cache info`.")
+@click.option("--dataset", help="Their data set in the cache; by default the only one.")
+@click.option("--detector", metavar="TEXT", help="Note on the weights that made them, shown by `cache info`.")
 @click.option("--max-regions", type=int, help="Regions kept for each image, by score; by default all.")
 @options_of(EncoderConfig, "store_dtype")
 @options_of(ExtractConfig, "shard_size")
-@click.option("--allow-missing", is_flag=True, help="Go on where more than 5% of the pairs get no features.")
+@click.option("--allow-missing", is_flag=True, help="Continue if more than 5% of the pairs get no features.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 def command(
     source: Path,
@@ -45,10 +45,10 @@ def command(
     allow_missing: bool,
     cache: Path | None,
 ) -> None:
-    """Take region features from SOURCE, a folder or a file, into a store beside the data set's other features.
+    """Import region features from SOURCE, a folder or a file, into a store beside the data set's other features.
 
     File names (bua-npz) or image ids (bua-tsv) must be ids of a data set that `itin extract` has put into the cache.
-    The store is named after the form: `itin train --regions bua-npz` takes it where there are several.
+    The store is named after the form: `itin train --regions bua-npz` chooses it if there are several.
     """
     from ...extract.foreign.regions import import_regions
     from ...paths import cache_root
@@ -72,7 +72,7 @@ def command(
 
 
 def show(done: ImportSummary, form: str) -> None:
-    """Print what an import did."""
+    """Print the result of an import."""
     from ...extract.foreign.regions import outside
     from ..terminal.console import console
 
@@ -81,7 +81,7 @@ def show(done: ImportSummary, form: str) -> None:
     if done.unscored:
         lines.append(f"{done.unscored} without scores: their regions keep the order of the source")
     if stored > done.unscored:
-        lines.append(f"{stored - done.unscored} with scores: their regions stand by descending score")
+        lines.append(f"{stored - done.unscored} with scores: their regions are sorted by descending score")
     lines += [f"{count} times {note}" for note, count in done.notes.items()]
     if done.scaled:
         lines.append(f"{done.scaled} made from another size of the image: boxes scaled to the data set's images")
@@ -90,8 +90,8 @@ def show(done: ImportSummary, form: str) -> None:
     lines += outside(done.match)
     if done.rejected:
         lines.append(f"{len(done.rejected)} cannot be used:")
-        lines += [f"  {row.id}: {row.reason}" for row in done.rejected[:SHOWN]]
-        lines += [f"  ... and {len(done.rejected) - SHOWN} more"] if len(done.rejected) > SHOWN else []
+        lines += [f"  {row.id}: {row.reason}" for row in done.rejected[:MAX_LISTED]]
+        lines += [f"  ... and {len(done.rejected) - MAX_LISTED} more"] if len(done.rejected) > MAX_LISTED else []
     lines.append("Matched by id; it was not checked that they were made from the data set's own images.")
     lines.append(f"Done: {done.path}")
     for line in lines:

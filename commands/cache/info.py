@@ -1,4 +1,4 @@
-"""`itin cache info`: what is kept."""
+"""`itin cache info`: the stores in a cache."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .cache_group import located, size
 if TYPE_CHECKING:
     from ...cache.upkeep.info import Info
 
-SHOWN = 10
-"""Quarantined samples that are named one by one."""
+MAX_LISTED = 10
+"""The maximum number of quarantined samples that are listed."""
 
 
-@click.command("info", short_help="What is there: kinds, encoders, weights, rows, bytes, where it came from.")
+@click.command("info", short_help="List stores: kinds, encoders, weights, rows, bytes, provenance.")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 @json_option
 def command(path: str | None, cache: Path | None, as_json: bool) -> None:
-    """Show what PATH holds: stores with kind, encoder, weights, rows, bytes, quarantine and provenance."""
+    """List the stores in PATH with kind, encoder, weights, rows, bytes, quarantine and provenance."""
     from ...cache.upkeep.find import stores_under
     from ...cache.upkeep.info import info_or_error
     from ...errors import CacheError
@@ -91,9 +91,9 @@ def _details(one: Info) -> None:
     }
     for name, value in fields.items():
         console.print(f"  {name:14} {value}", markup=False)
-    for record in one.quarantined[:SHOWN]:
+    for record in one.quarantined[:MAX_LISTED]:
         console.print(f"  in quarantine  {record['id']}: {record['reason']}", markup=False)
-    if len(one.quarantined) > SHOWN:
+    if len(one.quarantined) > MAX_LISTED:
         console.print(
-            f"  ... and {len(one.quarantined) - SHOWN} more: `itin cache info {one.path} --json`", markup=False
+            f"  ... and {len(one.quarantined) - MAX_LISTED} more: `itin cache info {one.path} --json`", markup=False
         )

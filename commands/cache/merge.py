@@ -1,4 +1,4 @@
-"""`itin cache merge`: stores of the same features from several places into one."""
+"""`itin cache merge`: combine stores of the same features."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import click
 from .cache_group import located
 
 
-@click.command("merge", short_help="Bring stores of the same features from several places together.")
+@click.command("merge", short_help="Combine stores of the same features from several places.")
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
     "--into",
     required=True,
     type=click.Path(path_type=Path),
-    help="A data set's folder in a cache, CACHE/<data set>; made when it is not there.",
+    help="A data set's folder in a cache, CACHE/<data set>; created if missing.",
 )
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder, for sources named within it.")
 def command(sources: tuple[str, ...], into: Path, cache: Path | None) -> None:
-    """Bring SOURCES (stores, or data sets' folders with stores) together in the data set's folder INTO.
+    """Combine SOURCES (stores, or data sets' folders with stores) in the data set's folder INTO.
 
-    Stores of the same features become one; their plans may differ. Sources stay as they are.
+    Stores of the same features become one; their plans may differ. Sources are not changed.
     """
     from ...cache.upkeep.find import is_store, stores_under
     from ...cache.upkeep.merge import copy_table, merge

@@ -1,4 +1,4 @@
-"""`itin cache rm`: never by accident."""
+"""`itin cache rm`: remove stores, never by accident."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from .cache_group import located, size
 
 
-@click.command("rm", short_help="Remove stores; shows what would be removed, and asks.")
+@click.command("rm", short_help="Remove stores, after showing them and asking.")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
@@ -29,7 +29,7 @@ def command(paths: tuple[str, ...], yes: bool, cache: Path | None) -> None:
         if not is_store(place) and not is_dataset(place):
             raise CacheError(
                 f"{place} is neither a store nor a data set's folder: nothing was removed",
-                next_step="`itin cache info` shows what there is; name what to remove one by one",
+                next_step="`itin cache info` lists the stores; name those to remove one by one",
             )
         for store in [place] if is_store(place) else stores_of(place):
             doomed[store] = files_of(store)
@@ -46,4 +46,4 @@ def command(paths: tuple[str, ...], yes: bool, cache: Path | None) -> None:
     left = remove([file for files in doomed.values() for file in files], list(doomed))
     click.echo(f"Removed {sum(map(len, doomed.values()))} files.")
     for folder in left:
-        click.echo(f"{folder} holds files that are not the cache's own: it was left there.")
+        click.echo(f"{folder} holds files that are not the cache's own: it was not removed.")

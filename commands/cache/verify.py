@@ -1,4 +1,4 @@
-"""`itin cache verify`: whether everything is whole, and the command that fixes what is not."""
+"""`itin cache verify`: check every file, and name the command that fixes what is damaged."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 @click.command("verify", short_help="Check every byte; name what is damaged and the command that fixes it.")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
-@click.option("--repair", "fix", is_flag=True, help="Remove what is bad, so that the next extraction makes just that.")
+@click.option(
+    "--repair", "fix", is_flag=True, help="Remove what is damaged, so that the next extraction makes just that."
+)
 @json_option
 def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> None:
-    """Read every file of PATH and check it: checksums, plan, manifest, quarantine, and that they fit each other.
+    """Read every file of PATH and check it: checksums, plan, manifest, quarantine, and their consistency.
 
-    Ends with exit code 1 when something is wrong and was not fixed.
+    The exit code is 1 if something is damaged and was not fixed.
     """
     from ...cache.format.manifest import shard_sizes
     from ...cache.table import damaged_tables
@@ -32,9 +34,9 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     from ...cache.upkeep.verify import verify
     from ..terminal.console import Bars, console, notes
 
-    place = located(path, cache)
-    stores = stores_under(place)
-    tables = {folder: damaged_tables(folder) for folder in datasets_under(place) if (folder / "dataset.json").exists()}
+    root = located(path, cache)
+    stores = stores_under(root)
+    tables = {folder: damaged_tables(folder) for folder in datasets_under(root) if (folder / "dataset.json").exists()}
     with Bars(notes if as_json else console) as bars:
         bars.start("verify", sum(len(shard_sizes(store)) for store in stores), 0)
         reports = [verify(store, lambda count: bars.advance("verify", count)) for store in stores]
@@ -44,7 +46,7 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     commands = again
     if (bad or damaged) and not fix:
         targets = [report.folder for report in bad] or [folder for folder, found in tables.items() if found]
-        targets = targets if len(targets) == 1 and not (bad and damaged) else [place]
+        targets = targets if len(targets) == 1 and not (bad and damaged) else [root]
         commands = [f"itin cache verify --repair {shlex.quote(str(target))}" for target in targets] + again
     say = (lambda line: None) if as_json else click.echo
     for what in [*damaged.values(), *(problem.what for report in bad for problem in report.problems)]:
@@ -76,7 +78,7 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
 
 
 def _extractions(bad: list[Verification], folders: list[Path]) -> list[str]:
-    """The extractions that make what is missing; looked up before anything is removed."""
+    """Return the extractions that make what is missing; call this before anything is removed."""
     from ..terminal.extract_again import extraction_of
 
     lines = [extraction_of(report.folder.parent, report.folder) for report in bad]

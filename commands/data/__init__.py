@@ -1,1 +1,1 @@
-"""`itin data`: the group, and one file a subcommand."""
+"""`itin data`: the group, and one file per subcommand."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ...cache import Table
     from ...train.protocols.census import Census
 
-SHOWN = 10
-"""Pairs that cannot be used and are named one by one."""
+MAX_LISTED = 10
+"""The maximum number of unusable pairs that are listed."""
 
 
 @click.command("check", short_help="Duplicates, conflicting labels, class balance, Table I.")
@@ -34,14 +34,14 @@ SHOWN = 10
 @click.option(
     "--encoding",
     type=click.Choice(ENCODINGS),
-    help="With --root: what the text files are read as; by default by what they hold.",
+    help="With --root: encoding of the text files; by default detected.",
 )
 @options_of(ProtocolOptions)
 @options_of(TrainConfig, "split_seed", "fold")
-@click.option("--csv", type=click.Path(path_type=Path), help="Write every pair that has an equal one to a file.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write every pair that has a duplicate to a file.")
 @json_option
 def command(**options: Any) -> None:
-    """Count what a data set holds, by part of a protocol.
+    """Count the pairs of a data set, by part of a protocol.
 
     Prints classes and the accuracy of always predicting the most frequent one, groups of equal texts and images, how
     many of them have differing labels, how many pairs of one part also stand in another, and the paper's Table I
@@ -55,7 +55,7 @@ def command(**options: Any) -> None:
     if options["encoding"] is not None and options["root"] is None:
         raise click.UsageError("--encoding goes with --root; the cache holds texts as `itin extract` read them")
     with usage_errors():
-        protocol = take(ProtocolOptions, options).made()
+        protocol = take(ProtocolOptions, options).protocol_of()
     table, unusable = _from_root(options) if options["root"] is not None else _from_cache(options)
     labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
     ids = [str(one) for one in labelled["id"]]
@@ -79,7 +79,7 @@ def command(**options: Any) -> None:
 
 
 def _from_cache(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
-    """The table that the last extraction wrote, and what its stores hold in quarantine."""
+    """Return the table that the last extraction wrote, and the unusable pairs with their reasons."""
     from ...cache import find_stores
     from ...cache.upkeep.info import info
     from ...paths import cache_root
@@ -94,7 +94,7 @@ def _from_cache(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 
 
 def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
-    """The table of a data set's own folder, and what in it cannot be read."""
+    """Return the table of a data set's own folder, and the unusable pairs with their reasons."""
     from dataclasses import asdict
 
     import pandas as pd
@@ -119,7 +119,7 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
             f"no pair of {dataset.root} can be used",
             expected="an image and a text for each row",
             found="; ".join(f"{id}: {reason}" for id, reason in list(unusable.items())[:3]) or "no pair with a label",
-            next_step=seen.encoding.note or "see whether --dataset and --root belong together",
+            next_step=seen.encoding.note or "check that --dataset and --root belong together",
         )
     source = dataset.read_as(seen.encoding.name).source
     record = {"name": dataset.name, "source": source, "dropped": dataset.dropped, "texts": seen.encoding.note}
@@ -143,10 +143,10 @@ def _show(
         console.print(f"  {note}", markup=False)
     if unusable:
         console.print(f"  {len(unusable)} that cannot be used:")
-        for id, reason in list(unusable.items())[:SHOWN]:
+        for id, reason in list(unusable.items())[:MAX_LISTED]:
             console.print(f"    {id}: {reason}", markup=False)
-        if len(unusable) > SHOWN:
-            console.print(f"    and {len(unusable) - SHOWN} more")
+        if len(unusable) > MAX_LISTED:
+            console.print(f"    and {len(unusable) - MAX_LISTED} more")
     if kind in TABLE_1:
         _show_table_1(DATASETS[kind], TABLE_1[kind], whole)
 
@@ -183,17 +183,17 @@ def _show(
 
 
 def _why_outside(split: dict[str, Any]) -> str:
-    """Why pairs are in no part."""
+    """Return the reasons why pairs are in no part."""
     found = {
         "the text and image labels differ": split.get("labels_differ", 0),
         "an equal pair is in a later part": sum(split.get("duplicates_left_out", {}).values()),
         "the split does not name them": split.get("not_in_split", 0),
     }
-    return ", ".join(f"{count} since {why}" for why, count in found.items() if count)
+    return ", ".join(f"{count} because {why}" for why, count in found.items() if count)
 
 
 def _show_table_1(name: str, paper: dict[str, int], whole: Any) -> None:
-    """The paper's counts beside those here."""
+    """Print the paper's counts beside those here."""
     from ..terminal.console import console, grid
 
     same = all(whole[label] == count for label, count in paper.items())

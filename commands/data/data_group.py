@@ -1,4 +1,4 @@
-"""`itin data`: what a data set holds, and the splits that others published for it; one file a subcommand."""
+"""`itin data`: the contents of a data set and its published splits; one file per subcommand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`itin data fetch`: a split that others published."""
+"""`itin data fetch`: a published split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPLITS = ("clmlf",)
     type=click.Choice(("mvsa-single", "mvsa-multiple")),
     default="mvsa-single",
     show_default=True,
-    help="Which data set's.",
+    help="Data set of the split.",
 )
 @click.option(
     "--from",
@@ -28,7 +28,7 @@ SPLITS = ("clmlf",)
 def command(split: str, dataset: str, source: Path | None) -> None:
     """Fetch a published SPLIT of a data set, so that `--protocol clmlf` finds it.
 
-    Every file is compared with the SHA-256 of what was published, the whole with its number of pairs a part.
+    Every file is compared with its published SHA-256, and the split with its published number of pairs per part.
     """
     from ...train.protocols import clmlf
     from ..terminal.console import console

@@ -1,1 +1,1 @@
-"""What the commands share of the terminal: console, lazy groups, signals, live displays."""
+"""The terminal code that commands share: console, lazy groups, signals, live displays."""

@@ -1,4 +1,4 @@
-"""What the commands show: one console, a progress display for people and one for log files, tables."""
+"""The commands' output: one console, progress on terminals and in log files, tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 notes = Console(highlight=False, soft_wrap=True, stderr=True)
-"""Where what is not the result goes, when that is read by a program."""
+"""The console for notes on standard error, when a program reads the result."""
 
 LOG_SECONDS = 30
 """Seconds between two progress lines in a log file."""
@@ -28,10 +28,10 @@ class _Rate(ProgressColumn):
 
 
 class Bars:
-    """Progress of an extraction: bars with rate and time left on a terminal, a line now and then elsewhere.
+    """Progress of an extraction: bars with rate and time left on a terminal, a line every half minute elsewhere.
 
     Args:
-        to: where it is shown.
+        to: the console to write to.
     """
 
     def __init__(self, to: Console = console) -> None:
@@ -46,7 +46,7 @@ class Bars:
             disable=not to.is_terminal,
         )
         self._tasks: dict[str, tuple[Task, int]] = {}
-        self._spoke = time.monotonic()
+        self._reported = time.monotonic()
 
     def __enter__(self) -> Bars:
         self._bars.start()
@@ -58,17 +58,17 @@ class Bars:
         self._bars.stop()
 
     def start(self, kind: str, total: int, done: int) -> None:
-        """A kind of work begins; what is there already does not count for the rate."""
+        """Begin a kind of work; what was done before does not count for the rate."""
         number = self._bars.add_task(kind, total=total - done)
         self._tasks[kind] = (self._bars.tasks[number], done)
 
     def advance(self, kind: str, count: int) -> None:
-        """So many more are done."""
+        """Count that many more as done."""
         task, _ = self._tasks[kind]
         self._bars.advance(task.id, count)
         now = time.monotonic()
-        if not self._to.is_terminal and now - self._spoke >= LOG_SECONDS:
-            self._spoke = now
+        if not self._to.is_terminal and now - self._reported >= LOG_SECONDS:
+            self._reported = now
             kinds = [kind for kind in self._tasks if kind != "scan"] or list(self._tasks)
             self._to.print(", ".join(self._line(kind) for kind in kinds))
 
@@ -79,7 +79,7 @@ class Bars:
 
 @contextmanager
 def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
-    """A bar of epochs with the newest loss and validation accuracy; the value is to be called after each epoch."""
+    """Show a bar of epochs with the latest loss and validation accuracy; call the yielded function after each epoch."""
     with Progress(
         TextColumn("   epoch"),
         BarColumn(),
@@ -99,12 +99,12 @@ def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Text:
-    """Return a plain table, a record a line, as wide as its values are: nothing is cut, whatever the terminal's width.
+    """Return a plain table, one record per line, as wide as its values: nothing is cut, whatever the terminal's width.
 
     Args:
-        columns: the heading.
-        rows: a value for each column.
-        right: columns that are aligned to the right.
+        columns: the headings.
+        rows: one value per column.
+        right: right-aligned columns.
     """
     table = [[Text(column, style="bold") for column in columns]]
     table += [[cell.copy() if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]

@@ -1,4 +1,4 @@
-"""The `itin extract` that makes what a store lacks, put together from what the store and its data set remember."""
+"""The `itin extract` command that makes what a store lacks, from the records of the store and its data set."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def extraction_of(folder: Path, store: Path | None = None) -> str:
-    """The command as one line.
+    """Return the command as one line.
 
     Args:
         folder: the data set's folder in the cache.
-        store: one of its stores, for that kind and its options; None for whatever the data set needs.
+        store: one of its stores, for its kind and options; None: all that the data set needs.
     """
     words = ["itin", "extract", *_dataset(folder), "--cache", str(folder.resolve().parent)]
     if store is not None:
@@ -32,7 +32,7 @@ def _dataset(folder: Path) -> list[str]:
 
 
 def _options(store: Path) -> list[str]:
-    """The options that are not the defaults."""
+    """Return the options that differ from the defaults."""
     from ...cache.format.manifest import read_manifest
     from ...errors import CacheError
     from ...extract.config import EncoderConfig

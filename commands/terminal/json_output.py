@@ -1,4 +1,4 @@
-"""`--json`: what a command found, on standard output, for programs; whatever else it says goes to standard error."""
+"""`--json`: a command's result on standard output, for programs; notes go to standard error."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Everything a
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON, in ASCII: what an encoding lacks is escaped as JSON wants it.
+    """Print a value as JSON in ASCII, so that every output encoding can hold it.
 
     Args:
-        value: of dataclasses, data frames (a list with an object a row), paths and NumPy scalars too; NaN becomes null.
+        value: may hold dataclasses, data frames (one object per row), paths and NumPy scalars; NaN becomes null.
     """
     click.echo(json.dumps(_plain(value), indent=1, allow_nan=False))
 

@@ -1,4 +1,4 @@
-"""A group whose commands live in modules of their own, loaded when they are asked for."""
+"""A group whose commands live in modules of their own, loaded on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LazyGroup(click.Group):
     """A group that imports the module of a command only for that command, so that help does not wait for torch.
 
     Args:
-        modules: command -> module in `itin.commands`, in the order in which they are listed; each holds `command`.
+        modules: command -> module in `itin.commands`, in the order of the help; each defines `command`.
     """
 
     def __init__(self, *args: Any, modules: Mapping[str, str], **options: Any) -> None:
@@ -21,11 +21,11 @@ class LazyGroup(click.Group):
         self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in their order."""
+        """Return all commands, in the order of the help."""
         return list(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, loaded now."""
+        """Load and return the command of that name; None if there is none."""
         if cmd_name not in self._modules:
             return None
         found: click.Command = import_module(f"..{self._modules[cmd_name]}", __package__).command

@@ -1,4 +1,4 @@
-"""The options of the commands, made from dataclass fields, and the help that shows them under headings."""
+"""The options of the commands, made from dataclass fields, and help that groups them under headings."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ HEADINGS = (
     "In parts",
     "Other",
 )
-"""The headings of all commands, in their order."""
+"""The headings of all commands, in the order of the help."""
 
 FIRST = (
     *("dataset", "root", "head", "preset", "m", "lam", "ablation", "epochs", "batch_size", "lr", "seed", "seeds"),
     *("protocol", "split", "split_seed", "fold", "group_duplicates", "regions", "text_encoder", "context_encoder"),
     "device",
 )
-"""The common options, which stand first under their headings."""
+"""The common options, which come first under their headings."""
 
 
 class Option(click.Option):
-    """An option that stands under a heading."""
+    """An option that belongs under a heading."""
 
     def __init__(self, *arguments: Any, heading: str = "Other", **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.heading = heading
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return how the option is written, a switch as `--[no-]mask`, and its help."""
+        """Return the option's name, a switch as `--[no-]mask`, and its help."""
         record = super().get_help_record(ctx)
         if record is None or not self.secondary_opts:
             return record
@@ -61,7 +61,7 @@ class Command(click.Command):
     """A command whose help shows the options under headings, the common ones first."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options."""
+        """Write the options under their headings."""
         groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
         for param in sorted(self.get_params(ctx), key=lambda one: (*FIRST, one.name).index(one.name)):
             if (record := param.get_help_record(ctx)) is not None:
@@ -69,25 +69,25 @@ class Command(click.Command):
         wrap = textwrap.TextWrapper(formatter.width, " " * 30, " " * 30, break_on_hyphens=False, break_long_words=False)
         for heading in filter(groups.get, HEADINGS):
             formatter.write(f"\n{heading}:\n")
-            for written, said in groups[heading]:
-                kept = re.sub(r"\[[^]]*\]$", lambda found: found[0].replace(" ", "\0"), said)  # stays on one line
-                text = wrap.fill(kept).replace("\0", " ")
-                if len(written) > 26:
-                    formatter.write(f"  {written}\n{text}\n")
+            for name, text in groups[heading]:
+                kept = re.sub(r"\[[^]]*\]$", lambda found: found[0].replace(" ", "\0"), text)  # stays on one line
+                wrapped = wrap.fill(kept).replace("\0", " ")
+                if len(name) > 26:
+                    formatter.write(f"  {name}\n{wrapped}\n")
                 else:
-                    formatter.write(f"  {written:28}{text.lstrip()}\n")
+                    formatter.write(f"  {name:28}{wrapped.lstrip()}\n")
 
 
 def options_of(config: type, *names: str, but: tuple[str, ...] = (), many: bool = False) -> Callable[[F], F]:
-    """Return a decorator that gives a command an option for each field of a dataclass.
+    """Return a decorator that adds an option to a command for each field of a dataclass.
 
-    Name, type, default and choices are those of the field, the help is the docstring under it.
+    Name, type, default and choices are those of the field; the help is the docstring under it.
 
     Args:
         config: the dataclass.
-        names: which of its fields; by default all.
-        but: the fields that are left out.
-        many: as a sweep takes them: texts for `train.axes.parse_values`, None where they are not given.
+        names: the fields to take; by default all.
+        but: the fields to leave out.
+        many: whether options take several values, as text for `train.sweeps.axes.parse_values`; None if not given.
     """
     groups = groups_of(config)
     chosen = [field for field in fields(config) if field.name in (names or groups) and field.name not in but]
@@ -139,7 +139,7 @@ _METAVARS = {"int": "N", "float": "X", "str": "NAME", "Path": "PATH", "Part": "i
 
 
 def take(config: type[T], options: dict[str, Any]) -> T:
-    """Take the fields of a dataclass out of a command's options and return it; wrong values are wrong options."""
+    """Take the fields of a dataclass out of a command's options and return it; wrong values are usage errors."""
     with usage_errors():
         return config(**{name: options.pop(name) for name in groups_of(config) if name in options})
 
@@ -147,15 +147,15 @@ def take(config: type[T], options: dict[str, Any]) -> T:
 def given(options: dict[str, Any], *configs: type) -> dict[str, Any]:
     """Take the fields of dataclasses out of a command's options; return those on the command line, in its order.
 
-    The others leave their fields to the preset, or to the defaults of `TrainConfig`.
+    The preset, or the defaults of `TrainConfig`, set the others.
     """
     source = click.get_current_context().get_parameter_source
     own = {name: options.pop(name) for name in list(options) if any(name in groups_of(one) for one in configs)}
     return {name: value for name, value in own.items() if source(name) is click.core.ParameterSource.COMMANDLINE}
 
 
-def set_has_gone(command: F) -> F:
-    """Refuse `--set FIELD=VALUES`, which used to stand for any option of `itin train`, and name the new form."""
+def reject_set(command: F) -> F:
+    """Reject `--set FIELD=VALUES`, the former way to give any option of `itin train`, and name the new form."""
 
     def refuse(context: click.Context, param: click.Parameter, settings: tuple[str, ...]) -> None:
         if not settings:
@@ -173,14 +173,14 @@ def set_has_gone(command: F) -> F:
         raise click.UsageError(f"{shlex.join(old)} is now {shlex.join(new)}")
 
     more: dict[str, Any] = {"multiple": True, "hidden": True, "expose_value": False, "is_eager": True}
-    return click.option("--set", callback=refuse, help="Has gone: its error names the new form.", **more)(command)
+    return click.option("--set", callback=refuse, help="Removed: its error names the new form.", **more)(command)
 
 
 def columns_of(text: str) -> dict[str, str]:
-    """Return what `--columns id=ID,text=TWEET` says: our names of columns, and the table's.
+    """Return the names in `--columns id=ID,text=TWEET`: our names of columns -> the table's.
 
     Raises:
-        ValueError: not such pairs, or a name that is none of ours.
+        ValueError: the text is malformed, or a name is not one of ours.
     """
     from ...extract.data.sets.folder import check_columns
 
@@ -194,7 +194,7 @@ def columns_of(text: str) -> dict[str, str]:
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turn a ValueError from a configuration into a wrong option."""
+    """Turn a ValueError from a configuration into a usage error."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The options that `itin train`, `sweep` and `reproduce` share: which features, which protocol, how it is computed."""
+"""The options that `itin train`, `sweep` and `reproduce` share: features, protocol, computing and output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureOptions:
-    """Which features a run is made of."""
+    """The features of a run."""
 
     dataset: str | None = option(None, group="Data and split")
     """Name of the data set in the cache; may be left out if there is only one."""
@@ -32,12 +32,12 @@ class FeatureOptions:
     context_encoder: str | None = option(None)
     """Which context features, where there are several."""
     allow_missing: bool = False
-    """Go on where more than 5% of the pairs have no features or no part."""
+    """Continue if more than 5% of the pairs have no features or no part."""
     cache: Path | None = option(None, metavar="DIR")
     """Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features."""
 
     def find(self, configs: Iterable[TrainConfig]) -> Found:
-        """Return the stores that configurations need; `train.find.find_features` says which and what is raised."""
+        """Return the stores that configurations need, by `train.features.find.find_features`."""
         from ...paths import cache_root
         from ...train.features.find import find_features
 
@@ -47,7 +47,7 @@ class FeatureOptions:
 
 @dataclass(frozen=True)
 class ProtocolOptions:
-    """How samples become parts."""
+    """The protocol that splits samples into parts."""
 
     protocol: str | None = option(None, group="Data and split")
     """How samples become parts: itin-811 (the default), clmlf, folds:K, agree or file:PATH."""
@@ -61,11 +61,11 @@ class ProtocolOptions:
         if self.protocol is not None and self.split is not None:
             raise ValueError("--split is short for --protocol file:PATH: give one of them")
 
-    def made(self) -> Protocol:
+    def protocol_of(self) -> Protocol:
         """Return the protocol.
 
         Raises:
-            ValueError: there is no such protocol.
+            ValueError: the protocol is unknown.
         """
         from ...train.protocols.protocol import Protocol
 
@@ -76,18 +76,18 @@ class ProtocolOptions:
 
 @dataclass(frozen=True)
 class Computing:
-    """How runs are computed, whatever they are."""
+    """The device, processes and precision of runs."""
 
     device: str = option("auto", group="Computing")
     """Where to compute: auto, cpu, cuda, cuda:1 or mps."""
     workers: int | None = option(None, least=1)
-    """Processes; by default one a core, or one on a GPU."""
+    """Processes; by default one per core, or one on a GPU."""
     threads: int = option(1, least=1)
     """Threads of each process."""
     stack: int | None = option(None, least=1)
-    """Train so many runs side by side; by default what memory allows on a GPU."""
+    """Train that many runs side by side; by default as many as fit into memory on a GPU."""
     gru: str = option("auto", choices=GRUS)
-    """How to compute the GRU; auto: the quickest way here."""
+    """How to compute the GRU; auto: the fastest way here."""
     precision: str = option("float32", choices=PRECISIONS)
     """Precision of matrix products in training; evaluation stays in float32."""
     cuda_graphs: bool = False
@@ -97,7 +97,7 @@ class Computing:
         check(self)
 
     def arguments(self, device: torch.device, gru: str) -> dict[str, Any]:
-        """Return what `train.sweeps.run.run` is to be told of it, the device and the GRU being chosen."""
+        """Return the arguments for `train.sweeps.run.run`, given the chosen device and GRU."""
         workers = self.workers or (max(1, cores() // self.threads) if device.type == "cpu" else 1)
         return {
             "workers": workers, "threads": self.threads, "stack": self.stack, "device": str(device), "gru": gru,
@@ -107,7 +107,7 @@ class Computing:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where results go."""
+    """The output of runs."""
 
     out: Path | None = option(None, metavar="DIR", group="Output")
     """Folder to write; by default a new one in ./runs."""

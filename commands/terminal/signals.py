@@ -1,4 +1,4 @@
-"""Signals by which schedulers say that time is nearly over."""
+"""Signals by which schedulers announce that a job must end soon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(s
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGUSR1 set, however often they come, instead of ending the process."""
+    """Yield an event that SIGTERM and SIGUSR1 set instead of ending the process, however often they arrive."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The words behind `itin cluster submit --`: what they ask for, made ready once for all parts."""
+"""The command after `itin cluster submit --`, prepared once for all parts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .. import sweep as sweep_command
 if TYPE_CHECKING:
     from ...cluster.work import Prepared
 
-KEPT = ("cache", "device", "workers", "threads", "stack", "cuda_graphs", "precision", "gru")
-"""Options of a sweep that say how to train, not what; they are passed on to every part."""
+PASSED_ON = ("cache", "device", "workers", "threads", "stack", "cuda_graphs", "precision", "gru")
+"""Options of a sweep that are passed on to every part: how to train, not what."""
 
-REFUSED = ("plan", "part", "consolidate", "retry_failed", "reveal_test")
+RESERVED = ("plan", "part", "consolidate", "retry_failed", "reveal_test")
 """Options of a sweep that a submission sets itself, or that belong to a sweep as a whole."""
 
 
@@ -29,7 +29,7 @@ def prepare(words: Sequence[str]) -> Prepared:
         words: `extract` or `sweep` with its arguments.
 
     Raises:
-        ValueError: an option that a submission sets itself.
+        ValueError: an option is one that a submission sets itself.
         click.UsageError: the arguments are wrong.
     """
     return {"extract": _extraction, "sweep": _sweep}[words[0]](list(words[1:]))
@@ -49,10 +49,10 @@ def _sweep(words: list[str]) -> Prepared:
     from ...cluster.sweep_work import Sweeping
 
     context = sweep_command.command.make_context("sweep", list(words))
-    for name in REFUSED:
+    for name in RESERVED:
         if context.params[name]:
             raise ValueError(f"--{name.replace('_', '-')} does not go with a submission: leave it out")
-    given = {name: _absolute(name, context) for name in KEPT if _was_given(name, context)}
+    given = {name: _absolute(name, context) for name in PASSED_ON if _was_given(name, context)}
     path = context.params["resume"] or context.params["out"] or Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}"
     if context.params["resume"] is None:
         more = [] if context.params["out"] else ["--out", str(path)]

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs, and at its end."""
+"""The display of a sweep while it runs, and its results at the end."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from ...train.sweeps.folder import Result, Sweep
     from ...train.sweeps.setup import Event, Source
 
-TEXTS = ("run", "dataset", "head", "preset", "ablation", "gate", "schedule", "class_weights", "protocol")
-"""Columns that are aligned to the left."""
+TEXT_COLUMNS = ("run", "dataset", "head", "preset", "ablation", "gate", "schedule", "class_weights", "protocol")
+"""The columns that are aligned to the left."""
 
-BEST = 5
-"""How many of the best configurations are shown."""
+MAX_BEST = 5
+"""The maximum number of best configurations shown."""
 
-SHOWN = 16
-"""How many of the runs under way are shown."""
+MAX_WORKERS = 16
+"""The maximum number of workers shown."""
 
 
 class Display:
     """A live table on a terminal: what each worker does, how many runs are done, the rate, the time left, the best.
 
-    In log files: a line for each failure, and one now and then with the same numbers.
+    In log files: a line for each failure, and one every half minute with the same numbers.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,10 @@ class Display:
         self._source: Source | None = None
         self._kept = 0
         self._done = self._failed = 0
-        self._epochs = 0.0  # of runs that have not ended, as parts of a run
-        self._under_way: dict[int, float] = {}
+        self._under_way: dict[int, float] = {}  # worker -> the part of its run that is done
         self._best: list[tuple[float, str]] = []
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._begun = self._spoke = time.monotonic()
+        self._begun = self._reported = time.monotonic()
 
     def __enter__(self) -> Display:
         if self._live is not None:
@@ -60,14 +59,14 @@ class Display:
             console.print(self._progress(), markup=False)
 
     def begin(self, source: Source, results: dict[str, Result]) -> None:
-        """The work begins; these results are there already."""
+        """Begin the display; these results exist already."""
         self._source, self._kept = source, len(results)
         self._begun = time.monotonic()
         if results:
             console.print(f"{len(results)} results are there already", markup=False)
 
     def listen(self, event: Event) -> None:
-        """Something has happened."""
+        """Show an event."""
         config, row, result = event.trial.config, event.row, event.result
         if result is None:
             self._under_way[event.worker] = row["epoch"] / config.epochs
@@ -79,7 +78,7 @@ class Display:
             if result.run is not None:
                 self._done += 1
                 best = (result.figures["val_accuracy"], event.trial.name)
-                self._best = sorted([*self._best, best], reverse=True)[:BEST]
+                self._best = sorted([*self._best, best], reverse=True)[:MAX_BEST]
             else:
                 self._failed += 1
                 console.print(f"failed: {event.trial.name}: {result.error.splitlines()[0]}", style="red", markup=False)
@@ -88,14 +87,14 @@ class Display:
     def _show(self) -> None:
         now = time.monotonic()
         if self._live is not None:
-            working = [(number + 1, *what) for number, what in sorted(self._workers.items())[:SHOWN]]
+            working = [(number + 1, *what) for number, what in sorted(self._workers.items())[:MAX_WORKERS]]
             parts: list[Any] = [grid(("worker", "run", ""), working)]
             if self._best:
                 best = [(f"{accuracy:.4f}", name) for accuracy, name in self._best]
                 parts.append(grid(("validation accuracy", "best runs so far"), best))
             self._live.update(Group(*parts, Text(self._progress())), refresh=True)
-        elif now - self._spoke >= LOG_SECONDS:
-            self._spoke = now
+        elif now - self._reported >= LOG_SECONDS:
+            self._reported = now
             console.print(self._progress(), markup=False)
 
     def _progress(self) -> str:
@@ -114,7 +113,7 @@ class Display:
 
 
 def show_best(sweep: Sweep) -> None:
-    """Prints the best configurations by validation accuracy, the mean over the seeds with its standard deviation."""
+    """Print the best configurations by validation accuracy, the mean over the seeds with its standard deviation."""
     table = sweep.configurations()
     done = table[table["seeds"] > 0]
     if len(done) < len(table):
@@ -125,7 +124,7 @@ def show_best(sweep: Sweep) -> None:
     done = table[table["seeds"] > 0]
     several = bool((done["seeds"] > 1).any())
     rows = []
-    for _, row in done.head(BEST).iterrows():
+    for _, row in done.head(MAX_BEST).iterrows():
         figures = []
         for name in ("val_accuracy", "val_weighted_f1"):
             spread = f" ± {row[f'{name}_std']:.4f}" if row[f"{name}_std"] == row[f"{name}_std"] else ""
@@ -135,15 +134,15 @@ def show_best(sweep: Sweep) -> None:
     folds = len({trial.config.fold for trial in sweep.definition.trials}) > 1
     columns = [*varying, *(["runs" if folds else "seeds"] if several else []), *figures]
     console.print(f"Best of {len(done)} by validation accuracy:")
-    console.print(grid(columns, rows, right=[name for name in columns if name not in TEXTS]))
+    console.print(grid(columns, rows, right=[name for name in columns if name not in TEXT_COLUMNS]))
 
 
 def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """The columns in which the rows differ. A column `preset` is added, and stands for all that it says.
+    """Return the table with a column `preset`, and the columns in which rows differ; it replaces the fields it sets.
 
     Args:
         table: configurations or runs.
-        fields: those of its columns that are fields of the configuration.
+        fields: the columns that are fields of the configuration.
     """
     from ...train.presets import READINGS, preset_of_values
 
@@ -155,7 +154,7 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
 
 
 def show_test(record: dict[str, Any]) -> None:
-    """Prints the chosen configuration's figures on the test part."""
+    """Print the chosen configuration's figures on the test part."""
     config = {
         name: value for name, value in record["config"].items() if name in ("head", "m", "lam", "gate", "ablation")
     }

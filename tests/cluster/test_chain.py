@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,15 +100,21 @@ def submission(retries: int = 2, at_once: int | None = None) -> Submission:
     )
 
 
-def test_the_sweep_is_there_before_what_it_sweeps(cluster: Slurm) -> None:
+def test_the_resubmission_is_there_before_the_parts(cluster: Slurm) -> None:
     made = chain.launch(submission(), [0, 1, 5], left=2, missing=21)
     assert cluster.submitted() == [
-        ("--begin=now+600", "sweep.sbatch", "2", "21"),
+        ("--begin=now+600", "resubmit.sbatch", "2", "21"),
         ("--kill-on-invalid-dep=yes", "--dependency=afterok:1", "consolidate.sbatch"),
         ("--array=0-1,5", "parts.sbatch", "0"),
     ]
-    assert (made.sweep, made.consolidation, made.arrays) == ("1", "2", ["3"])
+    assert (made.resubmission, made.consolidation, made.arrays) == ("1", "2", ["3"])
     assert cluster.calls[-1] == ["scontrol", "update", "JobId=1", "Dependency=afterany:3", "StartTime=now"]
+
+
+def test_a_submission_written_before_keeps_its_script(cluster: Slurm, tmp_path: Path) -> None:
+    (tmp_path / "sweep.sbatch").touch()
+    chain.launch(replace(submission(), folder=tmp_path), [0], left=2, missing=1)
+    assert cluster.submitted()[0] == ("--begin=now+600", "sweep.sbatch", "2", "1")
 
 
 def test_arrays_are_split_at_the_size_that_the_cluster_takes(cluster: Slurm) -> None:
@@ -127,38 +134,38 @@ def test_nothing_missing_needs_only_the_consolidation(cluster: Slurm) -> None:
     assert cluster.submitted() == [("consolidate.sbatch",)]
 
 
-def test_a_sweep_that_finds_nothing_missing(cluster: Slurm, work: Work) -> None:
+def test_a_resubmission_that_finds_nothing_missing(cluster: Slurm, work: Work) -> None:
     chain.launch(submission(), [0], left=2, missing=21)
     del cluster.queue["3"]
     work.parts = {}
-    assert chain.sweep(submission(), 2, 21) == "nothing is missing"
+    assert chain.resubmit(submission(), 2, 21) == "nothing is missing"
     assert len(cluster.submitted()) == 3
     del cluster.queue["2"]  # the submitting process never came to it
-    assert chain.sweep(submission(), 2, 21) == "nothing is missing; the consolidation is job 4"
+    assert chain.resubmit(submission(), 2, 21) == "nothing is missing; the consolidation is job 4"
     assert cluster.submitted()[3:] == [("consolidate.sbatch",)]
 
 
-def test_a_sweep_submits_only_parts_that_lack_something(cluster: Slurm, work: Work) -> None:
+def test_a_resubmission_submits_only_parts_that_lack_something(cluster: Slurm, work: Work) -> None:
     chain.launch(submission(), range(8), left=2, missing=90)
     del cluster.queue["3"]
-    said = chain.sweep(submission(), 0, 90)
-    assert said == "21 of 100 are missing, in parts 0-1,5: submitted again as 5, swept by 4"
+    said = chain.resubmit(submission(), 0, 90)
+    assert said == "21 of 100 are missing, in parts 0-1,5: submitted again as 5, resubmission 4"
     assert cluster.submitted()[3:] == [
-        ("--begin=now+600", "sweep.sbatch", "2", "21"),  # something had come of it: all retries are left again
+        ("--begin=now+600", "resubmit.sbatch", "2", "21"),  # something had come of it: all retries are left again
         ("--array=0-1,5", "parts.sbatch", "0"),
     ]
-    assert cluster.dependency["2"] == "afterok:4"  # the consolidation that waited now waits for the new sweep
+    assert cluster.dependency["2"] == "afterok:4"  # the consolidation that waited now waits for the new resubmission
     assert cluster.dependency["4"] == "afterany:5"
 
 
 def test_retries_that_bring_nothing_are_counted(cluster: Slurm, work: Work) -> None:
-    chain.sweep(submission(), 2, 21)
-    assert cluster.submitted()[0] == ("--begin=now+600", "sweep.sbatch", "1", "21")
+    chain.resubmit(submission(), 2, 21)
+    assert cluster.submitted()[0] == ("--begin=now+600", "resubmit.sbatch", "1", "21")
     cluster.queue.clear()
-    chain.sweep(submission(), 1, 21)
+    chain.resubmit(submission(), 1, 21)
     cluster.queue.clear()
     with pytest.raises(ClusterError) as caught:
-        chain.sweep(submission(), 0, 21)
+        chain.resubmit(submission(), 0, 21)
     message = str(caught.value)
     assert "21 of 100 are missing, in parts 0-1,5, and 2 retries in a row brought nothing new" in message
     assert "itin cluster status /cache/data/cluster/1" in message
@@ -166,17 +173,17 @@ def test_retries_that_bring_nothing_are_counted(cluster: Slurm, work: Work) -> N
 
 def test_no_retries(cluster: Slurm, work: Work) -> None:
     with pytest.raises(ClusterError, match="in parts 0-1,5, and --retries is 0"):
-        chain.sweep(submission(retries=0), 0, 90)
+        chain.resubmit(submission(retries=0), 0, 90)
     assert not cluster.submitted()
 
 
-def test_a_sweep_that_nobody_tied_ties_another(cluster: Slurm, work: Work) -> None:
-    """The submitting process was killed after the array: the sweep begins by the clock, while the array runs."""
+def test_a_resubmission_that_nobody_tied_ties_another(cluster: Slurm, work: Work) -> None:
+    """The submitting process was killed after the array: the resubmission begins by the clock, while the array runs."""
     cluster.queue |= {"11": ("parts", "RUNNING"), "12": ("parts", "PENDING"), "13": ("parts", "COMPLETING")}
-    said = chain.sweep(submission(), 2, 21)
-    assert said == "array 11, 12 is not through: job 1 sweeps after it"
+    said = chain.resubmit(submission(), 2, 21)
+    assert said == "array 11, 12 has not ended: job 1 resubmits after it"
     assert cluster.submitted() == [
-        ("--dependency=afterany:11:12", "sweep.sbatch", "2", "21"),
+        ("--dependency=afterany:11:12", "resubmit.sbatch", "2", "21"),
         ("--kill-on-invalid-dep=yes", "--dependency=afterok:1", "consolidate.sbatch"),
     ]
 
@@ -185,7 +192,7 @@ def test_a_refusal_is_passed_on(cluster: Slurm) -> None:
     cluster.fail_at = 3
     with pytest.raises(ClusterError, match="sbatch refused: no"):
         chain.launch(submission(), [0], left=2, missing=1)
-    assert list(cluster.queue.values()) == [("sweep", "PENDING"), ("consolidate", "PENDING")]
+    assert list(cluster.queue.values()) == [("resubmit", "PENDING"), ("consolidate", "PENDING")]
 
 
 def test_arrays() -> None:
@@ -229,7 +236,7 @@ def test_the_queue(cluster: Slurm) -> None:
     cluster.queue |= {"11": ("parts", "RUNNING"), "12": ("sweep", "PENDING"), "13": ("consolidate", "COMPLETING")}
     assert slurm.queue("itin-1") == [
         slurm.Task("11_0", "parts", "RUNNING", "(Priority)"),
-        slurm.Task("12", "sweep", "PENDING", "(Priority)"),
+        slurm.Task("12", "resubmit", "PENDING", "(Priority)"),
     ]
     assert "--name=itin-1" in cluster.calls[-1]
 

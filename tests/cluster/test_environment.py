@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from itin.cluster import environment, slurm
-from itin.cluster.scripts import CONSOLIDATE, PARTS, SWEEP, directives
+from itin.cluster.scripts import CONSOLIDATE, PARTS, RESUBMIT, directives
 from itin.cluster.site import Site
 from itin.extract.config import ExtractConfig
 
@@ -107,10 +107,10 @@ def test_scripts_hold_what_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     site = Site(time="0:10:00", light_options=("--qos=short",))
-    parts, sweep, last = (directives(submission(), site, role) for role in (PARTS, SWEEP, CONSOLIDATE))
+    parts, resubmission, last = (directives(submission(), site, role) for role in (PARTS, RESUBMIT, CONSOLIDATE))
     assert parts[:5] == ["--qos=long", "--gres=gpu:4", "--requeue", "--signal=B:USR1@60", "--time=0:10:00"]
     assert parts[-4] == "--job-name=itin-1"
-    assert sweep[:3] == last[:3] == ["--requeue", "--time=0:10:00", "--qos=short"]
+    assert resubmission[:3] == last[:3] == ["--requeue", "--time=0:10:00", "--qos=short"]
     (with_gpus, *_) = directives(submission(), Site(gpus="1"), PARTS)
     assert with_gpus == "--qos=long"
 

@@ -153,7 +153,7 @@ def test_plain(cluster: Path, tmp_path: Path, draw_mvsa: Callable[..., Path]) ->
     shown = run_itin("cluster", "status", "--cache", job.cache)
     assert " run, " in shown
     assert "features/s" in shown
-    assert "sweep       job" in shown
+    assert "resubmit    job" in shown
     finish(job)
     report("plain", job, started, kills=0)
     assert job.check() == Account(3 * FEW, lost=0, again=0)
@@ -183,7 +183,7 @@ def test_a_task_is_killed(job: Job, tmp_path: Path) -> None:
     common = (job.submissions()[0].name, "10:00", "low", "lab", "20M")
     assert accepted(job.cache) == {
         Accepted(*common, "gres:gpu:1", "parts"),
-        Accepted(*common, "N/A", "sweep"),
+        Accepted(*common, "N/A", "resubmit"),
         Accepted(*common, "N/A", "consolidate"),
     }
     report("a task SIGKILLed", job, started, kills=1, quarantined=1)
@@ -231,7 +231,7 @@ def test_the_walltime_is_hit(job: Job, how: str) -> None:
 def test_the_submitting_process_is_killed(job: Job, tmp_path: Path, after: int) -> None:
     """Killed by its own sbatch, once that has submitted the job number `after`; 0 stands for before the first.
 
-    The jobs are the sweep, the consolidation and two arrays; when all are there the sweep is still to be tied.
+    The jobs are the resubmission, the consolidation and two arrays; when all are there it is still to be tied.
     """
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -260,14 +260,14 @@ def test_the_submitting_process_is_killed(job: Job, tmp_path: Path, after: int) 
 
 
 @pytest.mark.slow
-def test_the_sweep_is_killed(job: Job) -> None:
-    """Slurm holds the requeued sweep for two minutes."""
-    (job.counts / "kill-sweep").touch()
+def test_the_resubmission_is_killed(job: Job) -> None:
+    """Slurm holds the requeued resubmission for two minutes."""
+    (job.counts / "kill-resubmission").touch()
     job.submit(*options(), delay=0)
     started = time.time()
     finish(job)
-    assert "the sweep ended with exit code 137" in job.logs()
-    report("the sweep SIGKILLed", job, started, kills=0)
+    assert "the resubmission ended with exit code 137" in job.logs()
+    report("the resubmission SIGKILLed", job, started, kills=0)
 
 
 def test_two_submissions_at_once(job: Job) -> None:
@@ -356,7 +356,7 @@ def test_what_is_printed_cancels_it(cluster: Path, tmp_path: Path) -> None:
     path = tmp_path / "sweep"
     printed = run_itin(*sweep_words(tmp_path, path, "--sbatch-option=--hold"), environment=environment)
     (one,) = (submissions.read(folder) for folder in submissions.find(tmp_path))
-    assert sorted(task.role for task in slurm.queue(one.name)) == ["consolidate", "parts", "sweep"]
+    assert sorted(task.role for task in slurm.queue(one.name)) == ["consolidate", "parts", "resubmit"]
     cancel = printed.splitlines()[-1].removeprefix("cancel: ")
     subprocess.run(["bash", "-c", cancel], env=environment, check=True, timeout=60)
     assert slurm.queue(one.name) == []

@@ -81,14 +81,14 @@ def test_tasks_and_the_last_error(one: Submission, monkeypatch: pytest.MonkeyPat
     tasks = [
         Task("17_1", "parts", "RUNNING", "n1"),
         Task("17_2", "parts", "PENDING", "(Priority)"),
-        Task("15", "sweep", "PENDING", "(Dependency)"),
+        Task("15", "resubmit", "PENDING", "(Dependency)"),
     ]
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr(slurm, "queue", lambda name, user, pauses: asked.append((name, user)) or tasks)
     path = log(one.logs, "RuntimeError: CUDA error: out of memory", "itin: part 2/3 ended with exit code 1", job="16_2")
     lines = shown(one)
     assert "tasks 1 run, 1 wait: 17_1 on n1" in lines
-    assert "sweep job 15: PENDING (Dependency)" in lines
+    assert "resubmit job 15: PENDING (Dependency)" in lines
     assert "last error part 2, job 16_2 on n1: RuntimeError: CUDA error: out of memory" in lines
     assert str(path) in lines
     assert asked == [(one.name, str(os.getuid()))]  # its owner's jobs, whoever looks
@@ -111,7 +111,7 @@ def test_tasks_and_the_last_error(one: Submission, monkeypatch: pytest.MonkeyPat
          "killed by signal 9 (slurmstepd: error: Detected 1 oom-kill event(s))"),
         (["slurmstepd: error: *** JOB 17 ON n1 CANCELLED AT 2026-01-01 DUE TO TIME LIMIT ***"],
          "slurmstepd: error: *** JOB 17 ON n1 CANCELLED AT 2026-01-01 DUE TO TIME LIMIT ***"),
-        (["well so far"], "it ended without a word: killed, or its node was lost"),
+        (["well so far"], "no exit code in the log: killed, or its node was lost"),
         (["well so far", "itin: part 2/3 ended with exit code 1", "itin: part 2/3 begins on n2, job 17_2",
           "itin: part 2/3 ended with exit code 0"], None),
     ],
@@ -143,17 +143,19 @@ def test_the_newest_error_is_shown(one: Submission, monkeypatch: pytest.MonkeyPa
     assert [failure.error for failure in found.failures] == ["Error: 14_2"]
 
 
-def test_a_sweep_that_gives_up_and_a_consolidation_that_fails_are_shown(
-    one: Submission, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("resubmit", "named"), [("resubmit", "the resubmission"), ("sweep", "the sweep")])
+def test_a_resubmission_and_a_consolidation_that_fail_are_shown(
+    one: Submission, monkeypatch: pytest.MonkeyPatch, resubmit: str, named: str
 ) -> None:
+    """Submissions written before have a `sweep` in place of `resubmit`."""
     monkeypatch.setattr(slurm, "queue", lambda name, user, pauses: [])
     log(one.logs, "OSError: broken", "itin: part 2/3 ended with exit code 1")
-    for role, job in (("sweep", "18"), ("consolidate", "19")):
-        what = "the sweep" if role == "sweep" else "the consolidation"
+    for role, job in ((resubmit, "18"), ("consolidate", "19")):
+        what = named if role == resubmit else "the consolidation"
         begin, end = f"itin: {what} begins on n2, job {job}", f"itin: {what} ended with exit code 1"
         (one.logs / f"{role}-{job}.log").write_text(f"{begin}\nError: {role} was not well\n{end}\n")
     lines = shown(one)
     assert "last error part 2, job 17_2 on n1: OSError: broken" in lines
-    assert "last error the sweep, job 18 on n2: Error: sweep was not well" in lines
+    assert f"last error {named}, job 18 on n2: Error: {resubmit} was not well" in lines
     assert "last error the consolidation, job 19 on n2: Error: consolidate was not well" in lines
     assert lines[-1] == "None of its jobs is in the queue: submit the same command again to continue."

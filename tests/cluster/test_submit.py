@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from itin.cache import open_store
 from itin.cli import main
 from itin.cluster import submission as submissions
-from itin.cluster.extract_work import Extraction, everywhere
+from itin.cluster.extract_work import Extraction, with_absolute_paths
 from itin.cluster.scripts import directives, exports
 from itin.cluster.site import Site
 from itin.cluster.works import work_of
@@ -66,7 +66,7 @@ def test_dry_run_writes_readable_scripts(config: ExtractConfig, fakes: Fakes) ->
     one = only_submission(config)
     assert one.folder.parent.parent == config.cache / "mvsa-single"  # type: ignore[operator]
     texts = {path.stem: path.read_text() for path in one.folder.glob("*.sbatch")}
-    assert set(texts) == {"parts", "sweep", "consolidate"}
+    assert set(texts) == {"parts", "resubmit", "consolidate"}
     for path in one.folder.glob("*.sbatch"):
         assert str(path) in printed
         subprocess.run(["bash", "-n", path], check=True)
@@ -87,14 +87,14 @@ def test_dry_run_writes_readable_scripts(config: ExtractConfig, fakes: Fakes) ->
     command = next(line for line in parts if line.startswith(sys.executable))
     assert command.endswith(f' extract --config {one.record} --part "$part/2" &')
     assert f"itin extract {shlex.join(words(config)[:4])}" in texts["parts"]
-    for light in (texts["sweep"], texts["consolidate"]):
-        assert "gres" not in light
+    for light in (texts["resubmit"], texts["consolidate"]):
+        assert "--gres" not in light
         assert light.index("#SBATCH --partition=gpu") < light.index("#SBATCH --partition=cpu")  # the last one counts
         assert "--account=lab" in light
         assert 'scontrol requeue "$SLURM_JOB_ID"' in light
     assert "scontrol" not in texts["parts"]
     assert f" extract --config {one.record} --device cpu --consolidate &" in texts["consolidate"]
-    assert f"cluster sweep {one.folder} " in texts["sweep"]
+    assert f"cluster resubmit {one.folder} " in texts["resubmit"]
 
 
 def test_everything_is_prepared_once(config: ExtractConfig, fakes: Fakes) -> None:  # noqa: F811
@@ -135,7 +135,7 @@ def test_missing_is_what_no_part_has_committed(config: ExtractConfig, fakes: Fak
     assert open_store(one.home / one.stores[0]).manifest["rows"] == 10
 
 
-def test_arguments_mean_the_same_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_mean_the_same_from_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bert").mkdir()
     given = ExtractConfig(
@@ -156,13 +156,13 @@ def test_arguments_mean_the_same_from_everywhere(tmp_path: Path, monkeypatch: py
         cache=tmp_path / "cache",
         encoders=EncoderConfig(**{name: str(tmp_path / file) for name, file in names.items()}),
     )
-    assert everywhere(given) == expected
+    assert with_absolute_paths(given) == expected
     assert ExtractConfig.from_record(json.loads(json.dumps(expected.to_record()))) == expected
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "t.csv").touch()
-    assert everywhere(given).table == Path("t.csv")  # in the root
+    assert with_absolute_paths(given).table == Path("t.csv")  # in the root
     named = EncoderConfig(text_encoder="bert-base")
-    assert everywhere(ExtractConfig("mvsa-single", encoders=named)).encoders == named
+    assert with_absolute_paths(ExtractConfig("mvsa-single", encoders=named)).encoders == named
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_without_distributed_the_extra_is_named(
 
 
 def test_a_folder_that_is_no_submission(tmp_path: Path) -> None:
-    for arguments in (["status", str(tmp_path)], ["sweep", str(tmp_path)]):
+    for arguments in (["status", str(tmp_path)], ["resubmit", str(tmp_path)], ["sweep", str(tmp_path)]):
         result = CliRunner().invoke(main, ["cluster", *arguments])
         assert result.exit_code == 1
         assert "is not the folder of a submission" in result.output

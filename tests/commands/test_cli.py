@@ -335,7 +335,7 @@ def test_quarantine_counts_samples_in_lines_too(tmp_path: Path, draw_mvsa: Draw,
     more = [int(line.split()[2]) for line in listed if line.startswith("  ... and ")]
     samples = [line.split(":")[0].strip() for line in listed if not line.startswith("  ... and ")]
     assert len(samples) + sum(more) == broken + 1
-    assert samples == ["14", *map(str, range(1, broken + 1))][: extract_command.SHOWN]
+    assert samples == ["14", *map(str, range(1, broken + 1))][: extract_command.MAX_LISTED]
     assert listed[0] == "  14: text is empty"
     assert listed[1].startswith("  1: regions, context: JPEG image cannot be decoded")
 
@@ -348,7 +348,7 @@ def test_one_line_a_sample() -> None:
         ("a", "tokens", "long"),
         ("b", "", "twice"),
     ]
-    assert extract_command.one_line_each(reasons) == ["a: regions, context: dark; tokens: long", "b: no text; twice"]
+    assert extract_command.lines_by_sample(reasons) == ["a: regions, context: dark; tokens: long", "b: no text; twice"]
 
 
 def test_unread_files_say_come_again(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,7 +235,7 @@ def test_the_command_says_what_it_left_out(cache: Path, tmp_path: Path) -> None:
     for line in (
         "bua-npz: 4 images; 2 imported, 0 there before",
         "1 without scores: their regions keep the order of the source",
-        "1 with scores: their regions stand by descending score",
+        "1 with scores: their regions are sorted by descending score",
         "1 times info left out: it is no dict",
         "1 made from another size of the image: boxes scaled to the data set's images",
         "images of no pair of the data set: 1 (7)",

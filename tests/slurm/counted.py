@@ -2,7 +2,7 @@
 
 Environment: ITIN_COUNTS, a folder that gets a file a process; ITIN_DELAY, seconds a sample; ITIN_TOGETHER, how many
 processes wait for one another with their first samples; ITIN_CHEAP, the folder of cheap_encoder.py, which then takes
-the place of real encoders; ITIN_UNTIED, seconds after which a sweep begins that nobody tied to its array.
+the place of real encoders; ITIN_UNTIED, seconds after which a resubmission begins that nobody tied to its array.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def dask_setup(worker: object) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:3] == ["cluster", "sweep"] and (once := Path(os.environ["ITIN_COUNTS"]) / "kill-sweep").exists():
+    if (
+        sys.argv[1:3] == ["cluster", "resubmit"]
+        and (once := Path(os.environ["ITIN_COUNTS"]) / "kill-resubmission").exists()
+    ):
         once.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     if sys.argv[1] == "extract" or sys.argv[1:3] == ["cluster", "submit"]:

@@ -137,7 +137,7 @@ def test_check_of_a_folder(draw_mvsa: Callable[..., Path], tmp_path: Path) -> No
     assert members[members["kind"] == "equal images"]["id"].tolist() == ["5", "6"]
 
     leaks, lines = check("--root", root, "--split", parts, "--group-duplicates")
-    assert "2 in no part: 2 since an equal pair is in a later part" in leaks.output
+    assert "2 in no part: 2 because an equal pair is in a later part" in leaks.output
     assert ["equal", "texts", "1", "2", "0", "0", "0", "0", "0"] in lines
 
     grouped, lines = check("--root", root, "--group-duplicates", "stripped", "--split-seed", 3)

@@ -443,7 +443,7 @@ def test_killed_sweep_goes_on(cache: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["sweep", "--resume", str(out), "--workers", "1", "--reveal-test"])
     assert result.exit_code == 0, result.output
     assert f"{len(finished)} results are there already" in result.output, (sorted(finished), result.output)
-    assert "12 runs: 3 configurations, 4 seeds each; 12 places repeat a run" in result.output
+    assert "12 runs: 3 configurations, 4 seeds each; 12 duplicates left out" in result.output
     assert f"{12 - len(finished)}/{12 - len(finished)} runs in" in result.output
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in kept} == kept
     folders = [path.name for path in (out / "runs").iterdir()]
@@ -523,7 +523,7 @@ def workers_at(out: Path) -> list[str]:
         (["--batch-size", "x"], "batch_size=x: expected a number"),
         (["--retry-failed"], "--retry-failed goes with --resume DIR"),
         (["--device", "moon"], "device 'moon' is not available here"),
-        (["--resume", "x", "--m", "2"], "--m cannot be changed with --resume: the sweep goes on as it was begun"),
+        (["--resume", "x", "--m", "2"], "--m cannot be changed with --resume"),
         (["--resume", "x", "--seeds", "2"], "--seeds cannot be changed with --resume"),
     ],
 )

@@ -282,7 +282,7 @@ def test_killed_search_goes_on(optuna: Any, tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         return result.output
 
-    assert "tried all 9 configurations that its axes hold, fewer than the 10 asked for" in itin(
+    assert "tried all 9 configurations of its axes, fewer than the 10 asked for" in itin(
         *words, "--out", tmp_path / "whole"
     )
     path = tmp_path / "killed"
