@@ -248,7 +248,7 @@ def test_only_equal_shapes_go_together(features: Features, split: Split) -> None
         other = replace(BASE, **change)  # type: ignore[arg-type]
         assert shape_of(BASE, "x") != shape_of(other, "x")
         with pytest.raises(
-            ValueError, match="configs: expected some that differ in m, lam, seed, gate, ablation alone"
+            ValueError, match="configs: expected configurations that differ only in m, lam, seed, gate, ablation"
         ):
             fit_side_by_side([BASE, other], features, split)
 
