@@ -15,7 +15,7 @@ from ..extract.run import extract
 from ..extract.summary import Summary
 from ..train.config import TrainConfig
 from ..train.features.features import Features
-from ..train.features.find import Found, find_features
+from ..train.features.find import FeatureStores, find_features
 from ..train.features.load import load_features
 from ..train.loop import Fit, fit
 from ..train.protocols.split import Split, random_split
@@ -68,7 +68,7 @@ def prepare(folder: Path, pairs: int = PAIRS, seed: int = SEED, progress: Progre
     )
 
 
-def load(folder: Path) -> tuple[Found, Features, Split]:
+def load(folder: Path) -> tuple[FeatureStores, Features, Split]:
     """Load what `prepare` made: the stores, the features in memory, and a random split."""
     found = find_features(folder / "cache", None, {})
     features = load_features(found.table, found.stores, RECIPE.m)

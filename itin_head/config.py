@@ -9,21 +9,21 @@ from ..fields import check, option
 from .registry import HEADS
 
 GRUS = ("auto", "compiled", "fused", "packed", "torch")
-"""How the GRU may be computed: the quickest way, steps in C++ (on a CPU), in PyTorch with cells in Triton (on CUDA), in
+"""Ways to compute the GRU: the fastest one, steps in C++ (on a CPU), in PyTorch with cells in Triton (on CUDA), in
 PyTorch alone, or by `torch.nn.GRU`."""
 
 GATES = ("scalar", "vector")
 """Readings of eq. 8: one value a region, or one a region and dimension."""
 
 ABLATIONS = ("none", "no-align", "no-gate", "no-context", "only-context")
-"""The whole head, and the four rows of the paper's Table III."""
+"""The ablations: none, and the four rows of the paper's Table III."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOptions:
-    """Which head, and its readings. The defaults are the paper's equations; `train.presets` names other readings.
+    """The head and its readings. The defaults are the paper's equations; `train.presets` names other readings.
 
-    Wrong values raise ValueError, and so do values of what the head has not.
+    Wrong values raise ValueError, and so do options that the head does not have.
     """
 
     head: str = option("itin", choices=HEADS, group="What is trained")
@@ -69,7 +69,7 @@ class HeadOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig(HeadOptions):
-    """One head: its readings, and the sizes of what it looks at."""
+    """One head: its readings, and the sizes of its inputs."""
 
     region_dim: int = option(2048, least=1)
     """Length of a region feature f_i."""
@@ -82,18 +82,18 @@ class HeadConfig(HeadOptions):
 
     @property
     def inputs(self) -> frozenset[str]:
-        """The kinds of feature that the head looks at."""
+        """The kinds of feature that the head takes as input."""
         without = {"only-context": {"regions"}, "no-context": {"context"}}.get(self.ablation, set())
         return frozenset(HEADS[self.head].inputs) - without
 
     @property
     def reads(self) -> frozenset[str]:
-        """The kinds of feature whose values make a difference to it."""
+        """The kinds of feature whose values affect its result."""
         return self.inputs if HEADS[self.head].settings else frozenset()
 
     @property
     def settings(self) -> frozenset[str]:
-        """The fields that make a difference to it; the others may have any value."""
+        """The fields that affect its result; the others may have any value."""
         read = set(HEADS[self.head].settings)
         if self.ablation == "only-context":
             read -= {"k", "gate", "normalize", "self_attention", "fusion_bias", "pooling_heads"}

@@ -13,8 +13,8 @@ def make(config: HeadConfig, gru: str = "packed") -> Head:
     """Return a head with fresh weights, drawn from torch's global generator.
 
     Args:
-        config: which, and its sizes.
-        gru: how it computes the GRU, one of `gru.RECURRENCES`.
+        config: which head, and its sizes.
+        gru: how it computes the GRU, one of `gru.recurrence.RECURRENCES`.
     """
     module, name = HEADS[config.head].where.split(":")
     head: Head = getattr(import_module(f".{module}", __package__), name)(config, gru)

@@ -1,4 +1,4 @@
-"""What every head has in common: its inputs and outputs, their checks, and how it reads words."""
+"""The base class of all heads: inputs and outputs, their checks, and how words are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
 
 
 class HeadOutput(NamedTuple):
-    """What a head computed. What it does not have is None."""
+    """The outputs of a head; those that it does not compute are None."""
 
     logits: Tensor
     """(B, classes), W_f F + b_f of eq. 19; their softmax is y."""
@@ -25,11 +25,11 @@ class HeadOutput(NamedTuple):
     attention: Tensor | None = None
     """(B, m), α_z of eq. 12: the regions' weights, which sum to 1; zero at padding."""
     fused: Tensor | None = None
-    """(B, hidden), F of eq. 18, or what the classes are told from."""
+    """(B, hidden), F of eq. 18, or the input of the last layer."""
 
 
 class Text(NamedTuple):
-    """A batch of texts as they have been read; J stands first where J batches are side by side."""
+    """A batch of texts after the GRU; J is the first axis where J batches are side by side."""
 
     W: Tensor
     """(B, n, d), w of eq. 4, zero at padding."""
@@ -40,9 +40,9 @@ class Text(NamedTuple):
 
 
 class Head(nn.Module):
-    """A head: what it looks at of `regions`, `tokens` and `context` -> logits.
+    """A head: its inputs among `regions`, `tokens` and `context` -> logits.
 
-    A head of its own derives from this, makes its layers in `__init__`, and computes in `join`; `registry.HEADS` names
+    A new head derives from this, makes its layers in `__init__`, and computes in `join`; `registry.HEADS` names
     it and what it reads. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4. Padding
     must take part in nothing: neither its values (even NaN) nor its amount nor the order of the batch may change a
     sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
@@ -72,13 +72,13 @@ class Head(nn.Module):
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
-        """Compute the output from what has been checked and read.
+        """Compute the output from checked inputs and read words.
 
         Args:
-            regions: (B, m, region_dim), f_i, by descending score, zero at padding; None for a head that looks at none.
-            region_mask: (B, m) bool, True at a region; None for a head that looks at none.
+            regions: (B, m, region_dim), f_i, by descending score, zero at padding; None for a head that uses none.
+            region_mask: (B, m) bool, True at a region; None for a head that uses none.
             text: the words; None for a head that reads none.
-            context: (B, context_dim), V; None for a head that does not look at it.
+            context: (B, context_dim), V; None for a head that does not use it.
         """
         raise NotImplementedError
 
@@ -90,7 +90,7 @@ class Head(nn.Module):
         context: Tensor | None,
         region_mask: Tensor | None = None,
     ) -> HeadOutput:
-        """Compute logits and what they were made from. What the head does not look at may be None, and is not read.
+        """Compute logits and what they were made from. Inputs that the head does not use may be None, and are not read.
 
         Args:
             regions: (B, m, region_dim), f_i, by descending score; m may be 0.
@@ -114,7 +114,7 @@ class Head(nn.Module):
         return self.join(regions, region_mask, text, context if "context" in inputs else None)
 
     def read(self, words: Words) -> Text:
-        """Eqs. 2-4 and 15."""
+        """Compute eqs. 2-4 and 15."""
         if not self.config.mask:
             words = fill_up(words, self.config.max_words)
         W = self._states(self.gru, words)
@@ -133,7 +133,7 @@ class Head(nn.Module):
         )
 
     def _states(self, gru: nn.GRU, words: Words) -> Tensor:
-        """Eqs. 2-4: packed words -> (B, n, d), zero at padding."""
+        """Compute eqs. 2-4: packed words -> (B, n, d), zero at padding."""
         if self.recurrence == "torch":
             return plain_bigru(gru, words)
         recurrence = self.recurrence if torch.is_grad_enabled() else "packed"  # figures never depend on a compiler
@@ -148,7 +148,7 @@ class Head(nn.Module):
         context: Tensor | None,
         region_mask: Tensor | None,
     ) -> Words:
-        """Return the words, packed; ValueError, with what was expected and got, for a wrong shape, mask or dtype."""
+        """Return the words, packed; raise ValueError for a wrong shape, mask or dtype."""
         config = self.config
         if regions is None and "regions" in config.inputs:
             raise ValueError(f"regions: expected (B, m, {config.region_dim}), got None")
@@ -185,12 +185,12 @@ class Head(nn.Module):
 
 
 def mlp(length: int, hidden: int) -> nn.Sequential:
-    """Linear and ReLU, the MLPs of eqs. 16-17."""
+    """Return a linear layer with ReLU, the MLP of eqs. 16-17."""
     return nn.Sequential(nn.Linear(length, hidden), nn.ReLU())
 
 
 def mean_of(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean (..., D) of the places (..., n, D) where `mask` (..., n) is True; zero where there is none."""
+    """Return the mean (..., D) of the vectors (..., n, D) where `mask` (..., n) is True; zero where there is none."""
     return values.masked_fill(~mask[..., None], 0).sum(-2) / mask.sum(-1, keepdim=True).clamp(min=1)
 
 
@@ -205,9 +205,9 @@ def check_words_first(token_mask: Tensor) -> None:
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis among the places where `mask` is True; zero elsewhere, and where there is none at all.
+    """Return the softmax over the last axis where `mask` is True; zero elsewhere, also in a row without any True.
 
-    The smallest finite number instead of -inf keeps a row without any place free of NaN, forward and backward.
+    The smallest finite number instead of -inf keeps such a row free of NaN, forward and backward.
     """
     return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~mask, 0)
 

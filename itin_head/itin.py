@@ -1,7 +1,7 @@
 """The image-text interaction network on cached features.
 
 Zhu et al.: Multimodal Sentiment Analysis With Image-Text Interaction Network, IEEE Transactions on Multimedia 25
-(2023), doi 10.1109/TMM.2022.3160060. Tensors bear the paper's names; B is the batch, m regions, n words, d hidden, k
+(2023), doi 10.1109/TMM.2022.3160060. Tensors have the paper's names; B is the batch, m regions, n words, d hidden, k
 projection. Where the paper leaves something open, `HeadConfig` names the reading; eqs. 2-4 and 15 are `Head.read`.
 """
 
@@ -41,7 +41,7 @@ class ITINHead(Head):
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
-        """Eqs. 1 and 5-19."""
+        """Compute eqs. 1 and 5-19."""
         if text is None:
             raise ValueError("text: expected words, got None")
         W, S, token_mask = text
@@ -62,7 +62,7 @@ class ITINHead(Head):
     def interact(
         self, f: Tensor, region_mask: Tensor, W: Tensor, token_mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Eqs. 1 and 5-13: regions and words -> alignment (B, m, n), gate, attention (B, m) and C (B, d)."""
+        """Compute eqs. 1 and 5-13: regions and words -> alignment (B, m, n), gate, attention (B, m) and C (B, d)."""
         config = self.config
         r = self.W_r(f)  # eq. 1, (B, m, d)
         if config.normalize:
@@ -92,7 +92,7 @@ class ITINHead(Head):
         return A_bar, g.squeeze(-1) if config.gate == "scalar" else g, alpha, C
 
     def _make_interaction(self) -> None:
-        """The layers of eqs. 1 and 5-13."""
+        """Make the layers of eqs. 1 and 5-13."""
         config, d, k = self.config, self.config.d, self.config.k
         self.W_r = nn.Linear(config.region_dim, d)  # eq. 1
         if config.ablation != "no-align":
@@ -106,14 +106,14 @@ class ITINHead(Head):
 
 
 def gated(r: Tensor, u: Tensor, reading: str, W_o: nn.Linear, open_gate: bool = False) -> tuple[Tensor, Tensor]:
-    """Eqs. 8-11: (..., d) and what it is aligned with, (..., d) -> the gate, (..., 1) or (..., d), and z (..., d).
+    """Compute eqs. 8-11: r and u (..., d) -> the gate, (..., 1) or (..., d), and z (..., d).
 
     Args:
         r: one side.
-        u: the other.
-        reading: of eq. 8, `scalar` or `vector`.
-        W_o: eq. 10.
-        open_gate: g = 1.
+        u: what it is aligned with.
+        reading: the reading of eq. 8, `scalar` or `vector`.
+        W_o: the layer of eq. 10.
+        open_gate: whether g = 1.
     """
     product = r * u
     if reading == "scalar":

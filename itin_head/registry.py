@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 GRU_SETTINGS = ("gru_layers", "gru_dropout", "context_gru", "mask", "max_words")
-"""The settings of a head that reads words through the GRU (`head.Head`)."""
+"""The settings of every head that reads words through the GRU (`head.Head`)."""
 
 
 class HeadSpec(NamedTuple):
-    """What is known of a head without loading it."""
+    """The facts about a head that are known without loading it."""
 
     where: str
     """`module:Class`, a `head.Head` below this folder."""
     inputs: tuple[str, ...]
-    """The kinds of feature that it looks at, of `regions`, `tokens` and `context`."""
+    """The kinds of feature that it takes as input, of `regions`, `tokens` and `context`."""
     settings: tuple[str, ...]
-    """The fields of `HeadConfig` that it reads, beside the lengths of its features. Where two configurations differ in
-    others alone, they are the same."""
+    """The fields of `HeadConfig` that it reads, beside the lengths of its features. Two
+    configurations that differ only in others are the same."""
     summary: str
-    """What it computes, in a few words."""
+    """A short summary of what it computes."""
 
 
 _EVERY = ("regions", "tokens", "context")
@@ -51,4 +51,4 @@ HEADS = {
     ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
-"""A new head is a file in `heads/` and a line here: docs/heads.md."""
+"""All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""

@@ -15,7 +15,7 @@ from .gru.recurrence import PARAMETERS, Layer, deep_bigru
 from .head import Head, HeadOutput, Text, mean_of
 
 
-class Alone(nn.Module):
+class SingleHead(nn.Module):
     """One head with the inputs and outputs of J = 1 heads side by side, computed as the head itself is, bit by bit.
 
     Args:
@@ -41,7 +41,7 @@ class Alone(nn.Module):
         return logits[None]
 
     def state_of(self, j: int) -> dict[str, Tensor]:
-        """The parameters and buffers of the head; j is 0."""
+        """Return the parameters and buffers of the head; j is 0."""
         return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
 
@@ -68,7 +68,7 @@ class SideBySide(nn.Module):
             if replace(head.config, lam=first.lam) != first:
                 raise ValueError(f"heads: expected configurations that differ in lam alone, got {first}, {head.config}")
         if first.gru_dropout and "gru_dropout" in first.settings:
-            raise ValueError("heads: expected gru_dropout 0, for each head draws its own; got another")
+            raise ValueError("heads: expected gru_dropout 0, since each head draws its own; got another")
         self.config = first
         states = [head.state_dict(keep_vars=True) for head in heads]
         learned = dict(heads[0].named_parameters())
@@ -81,7 +81,7 @@ class SideBySide(nn.Module):
                 self.register_buffer(key, stacked)
         lam = torch.tensor([head.config.lam for head in heads], dtype=torch.float64)
         self.register_buffer("lam", lam.to(stacked), persistent=False)
-        self._one = [_Join(heads[0])]  # in a list: its own weights are not ours
+        self._one = [_Join(heads[0])]  # in a list, so that its weights are not registered as ours
 
     def forward(
         self,
@@ -93,10 +93,10 @@ class SideBySide(nn.Module):
         """Compute the logits (J, B, classes).
 
         Args:
-            regions: (J, B, m, region_dim); None where the heads look at none.
+            regions: (J, B, m, region_dim); None where the heads use none.
             words: of J batches.
             context: (J, B, context_dim).
-            region_mask: (J, B, m) bool, True at a region that this head looks at; None means that all are.
+            region_mask: (J, B, m) bool, True at a region that this head uses; None means that all are.
 
         Raises:
             ValueError: no regions where the heads need them.
@@ -130,11 +130,11 @@ class SideBySide(nn.Module):
         return stacked
 
     def state_of(self, j: int) -> dict[str, Tensor]:
-        """The parameters and buffers of head j alone, as the head names them."""
+        """Return the parameters and buffers of head j alone, as the head names them."""
         return {name: self._of(name).detach()[j].clone() for name in self._names.values()}
 
     def _read(self, words: Words) -> Text:
-        """Eqs. 2-4 and 15, as `Head.read`."""
+        """Compute eqs. 2-4 and 15, as `Head.read`."""
         if not self.config.mask:
             words = fill_up(words, self.config.max_words)
         W, *W_s = [
@@ -145,7 +145,7 @@ class SideBySide(nn.Module):
         return Text(W, mean_of(W_s[0] if W_s else W, words.mask), words.mask)
 
     def _layers(self, gru: str) -> list[Layer]:
-        """The weights of each layer, both directions of the J heads together, G = 2J."""
+        """Return the weights of each layer, both directions of the J heads together, G = 2J."""
         layers = []
         for layer in range(self.config.gru_layers):
             both = [
@@ -162,7 +162,7 @@ class SideBySide(nn.Module):
 
 
 class _Join(nn.Module):
-    """`Head.join` as a module's `forward`, which `functional_call` asks for."""
+    """`Head.join` as a module's `forward`, which `functional_call` requires."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()

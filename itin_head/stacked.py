@@ -1,8 +1,8 @@
 """J heads side by side: the same sizes, each with its own weights, λ, gate, ablation, samples and number of regions.
 
 A GPU is almost idle with one head of this size, since its time goes into starting work; J heads are started at once.
-What an ablation leaves out stands in the stacked weights as zeros to which nothing is added, so that each head's result
-and gradient are those that it has alone, but for rounding.
+Weights that an ablation leaves out are zeros in the stack and get no gradient, so that each head's result and gradient
+are those that it has alone, but for rounding.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class StackedHead(nn.Module):
         for name in (field.name for field in fields(HeadConfig) if field.name not in _MAY_DIFFER):
             if len(values := {getattr(config, name) for config in self.configs}) > 1:
                 raise ValueError(f"heads: expected one {name}, got {', '.join(map(str, sorted(values)))}")
-        if not by_flags(self.configs[0]):
-            raise ValueError("heads: expected ITIN as the equations have it, got another reading or head")
+        if not can_mix_ablations(self.configs[0]):
+            raise ValueError("heads: expected ITIN as in the equations, got another reading or head")
         states = [dict(head.named_parameters()) for head in heads]
         self.shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in states]
         names = dict.fromkeys(name for state in states for name in state)
@@ -81,7 +81,7 @@ class StackedHead(nn.Module):
             regions: (J, B, m, region_dim); None where all heads are `only-context`.
             words: of J batches.
             context: (J, B, context_dim).
-            region_mask: (J, B, m) bool, True at a region that this head looks at; None means that all are.
+            region_mask: (J, B, m) bool, True at a region that this head uses; None means that all are.
 
         Raises:
             ValueError: no regions where a head needs them.
@@ -109,7 +109,7 @@ class StackedHead(nn.Module):
         return self._linear("W_f", F)  # eq. 19
 
     def state_of(self, j: int) -> dict[str, Tensor]:
-        """The parameters of head j alone, as `ITINHead` names and shapes them."""
+        """Return the parameters of head j alone, as `ITINHead` names and shapes them."""
         state = {}
         for name, shape in self.shapes[j].items():
             if name.startswith("gru."):
@@ -120,7 +120,7 @@ class StackedHead(nn.Module):
         return state
 
     def _interact(self, regions: Tensor, region_mask: Tensor, W: Tensor, token_mask: Tensor) -> Tensor:
-        """Eqs. 1 and 5-13: regions (J, B, m, region_dim) and words (J, B, n, d) -> C (J, B, d)."""
+        """Compute eqs. 1 and 5-13: regions (J, B, m, region_dim) and words (J, B, n, d) -> C (J, B, d)."""
         f = regions.masked_fill(~region_mask[..., None], 0)
         r = self._linear("W_r", f)  # eq. 1, (J, B, m, d)
         pairs = region_mask[..., None] & token_mask[:, :, None, :]  # (J, B, m, n)
@@ -143,7 +143,7 @@ class StackedHead(nn.Module):
         return (alpha[..., None, :] @ z).squeeze(-2)  # eq. 13
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
-        """`nn.Linear` of each head: (J, ..., in) -> (J, ..., out)."""
+        """Apply `nn.Linear` of each head: (J, ..., in) -> (J, ..., out)."""
         weight, rows = self._of(f"{name}.weight").mT, x.flatten(1, -2)
         bias = _key(f"{name}.bias")
         out = torch.baddbmm(self.weights[bias][:, None], rows, weight) if bias in self.weights else rows @ weight
@@ -157,8 +157,8 @@ class StackedHead(nn.Module):
         return self._ablation[ablation].view(-1, *[1] * (axes - 1))
 
 
-def by_flags(config: HeadConfig) -> bool:
-    """Whether it is ITIN as the equations have it, for which gates and ablations may differ in a stack."""
+def can_mix_ablations(config: HeadConfig) -> bool:
+    """Return whether gates and ablations may differ in a stack: the head is ITIN exactly as in the equations."""
     plain = HeadConfig()
     return all(getattr(config, name) == getattr(plain, name) for name in _READING)
 
@@ -168,7 +168,7 @@ def _key(name: str) -> str:
 
 
 def _stack(values: Sequence[Tensor | None]) -> Tensor:
-    """One array (J, ...) of J, zeros where a head has none or a shorter one."""
+    """Stack J arrays into one (J, ...), with zeros where a head has none or a smaller one."""
     there = [value.detach() for value in values if value is not None]
     shape = [max(sizes) for sizes in zip(*(value.shape for value in there), strict=True)]
     full = []

@@ -15,7 +15,7 @@ from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
 from ..labels import LABELS
 from ..tabular.matching import examples, match
 from ..train.features.features import Features
-from ..train.features.find import Found, stores_of_run
+from ..train.features.find import FeatureStores, stores_of_run
 from ..train.features.load import load_features
 from ..train.runs.folder import Run
 from .prediction import PairDetails, Prediction, predictions, token_mask
@@ -53,7 +53,9 @@ def shown_part(run: Run) -> str:
     return "test" if (run.predictions["part"] == "test").any() else "val"
 
 
-def pairs_of(run: Run, part: str | None = None, cache: Path | None = None, found: Found | None = None) -> list[Pair]:
+def pairs_of(
+    run: Run, part: str | None = None, cache: Path | None = None, found: FeatureStores | None = None
+) -> list[Pair]:
     """Read the pairs of a part, in the order of the run's `predictions.csv`.
 
     Args:
@@ -170,7 +172,7 @@ def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     return np.array([place[sample] for sample in recorded.index], dtype=np.int64)
 
 
-def _details(run: Run, found: Found, texts: pd.DataFrame) -> list[PairDetails]:
+def _details(run: Run, found: FeatureStores, texts: pd.DataFrame) -> list[PairDetails]:
     """Read the words and regions of some samples, rows of the data set's table, from the stores."""
     ids, m = list(texts.index), run.config.regions
     words, split = [np.zeros(0, np.int32)] * len(ids), None

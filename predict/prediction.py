@@ -15,7 +15,7 @@ from ..itin_head import Head, HeadOutput
 from ..labels import LABELS
 from ..precision import matmul_precision
 from ..train.config import TrainConfig
-from ..train.features.batches import Resident
+from ..train.features.batches import ResidentFeatures
 from ..train.features.features import Features
 from ..train.steps import chunks
 
@@ -109,7 +109,7 @@ def predictions(
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
-    resident = Resident(features, torch.device(device), config.regions, config.max_words)
+    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words)
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):

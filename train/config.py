@@ -16,14 +16,14 @@ BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
 
 BATCH_SIZES = {"mvsa-multiple": 128}
-"""The data sets for which the paper takes another one."""
+"""The batch sizes of data sets for which the paper uses another one."""
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
-"""Of matrix products: float32; float32 rounded to 10 bits for tensor cores; or to 7. Sums, states, weights and Adam
-stay in float32."""
+"""Precisions of matrix products: float32; float32 rounded to 10 bits for tensor cores; or to 7. Sums, states, weights
+and Adam stay in float32."""
 
 SCHEDULES = ("step", "cosine", "constant")
-"""How the learning rate goes on: the paper's steps, half a cosine down to 0, or not at all."""
+"""Schedules of the learning rate: the paper's steps, half a cosine down to 0, or constant."""
 
 CLASS_WEIGHTS = ("none", "balanced")
 """Weights of the classes in the loss: all 1, or N / (classes * count) in the training part."""
@@ -31,20 +31,20 @@ CLASS_WEIGHTS = ("none", "balanced")
 _LAST_SEED = 2**32 - 1
 
 DUPLICATES = ("exact", "stripped")
-"""What counts as an equal text where duplicates are kept together: the same characters, or the same without retweet
-prefixes and URLs. Images are equal byte for byte."""
+"""Rules for equal texts where duplicates are kept together: the same characters, or the same without retweet prefixes
+and URLs. Images are equal byte for byte."""
 
 REPEATS = ("seed", "split_seed", "fold")
 """The fields in which repetitions of one configuration differ."""
 
 
 class View(NamedTuple):
-    """Which of a data set's features a run is made of."""
+    """The choice among a data set's features that a run is trained on."""
 
     keep_special: bool
-    """Words with [CLS] and [SEP]."""
+    """Whether the words include [CLS] and [SEP]."""
     center_crop: bool
-    """The context of the image's centre."""
+    """Whether the context is of the image's centre."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,22 +105,22 @@ class TrainConfig(HeadOptions):
 
     @property
     def effective_ablation(self) -> str:
-        """The head's ablation: without regions there is only the context left."""
+        """The head's ablation: without regions, only the context is left."""
         return "only-context" if self.m == 0 and self.head == "itin" else self.ablation
 
     @property
     def inputs(self) -> frozenset[str]:
-        """The kinds of feature that the head looks at."""
+        """The kinds of feature that the head takes as input."""
         return self.head_config({}).inputs
 
     @property
     def regions(self) -> int:
-        """How many regions of an image the head looks at."""
+        """The number of regions of an image that the head uses."""
         return self.m if "regions" in self.inputs else 0
 
     @property
     def view(self) -> View:
-        """Which of the data set's features the run is made of."""
+        """The choice among the data set's features that the run is trained on."""
         return View(self.keep_special, self.center_crop)
 
     def head_config(self, dims: Mapping[str, int]) -> HeadConfig:
@@ -154,7 +154,7 @@ class TrainConfig(HeadOptions):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """Return the configuration that `to_dict` gave; fields that are left out keep their defaults.
+        """Return the configuration of a dictionary from `to_dict`; fields that are left out keep their defaults.
 
         Raises:
             ValueError: a name that is no field, or a wrong value.

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ..itin_head.gru.batch import mask_of
 from ..itin_head.gru.packing import Packing, Words
-from .features.batches import Resident
+from .features.batches import ResidentFeatures
 
 BUCKETS = (8, 16, 24, 32, 48, 64, 80, 104)
-"""Batches share a shape whose longest texts end in the same bucket; longer ones are in multiples of 32."""
+"""Word counts up to which batches share a shape, by their longest text; above the last, multiples of 32."""
 
 Key = tuple[int, int]
-"""Samples of a batch, and the bucket of its longest text."""
+"""The number of samples of a batch, and the bucket of its longest text."""
 
 
 def bucket_of(longest: int) -> int:
@@ -42,16 +42,16 @@ def longest_by_rank(batches: Iterable[Tensor], lengths: Tensor) -> dict[Key, Ten
 
 @dataclass(frozen=True, eq=False)
 class StaticShape:
-    """Steps of fixed sizes, into which each batch is packed whose texts are short enough.
+    """Steps of fixed sizes, into which every batch of short enough texts is packed.
 
-    A text stands at the place of its rank in its batch, the longest first. What is computed at its places beyond its
-    end takes part in nothing; in the reversed array they stand after its words, too.
+    A text stands at the place of its rank in its batch, the longest first. What is computed at places beyond its
+    end has no effect; in the reversed array they follow its words, too.
     """
 
     sizes: list[int]
-    """Texts in each step."""
+    """The number of texts in each step."""
     B: int
-    """Texts of a batch, also those that are in no step."""
+    """The number of texts of a batch, also those that are in no step."""
     step: Tensor
     """(P,) int64: the step that each place belongs to."""
     rank: Tensor
@@ -61,7 +61,7 @@ class StaticShape:
 
     @classmethod
     def of(cls, longest: Tensor, device: torch.device) -> StaticShape:
-        """The shape for batches whose texts have at most so many words.
+        """Return the shape for batches whose texts have at most so many words.
 
         Args:
             longest: (B,) int64 on the CPU, for each rank, none above the one before it.
@@ -75,7 +75,7 @@ class StaticShape:
         return cls(sizes.tolist(), len(longest), step.to(device), rank.to(device), begin.to(device))
 
     def pack(self, lengths: Tensor) -> tuple[Packing, Tensor]:
-        """Return the packing of J batches, and the word that belongs at each place, without asking the device.
+        """Return the packing of J batches, and the word that belongs at each place, without waiting for the device.
 
         Args:
             lengths: (J, B) int64 on the device, in each batch by rank.
@@ -105,14 +105,14 @@ class GraphSteps:
     """Training steps in static shapes: for each key the smallest into which all batches of the training fit.
 
     A graph holds all of a step: the gathering of the batch from the resident features by the samples' rows, the heads,
-    the gradients and the optimiser. A shape that is met for the first time takes its step without a graph, which also
-    lets libraries make their own preparations; at the second time it is captured, and replayed from then on. Without a
+    the gradients and the optimiser. The first step of a shape is taken without a graph, which also lets libraries
+    initialise themselves; the second is captured, and replayed from then on. Without a
     CUDA device every step is taken in these shapes, without graphs.
 
     Args:
         resident: features that the device holds.
         heads: called with regions, words, context and region mask of J batches.
-        regions_read: (J, 1, m) bool, the regions that each head looks at.
+        region_limit_mask: (J, 1, m) bool, the regions that each head uses.
         step: learns from logits (J, B, classes) and labels (J, B); all it changes must stay where it is in memory, but
             for gradients, which it must set to None first.
         batches: the rows (J, B) of all batches that will come.
@@ -123,15 +123,15 @@ class GraphSteps:
 
     def __init__(
         self,
-        resident: Resident,
+        resident: ResidentFeatures,
         heads: Callable[..., Tensor],
-        regions_read: Tensor,
+        region_limit_mask: Tensor,
         step: Callable[[Tensor, Tensor], None],
         batches: Iterable[Tensor],
     ) -> None:
         if not resident.held:
             raise ValueError("resident: expected features on the device, got more than it can hold")
-        self._resident, self._heads, self._regions_read, self._step = resident, heads, regions_read, step
+        self._resident, self._heads, self._region_limit_mask, self._step = resident, heads, region_limit_mask, step
         self._tokens = resident.tokens
         self._offsets = resident.offsets.to(resident.device)
         self._lengths = resident.offsets.diff().clamp(0, resident.max_words)  # on the CPU, where keys are found
@@ -172,12 +172,12 @@ class GraphSteps:
             graph.replay()
 
     def _take(self, rows: Tensor, shape: StaticShape) -> None:
-        """The step of samples (J, B) on the device, by rank, without asking it for a value."""
+        """Take the step of samples (J, B) on the device, by rank, without reading a value back from it."""
         resident = self._resident
         regions = region_mask = None
         if resident.m:
             regions = resident.regions[rows].float()
-            region_mask = mask_of(resident.counts[rows], resident.m) & self._regions_read
+            region_mask = mask_of(resident.counts[rows], resident.m) & self._region_limit_mask
         logits = self._heads(regions, self._words(rows, shape), resident.context[rows].float(), region_mask)
         self._step(logits, resident.labels[rows])
 

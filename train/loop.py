@@ -1,4 +1,4 @@
-"""One training, from the first epoch to the scores: J >= 1 heads side by side; J = 1 is a run."""
+"""Training from the first epoch to the scores: J >= 1 heads side by side; J = 1 is a run."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from ..itin_head.gru.choose import choose, operations
 from .config import TrainConfig
 from .features.features import Features
 from .metrics import majority_class, score
-from .objective import Selection
+from .objective import EpochSelection
 from .protocols.split import Split
 from .steps import ComputeOptions, Training, predict
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What came out of one training run."""
+    """The result of one training run."""
 
     config: TrainConfig
-    """The recipe, with the batch size filled in."""
+    """The recipe, with its batch size set."""
     head: HeadConfig
     """The configuration of the head that was trained."""
     best_epoch: int
     """The epoch that was kept, counted from 1."""
     history: list[dict[str, float]]
-    """One row an epoch: epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy, val_weighted_f1, seconds."""
+    """The history by epoch: epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy, val_weighted_f1, seconds."""
     state_dict: dict[str, Tensor]
     """The head's parameters after the best epoch, on the CPU."""
     metrics: dict[str, dict[str, Any]]
@@ -45,11 +45,11 @@ class Fit:
     seconds: float
     """Wall time of all epochs; of configurations side by side, a run's share."""
     gru: str = "packed"
-    """How the GRU was computed."""
+    """The way that the GRU was computed."""
     stacked: int = 1
-    """How many configurations were trained side by side."""
+    """The number of configurations trained side by side."""
     precision: str = "float32"
-    """Of matrix products while it was trained, one of `config.PRECISIONS`."""
+    """The precision of matrix products in training, one of `config.PRECISIONS`."""
 
 
 def fit(
@@ -69,8 +69,8 @@ def fit(
 
     Args:
         config: the recipe.
-        features: with at least as many regions an image as the recipe looks at.
-        split: of these features.
+        features: with at least as many regions per image as the recipe uses.
+        split: the parts of these features.
         device: where to train.
         on_epoch: called with the history's newest row after each epoch.
         evaluate: the parts to score at the end, once, with the epoch that was kept.
@@ -78,8 +78,8 @@ def fit(
         compute: how to compute the training.
 
     Raises:
-        ValueError: the features have fewer regions than the recipe looks at, or a wrong `gru` or `compute`.
-        RunError: the loss is no finite number any more.
+        ValueError: the features have fewer regions than the recipe uses, or a wrong `gru` or `compute`.
+        RunError: the loss is no longer finite.
     """
     if compute is None:
         compute = ComputeOptions(recurrence=choose(gru, torch.device(device), work_of(config, features, split)))
@@ -101,7 +101,7 @@ def fit_side_by_side(
 ) -> list[Fit | RunError]:
     """Train J heads at once and keep the best epoch of each.
 
-    Each result is that of `fit` but for rounding: each head has its own seed, so its own first weights and its own
+    Each result is that of `fit` but for rounding: each head has its own seed, hence its own initial weights and its own
     order of the samples.
 
     Args:
@@ -114,7 +114,7 @@ def fit_side_by_side(
         compute: how to compute the training.
 
     Returns:
-        What came out of each, or why it broke down; the others are not touched by that.
+        The result of each, or the error that ended it; an error does not affect the others.
 
     Raises:
         ValueError: configurations that cannot be trained side by side.
@@ -145,12 +145,12 @@ def train(
     evaluate: Sequence[str],
     compute: ComputeOptions | None = None,
 ) -> Epochs:
-    """Train J heads epoch by epoch; `fit` and `fit_side_by_side` say how."""
+    """Train J heads epoch by epoch; the arguments are those of `fit_side_by_side`."""
     training = Training(configs, features, split, device, compute or ComputeOptions())
     configs, J = training.configs, len(configs)
     majority = majority_class(features.labels[split.train])
     histories: list[list[dict[str, float]]] = [[] for _ in configs]
-    selections = [Selection(config.patience) for config in configs]
+    selections = [EpochSelection(config.patience) for config in configs]
     ended: set[int] = set()
     broken: dict[int, RunError] = {}
     begun = time.perf_counter()
@@ -227,7 +227,7 @@ def work_of(config: TrainConfig, features: Features, split: Split) -> float:
 
 
 def check_finite(where: str, losses: dict[str, float]) -> None:
-    """Raise RunError for a loss that is no finite number."""
+    """Raise RunError for a loss that is not finite."""
     for name, loss in losses.items():
         if not math.isfinite(loss):
             raise RunError(

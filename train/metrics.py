@@ -1,4 +1,4 @@
-"""Scores of predictions. Pure functions; scikit-learn computes, so that nobody has to trust a formula of ours."""
+"""Scores of predictions. Pure functions on top of scikit-learn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def score(labels: NDArray[np.int64], probabilities: NDArray[np.float64], majorit
     Args:
         labels: (N,), N at least 1.
         probabilities: (N, classes), rows that sum to 1; the greatest is the prediction.
-        majority: the most frequent class of the training part; what comes out for predicting it always stands beside.
+        majority: the most frequent class of the training part; the scores of always predicting it are returned too.
 
     Returns:
         `n`; `loss`, the mean cross-entropy; `accuracy`; `weighted_f1`, the mean of the classes' F1 by their frequency,

@@ -1,4 +1,4 @@
-"""What is minimised, and which epoch is kept."""
+"""The loss that is minimised, and the choice of the epoch that is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..labels import LABELS
 from .config import TrainConfig
 
 SELECTED_BY = "validation accuracy, then lower validation loss, then the earlier epoch"
-"""How the epoch that is kept is chosen. The paper does not say."""
+"""The rule that chooses the epoch to keep; the paper does not name one."""
 
 
 class Objective:
@@ -22,7 +22,7 @@ class Objective:
 
     Args:
         config: the recipe.
-        labels: (N,) of the training part, which balanced weights are made of.
+        labels: (N,) labels of the training part, from which balanced weights are computed.
         device: where logits will be.
     """
 
@@ -31,11 +31,11 @@ class Objective:
         self.weight: Tensor | None = None
         if config.class_weights == "balanced":
             counts = np.bincount(labels, minlength=len(LABELS))
-            weight = len(labels) / (len(LABELS) * np.maximum(counts, 1))  # a class that is not there is never met
+            weight = len(labels) / (len(LABELS) * np.maximum(counts, 1))  # an absent class is never used
             self.weight = torch.from_numpy(weight).float().to(device)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(J, B, classes) and (J, B) -> the mean of each of J batches, weighted by the samples' class weights, (J,)."""
+        """Return the mean loss (J,) of J batches, weighted by class; logits (J, B, classes), labels (J, B)."""
         reduction = "mean" if len(logits) == 1 else "none"
         loss = cross_entropy(
             logits.flatten(0, 1), labels.flatten(), self.weight, reduction=reduction, label_smoothing=self.smoothing
@@ -50,16 +50,16 @@ def clip_side_by_side(parameters: Sequence[Tensor], most: float) -> None:
     """Scale the gradients of J heads, each parameter (J, ...), so that no head's own norm is above `most`."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (J,)
-    factor = (most / (norms + 1e-6)).clamp(max=1)  # as torch.nn.utils.clip_grad_norm_ does it
+    factor = (most / (norms + 1e-6)).clamp(max=1)  # as in torch.nn.utils.clip_grad_norm_
     for gradient in gradients:
         gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))
 
 
-class Selection:
-    """Which epoch is kept (`SELECTED_BY`), and when there is no hope for a better one.
+class EpochSelection:
+    """The choice of the epoch to keep (`SELECTED_BY`), and early stopping.
 
     Args:
-        patience: epochs without a better one after which it ends; None for never.
+        patience: epochs without a better one after which training stops; None for never.
     """
 
     def __init__(self, patience: int | None) -> None:
@@ -69,12 +69,12 @@ class Selection:
         self._best: tuple[float, float] | None = None
 
     def better(self, epoch: int, accuracy: float, loss: float) -> bool:
-        """Whether this epoch, with these validation scores, is the best so far."""
+        """Record an epoch's validation scores; return whether they are the best so far."""
         if self._best is not None and (accuracy, -loss) <= self._best:
             return False
         self._best, self.epoch = (accuracy, -loss), epoch
         return True
 
     def ends(self, epoch: int) -> bool:
-        """Whether to stop after this epoch."""
+        """Return whether to stop after this epoch."""
         return self.patience is not None and epoch - self.epoch >= self.patience

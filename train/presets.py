@@ -24,13 +24,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pooling_heads": 4,
     },
 }
-"""`paper`: the equations, where they leave something open as the fields of `TrainConfig` say. `official`: the
-architecture of the authors' demo (https://github.com/zhutong0219/ITIN), where it differs from them."""
+"""Fields of `TrainConfig` by preset. `paper`: the equations, with the default of each field that they leave open.
+`official`: the architecture of the authors' demo (https://github.com/zhutong0219/ITIN), where it differs from them."""
 
 
 @dataclass(frozen=True)
 class PresetOptions:
-    """The option beside those of `TrainConfig`, which stands for several of them."""
+    """The option `preset`, which stands for several options of `TrainConfig`."""
 
     preset: str = option("paper", choices=PRESETS, group="What is trained")
     """Readings of the paper: its equations, or the architecture of its authors' demo (official)."""
@@ -50,7 +50,7 @@ def preset_of(config: TrainConfig) -> str | None:
 
 
 def preset_of_values(values: Mapping[str, Any]) -> str | None:
-    """`preset_of` for fields that stand in a table's row."""
+    """Return `preset_of` the fields in a table's row."""
     return preset_of(TrainConfig.from_dict({name: _plain(values[name]) for name in READINGS}))
 
 
@@ -68,7 +68,7 @@ def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def short_name(config: TrainConfig) -> str:
-    """Return what tells configurations apart at a glance, such as `m2-lam0.2-no-gate` or `concat-m2`."""
+    """Return a short name that tells configurations apart, such as `m2-lam0.2-no-gate` or `concat-m2`."""
     head = config.head_config({})
     parts = []
     if config.head != "itin":

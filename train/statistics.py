@@ -1,4 +1,4 @@
-"""How sure figures are: intervals, paired tests, calibration. Pure functions of arrays; the numerics are SciPy's.
+"""The uncertainty of figures: intervals, paired tests, calibration. Pure functions of arrays, on top of SciPy.
 
 Shapes: S seeds, N pairs; rows of one array and the same row of another are of the same seed, columns of the same pair.
 docs/protocols.md says which test answers which question, and why.
@@ -14,19 +14,19 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-LEVEL = 0.95
-"""Of every interval."""
+CONFIDENCE = 0.95
+"""The confidence level of every interval."""
 
 RESAMPLES = 10_000
-"""Of a bootstrap; its p-values are multiples of about 2 / RESAMPLES."""
+"""The number of resamples of a bootstrap; its p-values are multiples of about 2 / RESAMPLES."""
 
 CHUNK = 2**22
-"""Weights of a bootstrap that are in memory at once."""
+"""The number of a bootstrap's weights in memory at once."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and how sure it is."""
+    """A figure and its uncertainty."""
 
     value: float
     """The figure itself."""
@@ -39,7 +39,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """The difference of two configurations on the same pairs and seeds."""
 
     value: float
@@ -49,15 +49,15 @@ class Difference:
     high: float
     """Upper end."""
     p: float
-    """Two-sided: how often chance alone would give a difference this far from 0."""
+    """The two-sided p-value: how often chance alone would give a difference at least this far from 0."""
 
 
-def over_seeds(values: ArrayLike, level: float = LEVEL) -> Estimate:
-    """Return the mean of one figure a seed, with Student's t interval: what other seeds would give on the same pairs.
+def over_seeds(values: ArrayLike, level: float = CONFIDENCE) -> Estimate:
+    """Return the mean of one figure a seed, with Student's t interval over seeds on the same pairs.
 
     Args:
         values: (S,), S at least 1; with one there is neither deviation nor interval.
-        level: of the interval.
+        level: the confidence level of the interval.
     """
     one = np.asarray(values, dtype=np.float64)
     _one_dimension("values", one)
@@ -69,7 +69,7 @@ def over_seeds(values: ArrayLike, level: float = LEVEL) -> Estimate:
     return Estimate(mean, std, mean - half, mean + half)
 
 
-def wilson(right: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(right: int, n: int, level: float = CONFIDENCE) -> tuple[float, float]:
     """Return Wilson's interval of an accuracy: `right` of `n` pairs predicted as labelled, by one run."""
     found = stats.binomtest(right, n).proportion_ci(level, method="wilson")
     return float(found.low), float(found.high)
@@ -79,8 +79,8 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> tuple[int, int, float]:
     """Return McNemar's test of two configurations on the same pairs.
 
     One seed: the exact binomial test of the pairs that only one of them gets right. Several seeds: a pair that is hard
-    is hard for all seeds, so its S outcomes are no S pairs; they are one cluster, by the test of Durkalski, Palesch,
-    Lipsitz and Rust (Statistics in Medicine 22, 2003), which for one seed is McNemar's without correction.
+    is hard for all seeds, so its S outcomes are not independent; they form one cluster in the test of Durkalski,
+    Palesch, Lipsitz and Rust (Statistics in Medicine 22, 2003), which for one seed is McNemar's without correction.
 
     Args:
         right_a: (S, N) or (N,) bool, whether the first predicts the label.
@@ -108,18 +108,18 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the figures of configurations on resampled test parts, all on the same ones.
+    """Return the figures of configurations on resampled test parts, the same for all of them.
 
     Each resample draws N pairs with replacement, the same for all configurations and seeds, and S of the seeds with
-    replacement, the same for all configurations; its figure is the mean over the drawn seeds. So the spread holds both
-    what other pairs and what other seeds would have given.
+    replacement, the same for all configurations; its figure is the mean over the drawn seeds. So the spread covers both
+    other pairs and other seeds.
 
     Args:
         labels: (N,) true classes.
-        predicted: of each configuration (S, N) or (N,) predicted classes.
+        predicted: the predicted classes (S, N) or (N,) of each configuration.
         classes: how many there are.
         resamples: how many.
-        seed: of the generator; the same seed, the same resamples.
+        seed: the generator's seed; the same seed gives the same resamples.
 
     Returns:
         `accuracy` and `weighted_f1`, each (configurations, resamples); `interval` and `difference` read them.
@@ -145,28 +145,28 @@ def bootstrap(
     return {name: np.concatenate(parts, axis=1) for name, parts in figures.items()}
 
 
-def interval(resampled: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+def interval(resampled: NDArray[np.float64], level: float = CONFIDENCE) -> tuple[float, float]:
     """Return the percentile interval of a figure's resamples (B,)."""
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def difference(value: float, resampled_a: NDArray[np.float64], resampled_b: NDArray[np.float64]) -> Difference:
+def difference(value: float, resampled_a: NDArray[np.float64], resampled_b: NDArray[np.float64]) -> PairedDifference:
     """Return the paired difference of two configurations.
 
     Args:
-        value: the difference that was found.
+        value: the observed difference.
         resampled_a: (B,) resamples of the first, of one call of `bootstrap`.
         resampled_b: (B,) those of the second, of the same call.
     """
     apart = resampled_a - resampled_b
     below, above = int((apart <= 0).sum()), int((apart >= 0).sum())
     p = min(1.0, 2 * (1 + min(below, above)) / (1 + len(apart)))
-    return Difference(value, *interval(apart), p)
+    return PairedDifference(value, *interval(apart), p)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Return p-values adjusted by Holm's step-down method for so many comparisons: (N,), in the same order."""
+    """Return p-values (N,) adjusted for N comparisons by Holm's step-down method, in the same order."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

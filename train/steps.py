@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from ..itin_head import Head, make
-from ..itin_head.side_by_side import Alone, SideBySide
-from ..itin_head.stacked import StackedHead, by_flags
+from ..itin_head.side_by_side import SideBySide, SingleHead
+from ..itin_head.stacked import StackedHead, can_mix_ablations
 from ..precision import matmul_precision
 from .config import PRECISIONS, TrainConfig
-from .features.batches import Resident
+from .features.batches import ResidentFeatures
 from .features.features import Features
 from .objective import Objective, clip_side_by_side
 from .protocols.split import Split
@@ -31,19 +31,19 @@ MAY_DIFFER = ("m", "lam", "seed")
 """The fields in which configurations of any head that are trained side by side may differ."""
 
 FLAGS = ("gate", "ablation")
-"""Further ones, for ITIN as the equations have it."""
+"""Further fields that may differ where the head is ITIN as in the equations."""
 
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """How training is computed; what it comes to stays the same but for rounding."""
+    """The way that training is computed; results are the same but for rounding."""
 
     graphs: bool = False
-    """Take the steps of the training as CUDA graphs (`graphs.GraphSteps`); on a CPU, in their shapes."""
+    """Take training steps as CUDA graphs (`cuda_graphs.GraphSteps`); on a CPU, in their shapes but without graphs."""
     recurrence: str = "packed"
-    """One of `itin_head.gru.RECURRENCES`; side by side `packed` or `fused`."""
+    """The way that the GRU is computed, one of `recurrence.RECURRENCES`; side by side `packed` or `fused`."""
     precision: str = "float32"
-    """Of matrix products, one of `config.PRECISIONS`; figures of the kept epochs are always those of float32."""
+    """The precision of matrix products, one of `config.PRECISIONS`; figures of kept epochs are always in float32."""
 
     @property
     def plain(self) -> bool:
@@ -52,7 +52,7 @@ class ComputeOptions:
 
 
 def stackable(config: TrainConfig) -> bool:
-    """Return whether a configuration can be trained beside others: it has no dropout, which each head would draw."""
+    """Return whether a configuration can be trained beside others: it has no dropout, which heads draw one by one."""
     return not (config.gru_layers > 1 and config.gru_dropout and "tokens" in config.inputs)
 
 
@@ -62,28 +62,28 @@ def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {compute.precision!r}")
     if not compute.plain and not stackable(config):
         raise ValueError(
-            f"gru_dropout: CUDA graphs and other precisions than float32 expected none, got {config.gru_dropout}"
+            f"gru_dropout: expected 0 with CUDA graphs or a precision other than float32, got {config.gru_dropout}"
         )
     if compute.graphs and not config.mask:
-        raise ValueError("mask: CUDA graphs expected True, got False")
+        raise ValueError("mask: expected True with CUDA graphs, got False")
 
 
 def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
     """Return what configurations must share to be trained side by side."""
     config = replace(config, batch_size=config.batch_for(dataset))
-    free = MAY_DIFFER + FLAGS * by_flags(config.head_config({})) if stackable(config) else ()
+    free = MAY_DIFFER + FLAGS * can_mix_ablations(config.head_config({})) if stackable(config) else ()
     return tuple(getattr(config, field.name) for field in fields(config) if field.name not in free)
 
 
 class Training:
-    """J heads with their optimiser, on features in memory: what is done in an epoch, and what is kept.
+    """J heads with their optimiser, on features in memory: the steps of an epoch, and the weights that are kept.
 
     Args:
         configs: J recipes of one `shape_of`; where J > 1 or `compute` is not plain, each `stackable`.
-        features: with at least as many regions an image as the recipes look at.
-        split: of these features.
+        features: with at least as many regions per image as the recipes use.
+        split: the parts of these features.
         device: where to train.
-        compute: how.
+        compute: how to compute the training.
 
     Raises:
         ValueError: configurations that cannot be trained side by side or in this way, or too few regions.
@@ -99,20 +99,22 @@ class Training:
     ) -> None:
         first, J = configs[0], len(configs)
         if len({shape_of(config, features.dataset) for config in configs}) != 1 or (J > 1 and not stackable(first)):
-            raise ValueError(f"configs: expected some that differ in {', '.join(MAY_DIFFER + FLAGS)} alone, got others")
+            raise ValueError(
+                f"configs: expected configurations that differ only in {', '.join(MAY_DIFFER + FLAGS)}, got others"
+            )
         check_compute(first, compute)
         device = torch.device(device)
         self.compute = compute
         self.batch_size = first.batch_for(features.dataset)
         self.configs = [replace(config, batch_size=self.batch_size) for config in configs]
         regions = torch.tensor([config.regions for config in configs])
-        self.resident = Resident(features, device, int(regions.max()), first.max_words)
-        self.regions_read = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
-        """(J, 1, m) bool: the regions that each head looks at."""
+        self.resident = ResidentFeatures(features, device, int(regions.max()), first.max_words)
+        self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
+        """(J, 1, m) bool: the regions that each head uses."""
         self.batches = math.ceil(len(split.train) / self.batch_size)
         self._samples = torch.from_numpy(split.train)
         labels = features.labels[split.train]
-        self._randomness = [OwnRandomness(config.seed, device) for config in configs]
+        self._randomness = [IsolatedRNG(config.seed, device) for config in configs]
         self.heads: list[Head] = []
         """J heads, each with the weights that were kept."""
         for config, own in zip(configs, self._randomness, strict=True):
@@ -121,11 +123,11 @@ class Training:
                 self.heads.append(head.to(device))
                 self.heads[-1].begin(torch.from_numpy(labels))
         if J == 1 and not compute.graphs:
-            self._stack: Alone | SideBySide | StackedHead = Alone(self.heads[0])
+            self._stack: SingleHead | SideBySide | StackedHead = SingleHead(self.heads[0])
         else:
-            kind = StackedHead if by_flags(self.heads[0].config) else SideBySide
+            kind = StackedHead if can_mix_ablations(self.heads[0].config) else SideBySide
             self._stack = kind(self.heads, compute.recurrence)
-        self._clip = clip_grad_norm_ if isinstance(self._stack, Alone) else clip_side_by_side
+        self._clip = clip_grad_norm_ if isinstance(self._stack, SingleHead) else clip_side_by_side
         self._parameters = list(self._stack.parameters())
         self._optimizer = adam(self._parameters, first, device, capturable=compute.graphs)
         self._objective = Objective(first, labels, device)
@@ -138,13 +140,13 @@ class Training:
             from .cuda_graphs import GraphSteps
 
             to_come = (rows.T for order in self._shuffled() for rows in chunks(order.T, self.batch_size))
-            self._static = GraphSteps(self.resident, self._logits, self.regions_read, self._step, to_come)
+            self._static = GraphSteps(self.resident, self._logits, self.region_limit_mask, self._step, to_come)
 
     def epoch(self, number: int) -> tuple[list[float], list[float]]:
-        """Pass over the training part once; return mean loss and accuracy of each head as the samples were met.
+        """Pass over the training part once; return the running mean loss and accuracy of each head.
 
         Args:
-            number: of the epoch, from 1.
+            number: the epoch, from 1.
         """
         self._stack.train()
         self._sums.zero_()
@@ -152,11 +154,11 @@ class Training:
         with self._randomness[0](), matmul_precision(tf32=self.compute.precision != "float32"):
             for batch, rows in enumerate(chunks(order.T, self.batch_size)):
                 if self._optimizer is not None:
-                    set_rate(self._optimizer, self.configs[0].lr_at(number, batch, self.batches))
+                    set_learning_rate(self._optimizer, self.configs[0].lr_at(number, batch, self.batches))
                 if self._static is not None:
                     self._static(rows.T)
                 else:
-                    self._step(*self._look_at(rows.T))
+                    self._step(*self._forward(rows.T))
         loss, accuracy = (self._sums.cpu().double() / len(self._samples)).tolist()
         return loss, accuracy
 
@@ -166,18 +168,18 @@ class Training:
         J = len(self.configs)
         with torch.inference_mode(), matmul_precision(tf32=self.compute.precision != "float32"):
             some = chunks(torch.from_numpy(rows), self.batch_size)
-            parts = [self._look_at(part.expand(J, -1))[0] for part in some]
+            parts = [self._forward(part.expand(J, -1))[0] for part in some]
             values: NDArray[np.float64] = torch.cat(parts, 1).cpu().double().softmax(-1).numpy()
         return values
 
     def keep(self, j: int) -> None:
-        """Copy the weights of head j as they are now into `heads`: on the device, where there is room for them."""
+        """Copy the present weights of head j into `heads`, on the device."""
         self.heads[j].load_state_dict(self._stack.state_of(j))
 
-    def _look_at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (J, B, classes) and labels (J, B) of samples (J, B)."""
+    def _forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (J, B, classes) and labels (J, B) of samples (J, B)."""
         batch = self.resident.batch(rows)
-        mask = batch.region_mask & self.regions_read if batch.region_mask is not None else None
+        mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
         return self._logits(batch.regions, batch.words, batch.context, mask), batch.labels
 
     def _logits(self, *batch: Any) -> Tensor:
@@ -192,7 +194,7 @@ class Training:
         return logits
 
     def _step(self, logits: Tensor, labels: Tensor) -> None:
-        """Learn from a batch of each, and add up its loss and hits."""
+        """Update each head on its batch, and add up loss and correct predictions."""
         losses = self._objective(logits, labels)
         if self._optimizer is not None:
             self._optimizer.zero_grad(set_to_none=True)
@@ -215,14 +217,14 @@ class Training:
 def adam(
     parameters: Sequence[Tensor], config: TrainConfig, device: torch.device, capturable: bool = False
 ) -> torch.optim.Optimizer | None:
-    """Return the recipe's optimiser, or None for a head that has nothing to learn.
+    """Return the recipe's optimiser, or None for a head without parameters.
 
     Args:
-        parameters: what is learned.
+        parameters: the parameters to learn.
         config: the recipe.
         device: where they are.
-        capturable: its steps can be captured in a CUDA graph, where it is on such a device: the learning rate is a
-            tensor there.
+        capturable: whether its steps can be captured in a CUDA graph, on a CUDA device, where the learning rate is a
+            tensor.
     """
     if not parameters:
         return None
@@ -232,7 +234,7 @@ def adam(
     return torch.optim.Adam(parameters, lr=rate, weight_decay=config.weight_decay, fused=fused, capturable=captured)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of the next step."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
@@ -242,7 +244,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 @matmul_precision()
-def predict(head: Head, resident: Resident, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
+def predict(head: Head, resident: ResidentFeatures, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
     """Return the class probabilities (len(rows), classes) of some samples, in their order."""
     head.eval()
     with torch.inference_mode():
@@ -253,15 +255,15 @@ def predict(head: Head, resident: Resident, rows: NDArray[np.int64], batch_size:
 
 
 def chunks(rows: Tensor, size: int) -> Iterator[Tensor]:
-    """Yield so many rows after so many."""
+    """Return an iterator over consecutive chunks of at most `size` rows."""
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-class OwnRandomness:
-    """Torch's generators of the CPU and of a device for one run alone; the global ones stay as they were.
+class IsolatedRNG:
+    """Torch's random generators of the CPU and of a device for one run; the global ones are not affected.
 
     Args:
-        seed: where they begin.
+        seed: their seed.
         device: a CPU or CUDA device.
     """
 
@@ -272,7 +274,7 @@ class OwnRandomness:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Draw from them, from where the last context ended."""
+        """Make torch draw from them, from where the last context ended."""
         with torch.random.fork_rng(devices=self._cuda):
             if self._states:
                 torch.set_rng_state(self._states[0])

@@ -15,7 +15,7 @@ from ...train.config import DUPLICATES, PRECISIONS, TrainConfig
 if TYPE_CHECKING:
     import torch
 
-    from ...train.features.find import Found
+    from ...train.features.find import FeatureStores
     from ...train.protocols.protocol import Protocol
 
 
@@ -36,7 +36,7 @@ class FeatureOptions:
     cache: Path | None = option(None, metavar="DIR")
     """Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features."""
 
-    def find(self, configs: Iterable[TrainConfig]) -> Found:
+    def find(self, configs: Iterable[TrainConfig]) -> FeatureStores:
         """Return the stores that configurations need, by `train.features.find.find_features`."""
         from ...paths import cache_root
         from ...train.features.find import find_features

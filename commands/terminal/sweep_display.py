@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ...train.sweeps.folder import Result, Sweep
-    from ...train.sweeps.setup import Event, Source
+    from ...train.sweeps.setup import Event, TrialSource
 
 TEXT_COLUMNS = ("run", "dataset", "head", "preset", "ablation", "gate", "schedule", "class_weights", "protocol")
 """The columns that are aligned to the left."""
@@ -37,7 +37,7 @@ class Display:
 
     def __init__(self) -> None:
         self._workers: dict[int, tuple[str, str]] = {}
-        self._source: Source | None = None
+        self._source: TrialSource | None = None
         self._kept = 0
         self._done = self._failed = 0
         self._under_way: dict[int, float] = {}  # worker -> the part of its run that is done
@@ -58,7 +58,7 @@ class Display:
         if kind is None and self._source is not None:
             console.print(self._progress(), markup=False)
 
-    def begin(self, source: Source, results: dict[str, Result]) -> None:
+    def begin(self, source: TrialSource, results: dict[str, Result]) -> None:
         """Begin the display; these results exist already."""
         self._source, self._kept = source, len(results)
         self._begun = time.monotonic()

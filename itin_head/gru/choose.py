@@ -1,4 +1,4 @@
-"""Which way to compute the GRU is the quickest for a run."""
+"""The choice of the fastest way to compute the GRU of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .packing import pack_words
 from .recurrence import bigru
 
 WORTH_BUILDING = 20e12
-"""Operations of a run from which on building the C++ recurrence (some 15 seconds, once) is made up for."""
+"""Operations of a run above which building the C++ recurrence (some 15 seconds, once) pays off."""
 
 
 def operations(d: int, words: int, token_dim: int, epochs: int) -> float:
@@ -26,7 +26,7 @@ def operations(d: int, words: int, token_dim: int, epochs: int) -> float:
         d: hidden size.
         words: words of the training part.
         token_dim: length of a word feature.
-        epochs: passes over it.
+        epochs: passes over the training part.
     """
     directions, gates, passes = 2, 3, 3  # forward, backward to the states, backward to the weights
     return 2.0 * directions * gates * passes * d * (token_dim + d) * words * epochs
@@ -38,32 +38,32 @@ def choose(
     work: float,
     say: Callable[[str], None] = lambda message: warnings.warn(message, stacklevel=3),
 ) -> str:
-    """Return one of `itin_head.gru.RECURRENCES`.
+    """Return how to compute the GRU, one of `recurrence.RECURRENCES`.
 
     `auto` depends on the run and the machine alone, not on what was built before, so that the same run gives the same
-    numbers: C++ on a CPU where the run is long enough to make up for building it; on a CUDA device `torch.nn.GRU`,
+    numbers: C++ on a CPU where the run is long enough for building it to pay off; on a CUDA device `torch.nn.GRU`,
     which is cuDNN's there, one call where ours would start hundreds of small kernels.
 
     Args:
         gru: one of `GRUS`.
         device: where to train.
         work: `operations` of the run.
-        say: is told, in one line, why C++ was wanted and could not be had.
+        say: called with one line that says why the C++ recurrence is not available.
 
     Raises:
-        ValueError: `gru` is none of them, or asks for what the device or the installation does not have.
+        ValueError: `gru` is none of them, or is not available on the device or in the installation.
     """
     if gru not in GRUS:
         raise ValueError(f"gru: expected one of {', '.join(GRUS)}, got {gru!r}")
     if gru == "compiled" and device.type != "cpu":
-        raise ValueError(f"gru: compiled runs on a CPU, expected another one for device {device}")
+        raise ValueError(f"gru: compiled runs on a CPU only, expected another one for device {device}")
     if gru == "fused" and device.type != "cuda":
-        raise ValueError(f"gru: fused runs on a CUDA device, expected another one for device {device}")
-    if gru == "fused" and (why := fused_fails(device)) is not None:
-        raise ValueError(f"gru: fused cannot be had on device {device}: {why}")
+        raise ValueError(f"gru: fused runs on a CUDA device only, expected another one for device {device}")
+    if gru == "fused" and (why := fused_failure(device)) is not None:
+        raise ValueError(f"gru: fused is not available on device {device}: {why}")
     if gru == "auto":
-        quickest = {"cuda": "torch", "cpu": "compiled" if work >= WORTH_BUILDING else "packed"}
-        gru = quickest.get(device.type, "packed")
+        fastest = {"cuda": "torch", "cpu": "compiled" if work >= WORTH_BUILDING else "packed"}
+        gru = fastest.get(device.type, "packed")
     if gru == "compiled":
         try:
             compiled.load()
@@ -74,15 +74,15 @@ def choose(
 
 
 def side_by_side(gru: str, device: torch.device, say: Callable[[str], None] = lambda message: None) -> str:
-    """Return `fused` or `packed`, which heads side by side may take: cuDNN and the C++ part have no way for them.
+    """Return `fused` or `packed`: cuDNN and the C++ recurrence cannot compute heads side by side.
 
     Args:
-        gru: one of `GRUS`; with `auto` cells are fused on a CUDA device that `fused_fails` has nothing against.
+        gru: one of `GRUS`; with `auto`, `fused` on a CUDA device where `fused_failure` finds none.
         device: where to train.
-        say: is told, in one line, why fused cells were wanted and could not be had.
+        say: called with one line that says why fused cells are not available.
     """
     if gru == "auto" and device.type == "cuda":
-        if (why := fused_fails(device)) is None:
+        if (why := fused_failure(device)) is None:
             return "fused"
         say(f"The GRU's cells run in PyTorch, slower: they could not be fused ({why})")
     return "fused" if gru == "fused" else "packed"
@@ -90,8 +90,8 @@ def side_by_side(gru: str, device: torch.device, say: Callable[[str], None] = la
 
 @functools.cache
 @matmul_precision()
-def fused_fails(device: torch.device) -> str | None:
-    """Return why fused cells cannot be had on a device, after a small GRU in both ways; None if they can."""
+def fused_failure(device: torch.device) -> str | None:
+    """Return why fused cells are not available on a device, after a trial on a small GRU; None if they are."""
     generator = torch.Generator().manual_seed(0)
     E, d, lengths = 8, 32, torch.tensor([5, 2, 0, 3])
     mask = torch.arange(5) < lengths[:, None]
@@ -104,7 +104,7 @@ def fused_fails(device: torch.device) -> str | None:
             W_ih, W_hh, b_ih, b_hh = weights
             W = bigru(words.x, words.packing, W_ih, W_hh, b_ih, b_hh, recurrence=way)
             results.append([W.detach(), *torch.autograd.grad(W.square().sum(), weights)])
-    except Exception as error:  # Triton, its compiler, the driver: each raises what it likes
+    except Exception as error:  # Triton, its compiler and the driver raise errors of any class
         return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
     worst = max(float((one - other).abs().max() / one.abs().max()) for one, other in zip(*results, strict=True))
     return None if worst < 1e-4 else f"its numbers differ by {worst:.1g} of the largest"

@@ -15,7 +15,7 @@ import torch
 
 SOURCE = Path(__file__).with_name("gru.cpp")
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", *(["-fopenmp"] if sys.platform == "linux" else [])]
-"""None of them speaks of this machine's processor, so that the library runs on every machine that shares the folder.
+"""The compiler's flags; none is specific to this processor, so that every machine that shares the folder can load it.
 
 Without OpenMP, `at::parallel_for` runs on the calling thread alone.
 """
@@ -24,14 +24,14 @@ _failure: str | None = None
 
 
 class BuildError(Exception):
-    """Why there is no C++ recurrence, in one line."""
+    """The C++ recurrence cannot be built; the message is one line."""
 
 
 def load() -> None:
-    """Make `torch.ops.itin.gru_forward` and `gru_backward` available; builds them when they are asked for first.
+    """Make `torch.ops.itin.gru_forward` and `gru_backward` available; build them on first use.
 
-    Processes that ask at the same time wait for the one that builds; one that is killed meanwhile leaves nothing that
-    the next could take for a library. What has failed once is not tried again by the same process.
+    Processes that call it at the same time wait for the one that builds; one that is killed meanwhile leaves nothing
+    that could be mistaken for a library. A build that failed is not tried again by the same process.
 
     Raises:
         BuildError: no compiler, or it failed.
@@ -43,19 +43,19 @@ def load() -> None:
         try:
             _load(folder())
             return
-        except Exception as error:  # whatever a compiler, a linker or a file system may come up with
+        except Exception as error:  # a compiler, a linker or a file system may raise any error
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             _failure = lines[0] if lines else type(error).__name__
     raise BuildError(_failure)
 
 
 def loaded() -> bool:
-    """Whether the C++ recurrence is there to be called."""
+    """Return whether the C++ recurrence is loaded."""
     return hasattr(torch.ops.itin, "gru_forward")
 
 
 def folder() -> Path:
-    """The folder that the library is built in, below torch's own for extensions; another for each source and torch."""
+    """Return the folder that the library is built in, below torch's own for extensions, one per source and torch."""
     identity = (SOURCE.read_bytes(), torch.__version__, sys.implementation.cache_tag, sysconfig.get_platform(), FLAGS)
     digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
     root = os.environ.get("TORCH_EXTENSIONS_DIR") or Path(torch.hub.get_dir()).parent.parent / "torch_extensions"
@@ -67,7 +67,7 @@ def _load(where: Path) -> None:
     whole = where / "built"  # made at the end: a library that is being written has none
     with _locked(where / "itin.lock"):
         if not whole.exists():
-            (where / "lock").unlink(missing_ok=True)  # torch's own, left by a build that was killed: waited for forever
+            (where / "lock").unlink(missing_ok=True)  # torch would wait forever for its lock that a killed build left
             _build(where)
             whole.touch()
     if not loaded():
@@ -77,7 +77,7 @@ def _load(where: Path) -> None:
 def _build(where: Path) -> None:
     logger = logging.getLogger("torch.utils.cpp_extension")
     level, path = logger.level, os.environ.get("PATH", "")
-    logger.setLevel(logging.ERROR)  # whether there is CUDA is of no interest here
+    logger.setLevel(logging.ERROR)  # no warnings about missing CUDA
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])  # ninja may stand beside Python
     try:
         from torch.utils.cpp_extension import load as build

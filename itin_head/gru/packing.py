@@ -13,7 +13,7 @@ from .batch import mask_of
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """Where each word of a batch stands in a packed array.
+    """The place of each word of a batch in a packed array.
 
     A packed array holds the first words of all texts, then the second words, and so on, in each step the longest text
     first: a recurrence reads one contiguous block a step, and a text that has ended takes part no more. The backward
@@ -38,7 +38,7 @@ class Packing:
 
     @property
     def rows(self) -> int:
-        """P, the rows of one packed array."""
+        """P, the number of rows of one packed array."""
         return sum(self.sizes)
 
 
@@ -77,14 +77,14 @@ class Words:
     """The words of a batch, packed for both directions of a recurrence."""
 
     x: Tensor
-    """(2, P, E) float, each text from its begin and from its end; (2J, P, E) for J batches side by side."""
+    """(2, P, E) float, each text from its beginning and from its end; (2J, P, E) for J batches side by side."""
     packing: Packing
     mask: Tensor
     """(B, n) or (J, B, n) bool, True at a word, as in the padded form."""
 
 
 def gather_words(values: Tensor, offsets: Tensor, rows: Tensor, longest: int | None = None) -> Words:
-    """Take some texts out of a packed store, ready for a recurrence in both directions, in float32 or wider.
+    """Return some texts of a packed store, packed for both directions, in float32 or wider.
 
     Args:
         values: (T, E), the words of all texts one after the other, on any device.
@@ -127,7 +127,7 @@ def fill_up(words: Words, n: int) -> Words:
 
 
 def _words(values: Tensor, places: Tensor, packing: Packing, mask: Tensor) -> Words:
-    """The words that stand at `places` (T,) of `values`, in the order of `packing.forward`."""
+    """Return the words at `places` (T,) of `values`, in the order of `packing.forward`."""
     J = 1 if len(packing.batch) == 1 else packing.batch[0]
     order = torch.zeros(2 * J * packing.rows, dtype=torch.int64)
     order[packing.forward] = places

@@ -1,4 +1,4 @@
-"""Eqs. 2-4 on packed batches: the bidirectional GRU of `torch.nn.GRU`'s parameters, computed our own way.
+"""Eqs. 2-4 on packed batches: the bidirectional GRU of `torch.nn.GRU`'s parameters, with an implementation of our own.
 
 `nn.GRU` adds to a gradient of W_hh (3 MB at d = 512) in every time step. Here the steps keep their gate gradients, and
 each weight gradient is one matrix product over all steps in the end. Both directions run together, and so do J heads:
@@ -36,7 +36,7 @@ def weights(gru: nn.GRU, layer: int = 0) -> Layer:
 
 
 def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, recurrence: str = "packed") -> Tensor:
-    """Eqs. 2-4 with one layer or more: packed words -> W (B, n, d) or (J, B, n, d), zero at padding.
+    """Compute eqs. 2-4 with one layer or more: packed words -> W (B, n, d) or (J, B, n, d), zero at padding.
 
     Args:
         words: of a batch, or of J batches side by side.
@@ -61,7 +61,7 @@ def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, recu
 def bigru(
     x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, recurrence: str = "packed"
 ) -> Tensor:
-    """Eqs. 2-4: words -> W, zero at padding.
+    """Compute eqs. 2-4: words -> W, zero at padding.
 
     Args:
         x: (G, P, E), packed words, G = 2 (as they are, and each text reversed) or 2J.
@@ -82,9 +82,9 @@ def bigru(
 def _states(
     x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, recurrence: str
 ) -> Tensor:
-    """Eqs. 2-3: words -> the states (G, P, d) of both directions."""
+    """Compute eqs. 2-3: words -> the states (G, P, d) of both directions."""
     d = W_hh.shape[2]
-    # Both biases of the gates are added at once; that of the new state stays apart, for it is multiplied by the gate.
+    # Both biases of the gates are added at once; that of the new state stays apart, since it is multiplied by the gate.
     bias = b_ih + nn.functional.pad(b_hh[:, : 2 * d], (0, d))
     inputs = torch.baddbmm(bias[:, None], x, W_ih.mT)  # (G, P, 3d)
     h: Tensor
@@ -100,7 +100,7 @@ def _states(
 
 
 def plain_bigru(gru: nn.GRU, words: Words) -> Tensor:
-    """Eqs. 2-4 by `torch.nn.GRU` itself: packed words -> W (B, n, d), zero at padding."""
+    """Compute eqs. 2-4 by `torch.nn.GRU` itself: packed words -> W (B, n, d), zero at padding."""
     packing = words.packing
     W = words.x.new_zeros(*packing.batch, packing.n, gru.hidden_size)
     if packing.rows:
@@ -126,7 +126,7 @@ class _Recurrence(torch.autograd.Function):
         end = 0
         for t, b in enumerate(sizes):
             step = slice(end, end := end + b)
-            sum_ = s[: G * b * 3 * d].view(G, b, 3 * d)  # in one piece: else `bmm` takes its slow way
+            sum_ = s[: G * b * 3 * d].view(G, b, 3 * d)  # contiguous: else `bmm` is slow
             sum_ = torch.bmm(previous[:, :b], W, out=sum_) if t else sum_.zero_()
             rz = torch.add(inputs[:, step, : 2 * d], sum_[..., : 2 * d], out=gates[:, step, : 2 * d]).sigmoid_()
             q_t = torch.add(sum_[..., 2 * d :], b_hn[:, None], out=q[:, step])
@@ -171,7 +171,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 class _CompiledRecurrence(torch.autograd.Function):
-    """The same in C++: texts shared out among threads, and each cell in one pass."""
+    """The same in C++: texts are distributed among threads, and each cell is one pass."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: list[int]) -> Tensor:
@@ -189,7 +189,7 @@ class _CompiledRecurrence(torch.autograd.Function):
 
 
 def _before(h: Tensor, sizes: list[int]) -> Tensor:
-    """The state (G, P, d) that each step began with."""
+    """Return the state (G, P, d) that each step began with."""
     before = torch.empty_like(h)
     end = 0
     for t, b in enumerate(sizes):
@@ -199,7 +199,7 @@ def _before(h: Tensor, sizes: list[int]) -> Tensor:
 
 
 class _Mean(torch.autograd.Function):
-    """Eq. 4 and the way back to the padded form: (G, P, d) -> (B, n, d) or (J, B, n, d)."""
+    """Eq. 4 and the unpacking into the padded form: (G, P, d) -> (B, n, d) or (J, B, n, d)."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, packing: Packing) -> Tensor:
@@ -220,7 +220,7 @@ class _Mean(torch.autograd.Function):
         half = grad.flatten(0, -2).index_select(0, packing.padded).mul_(0.5)
         if packing.words is not None:
             half.mul_(packing.words)
-        grad_h = grad.new_zeros(ctx.shape)  # places that no word stands at stay zero
+        grad_h = grad.new_zeros(ctx.shape)  # places without a word stay zero
         rows = grad_h.flatten(0, 1)
         rows.index_copy_(0, packing.forward, half)
         rows.index_copy_(0, packing.backward, half)

@@ -1,7 +1,7 @@
 """The recurrence of a GRU with each step's cell as one Triton kernel: on CUDA, two launches a step in either direction.
 
-The formulas are those of `_Recurrence` in gru.py. Matrix products run in the dtype of the inputs: under autocast to
-bfloat16 the cell reads and writes what belongs to a product in bfloat16, but computes, and carries the states on, in
+The formulas are those of `recurrence._Recurrence`. Matrix products run in the dtype of the inputs: under autocast to
+bfloat16 the cell reads and writes the operands of products in bfloat16, but computes, and passes the states on, in
 float32. Numbers that change from step to step are not specialized on: a kernel is compiled once for each d. Without a
 GPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1), as their tests do.
 """
@@ -28,35 +28,35 @@ def _cell(  # type: ignore[no-untyped-def]
     P, begin, last, b, d,
     FIRST: tl.constexpr, LOW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One step of `b` texts from row `begin` on; the step before it stands from row `last` on."""
+    """Compute one step of `b` texts, whose rows begin at `begin`; those of the previous step begin at `last`."""
     i, g = tl.program_id(0), tl.program_id(1)
-    place = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
-    there = place < d
+    offsets = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < d
     row = (g * P + begin + i).to(tl.int64)
-    kind = h.dtype.element_ty
-    r = tl.load(inputs + row * 3 * d + place, there, 0).to(kind)
-    z = tl.load(inputs + row * 3 * d + d + place, there, 0).to(kind)
-    n = tl.load(inputs + row * 3 * d + 2 * d + place, there, 0).to(kind)
-    own = tl.load(bias + g * d + place, there, 0).to(kind)
-    before = tl.zeros_like(r)
+    dtype = h.dtype.element_ty
+    r = tl.load(inputs + row * 3 * d + offsets, mask, 0).to(dtype)
+    z = tl.load(inputs + row * 3 * d + d + offsets, mask, 0).to(dtype)
+    n = tl.load(inputs + row * 3 * d + 2 * d + offsets, mask, 0).to(dtype)
+    q_new = tl.load(bias + g * d + offsets, mask, 0).to(dtype)
+    h_prev = tl.zeros_like(r)
     if not FIRST:
-        at = (g * b + i).to(tl.int64) * 3 * d + place
-        r += tl.load(sums + at, there, 0).to(kind)
-        z += tl.load(sums + at + d, there, 0).to(kind)
-        own += tl.load(sums + at + 2 * d, there, 0).to(kind)
-        before = tl.load(h + (g * P + last + i).to(tl.int64) * d + place, there, 0)
+        sums_offsets = (g * b + i).to(tl.int64) * 3 * d + offsets
+        r += tl.load(sums + sums_offsets, mask, 0).to(dtype)
+        z += tl.load(sums + sums_offsets + d, mask, 0).to(dtype)
+        q_new += tl.load(sums + sums_offsets + 2 * d, mask, 0).to(dtype)
+        h_prev = tl.load(h + (g * P + last + i).to(tl.int64) * d + offsets, mask, 0)
     r = _sigmoid(r)
     z = _sigmoid(z)
-    n = 2 * _sigmoid(2 * (n + r * own)) - 1  # tanh
-    new = n + z * (before - n)
-    low = gates.dtype.element_ty
-    tl.store(gates + row * 3 * d + place, r.to(low), there)
-    tl.store(gates + row * 3 * d + d + place, z.to(low), there)
-    tl.store(gates + row * 3 * d + 2 * d + place, n.to(low), there)
-    tl.store(q + row * d + place, own.to(low), there)
-    tl.store(h + row * d + place, new, there)
+    n = 2 * _sigmoid(2 * (n + r * q_new)) - 1  # tanh
+    h_new = n + z * (h_prev - n)
+    out_dtype = gates.dtype.element_ty
+    tl.store(gates + row * 3 * d + offsets, r.to(out_dtype), mask)
+    tl.store(gates + row * 3 * d + d + offsets, z.to(out_dtype), mask)
+    tl.store(gates + row * 3 * d + 2 * d + offsets, n.to(out_dtype), mask)
+    tl.store(q + row * d + offsets, q_new.to(out_dtype), mask)
+    tl.store(h + row * d + offsets, h_new, mask)
     if LOW:
-        tl.store(h_product + row * d + place, new.to(low), there)
+        tl.store(h_product + row * d + offsets, h_new.to(out_dtype), mask)
 
 
 @triton.jit(do_not_specialize=["P", "begin", "last", "most", "later"])  # type: ignore[untyped-decorator]
@@ -65,43 +65,46 @@ def _cell_back(  # type: ignore[no-untyped-def]
     P, begin, last, most, later, d,
     FIRST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The way back: `carry` (G, most, d) and `flow` (G, later, d) are what `later` texts bring from the next step."""
+    """Compute the gradients of one step.
+
+    `carry` (G, most, d) and `flow` (G, later, d) come from the `later` texts of the next step.
+    """
     i, g = tl.program_id(0), tl.program_id(1)
-    place = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
-    there = place < d
+    offsets = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < d
     row = (g * P + begin + i).to(tl.int64)
-    kind = h.dtype.element_ty
-    own = tl.load(grad + row * d + place, there, 0)
-    brought = place < tl.where(i < later, d, 0)
-    carried = carry + (g * most + i).to(tl.int64) * d + place
-    own += tl.load(carried, brought, 0)
-    own += tl.load(flow + (g * later + i).to(tl.int64) * d + place, brought, 0).to(kind)
-    r = tl.load(gates + row * 3 * d + place, there, 0).to(kind)
-    z = tl.load(gates + row * 3 * d + d + place, there, 0).to(kind)
-    n = tl.load(gates + row * 3 * d + 2 * d + place, there, 0).to(kind)
-    before = tl.zeros_like(own)
+    dtype = h.dtype.element_ty
+    grad_h = tl.load(grad + row * d + offsets, mask, 0)
+    carry_mask = offsets < tl.where(i < later, d, 0)
+    carry_ptrs = carry + (g * most + i).to(tl.int64) * d + offsets
+    grad_h += tl.load(carry_ptrs, carry_mask, 0)
+    grad_h += tl.load(flow + (g * later + i).to(tl.int64) * d + offsets, carry_mask, 0).to(dtype)
+    r = tl.load(gates + row * 3 * d + offsets, mask, 0).to(dtype)
+    z = tl.load(gates + row * 3 * d + d + offsets, mask, 0).to(dtype)
+    n = tl.load(gates + row * 3 * d + 2 * d + offsets, mask, 0).to(dtype)
+    h_prev = tl.zeros_like(grad_h)
     if not FIRST:
-        before = tl.load(h + (g * P + last + i).to(tl.int64) * d + place, there, 0)
-    of_n = own * (1 - z) * (1 - n * n)
-    of_r = of_n * tl.load(q + row * d + place, there, 0).to(kind) * r * (1 - r)
-    of_z = own * (before - n) * z * (1 - z)
-    low = delta.dtype.element_ty
-    tl.store(delta + row * 3 * d + place, of_r.to(low), there)
-    tl.store(delta + row * 3 * d + d + place, of_z.to(low), there)
-    tl.store(delta + row * 3 * d + 2 * d + place, (of_n * r).to(low), there)
-    tl.store(grad_inputs + row * 3 * d + place, of_r.to(low), there)
-    tl.store(grad_inputs + row * 3 * d + d + place, of_z.to(low), there)
-    tl.store(grad_inputs + row * 3 * d + 2 * d + place, of_n.to(low), there)
-    tl.store(before_product + row * d + place, before.to(low), there)
-    tl.store(carried, own * z, there)
+        h_prev = tl.load(h + (g * P + last + i).to(tl.int64) * d + offsets, mask, 0)
+    grad_n = grad_h * (1 - z) * (1 - n * n)
+    grad_r = grad_n * tl.load(q + row * d + offsets, mask, 0).to(dtype) * r * (1 - r)
+    grad_z = grad_h * (h_prev - n) * z * (1 - z)
+    out_dtype = delta.dtype.element_ty
+    tl.store(delta + row * 3 * d + offsets, grad_r.to(out_dtype), mask)
+    tl.store(delta + row * 3 * d + d + offsets, grad_z.to(out_dtype), mask)
+    tl.store(delta + row * 3 * d + 2 * d + offsets, (grad_n * r).to(out_dtype), mask)
+    tl.store(grad_inputs + row * 3 * d + offsets, grad_r.to(out_dtype), mask)
+    tl.store(grad_inputs + row * 3 * d + d + offsets, grad_z.to(out_dtype), mask)
+    tl.store(grad_inputs + row * 3 * d + 2 * d + offsets, grad_n.to(out_dtype), mask)
+    tl.store(before_product + row * d + offsets, h_prev.to(out_dtype), mask)
+    tl.store(carry_ptrs, grad_h * z, mask)
 
 
 class FusedRecurrence(torch.autograd.Function):
-    """The recurrence of a GRU over packed steps, G of them side by side; arguments as of `gru._Recurrence`."""
+    """The recurrence of a GRU over packed steps, G of them side by side; arguments as in `recurrence._Recurrence`."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: list[int]) -> Tensor:
-        """The states (G, P, d), in the dtype of `W_hh`."""
+        """Return the states (G, P, d), in the dtype of `W_hh`."""
         G, P, _ = inputs.shape
         d = W_hh.shape[2]
         low = inputs.dtype != W_hh.dtype
@@ -112,7 +115,7 @@ class FusedRecurrence(torch.autograd.Function):
         h_product = inputs.new_empty(G, P, d) if low else h
         begin = last = 0
         for t, b in enumerate(sizes):
-            sums = torch.bmm(h_product[:, last : last + b], W) if t else inputs  # in the first step it is not read
+            sums = torch.bmm(h_product[:, last : last + b], W) if t else inputs  # not read in the first step
             _cell[_grid(b, G, d)](
                 inputs, sums, b_hn, gates, q, h, h_product, P, begin, last, b, d, FIRST=t == 0, LOW=low, BLOCK=_block(d)
             )
@@ -124,7 +127,7 @@ class FusedRecurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Gradients of the inputs, `W_hh` and `b_hn`."""
+        """Return the gradients of the inputs, `W_hh` and `b_hn`."""
         gates, q, h, W_hh = ctx.saved_tensors
         sizes: list[int] = ctx.sizes
         G, P, d = h.shape
@@ -133,7 +136,7 @@ class FusedRecurrence(torch.autograd.Function):
         before = gates.new_empty(G, P, d)
         most = max(sizes, default=0)
         carry = h.new_empty(G, most, d)
-        flow, later, begin = gates, 0, P  # in the last step nothing is brought
+        flow, later, begin = gates, 0, P  # the last step receives nothing
         for t in range(len(sizes) - 1, -1, -1):
             b = sizes[t]
             begin -= b

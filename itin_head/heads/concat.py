@@ -20,7 +20,7 @@ class ConcatHead(Head):
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
-        """The three inputs are there, since `registry.HEADS` says so."""
+        """Compute the output from all three inputs, which `registry.HEADS` declares."""
         if regions is None or region_mask is None or text is None or context is None:
             raise ValueError("expected regions, text and context, got None for one of them")
         F = self.mlp(torch.cat([mean_of(regions, region_mask), text.S, context], -1))

@@ -42,7 +42,7 @@ class GlobalLocalHead(ITINHead):
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
-        """Alignment, gate and attention are those of the local level."""
+        """Compute the output; alignment, gate and attention are those of the local level."""
         if regions is None or region_mask is None or text is None or context is None:
             raise ValueError("expected regions, text and context, got None for one of them")
         W, S, token_mask = text
@@ -57,6 +57,6 @@ class GlobalLocalHead(ITINHead):
         return HeadOutput(self.W_f(F), alignment, gate, attention, F)
 
     def attend(self, query: Tensor, values: Tensor, mask: Tensor, key: nn.Linear) -> Tensor:
-        """One query (B, k) over values (B, n, d) -> their mean (B, d), weighted as in eqs. 5-7."""
+        """Return the mean (B, d) of values (B, n, d), weighted by a query (B, k) as in eqs. 5-7."""
         scores = (query @ key.weight)[:, None, :] @ values.mT / math.sqrt(self.config.k)  # (B, 1, n)
         return (masked_softmax(scores, mask[:, None, :]) @ values).squeeze(1)

@@ -1,4 +1,4 @@
-"""The head `image-only`: what the image alone tells."""
+"""The head `image-only`: the image without its text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ImageOnlyHead(Head):
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
-        """From regions and context alone."""
+        """Compute the output from regions and context."""
         if regions is None or region_mask is None or context is None:
             raise ValueError("expected regions and context, got None for one of them")
         F = self.mlp(torch.cat([mean_of(regions, region_mask), context], -1))

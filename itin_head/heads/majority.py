@@ -1,4 +1,4 @@
-"""The head `majority`: what can be told without looking."""
+"""The head `majority`: the class frequencies, without any feature."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class MajorityHead(Head):
         self.register_buffer("log_frequency", torch.zeros(config.classes))
 
     def begin(self, labels: Tensor) -> None:
-        """Count the classes; half a sample more of each, so that none is impossible."""
+        """Count the classes; half a sample is added to each, so that none is impossible."""
         counts = torch.bincount(labels, minlength=self.config.classes) + 0.5
         self.log_frequency.copy_((counts / counts.sum()).log())
 
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
-        """The same for each pair; of the context only how many there are."""
+        """Return the same for each pair; only the length of the context is used."""
         if context is None:
             raise ValueError("context: expected (B, context_dim), got None")
         return HeadOutput(self.log_frequency.expand(len(context), -1))

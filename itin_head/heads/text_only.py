@@ -1,4 +1,4 @@
-"""The head `text-only`: what the words alone tell."""
+"""The head `text-only`: the text without its image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TextOnlyHead(Head):
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
-        """From the text alone."""
+        """Compute the output from the text."""
         if text is None:
             raise ValueError("text: expected words, got None")
         F = self.mlp(text.S)

@@ -10,7 +10,7 @@ from typing import Any
 from ... import disk
 from ...errors import RunError
 from ...train.config import REPEATS
-from ...train.sweeps.axes import PAPER, Plan, Trial, make_plan, parse_values
+from ...train.sweeps.axes import PAPER, SweepPlan, Trial, make_plan, parse_values
 
 FORMAT = 1
 NAME = "reproduce.json"
@@ -50,7 +50,7 @@ class Request:
         if not self.seeds:
             raise ValueError("seeds: expected at least one, got none")
 
-    def plan(self) -> Plan:
+    def plan(self) -> SweepPlan:
         """Return the trials that are needed, the full model first.
 
         Raises:
@@ -61,7 +61,7 @@ class Request:
         wanted = {_AXES[kind][number] for kind in _AXES for number in getattr(self, kind)}
         full = [one for one in whole.trials if one.axis == "ablation" and one.config.ablation == "none"]
         others = [one for one in whole.trials if one.axis in wanted]
-        return Plan(list(dict.fromkeys([*full, *others])), whole.left_out)
+        return SweepPlan(list(dict.fromkeys([*full, *others])), whole.left_out)
 
     def write(self, folder: Path) -> None:
         """Write the request into a reproduction's folder."""

@@ -319,20 +319,20 @@ def test_choice(needs_compiler: None) -> None:
     assert [choose(gru, CPU, 0) for gru in ("packed", "torch", "compiled")] == ["packed", "torch", "compiled"]
     with pytest.raises(ValueError, match="gru: expected one of auto, compiled, fused, packed, torch, got 'quick'"):
         choose("quick", CPU, 0)
-    with pytest.raises(ValueError, match="gru: compiled runs on a CPU, expected another one for device meta"):
+    with pytest.raises(ValueError, match="gru: compiled runs on a CPU only, expected another one for device meta"):
         choose("compiled", torch.device("meta"), 0)
-    with pytest.raises(ValueError, match="gru: fused runs on a CUDA device, expected another one for device cpu"):
+    with pytest.raises(ValueError, match="gru: fused runs on a CUDA device only, expected another one for device cpu"):
         choose("fused", CPU, 0)
 
 
 def test_fused_cells_are_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, said = torch.device("cuda"), list[str]()
-    monkeypatch.setattr(recurrence, "fused_fails", lambda device: "no such thing")
-    with pytest.raises(ValueError, match="gru: fused cannot be had on device cuda: no such thing"):
+    monkeypatch.setattr(recurrence, "fused_failure", lambda device: "no such thing")
+    with pytest.raises(ValueError, match="fused is not available on device cuda: no such thing"):
         choose("fused", cuda, 0)
     assert side_by_side("auto", cuda, said.append) == "packed"
     assert said == ["The GRU's cells run in PyTorch, slower: they could not be fused (no such thing)"]
-    monkeypatch.setattr(recurrence, "fused_fails", lambda device: None)
+    monkeypatch.setattr(recurrence, "fused_failure", lambda device: None)
     assert choose("fused", cuda, 0) == "fused"
     assert [side_by_side(gru, cuda) for gru in ("auto", "fused", "packed", "torch")] == ["fused"] * 2 + ["packed"] * 2
     assert [side_by_side(gru, CPU) for gru in ("auto", "compiled")] == ["packed"] * 2
@@ -341,8 +341,8 @@ def test_fused_cells_are_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_why_fused_cells_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here as on a machine without Triton, or with one that does not compile or computes something else."""
-    monkeypatch.setattr(recurrence, "fused_fails", recurrence.fused_fails.__wrapped__)
-    assert str(recurrence.fused_fails(CPU)).split(":")[0].endswith("Error")  # Triton has no driver, or is not there
+    monkeypatch.setattr(recurrence, "fused_failure", recurrence.fused_failure.__wrapped__)
+    assert str(recurrence.fused_failure(CPU)).split(":")[0].endswith("Error")  # Triton has no driver, or is not there
     real = recurrence.bigru
     for factor, want in ((1.0, None), (1.01, "its numbers differ by 0.02 of the largest")):
 
@@ -351,7 +351,7 @@ def test_why_fused_cells_fail(monkeypatch: pytest.MonkeyPatch) -> None:
             return W * (factor if recurrence == "fused" else 1)
 
         monkeypatch.setattr(recurrence, "bigru", bigru)
-        assert recurrence.fused_fails(CPU) == want
+        assert recurrence.fused_failure(CPU) == want
 
 
 def python(code: str, **environment: str) -> subprocess.Popen[str]:

@@ -330,7 +330,7 @@ def test_mean_of_nothing_is_zero() -> None:
 def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
     heads = [head_of(head, reading, lam, seed) for lam, seed in ((0.1, 1), (0.7, 2), (0.1, 3))]
     if heads[0].config.gru_dropout:
-        with pytest.raises(ValueError, match="expected gru_dropout 0, for each head draws its own; got another"):
+        with pytest.raises(ValueError, match="expected gru_dropout 0, since each head draws its own; got another"):
             SideBySide(heads)
         heads = [_without_dropout(one) for one in heads]
     for one in heads:

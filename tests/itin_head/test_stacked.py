@@ -19,12 +19,12 @@ from torch.utils._pytree import tree_leaves
 from itin.errors import RunError
 from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
 from itin.itin_head.gru.packing import Words, gather_words
-from itin.itin_head.side_by_side import Alone
+from itin.itin_head.side_by_side import SingleHead
 from itin.itin_head.stacked import StackedHead
 from itin.precision import matmul_precision
 from itin.train.config import TrainConfig, View
 from itin.train.cuda_graphs import GraphSteps, bucket_of, longest_by_rank
-from itin.train.features.batches import Resident
+from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
 from itin.train.features.shared import open_features, save_features
 from itin.train.loop import Fit, fit, fit_side_by_side
@@ -36,7 +36,7 @@ from itin.train.runs.folder import Run, load_run
 from itin.train.steps import ComputeOptions, check_compute, predict, shape_of
 from itin.train.sweeps import one_device
 from itin.train.sweeps.axes import Trial
-from itin.train.sweeps.one_device import Stacks, bytes_of, fitting, is_memory
+from itin.train.sweeps.one_device import Stacks, estimated_bytes, is_out_of_memory, stack_limit
 from itin.train.sweeps.run import Queue
 from itin.train.sweeps.setup import Event, Setup
 
@@ -248,16 +248,16 @@ def test_only_equal_shapes_go_together(features: Features, split: Split) -> None
         other = replace(BASE, **change)  # type: ignore[arg-type]
         assert shape_of(BASE, "x") != shape_of(other, "x")
         with pytest.raises(
-            ValueError, match="configs: expected some that differ in m, lam, seed, gate, ablation alone"
+            ValueError, match="configs: expected configurations that differ only in m, lam, seed, gate, ablation"
         ):
             fit_side_by_side([BASE, other], features, split)
 
 
 def test_narrow(features: Features) -> None:
-    resident = Resident(features, torch.device("cpu"), 3)
+    resident = ResidentFeatures(features, torch.device("cpu"), 3)
     rows = torch.arange(9)
     for one, other in zip(
-        resident.narrow(2).batch(rows), Resident(features, torch.device("cpu"), 2).batch(rows), strict=True
+        resident.narrow(2).batch(rows), ResidentFeatures(features, torch.device("cpu"), 2).batch(rows), strict=True
     ):
         pairs = [(one.x, other.x), (one.mask, other.mask)] if isinstance(one, Words) else [(one, other)]
         assert all(torch.equal(a, b) for a, b in pairs)
@@ -349,20 +349,20 @@ def test_other_errors_are_those_of_the_stack(setup: Setup, monkeypatch: pytest.M
 
 
 def test_memory(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fitting(BASE, features, torch.device("cpu")) == 1
-    each = bytes_of(BASE, features)
+    assert stack_limit(BASE, features, torch.device("cpu")) == 1
+    each = estimated_bytes(BASE, features)
     weights = sum(p.numel() for p in ITINHead(BASE.head_config(features.dims)).parameters())
     assert each > 4 * 6 * weights
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (each * 100, each * 200))
-    assert fitting(BASE, features, torch.device("cuda")) == 70
+    assert stack_limit(BASE, features, torch.device("cuda")) == 70
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, each * 200))
-    assert fitting(BASE, features, torch.device("cuda")) == 1
-    assert is_memory(MemoryError())
-    assert is_memory(torch.cuda.OutOfMemoryError("x"))
-    assert not is_memory(RuntimeError("x"))
+    assert stack_limit(BASE, features, torch.device("cuda")) == 1
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.cuda.OutOfMemoryError("x"))
+    assert not is_out_of_memory(RuntimeError("x"))
     followed = RuntimeError("operation failed due to a previous error during capture")
     followed.__context__ = torch.cuda.OutOfMemoryError("x")
-    assert is_memory(followed)
+    assert is_out_of_memory(followed)
 
 
 # Shared features -----------------------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ def test_shared_features_are_the_same(features: Features, tmp_path: Path) -> Non
             assert isinstance(array, np.memmap) or not array.size
         assert (again.ids, again.dataset, again.labelled) == (one.ids, one.dataset, one.labelled)
         before = (tmp_path / str(number) / "tokens.npy").read_bytes()
-        Resident(again, torch.device("cpu"), 0).tokens[0] = 7  # what somebody writes is theirs alone
+        ResidentFeatures(again, torch.device("cpu"), 0).tokens[0] = 7  # what somebody writes is theirs alone
         assert (tmp_path / str(number) / "tokens.npy").read_bytes() == before
 
 
@@ -405,7 +405,7 @@ def test_precision_of_training_alone(features: Features, split: Split) -> None:
     assert all(value.dtype == torch.float32 for value in low.state_dict.values())
     head = ITINHead(low.head)
     head.load_state_dict(low.state_dict)
-    resident = Resident(features, torch.device("cpu"), BASE.m)
+    resident = ResidentFeatures(features, torch.device("cpu"), BASE.m)
     for part, own in low.probabilities.items():
         np.testing.assert_array_equal(own, predict(head, resident, split.rows(part), BASE.batch_for("my set")))
 
@@ -413,12 +413,12 @@ def test_precision_of_training_alone(features: Features, split: Split) -> None:
 def test_precision_of_products(features: Features, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def look(self: Alone, *batch: Any) -> Tensor:
+    def look(self: SingleHead, *batch: Any) -> Tensor:
         seen.append(torch.get_float32_matmul_precision())
         return real(self, *batch)
 
-    real = Alone.forward
-    monkeypatch.setattr(Alone, "forward", look)
+    real = SingleHead.forward
+    monkeypatch.setattr(SingleHead, "forward", look)
     during = []
     how = ComputeOptions(precision="tf32")
     fit(BASE, features, split, "cpu", lambda _: during.append(torch.get_float32_matmul_precision()), compute=how)
@@ -432,9 +432,9 @@ def test_precision_of_products(features: Features, split: Split, monkeypatch: py
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", before)
     with pytest.raises(ValueError, match="precision: expected one of float32, tf32, bfloat16, got 'half'"):
         fit(BASE, features, split, compute=ComputeOptions(precision="half"))
-    with pytest.raises(ValueError, match="gru_dropout: CUDA graphs and other precisions than float32 expected none"):
+    with pytest.raises(ValueError, match="gru_dropout: expected 0 with CUDA graphs"):
         check_compute(replace(BASE, gru_layers=2, gru_dropout=0.25), how)
-    with pytest.raises(ValueError, match="mask: CUDA graphs expected True, got False"):
+    with pytest.raises(ValueError, match="mask: expected True with CUDA graphs"):
         fit_side_by_side([replace(BASE, mask=False)], features, split, compute=ComputeOptions(graphs=True))
 
 
@@ -532,7 +532,7 @@ def test_static_steps_ask_for_no_value(
 
 
 def test_features_that_a_device_cannot_hold_take_no_static_steps(features: Features) -> None:
-    resident = Resident(features, torch.device("cpu"), 2)
+    resident = ResidentFeatures(features, torch.device("cpu"), 2)
     resident.held = False
     with pytest.raises(ValueError, match="resident: expected features on the device"):
         GraphSteps(resident, torch.nn.Identity(), torch.ones(1, 1, 2).bool(), lambda logits, labels: None, [])

@@ -66,9 +66,9 @@ for way in ("packed", "fused"):
     stack = StackedHead(heads, way)
     ways.append(results(stack(regions, words, context, torch.ones(3, 3, 2).bool()), list(stack.parameters())))
 compare("side by side", ways)
-from itin.itin_head.gru.choose import fused_fails
+from itin.itin_head.gru.choose import fused_failure
 
-assert fused_fails(torch.device("cpu")) is None
+assert fused_failure(torch.device("cpu")) is None
 json.dump(worst, sys.stdout)
 """
 
@@ -127,11 +127,11 @@ def test_kernels_compile(tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_equals_packed_on_a_device(dtype: torch.dtype) -> None:
-    from itin.itin_head.gru.choose import fused_fails
+    from itin.itin_head.gru.choose import fused_failure
     from itin.itin_head.gru.packing import pack_words
     from itin.itin_head.gru.recurrence import bigru, weights
 
-    assert fused_fails(torch.device("cuda")) is None
+    assert fused_failure(torch.device("cuda")) is None
     torch.manual_seed(0)
     lengths = torch.randint(0, 40, (64,))
     mask = torch.arange(40) < lengths[:, None]

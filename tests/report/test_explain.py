@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from itin.cli import main
-from itin.commands.predict import FAINT, shaded
+from itin.commands.predict import MIN_SHADE, shaded
 from itin.demo.run import prepare
 from itin.errors import RunError
 from itin.extract.data.images import image_input, read_image
@@ -175,7 +175,7 @@ def test_terminals_with_colours_show_the_shades() -> None:
     paper = over(REGIONS[0], "#000000", 0.2 + 0.5 * strength(0.81))
     rgb = ";".join(str(int(paper[i : i + 2], 16)) for i in (1, 3, 5))
     assert f"48;2;{rgb}mlovely\x1b[0m 0.81" in capture.get()
-    assert strength(0.09) >= FAINT
+    assert strength(0.09) >= MIN_SHADE
     assert "so 0.00" in capture.get()  # too faint for a shade
 
 

@@ -507,7 +507,7 @@ def test_another_protocol_in_the_same_folder(cache: Path, copy: Path) -> None:
         (["--d", "8,16"], "'8,16' is not a valid integer"),
         (["--head", "concat"], "No such option"),
         (["--set", "d=256", "--set", "mask=false"], "--set d=256 --set mask=false is now --d 256 --no-mask"),
-        (["--m", "0:6"], "holds too few regions an image"),
+        (["--m", "0:6"], "holds too few regions per image"),
     ],
 )
 def test_wrong_options(cache: Path, tmp_path: Path, words: list[str], message: str) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from itin.cache import Store
 from itin.errors import CacheError, DataError
-from itin.train.features.batches import Resident
+from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
 from itin.train.features.load import load_features
 
@@ -204,8 +204,8 @@ def test_arguments_are_checked(stores: dict[str, Store]) -> None:
     with pytest.raises(ValueError, match="m: expected at least 0, got -1"):
         load_features(make_table(), stores, m=-1)
     features = load_features(make_table(), stores, m=2, allow_missing=True)
-    with pytest.raises(ValueError, match="features: expected at least m = 3 regions an image, got 2"):
-        Resident(features, torch.device("cpu"), 3)
+    with pytest.raises(ValueError, match="features: expected at least m = 3 regions per image, got 2"):
+        ResidentFeatures(features, torch.device("cpu"), 3)
     with pytest.raises(ValueError, match=r"context: expected \(5, C\), got \(4, 4\)"):
         Features(
             features.ids, features.labels, features.regions, features.counts, features.tokens, features.offsets,
@@ -215,7 +215,7 @@ def test_arguments_are_checked(stores: dict[str, Store]) -> None:
 
 def test_batches(stores: dict[str, Store]) -> None:
     features = load_features(make_table(), stores, m=3, allow_missing=True)
-    resident = Resident(features, torch.device("cpu"), 2)
+    resident = ResidentFeatures(features, torch.device("cpu"), 2)
     batch = resident.batch(torch.tensor([3, 0, 1]))  # s5, s0, s2
     assert batch.labels.tolist() == [2, 0, 2]
     assert batch.region_mask.tolist() == [[True, True], [True, True], [False, False]]
@@ -226,15 +226,15 @@ def test_batches(stores: dict[str, Store]) -> None:
     assert [batch.words.x[0, place].tolist() for place in (0, 3, 4)] == [first, second, third]
     assert [batch.words.x[1, place].tolist() for place in (0, 3, 4)] == [third, second, first]
     assert batch.context[:, 0].tolist() == [5, 0, 2]
-    none = Resident(features, torch.device("cpu"), 0).batch(torch.tensor([3]))
+    none = ResidentFeatures(features, torch.device("cpu"), 0).batch(torch.tensor([3]))
     assert none.regions is None
     assert none.region_mask is None
 
 
 def test_resident_uses_the_arrays_without_a_copy(stores: dict[str, Store]) -> None:
     features = load_features(make_table(), stores, m=2, allow_missing=True)
-    resident = Resident(features, torch.device("cpu"), 2)
+    resident = ResidentFeatures(features, torch.device("cpu"), 2)
     assert resident.tokens.data_ptr() == features.tokens.ctypes.data
     assert resident.regions.data_ptr() == features.regions.ctypes.data
     features.context.flags.writeable = False
-    assert torch.equal(Resident(features, torch.device("cpu"), 2).context, resident.context)
+    assert torch.equal(ResidentFeatures(features, torch.device("cpu"), 2).context, resident.context)

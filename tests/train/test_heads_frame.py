@@ -22,7 +22,7 @@ from itin.itin_head import HEADS, registry
 from itin.itin_head.registry import GRU_SETTINGS, HeadSpec
 from itin.predict.pairs import pairs_of
 from itin.train.config import TrainConfig, View
-from itin.train.features.batches import Resident
+from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
 from itin.train.features.find import find_features
 from itin.train.features.load import load_features
@@ -113,7 +113,7 @@ def test_early_stopping(features: Features, split: Split) -> None:
 
 
 def test_words_beyond_the_limit_are_not_read(features: Features, split: Split) -> None:
-    resident = Resident(features, torch.device("cpu"), 2, 2)
+    resident = ResidentFeatures(features, torch.device("cpu"), 2, 2)
     words = resident.batch(torch.arange(6)).words
     assert words.mask.sum(1).tolist() == np.minimum(np.diff(features.offsets)[:6], 2).tolist()
     assert words.packing.n == 2
@@ -323,7 +323,7 @@ def test_a_sweep_over_views_wants_the_same_samples(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*words, "--allow-missing"])
     assert result.exit_code == 1
     assert "are not of the same samples" in result.output
-    assert "5 in one of them alone" in result.output
+    assert "5 in only one of them" in result.output
 
 
 def test_seeds(tmp_path: Path) -> None:

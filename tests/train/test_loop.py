@@ -11,7 +11,7 @@ import torch
 from itin.errors import RunError
 from itin.itin_head import ITINHead
 from itin.train.config import TrainConfig
-from itin.train.features.batches import Resident
+from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
 from itin.train.loop import Fit, fit
 from itin.train.metrics import score
@@ -114,7 +114,7 @@ def test_kept_epoch_is_the_best_on_validation(trained: Fit, features: Features, 
 def test_scores_are_those_of_the_probabilities(trained: Fit, features: Features, split: Split) -> None:
     head = ITINHead(trained.head)
     head.load_state_dict(trained.state_dict)
-    resident = Resident(features, torch.device("cpu"), 2)
+    resident = ResidentFeatures(features, torch.device("cpu"), 2)
     assert np.array_equal(predict(head, resident, split.test, 32), trained.probabilities["test"])
     np.testing.assert_allclose(predict(head, resident, split.test, 7), trained.probabilities["test"], atol=1e-6)
     majority = np.bincount(features.labels[split.train]).argmax()
@@ -128,7 +128,7 @@ def test_one_step_is_adams(features: Features, split: Split) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = ITINHead(result.head)
-    batch = Resident(features, torch.device("cpu"), 2).batch(torch.from_numpy(split.train))
+    batch = ResidentFeatures(features, torch.device("cpu"), 2).batch(torch.from_numpy(split.train))
     logits = head(*batch.inputs).logits
     loss = -logits.log_softmax(1)[torch.arange(len(split.train)), batch.labels].mean()
     loss.backward()
@@ -175,7 +175,7 @@ def test_no_regions(split: Split, features: Features) -> None:
     assert result.head.ablation == "only-context"
     with_regions = fit(replace(SMALL, ablation="only-context", epochs=1), features, split)
     assert result.history[0]["train_loss"] == with_regions.history[0]["train_loss"]
-    with pytest.raises(ValueError, match="features: expected at least m = 2 regions an image, got 0"):
+    with pytest.raises(ValueError, match="features: expected at least m = 2 regions per image, got 0"):
         fit(SMALL, without, split)
 
 

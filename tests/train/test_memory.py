@@ -25,7 +25,7 @@ from itin.train.config import TrainConfig
 from itin.train.features import batches, memory
 from itin.train.features import load as data
 from itin.train.features import mapped as mapped_arrays
-from itin.train.features.batches import Resident
+from itin.train.features.batches import ResidentFeatures
 from itin.train.features.load import load_features, size_of
 from itin.train.features.shared import open_features, save_features
 from itin.train.loop import fit, fit_side_by_side
@@ -85,9 +85,9 @@ def test_what_a_device_cannot_hold_is_gathered_batch_by_batch(
     folder: Path, max_words: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = load(folder, False)
-    one = Resident(features, CPU, 2, max_words)
+    one = ResidentFeatures(features, CPU, 2, max_words)
     monkeypatch.setattr(batches, "fits", lambda size, device: size < features.regions[:, :2].nbytes)
-    other = Resident(features, CPU, 2, max_words)
+    other = ResidentFeatures(features, CPU, 2, max_words)
     assert (one.held, other.held) == (True, False)
     rows = torch.from_numpy(np.random.default_rng(0).permutation(150))
     for some in (rows[:40], rows.view(3, 50)):
@@ -129,7 +129,7 @@ def test_mapped_training_is_training_in_memory(folder: Path) -> None:
 def test_without_regions(folder: Path) -> None:
     mapped = load(folder, True, m=0)
     assert mapped.regions.shape == (150, 0, 0)
-    batch = Resident(mapped, CPU, 0).batch(torch.arange(5))
+    batch = ResidentFeatures(mapped, CPU, 0).batch(torch.arange(5))
     assert batch.regions is None
 
 
@@ -171,13 +171,13 @@ def test_the_place_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=room[path] * 10**9))
     monkeypatch.setattr(mapped_arrays, "TEMPORARY_FILES", last)
     monkeypatch.delenv("TMPDIR", raising=False)
-    found = [mapped_arrays.place_for(size * 10**9, beside) for size in (4, 7, 8)]
+    found = [mapped_arrays.folder_with_room(size * 10**9, beside) for size in (4, 7, 8)]
     assert found == [beside, beside, last]
     monkeypatch.setenv("TMPDIR", str(scratch))
-    found = [mapped_arrays.place_for(size * 10**9, beside) for size in (4, 6, 8)]
+    found = [mapped_arrays.folder_with_room(size * 10**9, beside) for size in (4, 6, 8)]
     assert found == [scratch, beside, last]
     with pytest.raises(CacheError, match=r"room for 20\.0 GB[\s\S]*5\.0 GB in .*scratch[\s\S]*set TMPDIR"):
-        mapped_arrays.place_for(20 * 10**9, beside)
+        mapped_arrays.folder_with_room(20 * 10**9, beside)
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from itin.train.config import TrainConfig
-from itin.train.objective import Objective, Selection, clip_side_by_side
+from itin.train.objective import EpochSelection, Objective, clip_side_by_side
 
 CPU = torch.device("cpu")
 LABELS = np.array([0, 0, 0, 0, 1, 2, 2])
@@ -68,7 +68,7 @@ def test_clipping_side_by_side_is_that_of_each_alone() -> None:
 
 
 def test_selection() -> None:
-    selection = Selection(patience=2)
+    selection = EpochSelection(patience=2)
     assert selection.better(1, 0.5, 1.0)
     assert not selection.better(2, 0.5, 1.0)  # the earlier epoch
     assert selection.better(3, 0.5, 0.9)  # the lower loss
@@ -78,7 +78,7 @@ def test_selection() -> None:
     assert not selection.better(5, 0.4, 0.1)
     assert selection.ends(5)
     assert selection.epoch == 3
-    assert not Selection(None).ends(10**6)
+    assert not EpochSelection(None).ends(10**6)
 
 
 def test_rates() -> None:

@@ -196,7 +196,7 @@ def test_agree_keeps_what_agrees() -> None:
 
 @pytest.mark.parametrize(("name", "labels"), [("mvsa-multiple", ["positive"] * N), ("mine", [None] * N)])
 def test_agree_is_for_single_alone(name: str, labels: list[Any]) -> None:
-    with pytest.raises(DataError, match=rf"protocol agree is one of MVSA-Single[\s\S]*data set {name}"):
+    with pytest.raises(DataError, match=rf"protocol agree is for MVSA-Single[\s\S]*data set {name}"):
         splitter("agree", name=name, text_label=labels, image_label=labels)
 
 
@@ -302,7 +302,7 @@ def test_clmlf_from_a_copy(tiny: Path) -> None:
     with pytest.raises(DataError, match=r"published for mvsa-single is not here[\s\S]*itin data fetch clmlf --dataset"):
         splitter("clmlf")
     path = clmlf.fetch("mvsa-single", tiny)
-    assert path == clmlf.place_of("mvsa-single")
+    assert path == clmlf.split_path("mvsa-single")
     for protocol in ("clmlf", f"clmlf:{path}"):
         split = splitter(protocol).split()
         assert split.test.tolist() == list(range(2, 30, 3))
@@ -330,7 +330,7 @@ def test_clmlf_offline(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clmlf.urllib.request, "urlopen", fail)
     with pytest.raises(DataError, match=r"cannot fetch https://.*train.json: Name or service[\s\S]*--from FOLDER"):
         clmlf.fetch("mvsa-single")
-    assert not clmlf.place_of("mvsa-single").exists()
+    assert not clmlf.split_path("mvsa-single").exists()
 
 
 def test_clmlf_is_checked(tiny: Path, tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_train_names_its_protocol(cache: Path, tmp_path: Path) -> None:
         (["--fold", "1"], "fold: expected 0, since only folds:K has folds, got 1"),
         (["--protocol", "agree", "--split", "x.csv"], "--split is short for --protocol file:PATH: give one"),
         (["--group-duplicates", "loose"], "'loose' is not one of 'exact', 'stripped'"),
-        (["--protocol", "agree"], "the protocol agree is one of MVSA-Single"),
+        (["--protocol", "agree"], "the protocol agree is for MVSA-Single"),
         (["--protocol", "clmlf"], "CLMLF published no split of planted"),
     ],
 )

@@ -137,7 +137,7 @@ def test_names_are_unique(made: Made, tmp_path: Path) -> None:
 def test_nothing_is_written_over(made: Made, tmp_path: Path) -> None:
     out = made.write(out=tmp_path / "deep" / "run")
     assert out == tmp_path / "deep" / "run"
-    with pytest.raises(RunError, match=r"run is already there[\s\S]*never written over[\s\S]*choose another --out"):
+    with pytest.raises(RunError, match=r"run is already there[\s\S]*never overwritten[\s\S]*choose another --out"):
         made.write(out=out)
     with pytest.raises(RunError, match="is already there"):
         check_free(out)
@@ -296,7 +296,7 @@ def test_evaluate_refuses_other_features(made: Made, run: Run) -> None:
     with pytest.raises(RunError, match=r"missing: 60 \(.* and so on\); likely cause: .*folders before the name"):
         evaluate(run, replace(features, ids=many))
     renamed = run.predictions.assign(id=["x" + sample for sample in run.predictions["id"]])
-    with pytest.raises(RunError, match=r"predictions.csv is not of the pairs [\s\S]*in split.csv alone: 6 \("):
+    with pytest.raises(RunError, match=r"predictions.csv does not hold the pairs [\s\S]*in split.csv only: 6 \("):
         evaluate(run.with_predictions(renamed), features)
     with pytest.raises(RunError, match=r"labels are not those of the run[\s\S]*found:    6 others"):
         evaluate(run, replace(features, labels=(features.labels + 1) % 3))
@@ -344,7 +344,7 @@ def test_not_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", runs.FILES[1:])
 def test_missing_file(copy: Path, name: str) -> None:
     (copy / name).unlink()
-    with pytest.raises(RunError, match=rf"copy is not whole[\s\S]*found:    no {name}\n  next: "):
+    with pytest.raises(RunError, match=rf"copy is not complete[\s\S]*found:    no {name}\n  next: "):
         load_run(copy)
 
 
@@ -386,7 +386,7 @@ def test_checkpoint_of_another_shape(copy: Path) -> None:
     save_file({**whole, "W_f.weight": torch.zeros(3, 9)}, path)
     with pytest.raises(
         RunError,
-        match=r"model.safetensors is of another shape[\s\S]*"
+        match=r"model.safetensors does not have the shapes[\s\S]*"
         r"expected: W_f.weight \(3, 4\)\n  found:    W_f.weight \(3, 9\)\n  next:  ",
     ):
         load_run(copy).head()

@@ -104,7 +104,7 @@ def test_tables(tmp_path: Path, name: str, text: str) -> None:
     ("name", "text", "message"),
     [
         ("s.csv", "id,part\n1,train\n2,holdout\n", r"s.csv, line 3: unknown part[\s\S]*found:    'holdout'"),
-        ("s.csv", "id,part\n1,train\n1,test\n", r"line 3: id '1' stands in two parts[\s\S]*train and test"),
+        ("s.csv", "id,part\n1,train\n1,test\n", r"line 3: id '1' is in two parts[\s\S]*train and test"),
         ("s.csv", "name,part\n1,train\n", r"line 2: no id or no part[\s\S]*found:    name, part"),
         ("s.tsv", "id,part\n1,train\n", r"line 2: no id or no part[\s\S]*found:    id,part"),
         ("s.csv", "id,part\n1\n", r"line 2: malformed: 1 cells in a table of 2 columns"),

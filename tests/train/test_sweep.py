@@ -27,7 +27,7 @@ from itin.train.config import TrainConfig
 from itin.train.loop import fit
 from itin.train.runs.folder import load_run
 from itin.train.runs.listing import best, find_runs, runs_table, sort, where
-from itin.train.sweeps.axes import Plan, Trial
+from itin.train.sweeps.axes import SweepPlan, Trial
 from itin.train.sweeps.folder import FIGURES, Sweep, locked
 from itin.train.sweeps.prepare import SweepData, check_same, create
 from itin.train.sweeps.reveal import reveal, revealed
@@ -83,7 +83,7 @@ class Made:
 
     def __init__(self, cache: Path, path: Path) -> None:
         self.data = sweep_data(cache)
-        plan = Plan([Trial(name, config) for name, config in CONFIGS.items()], [])
+        plan = SweepPlan([Trial(name, config) for name, config in CONFIGS.items()], [])
         self.sweep = create(path, plan, self.data, **definition(cache))
         self.keys = {trial.axis: trial.key for trial in self.sweep.definition.trials}
         self.events: list[Event] = []
@@ -209,7 +209,7 @@ def test_side_by_side(made: Made, cache: Path, tmp_path: Path) -> None:
     """The same sweep in stacks, as on a GPU: the same keys and runs, figures equal but for rounding."""
     names = ["plain", "seed", "more", "parts", "blind", "the same", "not a number"]
     data = sweep_data(cache)
-    plan = Plan([Trial(name, CONFIGS[name]) for name in names], [])
+    plan = SweepPlan([Trial(name, CONFIGS[name]) for name in names], [])
     sweep = create(tmp_path / "sweep", plan, data, **definition(cache))
     run(sweep, data, stack=8)
     table = sweep.results()
@@ -239,11 +239,11 @@ def test_only_one_process_runs_a_sweep(made: Made) -> None:
 
 def test_a_sweep_is_never_written_over(made: Made, cache: Path) -> None:
     with pytest.raises(RunError, match=r"cannot make the sweep folder .*File exists[\s\S]*--resume"):
-        create(made.sweep.path, Plan([], []), made.data, **definition(cache))
+        create(made.sweep.path, SweepPlan([], []), made.data, **definition(cache))
 
 
 def test_what_is_no_sweep(tmp_path: Path, made: Made) -> None:
-    with pytest.raises(RunError, match=r"none is no sweep folder[\s\S]*found:    no folder"):
+    with pytest.raises(RunError, match=r"none is not a sweep folder[\s\S]*found:    no folder"):
         Sweep(tmp_path / "none")
     with pytest.raises(RunError, match=r"found:    a folder without one"):
         Sweep(tmp_path)
@@ -300,13 +300,13 @@ def test_reveal_waits_for_all_runs(made: Made, tmp_path: Path) -> None:
     shutil.copytree(made.sweep.path, copy)
     (gone,) = copy.glob(f"runs/*{made.keys['plain']}")
     shutil.rmtree(gone)
-    with pytest.raises(RunError, match=r"has not ended[\s\S]*2 places without one[\s\S]*itin sweep --resume"):
+    with pytest.raises(RunError, match=r"has not ended[\s\S]*2 trials without one[\s\S]*itin sweep --resume"):
         reveal(Sweep(copy), made.data)
     for folder in copy.glob("runs/*"):
         shutil.rmtree(folder)
     for name, key in made.keys.items():
         (copy / "failed" / f"{key}.json").write_text(f'{{"error": "{name}"}}')
-    with pytest.raises(RunError, match=r"no configuration whose runs have all finished[\s\S]*11 places that failed"):
+    with pytest.raises(RunError, match=r"no configuration whose runs have all finished[\s\S]*11 trials that failed"):
         reveal(Sweep(copy), made.data)
     assert revealed(Sweep(copy)) is None
 
@@ -536,5 +536,5 @@ def test_wrong_options(arguments: list[str], message: str, cache: Path) -> None:
 def test_more_regions_than_there_are(cache: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["sweep", "--cache", str(cache), "--m", "0:6", "--out", str(tmp_path / "x")])
     assert result.exit_code == 1
-    assert "holds too few regions an image" in result.output
+    assert "holds too few regions per image" in result.output
     assert not (tmp_path / "x").exists()

@@ -52,7 +52,7 @@ def test_values(name: str, text: str, values: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("wings", "2", "'wings' is no field of the configuration: expected one of preset, head"),
+        ("wings", "2", "'wings' is not a field of the configuration: expected one of preset, head"),
         ("m", "two", "m=two: expected a number, or a range such as 0:6"),
         ("m", "", "m=: expected a number"),
         ("m", "1.5", "m=1.5: expected integers"),

@@ -16,18 +16,18 @@ from .memory import MEMORY_SHARE
 
 
 class Batch(NamedTuple):
-    """One batch: what a head looks at, and the labels. With J batches side by side, J stands first."""
+    """One batch: the inputs of a head, and the labels. With J batches side by side, J is the first axis."""
 
     regions: Tensor | None
-    """(B, m, region_dim), or None when m is 0"""
+    """(B, m, region_dim), or None when m is 0."""
     words: Words
-    """of all texts, packed"""
+    """The words of all texts, packed."""
     context: Tensor
-    """(B, context_dim)"""
+    """(B, context_dim)."""
     region_mask: Tensor | None
-    """(B, m) bool, or None when m is 0"""
+    """(B, m) bool, or None when m is 0."""
     labels: Tensor
-    """(B,) int64"""
+    """(B,) int64."""
 
     @property
     def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None]:
@@ -35,14 +35,14 @@ class Batch(NamedTuple):
         return self.regions, self.words, None, self.context, self.region_mask
 
 
-class Resident:
-    """Features on the device, in the dtype of their stores; each batch is one gather an array, converted to float32.
+class ResidentFeatures:
+    """Features on the device, in the dtype of their stores; each batch is one gather per array, converted to float32.
 
-    Regions and words that a CUDA device cannot hold stay where they are: each batch is gathered there, and moved.
+    Regions and words that a CUDA device cannot hold stay on the CPU: each batch is gathered there, and copied.
 
     Args:
-        features: what to hold; on the CPU its arrays are used as they are, without a copy.
-        device: where to.
+        features: the features to hold; on the CPU their arrays are used without a copy.
+        device: the device that holds them.
         m: how many of the features' regions to use.
         max_words: how many of a text's words to use, the first ones; None for all.
 
@@ -52,7 +52,7 @@ class Resident:
 
     def __init__(self, features: Features, device: torch.device, m: int, max_words: int | None = None) -> None:
         if features.regions.shape[1] < m:
-            raise ValueError(f"features: expected at least m = {m} regions an image, got {features.regions.shape[1]}")
+            raise ValueError(f"features: expected at least m = {m} regions per image, got {features.regions.shape[1]}")
         self.device = device
         self.m = m
         self.max_words = max_words
@@ -66,8 +66,8 @@ class Resident:
         self.context = _tensor(features.context, device)
         self.labels = _tensor(features.labels, device)
 
-    def narrow(self, m: int) -> Resident:
-        """The same features, without a copy, with the first m regions of each image alone."""
+    def narrow(self, m: int) -> ResidentFeatures:
+        """Return the same features, without a copy, with only the first m regions of each image."""
         if m > self.m:
             raise ValueError(f"m: expected at most {self.m}, got {m}")
         narrow = copy.copy(self)
@@ -93,7 +93,7 @@ class Resident:
         )
 
     def _texts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The words of all texts or of these alone, the offsets (on the CPU) that go with them, and the rows there."""
+        """Return the words of all texts or of these only, their offsets (on the CPU), and the rows of these texts."""
         if self.held:
             return self.tokens, self.offsets, rows
         flat = rows.flatten()
@@ -105,11 +105,11 @@ class Resident:
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Return whether a device's memory can hold so many bytes of features; the CPU's are where they are already."""
+    """Return whether a device's memory can hold so many bytes of features; on the CPU they are in memory already."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # ours, and free again
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # reserved by us, but free
     return size <= MEMORY_SHARE * (free + unused)
 
 

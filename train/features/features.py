@@ -1,4 +1,4 @@
-"""What a run is made of: the labelled samples of a data set, packed."""
+"""The features that a run is trained on: the labelled samples of a data set, packed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_s
 
 
 class TableLike(Protocol):
-    """What is read of a data set's table, `itin.cache.Table`."""
+    """The parts of a data set's table, `itin.cache.Table`, that are read."""
 
     @property
     def dataset(self) -> dict[str, Any]:
-        """At least `name`."""
+        """What is recorded of the data set: at least `name`."""
         ...
 
     @property
     def samples(self) -> pd.DataFrame:
-        """Columns `id`, `label` (None where unlabelled), `image_sha256`, `text_sha256`."""
+        """The samples: columns `id`, `label` (None where unlabelled), `image_sha256`, `text_sha256`."""
         ...
 
 
@@ -36,13 +36,13 @@ class Features:
     """
 
     ids: list[str]
-    """N ids."""
+    """The N ids."""
     labels: np.ndarray
     """(N,) int64, places in `LABELS`."""
     regions: np.ndarray
     """(N, m, region_dim), by descending score; rows from `counts` on hold nothing."""
     counts: np.ndarray
-    """(N,) int64, how many regions each image has, at most m."""
+    """(N,) int64, the number of regions of each image, at most m."""
     tokens: np.ndarray
     """(T, token_dim), the words of all samples one after the other."""
     offsets: np.ndarray
@@ -52,13 +52,13 @@ class Features:
     dataset: str = ""
     """The data set's name."""
     labelled: int = 0
-    """How many samples of the data set have a label."""
+    """The number of samples of the data set with a label."""
     missing: dict[str, int] = field(default_factory=dict)
-    """For each kind, how many labelled samples its store does not hold."""
+    """The number of labelled samples that the store of each kind does not hold."""
     mapped: Path | None = None
-    """Where a temporary file holds regions and words that memory cannot hold."""
+    """The folder of the temporary file with regions and words that memory cannot hold."""
     outside: list[str] = field(default_factory=list)
-    """Why labelled samples are not among these, a line each; known where features are read from their stores."""
+    """The reasons why labelled samples are not among these, a line each; known where features are read from stores."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -79,7 +79,7 @@ class Features:
 
     @property
     def dims(self) -> dict[str, int]:
-        """`region_dim`, `token_dim` and `context_dim`, as far as there are such features."""
+        """`region_dim`, `token_dim` and `context_dim`, those of features that are there."""
         sizes = {
             "region_dim": self.regions.shape[2],
             "token_dim": self.tokens.shape[1],

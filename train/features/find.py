@@ -1,4 +1,4 @@
-"""Finding a data set and its stores in a cache; nothing needs to be named where there is only one."""
+"""The search for a data set and its stores in a cache; nothing needs to be named where there is only one."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from ..config import TrainConfig, View
 from ..runs.folder import Run
 
 CENTER = "-center"
-"""At the end of the name of a context encoder that sees the centre of the image alone."""
+"""The suffix of the name of a context encoder that reads only the centre of the image."""
 
 CROP = "center-crop"
-"""The name that its store goes by beside that of the whole image, where runs of both are trained together."""
+"""The key of such an encoder's store where runs on the whole image and on its centre are trained together."""
 
 OPTIONS = {"regions": "--regions", "tokens": "--text-encoder", "context": "--context-encoder"}
 """The option that names a store of each kind."""
 
 
 @dataclass(frozen=True)
-class Found:
+class FeatureStores:
     """A data set and the stores that a run takes its features from."""
 
     table: Table
     stores: dict[str, Store]
-    """By kind; `CROP` beside `context`, or instead of it, where a run looks at the centre of the image."""
+    """By kind; `CROP` beside `context`, or instead of it, where a run uses the centre of the image."""
 
     def of(self, view: View) -> dict[str, Store]:
-        """The stores of one view, by kind."""
+        """Return the stores of one view, by kind."""
         return stores_of_view(self.stores, view)
 
 
 def stores_of_view(stores: Mapping[str, Any], view: View) -> dict[str, Any]:
-    """The stores of one view, by kind.
+    """Return the stores of one view, by kind.
 
     Args:
-        stores: by kind, as `Found.stores`.
-        view: which.
+        stores: by kind, as `FeatureStores.stores`.
+        view: the view.
     """
     chosen = {kind: store for kind, store in stores.items() if kind != CROP}
     if view.center_crop and CROP in stores:
@@ -55,14 +55,14 @@ def find_features(
     dataset: str | None,
     named: Mapping[str, str | None],
     configs: Iterable[TrainConfig] = (TrainConfig(),),
-) -> Found:
+) -> FeatureStores:
     """Find the stores of all kinds of feature of one data set.
 
     Args:
         cache: the cache folder.
         dataset: the data set's name there; None for the only one.
         named: store or encoder name by kind; None for the only one.
-        configs: what is to be trained. A kind that none of them looks at needs no store; one that is there still
+        configs: what is to be trained. A kind that none of them uses needs no store; a store that is there still
             decides which samples there are, so that all heads see the same ones.
 
     Raises:
@@ -88,11 +88,11 @@ def find_features(
             stores[name] = _find_crop(table, named.get(kind))
         else:
             stores[name] = find_store(table.folder, kind, named.get(kind), among)
-    return Found(table, stores)
+    return FeatureStores(table, stores)
 
 
 def _find_crop(table: Table, name: str | None) -> Store:
-    """The store of context features of the image's centre; where there is none, the error is the command for it."""
+    """Return the store of context features of the image's centre; the error for none names the command to run."""
     paths = find_stores(table.folder, "context")
     if not any(_centered(path) for path in paths):
         words = ["itin", "extract", *options_of(table.dataset), "--cache", str(table.folder.resolve().parent)]
@@ -110,8 +110,8 @@ def _find_crop(table: Table, name: str | None) -> Store:
     return find_store(table.folder, "context", name if named else None, _centered)
 
 
-def stores_of_run(run: Run, cache: Path | None = None) -> Found:
-    """The data set and the very stores that a run was trained on.
+def stores_of_run(run: Run, cache: Path | None = None) -> FeatureStores:
+    """Return the data set and the stores that a run was trained on.
 
     Args:
         run: the run.
@@ -133,11 +133,11 @@ def stores_of_run(run: Run, cache: Path | None = None) -> Found:
             )
     stores = {kind: open_store(path) for kind, path in paths.items() if path.is_dir()}
     run.check_stores(stores)
-    return Found(read_table(next(iter(paths.values())).parent), stores)
+    return FeatureStores(read_table(next(iter(paths.values())).parent), stores)
 
 
 def find_table(cache: Path, dataset: str | None = None) -> Table:
-    """The table of the data set of that name, or of the only one in the cache.
+    """Return the table of the data set of that name, or of the only one in the cache.
 
     Raises:
         CacheError: none there, or several and none named.
@@ -159,13 +159,13 @@ def find_table(cache: Path, dataset: str | None = None) -> Table:
 def find_store(
     folder: Path, kind: str, name: str | None = None, among: Callable[[Path], bool] = lambda path: True
 ) -> Store:
-    """The store of a kind that is named, or the only one.
+    """Return the store of a kind that is named, or the only one.
 
     Args:
         folder: the data set's folder in the cache.
         kind: `regions`, `tokens` or `context`.
         name: the encoder's name, or the store's folder name, or the beginning of its fingerprint.
-        among: which stores come into question.
+        among: whether a store may be chosen.
 
     Raises:
         CacheError: none, or several that fit.

@@ -13,7 +13,7 @@ from ...errors import CacheError, DataError
 from ...labels import LABELS
 from ...tabular.matching import MOST_LOST, examples, match
 from .features import INPUT, Features, TableLike
-from .mapped import place_for, to_disk
+from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
 
 BLOCK = 128
@@ -44,7 +44,7 @@ def load_features(
 
     Raises:
         CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
-            many that are not; or neither memory nor a disk has room for the features.
+            too many that are not; or neither memory nor a disk has room for the features.
         DataError: no sample has a label, or one has an unknown label.
     """
     if m < 0:
@@ -60,7 +60,7 @@ def load_features(
             )
     if m and (held := int(stores["regions"].identity["dims"]["max_regions"])) < m:
         raise CacheError(
-            f"{stores['regions'].path} holds too few regions an image",
+            f"{stores['regions'].path} holds too few regions per image",
             expected=f"at least m = {m}",
             found=str(held),
             next_step=f"train with --m {held}, or run `itin extract --only regions --max-regions {m}`",
@@ -93,7 +93,7 @@ def load_features(
     place, on_disk = None, size["tokens"] + size["regions"]
     hold: Callable[[Iterable[np.ndarray]], np.ndarray] = _only
     if mapped:
-        place = place_for(on_disk, next(iter(stores.values())).path.parent)
+        place = folder_with_room(on_disk, next(iter(stores.values())).path.parent)
         hold = partial(to_disk, size=on_disk, place=place)
     parts = [slice(begin, begin + BLOCK) for begin in range(0, n, BLOCK)] if mapped else [slice(None)]
     regions = np.zeros((n, 0, 0), np.float16)
@@ -133,36 +133,36 @@ def _outside(
     rows: Mapping[str, np.ndarray],
     allow_missing: bool,
 ) -> list[str]:
-    """Why samples have no features: in quarantine, or lost.
+    """Return why samples have no features (in quarantine, or lost), a line each.
 
     Raises:
-        CacheError: many are lost.
+        CacheError: too many are lost.
     """
     absent = np.flatnonzero(np.any([found < 0 for found in rows.values()], axis=0)).tolist()
     bad = {kind: store.quarantined for kind, store in stores.items()} if absent else {}
     lost = [row for row in absent if not any((ids[row], inputs[kind][row]) in bad[kind] for kind in bad)]
-    told = []
+    reasons = []
     if len(absent) > len(lost):
         known = [ids[row] for row in sorted(set(absent) - set(lost))]
-        told.append(f"in quarantine: {len(known)} ({examples(known)}), `itin cache info` says why")
+        reasons.append(f"in quarantine: {len(known)} ({examples(known)}), `itin cache info` says why")
     if lost:
         kind = max(stores, key=lambda one: int((rows[one][lost] < 0).sum()))
         met = match((ids[row] for row in lost if rows[kind][row] < 0), stores[kind].ids)
-        told.append(
+        reasons.append(
             f"without features: {len(lost)} ({examples([ids[row] for row in lost])}), `itin extract` makes them"
         )
         if met.both:
-            told.append(f"{met.both} of them had another image or text when their {kind} features were made")
-        told += [met.cause] if met.cause is not None else []
+            reasons.append(f"{met.both} of them had another image or text when their {kind} features were made")
+        reasons += [met.cause] if met.cause is not None else []
     if len(lost) > MOST_LOST * (len(ids) - len(absent) + len(lost)) and not allow_missing:
         raise CacheError(
             f"{len(lost)} of {len(ids)} labelled pairs of {name or 'this data set'} have no features",
             expected=f"features of at least {1 - MOST_LOST:.0%} of the pairs that are not in quarantine",
-            found="; ".join(told),
+            found="; ".join(reasons),
             next_step="run the same `itin extract` again, without --limit: it makes what is missing; or go on without "
             "these pairs: --allow-missing",
         )
-    return told
+    return reasons
 
 
 def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -> dict[str, int]:
@@ -171,7 +171,7 @@ def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -
     Args:
         stores: by kind.
         rows: the rows wanted of each.
-        m: regions of an image.
+        m: regions per image.
     """
     vectors = {kind: len(own) for kind, own in rows.items()}
     if "regions" in vectors:
@@ -185,7 +185,7 @@ def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -
 
 
 def _labelled(samples: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """The samples with a label, and the labels' numbers (N,) int64."""
+    """Return the samples with a label, and the labels' numbers (N,) int64."""
     has_label = samples["label"].notna() if "label" in samples else pd.Series([], dtype=bool)
     if not has_label.any():
         raise DataError(
@@ -201,13 +201,13 @@ def _labelled(samples: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarra
             f"unknown labels in {name or 'this data set'}",
             expected=", ".join(LABELS),
             found=", ".join(unknown),
-            next_step="mend the labels in the data set's table and run `itin extract` again",
+            next_step="fix the labels in the data set's table and run `itin extract` again",
         )
     return samples, np.array([numbers[label] for label in samples["label"]], dtype=np.int64)
 
 
 def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray]) -> np.ndarray:
-    """The words of some rows (T, token_dim), one after the other; how many each has is added to `lengths`."""
+    """Return the words of some rows (T, token_dim), one after the other; append the number of each to `lengths`."""
     words = store.read_ragged(rows)
     tokens: np.ndarray = words["tokens"]
     offsets = words["offsets"]

@@ -1,6 +1,6 @@
 """Arrays that memory cannot hold: written block by block to a file without a name, and mapped.
 
-Without a name nothing is left behind, however the process ends: the system frees the file with the last mapping of it.
+Without a name nothing is left behind, however the process ends: the system frees the file with its last mapping.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 from ...errors import CacheError
 
 TEMPORARY_FILES = Path("/var/tmp")
-"""Where large temporary files go if no other place will do; unlike /tmp hardly ever in memory."""
+"""The last choice for large temporary files; unlike /tmp it is hardly ever in memory."""
 
 
-def place_for(size: int, beside: Path) -> Path:
+def folder_with_room(size: int, beside: Path) -> Path:
     """Return a folder whose disk has room: `$TMPDIR` where it is set, else that of the data, else `/var/tmp`.
 
     Args:
-        size: bytes.
+        size: bytes needed.
         beside: the folder of the data.
 
     Raises:
-        CacheError: none has.
+        CacheError: no folder has room.
     """
     named = os.environ.get("TMPDIR")
     places = dict.fromkeys([*([Path(named)] if named else []), beside, TEMPORARY_FILES])
@@ -61,7 +61,7 @@ def to_disk(blocks: Iterable[np.ndarray], size: int, place: Path) -> np.ndarray:
                 length += len(block)
             file.flush()
             shape = (length, *block.shape[1:])
-            if not file.tell():  # nothing cannot be mapped
+            if not file.tell():  # an empty file cannot be mapped
                 return np.zeros(shape, block.dtype)
             return np.asarray(np.memmap(file, block.dtype, "r+", shape=shape))  # shared: counts as cache, not as data
     except OSError as error:

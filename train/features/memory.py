@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""The memory that this process may still allocate."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MEMORY_SHARE = 0.8
-"""How much of the free memory, of the machine or of a device, features may take; training needs the rest."""
+"""The share of the free memory, of the machine or of a device, that features may take; training needs the rest."""
 
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def available() -> int | None:
-    """Bytes that may still be allocated: what is free on the machine, in its control group and within its limits.
+    """Return the bytes that may still be allocated on this machine, in its control group and within its limits.
 
-    None where the system does not say.
+    None where the system does not report them.
     """
     return min(_limits(), default=None)
 
@@ -27,7 +27,7 @@ def _limits() -> Iterator[int]:
     group = _group()
     most, used = _number(group / "memory.max"), _number(group / "memory.current")
     if most is not None and used is not None:
-        files = _fields(group / "memory.stat").get("inactive_file", 0)  # given back when memory is short
+        files = _fields(group / "memory.stat").get("inactive_file", 0)  # freed when memory is short
         yield max(0, most - used + files)
     try:
         import resource
@@ -41,7 +41,7 @@ def _limits() -> Iterator[int]:
 
 
 def _group() -> Path:
-    """The folder of this process's control group (version 2)."""
+    """Return the folder of this process's control group (version 2)."""
     try:
         lines = (PROC / "self" / "cgroup").read_text().splitlines()
     except OSError:
@@ -52,7 +52,7 @@ def _group() -> Path:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """The numbers of a file with a name and a number a line."""
+    """Return the numbers of a file with one name and number per line."""
     fields = {}
     try:
         lines = path.read_text().splitlines()

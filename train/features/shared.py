@@ -1,4 +1,4 @@
-"""Features in one folder of plain arrays, which several processes map into their memory: held once, not once each."""
+"""Features in a folder of plain arrays, which several processes map: memory holds them once, not once per process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""By what rule samples become training, validation and test part."""
+"""Protocols: the rules by which samples become training, validation and test part."""

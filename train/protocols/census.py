@@ -1,4 +1,4 @@
-"""What a data set holds: classes, duplicates and their labels, by part. Pure functions of the data set's table."""
+"""A census of a data set: classes, duplicates and their labels, by part. Pure functions of the data set's table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .duplicates import image_keys, sets_of, text_keys
 from .split import PARTS
 
 WHOLE = "all"
-"""The row of all parts together."""
+"""The name of the row of all parts together."""
 
 KINDS: dict[str, Callable[[pd.DataFrame], list[str | None]]] = {
     "equal texts": lambda samples: text_keys(samples, "exact"),
@@ -22,20 +22,20 @@ KINDS: dict[str, Callable[[pd.DataFrame], list[str | None]]] = {
         f"{text} {image}" for text, image in zip(text_keys(samples), image_keys(samples), strict=True)
     ],
 }
-"""What counts as a duplicate, and what tells it."""
+"""The kinds of duplicate, and the keys that are equal for duplicates."""
 
 
 @dataclass(frozen=True)
 class Census:
-    """What a data set holds; shares are fractions of 1."""
+    """The census of a data set; shares are fractions of 1."""
 
     classes: pd.DataFrame
-    """One row a part, and `all`: part, n, a column a class, majority (the training part's), majority_accuracy."""
+    """A row per part, and `all`: part, n, a column per class, majority (the training part's), majority_accuracy."""
     duplicates: pd.DataFrame
-    """One row a kind of duplicate: kind, groups, pairs, conflicting (groups with differing labels), across (groups in
+    """One row per kind of duplicate: kind, groups, pairs, conflicting (groups with differing labels), across (groups in
     several parts), and how many pairs of one part equal one of another: val_in_train, test_in_train, test_in_val."""
     members: pd.DataFrame
-    """One row a pair in a group: kind, group, id, part, label."""
+    """One row per pair in a group: kind, group, id, part, label."""
 
     def _repr_html_(self) -> str:
         return f"{self.classes.to_html(index=False)}{self.duplicates.to_html(index=False)}"
@@ -46,7 +46,7 @@ def census(samples: pd.DataFrame, part_of: Mapping[str, str]) -> Census:
 
     Args:
         samples: the data set's table: id, label, text, text_sha256, image_sha256.
-        part_of: the part of each id; samples without one count in `all` alone.
+        part_of: the part of each id; samples without a part count only in `all`.
 
     Raises:
         DataError: a column is missing.
@@ -68,8 +68,8 @@ def class_balance(labels: list[str], parts: list[str | None]) -> pd.DataFrame:
     """Return `Census.classes`.
 
     Args:
-        labels: of each sample.
-        parts: of each sample; None for no part.
+        labels: the label of each sample.
+        parts: the part of each sample; None for no part.
     """
     table = pd.DataFrame({"part": parts, "label": labels})
     trained = table["label"][table["part"] == "train"]

@@ -1,4 +1,4 @@
-"""The fixed split of MVSA that the CLMLF paper published: where it is, how it is told, how it is fetched.
+"""The fixed split of MVSA that the CLMLF paper published: its files, its digests, its download.
 
 Li, Xu, Zhu, Zhao: CLMLF: A Contrastive Learning and Multi-Layer Fusion Method for Multimodal Sentiment Detection,
 Findings of NAACL 2022; https://github.com/Link-Li/CLMLF.
@@ -27,11 +27,11 @@ MAX_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
-class Published:
-    """What is known of one data set's split."""
+class PublishedSplit:
+    """The published split of one data set."""
 
     folder: str
-    """Below `BASE`."""
+    """The folder of the files below `BASE`."""
     sizes: dict[str, int]
     files: dict[str, str]
     """SHA-256 of each part's file, as published."""
@@ -40,7 +40,7 @@ class Published:
 
 
 SPLITS = {
-    "mvsa-single": Published(
+    "mvsa-single": PublishedSplit(
         folder="MVSA-single/10-flod-1",
         sizes={"train": 3611, "val": 450, "test": 450},
         files={
@@ -50,7 +50,7 @@ SPLITS = {
         },
         digest="e82e8ef4edbe7bd712ac9f144c849c6ded5aec4b4fc49f7c7825e124a54ea4f9",
     ),
-    "mvsa-multiple": Published(
+    "mvsa-multiple": PublishedSplit(
         folder="MVSA-multiple/10-flod-1",
         sizes={"train": 13624, "val": 1700, "test": 1700},
         files={
@@ -69,7 +69,7 @@ def digest(part_of: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def place_of(dataset: str) -> Path:
+def split_path(dataset: str) -> Path:
     """Return where `fetch` puts a data set's split."""
     return splits_root() / f"clmlf-{dataset}.tsv"
 
@@ -95,8 +95,8 @@ def check(path: Path, part_of: Mapping[str, str], dataset: str) -> None:
         )
 
 
-def published_for(dataset: str) -> Published:
-    """Return what is known of a data set's split.
+def published_for(dataset: str) -> PublishedSplit:
+    """Return the published split of a data set.
 
     Raises:
         DataError: CLMLF published none for it.
@@ -111,14 +111,14 @@ def published_for(dataset: str) -> Published:
 
 
 def fetch(dataset: str, source: Path | None = None) -> Path:
-    """Write a data set's split to `place_of`, from its publication or from a copy of it, and return the path.
+    """Write a data set's split to `split_path`, from its publication or from a copy of it, and return the path.
 
     Args:
         dataset: `mvsa-single` or `mvsa-multiple`.
         source: a folder with the published train.json, dev.json and test.json; None fetches them.
 
     Raises:
-        DataError: no network, a file that is missing, or one that is not what was published.
+        DataError: no network, a file that is missing, or one that differs from the published one.
     """
     published = published_for(dataset)
     part_of: dict[str, str] = {}
@@ -134,7 +134,7 @@ def fetch(dataset: str, source: Path | None = None) -> Path:
             )
         rows: list[dict[str, Any]] = json.loads(data)
         part_of |= {str(row["id"]): part for row in rows}
-    path = place_of(dataset)
+    path = split_path(dataset)
     check(path, part_of, dataset)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["id\tpart", *(f"{sample}\t{part}" for sample, part in part_of.items())]

@@ -1,4 +1,4 @@
-"""Parts drawn by whole groups of samples that belong together. Pure functions of rows."""
+"""Random parts that keep groups of samples together. Pure functions of rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .split import PARTS, part_sizes
 
 
 def random_parts(order: NDArray[np.int64], groups: NDArray[np.int64], ratio: tuple[int, int, int]) -> dict[int, str]:
-    """Return the part of each row: groups in the order in which they are met fill the test part, then the validation
-    part, as far as they fit; without groups of several rows this is `splits.random_split`."""
+    """Return the part of each row: groups in order of first appearance fill the test part, then the validation
+    part, as far as they fit; without groups of several rows this is `split.random_split`."""
     left = dict(zip(PARTS, part_sizes(len(order), ratio), strict=True))
     part_of: dict[int, str] = {}
     for rows in _by_group(order, groups):
@@ -28,14 +28,14 @@ def stratified_folds(
 ) -> dict[int, int]:
     """Return the fold of each row; every fold has as equal a share of each class as groups allow.
 
-    Groups go, the largest first, to the fold that has the fewest of their classes so far, in proportion to the class;
-    of equal folds to the smallest. Written out here so that a split is the same with every version of every library.
+    Groups, the largest first, go to the fold that so far has the fewest of their classes, in proportion to the class
+    size; among equal folds, to the smallest. Implemented here so that a split does not depend on any library's version.
 
     Args:
         order: the rows, shuffled.
         labels: (N,) the class of each row.
         groups: (N,) rows of one group stay in one fold.
-        folds: how many.
+        folds: the number of folds.
     """
     counts = np.bincount(labels[order])
     held = np.zeros((folds, len(counts)))
@@ -51,16 +51,16 @@ def stratified_folds(
 
 
 def without_leaks(parts: Mapping[str, str], groups: Mapping[str, int]) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return fixed parts without the training and validation samples that have an equal one in a later part.
+    """Return fixed parts without the training and validation samples that have a duplicate in a later part.
 
-    The test part stays as it was given, so that figures remain comparable.
+    The test part is not changed, so that figures remain comparable.
 
     Args:
         parts: the part of each id.
         groups: the group of each id.
 
     Returns:
-        The parts, and how many were left out, for the description.
+        The parts, and how many samples were left out, for the description.
     """
     tested = {groups[sample] for sample, part in parts.items() if part == "test"}
     validated = {groups[sample] for sample, part in parts.items() if part == "val"}
@@ -71,7 +71,7 @@ def without_leaks(parts: Mapping[str, str], groups: Mapping[str, int]) -> tuple[
 
 
 def _by_group(order: NDArray[np.int64], groups: NDArray[np.int64]) -> list[list[int]]:
-    """The rows of each group, groups and rows in the order given."""
+    """Return the rows of each group, groups and rows in the order given."""
     members: dict[int, list[int]] = {}
     for row in order.tolist():
         members.setdefault(int(groups[row]), []).append(row)

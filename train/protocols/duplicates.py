@@ -1,4 +1,4 @@
-"""Equal texts and equal images: which samples belong together. No disk."""
+"""Duplicates: groups of samples with equal texts or equal images. No disk."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _URL = re.compile(r"\bhttps?(?::\S*|…?$)|\bwww\.\S+", re.IGNORECASE)
 
 
 def strip(text: str) -> str:
-    """Return a text without retweet prefixes (`RT @name: `) and URLs, also cut ones, its white space made single.
+    """Return a text without retweet prefixes (`RT @name: `) and URLs, also truncated ones, with single spaces.
 
-    Retweets of a tweet, and the same sentence under another short link, become equal.
+    Retweets of a tweet, and the same sentence with another short link, become equal.
     """
     text = text.strip()
     while (shorter := _PREFIX.sub("", text)) != text:
@@ -30,10 +30,10 @@ def strip(text: str) -> str:
 
 
 def text_keys(samples: pd.DataFrame, way: str = "exact") -> list[str | None]:
-    """Return what tells equal texts of a data set's table; None where nothing is left of a text to compare.
+    """Return a key per sample that is equal for equal texts; None where a text is empty after stripping.
 
     Args:
-        samples: with the column `text_sha256`; for `stripped` with `text`.
+        samples: the data set's table with the column `text_sha256`; for `stripped`, with `text`.
         way: one of `config.DUPLICATES`.
 
     Raises:
@@ -47,7 +47,7 @@ def text_keys(samples: pd.DataFrame, way: str = "exact") -> list[str | None]:
 
 
 def image_keys(samples: pd.DataFrame) -> list[str | None]:
-    """Return what tells equal images of a data set's table.
+    """Return a key per sample of a data set's table that is equal for equal images.
 
     Raises:
         DataError: the column `image_sha256` is missing.
@@ -62,7 +62,7 @@ def groups_of(*keys: Sequence[str | None]) -> NDArray[np.int64]:
         keys: lists of N keys each, such as texts and images; None equals nothing.
 
     Returns:
-        (N,) numbers from 0, in the order in which the groups are met first.
+        (N,) numbers from 0, in order of the groups' first appearance.
     """
     n = len(keys[0])
     ends: list[NDArray[np.int64]] = []
@@ -72,14 +72,14 @@ def groups_of(*keys: Sequence[str | None]) -> NDArray[np.int64]:
         known = np.flatnonzero(codes >= 0)
         ends.append(np.stack([known, nodes + codes[known]]))
         nodes += int(codes.max(initial=-1)) + 1
-    rows, columns = np.concatenate(ends, axis=1).astype(np.int32)  # what SciPy's graphs are made of
+    rows, columns = np.concatenate(ends, axis=1).astype(np.int32)  # the index type of SciPy's graphs
     graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(nodes, nodes))
     found = connected_components(graph, directed=False)[1][:n]
     return np.asarray(pd.factorize(found)[0], dtype=np.int64)
 
 
 def sets_of(keys: Iterable[str | None]) -> list[list[int]]:
-    """Return the rows of each key that several samples have, ascending; None equals nothing."""
+    """Return the rows of each key that several samples share, ascending; None equals nothing."""
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(keys):
         if key is not None:
@@ -90,9 +90,9 @@ def sets_of(keys: Iterable[str | None]) -> list[list[int]]:
 def _column(samples: pd.DataFrame, name: str) -> pd.Series:
     if name not in samples:
         raise DataError(
-            "the data set's table does not tell which samples are equal",
+            "the data set's table does not record which samples are equal",
             expected=f"the column {name}",
             found=", ".join(map(str, samples)) or "no column",
-            next_step="run `itin extract` again: it writes the table anew",
+            next_step="run `itin extract` again: it rewrites the table",
         )
     return samples[name]

@@ -1,4 +1,4 @@
-"""Protocols: by what rule the samples of a data set become training, validation and test part."""
+"""Protocols: the rules by which the samples of a data set become training, validation and test part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KINDS = ("itin-811", "clmlf", "folds", "agree", "file")
 FORMS = "itin-811, clmlf, clmlf:PATH, folds:K, agree or file:PATH"
 RATIOS = {"itin-811": (8, 1, 1), "agree": (6, 2, 2)}
-"""Shares of training, validation and test part where they are drawn at random."""
+"""The shares of training, validation and test part where they are drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Protocol:
     kind: str = "itin-811"
     """One of `KINDS`."""
     folds: int = 0
-    """Of `folds`: how many."""
+    """The number of folds, for `folds`."""
     path: Path | None = None
-    """Of `file` the table of id and part; of `clmlf` its file, None for where `itin data fetch` puts it."""
+    """For `file`, the table of id and part; for `clmlf`, its file, None for the one that `itin data fetch` writes."""
     duplicates: str | None = None
     """Whether equal texts and equal images are kept in one part: one of `config.DUPLICATES`, or None."""
 
@@ -72,7 +72,7 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """As it stands in every record: `folds:10`, `file:parts.csv` (without the folder)."""
+        """The name in every record: `folds:10`, `file:parts.csv` (without the folder)."""
         if self.kind == "folds":
             return f"folds:{self.folds}"
         return f"file:{self.path.name}" if self.kind == "file" and self.path is not None else self.kind
@@ -93,17 +93,17 @@ class Splitter:
     protocol: Protocol
     ids: list[str]
     labels: NDArray[np.int64]
-    """(N,) classes."""
+    """(N,) class of each sample."""
     rows: NDArray[np.int64] = field(default_factory=lambda: np.array([], dtype=np.int64))
     """The samples that take part, where the parts are not fixed."""
     groups: NDArray[np.int64] | None = None
-    """(N,) samples of the same number stay in one part."""
+    """(N,) group numbers; samples of one group stay in one part."""
     parts: dict[str, str] | None = None
     """The part of each id, where they are fixed."""
     origin: dict[str, Any] = field(default_factory=dict)
-    """What the protocol records beside its name."""
+    """Further facts that the protocol records."""
     outside: list[str] = field(default_factory=list)
-    """What stands on one side alone of the samples and the file that gives the parts, a line each."""
+    """The mismatches between the samples and the file that gives the parts, a line each."""
 
     @classmethod
     def of(
@@ -117,7 +117,7 @@ class Splitter:
         """Apply a protocol to the samples of a data set.
 
         Args:
-            protocol: which.
+            protocol: the protocol.
             ids: the labelled samples that have features.
             labels: (N,) their classes.
             table: the data set's table, with what the protocol asks for: `text_label` and `image_label` for `agree`,
@@ -125,7 +125,7 @@ class Splitter:
             allow_missing: whether a file may leave more than a few samples without a part: `split_from_file`.
 
         Raises:
-            DataError: the table lacks that, or a file is missing or not what it should be.
+            DataError: the table lacks a column, or a file is missing or not the expected one.
         """
         ids = list(ids)
         samples = table.samples.assign(id=table.samples["id"].astype(str)).set_index("id").loc[ids].reset_index()
@@ -149,7 +149,7 @@ class Splitter:
         return cls(protocol, ids, labels, rows, groups, origin=origin)
 
     def case(self, seed: int, fold: int) -> tuple[int, int]:
-        """Return what the parts depend on, of a split seed and a fold: equal cases, equal parts.
+        """Return the seed and fold that the parts depend on: equal cases, equal parts.
 
         Raises:
             ValueError: the protocol has no such fold.
@@ -163,7 +163,7 @@ class Splitter:
         """Return the parts.
 
         Args:
-            seed: of what is random in the protocol.
+            seed: the seed of the protocol's random choices.
             fold: which of the folds is the test part; the next one is the validation part.
 
         Raises:
@@ -184,10 +184,10 @@ class Splitter:
         order = shuffled(self.ids, seed, self.rows)
         groups = self.groups if self.groups is not None else np.arange(len(self.ids))
         if self.protocol.kind == "folds":
-            of = stratified_folds(order, self.labels, groups, self.protocol.folds)
+            fold_of = stratified_folds(order, self.labels, groups, self.protocol.folds)
             part = [PARTS[0]] * self.protocol.folds
             part[fold], part[(fold + 1) % self.protocol.folds] = "test", "val"
-            parts = {self.ids[row]: part[number] for row, number in of.items()}
+            parts = {self.ids[row]: part[number] for row, number in fold_of.items()}
             record |= {"kind": "folds", "folds": self.protocol.folds, "fold": fold, "seed": seed}
         else:
             ratio = RATIOS[self.protocol.kind]
@@ -197,7 +197,7 @@ class Splitter:
         return Split(made.train, made.val, made.test, {**record, **self.origin, "sizes": made.description["sizes"]})
 
     def _made(self, parts: Mapping[str, str]) -> Split:
-        """The split of these parts; where one is empty, the message says what left it so."""
+        """Return the split of these parts; where one is empty, the error says why."""
         if self.groups is not None and len(np.unique(self.groups)) < len(self.ids):
             what = (
                 "drops pairs that equal one of a later part" if self.protocol.fixed else "keeps equal pairs in one part"
@@ -213,12 +213,12 @@ class Splitter:
 def named(description: Mapping[str, Any]) -> str:
     """Return the name of the protocol that a split's description records.
 
-    Descriptions from before protocols had names are understood too.
+    Descriptions written before protocols had names are read too.
     """
     name = description.get("protocol")
     if name is None:
-        of_file = description.get("kind") == "file"
-        name = f"file:{Path(str(description.get('file', '?'))).name}" if of_file else Protocol().name
+        from_file = description.get("kind") == "file"
+        name = f"file:{Path(str(description.get('file', '?'))).name}" if from_file else Protocol().name
     together = description.get("duplicates")
     return f"{name}, duplicates together ({together})" if together else str(name)
 
@@ -238,13 +238,13 @@ def kind_of(table: TableLike) -> str:
 
 
 def _given(protocol: Protocol, ids: Sequence[str], kind: str, allow_missing: bool) -> Split:
-    """The parts that a file gives."""
+    """Return the parts that a file gives."""
     path = protocol.path
     if protocol.kind == "file":
         return split_from_file(path if path is not None else Path(), ids, allow_missing)
     if path is None:
         clmlf.published_for(kind)
-        path = clmlf.place_of(kind)
+        path = clmlf.split_path(kind)
         if not path.exists():
             raise DataError(
                 f"the split that CLMLF published for {kind} is not here",
@@ -257,11 +257,11 @@ def _given(protocol: Protocol, ids: Sequence[str], kind: str, allow_missing: boo
 
 
 def _agreeing(samples: Any, kind: str) -> NDArray[np.int64]:
-    """The rows whose text and image have the same label."""
+    """Return the rows whose text and image have the same label."""
     columns = ("text_label", "image_label")
     if kind == "mvsa-multiple" or not set(columns) <= set(samples) or samples[list(columns)].isna().all(axis=None):
         raise DataError(
-            "the protocol agree is one of MVSA-Single: it keeps the pairs whose two labels agree",
+            "the protocol agree is for MVSA-Single only: it keeps the pairs whose two labels agree",
             expected="one text_label and one image_label a pair, each by one annotator",
             found=f"the data set {kind or 'without a name'}",
             next_step="choose another protocol",

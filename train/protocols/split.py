@@ -1,4 +1,4 @@
-"""Training, validation and test part: which sample belongs to which. No torch, and no disk but a split's own table."""
+"""Splits: the training, validation and test part of a data set. No torch, and no disk but a split's own table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...tabular.rows import Row, rows_of
 PARTS = ("train", "val", "test")
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
-"""Tables of id and part; `.txt` is read as `.tsv`."""
+"""The endings of tables of id and part; `.txt` is read as `.tsv`."""
 
 ALIASES = {
     **{part: part for part in PARTS},
@@ -28,7 +28,7 @@ ALIASES = {
     "dev": "val",
     "testing": "test",
 }
-"""The names under which tables speak of the parts; upper and lower case alike."""
+"""The names of the parts in tables, in upper or lower case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +39,9 @@ class Split:
     val: NDArray[np.int64]
     test: NDArray[np.int64]
     description: dict[str, Any]
-    """How the split came about, for `config.json`."""
+    """The origin of the split, for `config.json`."""
     match: Match = field(default_factory=Match)
-    """How the samples and the ids of a table met, where the split comes from one."""
+    """The match between the samples and the ids of a table, where the split comes from one."""
 
     def rows(self, part: str) -> NDArray[np.int64]:
         """Return the rows of `train`, `val` or `test`."""
@@ -52,7 +52,7 @@ class Split:
 
     @property
     def outside(self) -> list[str]:
-        """What stands on one side alone of the samples and the table, and the likely cause, a line each."""
+        """The mismatches between the samples and the table, and their likely cause, a line each."""
         return _outside(self.match)
 
     def pairs(self, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -190,7 +190,7 @@ def read_parts(path: Path) -> tuple[dict[str, str], bytes]:
     """Return the part of each id that a table names, and the table's bytes.
 
     Raises:
-        DataError: as `split_from_file`, which tells what a table is.
+        DataError: as in `split_from_file`, which describes the table.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(
@@ -217,7 +217,7 @@ def read_parts(path: Path) -> tuple[dict[str, str], bytes]:
             )
         if part_of.setdefault(sample, part) != part:
             raise DataError(
-                f"{path}, {row.where}: id {sample!r} stands in two parts",
+                f"{path}, {row.where}: id {sample!r} is in two parts",
                 expected="each id in one part",
                 found=f"{part_of[sample]} and {part}",
                 next_step="fix the table",

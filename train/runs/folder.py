@@ -1,8 +1,8 @@
-"""Run folders: what they hold, and reading them; `write_run` writes them.
+"""Run folders: their files, and how to read them; `write_run` writes them.
 
 RUN/config.json        format version, recipe, head, data set, stores with their fingerprints and encoders, split
 RUN/metrics.json       best epoch, scores of the validation and the test part, the majority class beside them
-RUN/history.csv        one row an epoch
+RUN/history.csv        one row per epoch
 RUN/split.csv          id, part
 RUN/predictions.csv    id, part, label, predicted, and the probability of each class
 RUN/model.safetensors  the head's parameters; its configuration again in the metadata
@@ -51,15 +51,15 @@ FILES = (
 )
 
 TEXT_COLUMNS = {"id", "part", "label", "predicted"}
-"""The columns of the CSV files that hold no number."""
+"""The columns of the CSV files that hold text."""
 
 UNTRAINED_NOTE = "Features come from untrained encoders (random weights): their figures say nothing about sentiment."
-"""What every table made from such a run carries."""
+"""The note on every table made from a run on untrained encoders."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. Configuration and scores are read when it is opened, the rest when it is asked for."""
+    """One run folder. Configuration and scores are read when it is opened, the rest on demand."""
 
     path: Path
     config: TrainConfig
@@ -73,18 +73,18 @@ class Run:
 
     @property
     def note(self) -> str | None:
-        """What every table made from the run must say beside its figures, or None."""
+        """The note that every table made from the run must carry beside its figures, or None."""
         note: str | None = self.record["note"]
         return note
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch."""
+        """The history, one row per epoch."""
         return _read_table(self.path / "history.csv")
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """One row a sample of the validation and test part: id, part, label, predicted, p_positive and so on."""
+        """The predictions, one row per validation and test sample: id, part, label, predicted, p_positive and so on."""
         return _read_table(self.path / "predictions.csv")
 
     @cached_property
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row a part: part, n, accuracy, weighted_f1, macro_f1, loss, f1_positive and so on, majority_accuracy."""
+        """The scores by part: part, n, accuracy, weighted_f1, macro_f1, loss, f1_positive etc., majority_accuracy."""
         rows = []
         for part in PARTS:
             if part in self.metrics:
@@ -126,7 +126,7 @@ class Run:
         return _read_json(self.path / "environment.json")
 
     def with_predictions(self, table: pd.DataFrame) -> Run:
-        """The same run with other predictions than those of its folder, such as of the test part; same columns."""
+        """Return the same run with other predictions than its folder's, such as of the test part; same columns."""
         run = replace(self)
         vars(run)["predictions"] = table  # where the cached property looks first
         return run
@@ -154,7 +154,7 @@ class Run:
         met = match(self.parts, ids)
         if met.ours:
             raise RunError(
-                f"the features lack samples that the run {self.path} was made of",
+                f"the features lack samples that the run {self.path} was trained on",
                 expected=f"all {len(self.parts)} of its split.csv",
                 found="; ".join(met.lines("missing")),
                 next_step="run the same `itin extract` again: it makes what is missing",
@@ -165,7 +165,7 @@ class Run:
         """Return the trained head, in evaluation mode.
 
         Raises:
-            RunError: the checkpoint is missing, damaged, or of another shape than the configuration says.
+            RunError: the checkpoint is missing, damaged, or does not have the configuration's shapes.
         """
         import torch
 
@@ -182,7 +182,7 @@ class Run:
                 found=fault.found,
                 next_step="copy the run's own model.safetensors again, or train the run again",
             ) from fault
-        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced next
             head = make(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
         _check_shapes(
             path,
@@ -211,7 +211,7 @@ def load_run(path: str | Path) -> Run:
     for name in FILES:
         if not (path / name).is_file():
             raise RunError(
-                f"the run {path} is not whole",
+                f"the run {path} is not complete",
                 expected=", ".join(FILES),
                 found=f"no {name}",
                 next_step="copy the whole folder again, or train the run again",
@@ -258,7 +258,7 @@ def predict_part(
     """
     import torch
 
-    from ..features.batches import Resident
+    from ..features.batches import ResidentFeatures
     from ..steps import predict
 
     head = run.head(device)
@@ -277,9 +277,9 @@ def predict_part(
     met = match((features.ids[row] for row in rows), label_of)
     if label_of and (met.ours or met.theirs):
         raise RunError(
-            f"{run.path / 'predictions.csv'} is not of the pairs that the run's split.csv puts into the {part} part",
+            f"{run.path / 'predictions.csv'} does not hold the pairs of the {part} part in the run's split.csv",
             expected="the same ids in both",
-            found="; ".join(met.lines("in split.csv alone", "in predictions.csv alone")),
+            found="; ".join(met.lines("in split.csv only", "in predictions.csv only")),
             next_step="put the run's own files back, or train the run again",
         )
     changed = [features.ids[row] for row in rows if label_of.get(features.ids[row]) != LABELS[features.labels[row]]]
@@ -290,7 +290,7 @@ def predict_part(
             found=f"{len(changed)} others: {examples(changed)}",
             next_step="train again on the new labels",
         )
-    resident = Resident(features, torch.device(device), run.config.regions, run.config.max_words)
+    resident = ResidentFeatures(features, torch.device(device), run.config.regions, run.config.max_words)
     return split, predict(head, resident, rows, run.config.batch_for(features.dataset))
 
 
@@ -312,7 +312,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """A CSV file with its numbers exactly as they were written; pandas' own parser rounds in some versions."""
+    """Read a CSV file with its numbers exactly as written; pandas' own parser rounds in some versions."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         for column in set(table) - TEXT_COLUMNS:
@@ -326,7 +326,7 @@ def _check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], found: Ma
     for name in sorted({*expected, *found}):
         if expected.get(name) != found.get(name):
             raise RunError(
-                f"the checkpoint {path} is of another shape than the run's config.json says",
+                f"the checkpoint {path} does not have the shapes of the run's config.json",
                 expected=f"{name} {expected.get(name, 'absent')}",
                 found=f"{name} {found.get(name, 'absent')}",
                 next_step="put the run's own model.safetensors back, or train the run again",

@@ -1,4 +1,4 @@
-"""What a run's result depends on, as one short key: the same key, the same run."""
+"""Keys of runs: a digest of all that a run's result depends on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..features.features import Features, TableLike
 
 REVISION = 1
-"""To be raised when the same configuration begins to mean something else: another default, another formula."""
+"""The revision of the keys, raised when a configuration changes its meaning: another default, another formula."""
 
 _DEFAULTS = TrainConfig()
 DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
@@ -24,7 +24,7 @@ DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"
 
 
 def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
-    """Return the one of all equal configurations that stands for them: what it does not use has its default.
+    """Return the canonical form of a configuration: fields that it does not use have their default.
 
     Args:
         config: a recipe.
@@ -52,11 +52,11 @@ class Identity:
 
     A key depends on the recipe, the head's sizes, the samples with their labels and the digests of their inputs, the
     encoders that made the features (the stores' fingerprints) and the parts. It does not depend on the device, the
-    threads, the way that the GRU is computed or the precision of products, which change results by rounding alone and
+    threads, the way that the GRU is computed or the precision of products, which change results only by rounding and
     which every run records.
 
     Args:
-        features: what is trained on.
+        features: the features that are trained on.
         table: the data set's table.
         stores: `itin.cache.Store` by kind.
     """
@@ -87,8 +87,8 @@ class Identity:
         inputs = config.head_config({}).reads
         identity = {
             "revision": REVISION,
-            # Fields at their default stay out, so that a new field leaves the keys of old runs as they are; the parts
-            # say what the seed of the split and the fold say.
+            # Fields at their default stay out, so that a new field does not change the keys of old runs; the parts
+            # stand for the seed of the split and the fold.
             "recipe": {
                 name: value
                 for name, value in config.to_dict().items()

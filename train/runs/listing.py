@@ -22,7 +22,7 @@ _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*")
 
 
 def find_runs(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """Yield the run folders at and below some paths, in order; unfinished ones are none."""
+    """Yield the run folders at and below some paths, in order; unfinished ones are skipped."""
     for path in paths:
         for folder, inside, files in os.walk(path):
             inside[:] = sorted(name for name in inside if not name.startswith("."))
@@ -35,7 +35,7 @@ def runs_table(paths: Iterable[str | Path] = ("runs",)) -> tuple[pd.DataFrame, l
     """Return the runs below some paths as one table, and those that cannot be read, with the reason.
 
     The columns are `COLUMNS`, with the validation part's figures, and `TEST_COLUMNS`, empty for the runs of a sweep.
-    `note` is what every table made from the rows must carry where it is not empty.
+    Every table made from the rows must carry `note` where it is not empty.
     """
     rows, bad = [], []
     for path in find_runs(paths):
@@ -52,7 +52,7 @@ def where(table: pd.DataFrame, condition: str) -> pd.DataFrame:
     """Return the rows for which a condition such as `m=2`, `lam<=0.3` or `ablation!=none` holds.
 
     Raises:
-        ValueError: no such column, or a value that does not go with it.
+        ValueError: no such column, or a value of the wrong type for it.
     """
     match = _CONDITION.fullmatch(condition)
     if match is None:
@@ -80,7 +80,7 @@ def where(table: pd.DataFrame, condition: str) -> pd.DataFrame:
 
 
 def sort(table: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Return the rows sorted by a column, the greatest first where a `-` stands before its name."""
+    """Return the rows sorted by a column, in descending order where a `-` precedes its name."""
     name = by.removeprefix("-")
     _column(table, name)
     rows: pd.DataFrame = table.sort_values(name, ascending=not by.startswith("-"), kind="stable")
@@ -88,7 +88,7 @@ def sort(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def best(table: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Return the runs of the highest validation accuracy, of equal ones those of the lower validation loss."""
+    """Return the runs of the highest validation accuracy, among equal ones those of the lowest validation loss."""
     rows: pd.DataFrame = table.sort_values(["val_accuracy", "val_loss"], ascending=[False, True], kind="stable")
     first: pd.DataFrame = rows.head(number)
     return first

@@ -1,4 +1,4 @@
-"""What runs and sweeps look like in a notebook."""
+"""The HTML of runs and sweeps in a notebook."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pandas as pd
 
 
 def block(title: str, lines: Sequence[str], table: pd.DataFrame, note: str | None) -> str:
-    """HTML of a table with a title and lines above it; every text is escaped.
+    """Return the HTML of a table with a title and lines above it; every text is escaped.
 
     Args:
-        title: what it is.
-        lines: what is to be said of it.
-        table: its figures, rounded here.
-        note: what must stand beside the figures, or None.
+        title: the title.
+        lines: the lines below it.
+        table: the figures, rounded here.
+        note: the note on the figures, or None.
     """
-    told = "".join(f"<div>{escape(line)}</div>" for line in lines)
+    described = "".join(f"<div>{escape(line)}</div>" for line in lines)
     warned = f'<div role="note"><strong>{escape(note)}</strong></div>' if note else ""
     shown = table.to_html(escape=True, index=False, border=0, float_format=lambda value: f"{value:.4g}", na_rep="–")
-    return f"<div><div><strong>{escape(title)}</strong></div>{told}{warned}{shown}</div>"
+    return f"<div><div><strong>{escape(title)}</strong></div>{described}{warned}{shown}</div>"

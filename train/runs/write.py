@@ -1,4 +1,4 @@
-"""What a run folder holds; it is committed whole."""
+"""The writing of run folders; each is committed as a whole."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def run_name(config: TrainConfig, dataset: str, when: datetime) -> str:
 
 
 def check_free(out: Path) -> None:
-    """Raise RunError if something stands where a run is to be written; to be asked before the training."""
+    """Raise RunError if the path of a run exists already; to be called before the training."""
     if out.exists() or out.is_symlink():
         raise RunError(
             f"{out} is already there",
-            expected="a name that is free: runs are never written over",
+            expected="a free name: runs are never overwritten",
             next_step="choose another --out, or move the old run away",
         )
 
@@ -65,16 +65,16 @@ def write_run(
     """Write a run folder and return its path.
 
     Args:
-        fit: what came out of the training.
-        features: what it was trained on.
+        fit: the result of the training.
+        features: the features that it was trained on.
         split: their parts.
-        dataset: of the data set's table, `itin.cache.Table.dataset`.
+        dataset: the record of the data set, `itin.cache.Table.dataset`.
         stores: `itin.cache.Store` by kind, those that the features were read from.
-        key: of the run, `identity.Identity.key`.
+        key: the run's key, `key.Identity.key`.
         device: where it was trained, for `environment.json`.
         out: the folder to make, which must not exist; its parents are made.
         parent: without `out`, the folder to make a run of the default name in; the name gets a number if it is taken.
-        now: the time for the name and for `environment.json`; by default that of the clock.
+        now: the time for the name and for `environment.json`; by default the current time.
 
     Raises:
         RunError: `out` is already there, or the folder cannot be written.
@@ -170,7 +170,7 @@ def predictions_csv(probabilities: Mapping[str, NDArray[np.float64]], features: 
 
     Args:
         probabilities: (rows of the part, classes) of each part.
-        features: with the ids and labels.
+        features: the features, with ids and labels.
         split: the parts as rows of the features.
     """
     rows = []
@@ -184,7 +184,7 @@ def predictions_csv(probabilities: Mapping[str, NDArray[np.float64]], features: 
 def _checkpoint(fit: Fit) -> bytes:
     from safetensors.torch import save
 
-    # One entry alone: safetensors writes several in any order, and the same run shall give the same bytes.
+    # Only one entry: safetensors writes several in any order, and the same run must give the same bytes.
     data: bytes = save(fit.state_dict, metadata={"itin_head": json.dumps(fit.head.to_dict())})
     return data
 

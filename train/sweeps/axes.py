@@ -1,4 +1,4 @@
-"""The values that a sweep takes, and the configurations that they make. No torch."""
+"""The axes of a sweep, and the configurations that they span. No torch."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ Axes = dict[str, tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration of a sweep; the same may stand on several axes, and is trained once."""
+    """One configuration of a sweep; it may be on several axes, and is trained once."""
 
     axis: str
-    """The paper's axis that it stands on (`m`, `lam`, `ablation`), or how it was found: `grid`, `random`, `trial 7`."""
+    """The paper's axis that it is on (`m`, `lam`, `ablation`), or how it was found: `grid`, `random`, `trial 7`."""
     config: TrainConfig
     key: str = field(default="", compare=False)
-    """Of its run, `identity.Identity.of`; empty until the features are known."""
+    """The key of its run, `key.Identity.of`; empty until the features are known."""
 
     @property
     def name(self) -> str:
-        """The name of its run folder: readable, and one for each key."""
+        """The name of its run folder: readable, and unique for each key."""
         fold = f"-fold{self.config.fold}" if self.config.fold else ""
         return f"{short_name(self.config)}{fold}-seed{self.config.seed}-{self.key}"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The trials of a sweep, in order, and the combinations that are no configuration."""
+class SweepPlan:
+    """The trials of a sweep, in order, and the combinations that are not valid."""
 
     trials: list[Trial]
     left_out: list[str]
-    """Why, one line each."""
+    """The reasons, one line per combination that is not valid."""
 
 
 def parse_values(name: str, text: str) -> tuple[Any, ...]:
@@ -54,14 +54,14 @@ def parse_values(name: str, text: str) -> tuple[Any, ...]:
 
     Args:
         name: a field of `TrainConfig`, or `preset`.
-        text: values and ranges with commas between: `2`, `256,512`, `0:6` (both ends belong to it), `0:1:0.1`,
+        text: values and ranges, separated by commas: `2`, `256,512`, `0:6` (both ends included), `0:1:0.1`,
             `true,false`, `none`, or `all` for a field with named values.
 
     Raises:
         ValueError: no such field, or a value that is not one of its values.
     """
     if name not in _FIELDS:
-        raise ValueError(f"{name!r} is no field of the configuration: expected one of {', '.join(_FIELDS)}")
+        raise ValueError(f"{name!r} is not a field of the configuration: expected one of {', '.join(_FIELDS)}")
     values: list[Any] = []
     for part in text.split(","):
         for value in _part(name, part.strip()):
@@ -75,7 +75,7 @@ def parse_values(name: str, text: str) -> tuple[Any, ...]:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Return seeds: `5` stands for 0 to 4, `3,7` and `10:19` for just these."""
+    """Return seeds: `5` means 0 to 4, `3,7` and `10:19` just these."""
     if text.strip().isdigit():
         if int(text) < 1:
             raise ValueError(f"seeds: expected at least 1, got {text}")
@@ -89,26 +89,26 @@ def make_plan(
     seeds: Sequence[int],
     number: int | None = None,
     folds: Sequence[int] = (0,),
-) -> Plan:
-    """Return the trials of a sweep; `optuna` has none beforehand.
+) -> SweepPlan:
+    """Return the trials of a sweep; `optuna` has none in advance.
 
     Args:
         mode: one of `MODES`. `grid` takes all combinations. `paper` varies m, λ and the ablation one at a time, the
-            other two staying at the paper's choice; further axes of more than one value are combined with that.
+            other two staying at the paper's choice; further axes of more than one value are combined with these.
             `random` draws `number` of the grid's combinations, each at most once.
         axes: values by field; a field that is left out keeps its default, in `paper` m, lam and ablation those of
-            `PAPER`. A `fold` among them is left to `folds`.
+            `PAPER`. A `fold` among them is ignored in favour of `folds`.
         seeds: every configuration is trained with each of these.
-        number: how many, for `random`.
-        folds: with each of which every configuration is trained.
+        number: how many combinations, for `random`.
+        folds: every configuration is trained with each of these.
 
     Raises:
-        ValueError: nothing is left to train, or a wrong mode.
+        ValueError: no configuration is left to train, or a wrong mode.
     """
     if mode not in MODES:
         raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
     if mode == "optuna":
-        return Plan([], [])
+        return SweepPlan([], [])
     left_out: list[str] = []
     axes = {name: values for name, values in axes.items() if name != "fold"}
     if mode == "paper":
@@ -138,7 +138,7 @@ def make_plan(
         trials.extend(Trial(axis, replace(config, seed=seed, fold=fold)) for seed in seeds for fold in folds)
     if not trials:
         raise ValueError("no configuration is left to train" + "".join(f"\n  {reason}" for reason in left_out))
-    return Plan(trials, left_out)
+    return SweepPlan(trials, left_out)
 
 
 def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -148,10 +148,10 @@ def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def readers(trials: Iterable[Trial], axes: Mapping[str, Sequence[Any]]) -> list[TrainConfig]:
-    """Return configurations that read all features that a sweep needs.
+    """Return configurations that together read all features that a sweep needs.
 
     Args:
-        trials: of the sweep; in a guided search there are none beforehand.
+        trials: the trials of the sweep; a guided search has none in advance.
         axes: the values that such a search may propose.
     """
     if configs := [trial.config for trial in trials]:
@@ -162,7 +162,7 @@ def readers(trials: Iterable[Trial], axes: Mapping[str, Sequence[Any]]) -> list[
 
 
 def config_of(point: Mapping[str, Any]) -> TrainConfig | None:
-    """Return the configuration of a combination; None where it is none (m = 0 with no-context)."""
+    """Return the configuration of a combination; None where it is not valid (m = 0 with no-context)."""
     try:
         return TrainConfig(**with_preset(point))
     except ValueError:
@@ -170,7 +170,7 @@ def config_of(point: Mapping[str, Any]) -> TrainConfig | None:
 
 
 def _draw(axes: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]]:
-    """So many different combinations that are configurations, drawn with a fixed seed, or all where there are fewer."""
+    """Draw `number` different valid combinations with a fixed seed, or return all where there are fewer."""
     every = [point for point in combinations(axes) if config_of(point) is not None]
     return random.Random(0).sample(every, min(number, len(every)))
 

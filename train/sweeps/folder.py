@@ -1,11 +1,11 @@
-"""Sweep folders: what they hold, and reading them; `prepare` makes them, `run` fills them.
+"""Sweep folders: their files, and how to read them; `prepare` makes them, `run` fills them.
 
 SWEEP/sweep.json       what is swept, on which features: axes, trials, keys; written first
 SWEEP/split.csv        id, part: only where the parts were given by a file
-SWEEP/runs/NAME-KEY/   one run folder a configuration and seed, whole or absent, with validation figures alone
-SWEEP/failed/KEY.json  a configuration that broke down: its error
-SWEEP/results.csv      one row a trial; also results.parquet where pyarrow is installed
-SWEEP/test.json        the chosen configuration on the test part, where that was asked for
+SWEEP/runs/NAME-KEY/   one run folder per configuration and seed, whole or absent, with validation figures only
+SWEEP/failed/KEY.json  a configuration that failed: its error
+SWEEP/results.csv      one row per trial; also results.parquet where pyarrow is installed
+SWEEP/test.json        the chosen configuration on the test part, if requested
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ FORMAT = 1
 """Version of a sweep folder's format; a reader refuses every other one."""
 
 FIGURES = ("val_accuracy", "val_weighted_f1", "val_macro_f1", "val_loss")
-"""The columns that runs are compared by. The test part has none: who chooses by it has no test part any more."""
+"""The columns that runs are compared by. The test part has none: a part that is used to choose is no longer a test."""
 
-SHOWN = 20
-"""Configurations that a notebook shows."""
+NOTEBOOK_ROWS = 20
+"""The number of configurations that a notebook shows."""
 
 FIELDS = tuple(TrainConfig().to_dict())
 
 WHOLE = Part(0, 1)
-"""All of a sweep."""
+"""The part that is all of a sweep."""
 
 _INTEGERS, _REALS = ("best_epoch", "batch_size"), (*FIGURES, "seconds")
 """The columns of whole numbers that may be absent, and those of real ones."""
@@ -49,7 +49,7 @@ _INTEGERS, _REALS = ("best_epoch", "batch_size"), (*FIGURES, "seconds")
 
 @dataclass
 class Definition:
-    """All of `sweep.json`."""
+    """The content of `sweep.json`."""
 
     mode: str
     """One of `axes.MODES`."""
@@ -57,11 +57,11 @@ class Definition:
     """The values swept over, by field."""
     seeds: list[int]
     number: int | None
-    """How many configurations are drawn or tried, for `random` and `optuna`."""
+    """The number of configurations that are drawn or tried, for `random` and `optuna`."""
     trials: list[Trial]
-    """What is trained, `places` in the file; in a guided search one joins after the other."""
+    """The trials, `places` in the file; a guided search appends to them."""
     left_out: list[str]
-    """Combinations that are no configuration."""
+    """The combinations that are not valid, with the reason."""
     dataset: str
     folder: str
     """The data set's folder in the cache."""
@@ -70,7 +70,7 @@ class Definition:
     split: dict[str, Any] | None
     """The description of parts given by a file, or None for those that a seed draws."""
     samples: str
-    """Digest of the samples with their labels and inputs."""
+    """The digest of the samples with their labels and inputs."""
     untrained: bool
     """Whether features come from an encoder with random weights."""
     created: str
@@ -81,18 +81,18 @@ class Definition:
 
     @property
     def protocol_used(self) -> Protocol:
-        """The protocol; of a sweep from before protocols had names, with parts given by a file, that file."""
+        """The protocol; for a sweep older than protocol names with parts from a file, that file."""
         if self.split is not None and "protocol" not in self.split:
             return Protocol("file", path=Path(str(self.split.get("file", "split.csv"))))
         return Protocol.parse(self.protocol, self.duplicates)
 
     @property
     def readers(self) -> list[TrainConfig]:
-        """Configurations that read all features that the sweep needs."""
+        """Configurations that together read all features that the sweep needs."""
         return readers([] if self.mode == "optuna" else self.trials, self.axes)
 
     def runs(self, part: Part = WHOLE) -> list[Trial]:
-        """Return a part's trials, each key once: those whose number leaves i modulo N."""
+        """Return the trials of a part i/N, each key once: those whose number is i modulo N."""
         runs: dict[str, Trial] = {}
         for trial in self.trials:
             runs.setdefault(trial.key, trial)
@@ -103,7 +103,7 @@ class Definition:
         return [trial for trial in self.runs(part) if trial.key not in results]
 
     def to_json(self) -> bytes:
-        """The bytes of `sweep.json`."""
+        """Return the bytes of `sweep.json`."""
         places = [{"axis": one.axis, "key": one.key, "config": one.config.to_dict()} for one in self.trials]
         record = {"places" if name == "trials" else name: value for name, value in self.__dict__.items()}
         return disk.to_json({"format": FORMAT, **record, "places": places})
@@ -111,7 +111,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one configuration and seed."""
+    """The result of one configuration and seed."""
 
     key: str
     run: Path | None = None
@@ -137,7 +137,7 @@ class Sweep:
         path: the folder.
 
     Raises:
-        RunError: it is none, or of another format version.
+        RunError: it is not a sweep folder, or of another format version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -151,16 +151,16 @@ class Sweep:
         shown = [name for name in table if name not in FIELDS or table[name].nunique(dropna=False) > 1]
         note = UNTRAINED_NOTE if self.definition.untrained else None
         lines = [f"{len(table)} configurations on the validation part, the best first"]
-        return block(f"Sweep {self.path}", lines, table[shown].head(SHOWN), note)
+        return block(f"Sweep {self.path}", lines, table[shown].head(NOTEBOOK_ROWS), note)
 
     def finished(self) -> dict[str, Result]:
-        """The results of all finished runs, by key, from their run folders."""
+        """Return the results of all finished runs, by key, from their run folders."""
         paths = [config.parent for config in sorted(self.path.glob("runs/*/config.json"))]
         results = [Result.of(load_run(path)) for path in paths if not path.name.startswith(disk.TEMPORARY)]
         return {result.key: result for result in results}
 
     def failed(self) -> dict[str, Result]:
-        """The results of all failed runs, by key."""
+        """Return the results of all failed runs, by key."""
         files = [file for file in sorted(self.path.glob("failed/*.json")) if not file.name.startswith(disk.TEMPORARY)]
         records = {file.stem: _read(file) for file in files}
         return {
@@ -169,11 +169,11 @@ class Sweep:
         }
 
     def ended(self) -> dict[str, Result]:
-        """Return the results of all runs that have ended, by key; what was trained after it failed is finished."""
+        """Return the results of all runs that have ended, by key; a run that finished after a failure is finished."""
         return {**self.failed(), **self.finished()}
 
     def results(self) -> pd.DataFrame:
-        """One row a trial; equal configurations have the same run.
+        """Return one row per trial; equal configurations have the same run.
 
         Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, `best_epoch`,
         `FIGURES`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every table made
@@ -182,7 +182,7 @@ class Sweep:
         return self.frame(self.ended())
 
     def frame(self, results: dict[str, Result]) -> pd.DataFrame:
-        """`results`, from results that are known already."""
+        """Return the table of `results` from results that are known already."""
         note = UNTRAINED_NOTE if self.definition.untrained else ""
         more = {"protocol": str(self.definition.protocol_used), "note": note}
         rows = []
@@ -217,9 +217,9 @@ class Sweep:
         disk.replace(self.path / "results.parquet", buffer.getvalue())
 
     def configurations(self) -> pd.DataFrame:
-        """One row a configuration: the mean and standard deviation of its runs' validation figures, the best first.
+        """Return one row per configuration: mean and standard deviation of its validation figures, the best first.
 
-        Best is the highest mean accuracy, then the lowest mean loss. `seeds` counts the finished runs, one a seed and
+        Best is the highest mean accuracy, then the lowest mean loss. `seeds` counts the finished runs, one per seed and
         fold, `open` those that are missing or failed.
         """
         table = self.results().drop_duplicates("key")
@@ -240,7 +240,7 @@ class Sweep:
         return best
 
     def runs_of(self, row: pd.Series) -> list[Run]:
-        """The finished runs of a row of `configurations`, one a seed and fold."""
+        """Return the finished runs of a row of `configurations`, one per seed and fold."""
         own = [name for name in FIELDS if name not in REPEATS]
         table = self.results().drop_duplicates("key")
         same = [all(_same(one[name], row[name]) for name in own) for _, one in table.iterrows()]
@@ -251,11 +251,11 @@ def read_definition(path: Path) -> Definition:
     """Read a `sweep.json`.
 
     Raises:
-        RunError: there is none, or it is of another format.
+        RunError: the file is missing, or of another format.
     """
     if not path.is_file():
         raise RunError(
-            f"{path.parent} is no sweep folder",
+            f"{path.parent} is not a sweep folder",
             expected="a folder with the sweep.json that `itin sweep` writes",
             found="a folder without one" if path.parent.is_dir() else "no folder",
             next_step="give the path that `itin sweep` printed",
@@ -291,12 +291,12 @@ def check_none_failed(sweep: Sweep, keys: Iterable[str] | None = None, again: st
         again: the command that trains failed runs again; by default that of the sweep.
 
     Raises:
-        RunError: some have; it names the first.
+        RunError: some have failed; the message names the first.
     """
     wanted = set(keys) if keys is not None else {trial.key for trial in sweep.definition.trials}
     failed = {key: result for key, result in sweep.failed().items() if key in wanted}
     if failed:
-        finished = sweep.finished()  # what has been trained since does not count
+        finished = sweep.finished()  # runs that have finished since do not count
         failed = {key: result for key, result in failed.items() if key not in finished}
     if failed:
         key, result = next(iter(failed.items()))
@@ -334,7 +334,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
 
     Args:
         path: the sweep's folder.
-        shared: for a part of the sweep: with other parts, but not with the whole.
+        shared: whether other parts of the sweep may run at once, but not the whole; for a part.
 
     Raises:
         RunError: another process runs it.

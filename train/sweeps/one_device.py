@@ -1,4 +1,4 @@
-"""Trials side by side in this process, in stacks as high as memory allows: for a GPU."""
+"""Trials side by side in this process, in stacks as large as memory allows: for a GPU."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..loop import Fit, train, work_of
 from ..steps import ComputeOptions, shape_of, stackable
 from .axes import Trial
 from .folder import Result
-from .setup import Event, Setup, Source
+from .setup import Event, Setup, TrialSource
 
 WRITERS = 4
-"""Run folders written at a time: a head of d = k = 1024 has 74 MB, and each file is synced to the disk."""
+"""The number of run folders written at a time: a head of d = k = 1024 has 74 MB, and each file is synced."""
 
-SHARE = 0.7
-"""How much of the free memory the stack may fill by our estimate."""
+STACK_MEMORY_SHARE = 0.7
+"""The share of the free memory that a stack may take, by estimate."""
 
 
 class Stacks:
@@ -34,8 +34,8 @@ class Stacks:
     Trials of equal shape are trained together. A stack that does not fit into memory is tried again as two halves.
 
     Args:
-        setup: what is trained on, and where.
-        limit: the most configurations in a stack; None for what memory allows.
+        setup: the features and the device.
+        limit: the maximum number of configurations in a stack; None for what memory allows.
     """
 
     def __init__(self, setup: Setup, limit: int | None = None) -> None:
@@ -52,8 +52,8 @@ class Stacks:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def run(self, trials: Source) -> Iterator[Event]:
-        """Yield what happens, until there is no trial left."""
+    def run(self, trials: TrialSource) -> Iterator[Event]:
+        """Yield events until no trial is left."""
         waiting: list[Trial] = []
         while True:
             while (trial := trials.next()) is not None:
@@ -65,12 +65,12 @@ class Stacks:
             yield from self._train(together)
 
     def _together(self, waiting: Sequence[Trial]) -> list[Trial]:
-        """The first trial and others of its shape, as many as a stack may hold."""
+        """Return the first trial and others of its shape, as many as a stack may hold."""
         first = waiting[0].config
         features = self._features[first.view]
         shape = shape_of(first, features.dataset)
         same = [trial for trial in waiting if shape_of(trial.config, features.dataset) == shape]
-        most = self.limit if self.limit is not None else fitting(first, features, self.device)
+        most = self.limit if self.limit is not None else stack_limit(first, features, self.device)
         return same[: most if stackable(first) else 1]
 
     def _train(self, trials: list[Trial]) -> Iterator[Event]:
@@ -78,7 +78,7 @@ class Stacks:
         features = self._features[configs[0].view]
         split = self.setup.split_for(configs[0])
         try:
-            # The test part stays closed, as in `workers`.
+            # The test part is not evaluated, as in `workers`.
             compute = self.compute
             if not stackable(configs[0]):
                 compute = ComputeOptions(
@@ -94,7 +94,7 @@ class Stacks:
                 yield Event(j, trials[j], row)
         except Exception as error:  # the configurations of other stacks go on
             failed, named = traceback.format_exc(), f"{type(error).__name__}: {error}"
-            if not is_memory(error) or len(trials) == 1:
+            if not is_out_of_memory(error) or len(trials) == 1:
                 for j, trial in enumerate(trials):
                     yield Event(j, trial, {}, Result(trial.key, error=named, traceback=failed))
                 return
@@ -102,7 +102,7 @@ class Stacks:
             with ThreadPoolExecutor(WRITERS) as pool:
                 yield from pool.map(self._keep, range(len(trials)), trials, results, repeat(features))
             return
-        # Outside of the handler, which holds on to what the stack had allocated.
+        # Outside of the handler, which keeps the stack's memory allocated.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         half = len(trials) // 2
@@ -110,7 +110,7 @@ class Stacks:
         yield from self._train(trials[half:])
 
     def _keep(self, j: int, trial: Trial, made: Fit | RunError, features: Features) -> Event:
-        """Write a run folder, or tell why there is none."""
+        """Write a run folder, or return why there is none."""
         try:
             if isinstance(made, RunError):
                 raise made
@@ -120,31 +120,31 @@ class Stacks:
         return Event(j, trial, {}, result)
 
 
-def fitting(config: TrainConfig, features: Features, device: torch.device) -> int:
-    """How many configurations of this shape fit side by side into the device's memory, by estimate; at least 1."""
+def stack_limit(config: TrainConfig, features: Features, device: torch.device) -> int:
+    """Return how many configurations of this shape fit into the device's memory, by estimate; at least 1."""
     if device.type != "cuda":
         return 1
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, int(SHARE * free / bytes_of(config, features)))
+    return max(1, int(STACK_MEMORY_SHARE * free / estimated_bytes(config, features)))
 
 
-def bytes_of(config: TrainConfig, features: Features) -> int:
-    """Bytes that one configuration of a stack takes in float32, by estimate."""
+def estimated_bytes(config: TrainConfig, features: Features) -> int:
+    """Return the bytes that one configuration of a stack takes in float32, by estimate."""
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in make(config.head_config(features.dims)).parameters())
     batch = config.batch_for(features.dataset)
     words = batch * max(1, len(features.tokens) // max(1, len(features)))
     E, d, m = features.tokens.shape[1], config.d, features.regions.shape[1]
-    of_words = 2 * words * (E + 16 * d)  # gates, states and their gradients, in both directions
-    of_regions = batch * m * (features.regions.shape[2] + 16 * d)
-    # Weights, their gradients, Adam's two, the head that keeps the best epoch, and what products make of them.
-    floats: int = 6 * weights + of_words + of_regions
+    word_floats = 2 * words * (E + 16 * d)  # gates, states and their gradients, in both directions
+    region_floats = batch * m * (features.regions.shape[2] + 16 * d)
+    # Weights, their gradients, Adam's two, the head that keeps the best epoch, and temporary results.
+    floats: int = 6 * weights + word_floats + region_floats
     return 4 * floats
 
 
-def is_memory(error: BaseException) -> bool:
-    """Whether memory ran out, or what came of that: an error inside of a CUDA graph's capture is followed by others."""
-    if error.__context__ is not None and is_memory(error.__context__):
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error is, or follows from, lack of memory: one in a CUDA graph's capture causes others."""
+    if error.__context__ is not None and is_out_of_memory(error.__context__):
         return True
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)

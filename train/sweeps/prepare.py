@@ -1,4 +1,4 @@
-"""The data that a sweep runs on, and sweep folders made or extended on it."""
+"""The data that a sweep runs on, and the creation and extension of sweep folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..protocols import protocol as protocols
 from ..protocols.protocol import Splitter
 from ..protocols.split import Split
 from ..runs.key import Identity
-from .axes import Plan, Trial
+from .axes import SweepPlan, Trial
 from .folder import Definition, Sweep
 from .setup import Setup, StoreFacts
 
@@ -33,8 +33,8 @@ class SweepData:
     Args:
         table: the data set's table.
         stores: `itin.cache.Store` by kind, `find.CROP` among them where a view needs it.
-        configs: configurations that read all features that are needed.
-        protocol: how samples become parts.
+        configs: configurations that together read all features that are needed.
+        protocol: the protocol that makes the parts.
         parts: the part of each id, where the protocol fixes it and the sweep has recorded it.
         split: the description of these parts.
         allow_missing: whether many labelled samples may have no features or no part.
@@ -70,9 +70,9 @@ class SweepData:
             if features.ids != one.ids:
                 raise CacheError(
                     f"the context features of the images and of their centres in {table.dataset.get('name')} are not of"
-                    " the same samples, so that runs on them could not be compared",
+                    " the same samples, so runs on them cannot be compared",
                     expected=f"{len(one.ids)} samples in both",
-                    found=f"{len(set(features.ids) ^ set(one.ids))} in one of them alone",
+                    found=f"{len(set(features.ids) ^ set(one.ids))} in only one of them",
                     next_step="run `itin extract` again with both context encoders: it makes what is missing",
                 )
         self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
@@ -88,11 +88,11 @@ class SweepData:
 
     @property
     def samples(self) -> str:
-        """Digest of the samples with their labels and inputs."""
+        """The digest of the samples with their labels and inputs."""
         return next(iter(self._identities.values())).samples
 
     def setup(self, folder: Path, runs: Path, **options: Any) -> Setup:
-        """Put the features where workers can map them, and return what workers need."""
+        """Write the features where workers can map them, and return what workers need."""
         from ..features.shared import open_features, save_features
 
         paths = {}
@@ -107,7 +107,7 @@ class SweepData:
         return Setup(paths, dict(self.table.dataset), stores, runs, self.splitter, **options)
 
     def key(self, config: TrainConfig) -> str:
-        """The key of a run."""
+        """Return the key of a run."""
         return self._identities[config.view].of(config, self._case(config)[1])
 
     def keyed(self, trials: Iterable[Trial]) -> list[Trial]:
@@ -115,11 +115,11 @@ class SweepData:
         return [replace(trial, key=self.key(trial.config)) for trial in trials]
 
     def split_for(self, config: TrainConfig) -> Split:
-        """The parts that a configuration is trained on."""
+        """Return the parts that a configuration is trained on."""
         return self._case(config)[0]
 
     def _case(self, config: TrainConfig) -> tuple[Split, str]:
-        """The parts, and their digest."""
+        """Return the parts and their digest."""
         case = self.splitter.case(config.split_seed, config.fold)
         if case not in self._splits:
             split = self.splitter.split(config.split_seed, config.fold)
@@ -127,13 +127,13 @@ class SweepData:
         return self._splits[case]
 
     def work(self, config: TrainConfig) -> float:
-        """The operations of a run's GRU, `choose.operations`."""
+        """Return the operations of a run's GRU, `choose.operations`."""
         from ..loop import work_of
 
         return work_of(config, self.features[config.view], self.split_for(config))
 
 
-def create(path: Path, plan: Plan, data: SweepData, **definition: Any) -> Sweep:
+def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> Sweep:
     """Make a sweep folder.
 
     Args:
@@ -143,7 +143,7 @@ def create(path: Path, plan: Plan, data: SweepData, **definition: Any) -> Sweep:
         definition: `mode`, `axes`, `seeds`, `number` and `folder` of `folder.Definition`.
 
     Raises:
-        RunError: something stands there, or it cannot be written.
+        RunError: the path exists, or cannot be written.
     """
     try:
         path.mkdir(parents=True)
@@ -152,7 +152,7 @@ def create(path: Path, plan: Plan, data: SweepData, **definition: Any) -> Sweep:
     except OSError as error:
         raise RunError(
             f"cannot make the sweep folder {path}: {error.strerror or error}",
-            expected="a name that is free",
+            expected="a free name",
             next_step=f"choose another --out, or go on with it: itin sweep --resume {path}",
         ) from error
     fixed = data.splitter.parts
@@ -180,12 +180,12 @@ def create(path: Path, plan: Plan, data: SweepData, **definition: Any) -> Sweep:
     return Sweep(path)
 
 
-def extend(sweep: Sweep, plan: Plan, data: SweepData) -> None:
-    """Add the trials of a plan that a sweep does not have yet; what it has stays as it is.
+def extend(sweep: Sweep, plan: SweepPlan, data: SweepData) -> None:
+    """Add the trials of a plan that a sweep does not have yet; those that it has do not change.
 
     Args:
         sweep: a sweep on the same features, which must be `locked`.
-        plan: what is to be there.
+        plan: the trials that the sweep must have.
         data: the features.
     """
     definition = sweep.definition
@@ -203,7 +203,7 @@ def data_of(sweep: Sweep, cache: Path | None = None) -> SweepData:
         cache: where the cache is now; None for where it was.
 
     Raises:
-        RunError: it is gone, or another by now.
+        RunError: it is gone, or has changed.
     """
     definition = sweep.definition
     folder = Path(definition.folder) if cache is None else cache / Path(definition.folder).name

@@ -1,4 +1,4 @@
-"""The configuration that a sweep chose on validation, on the test part: once."""
+"""The evaluation of a sweep's chosen configuration on the test part, once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOSEN_BY = "mean validation accuracy over the seeds, then lower validation loss
 
 
 def revealed(sweep: Sweep) -> dict[str, Any] | None:
-    """Return what `reveal` found before, or None."""
+    """Return the figures that `reveal` has kept, or None."""
     path = sweep.path / "test.json"
     if not path.exists():
         return None
@@ -33,7 +33,7 @@ def revealed(sweep: Sweep) -> dict[str, Any] | None:
 def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]:
     """Evaluate the sweep's best configuration on the test part and keep the figures in `test.json`.
 
-    Asked again, it reads them from there: the test part is looked at once, for the one configuration that was chosen
+    Called again, it reads them from there: the test part is evaluated once, for the one configuration that was chosen
     without it.
 
     Args:
@@ -54,8 +54,8 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
     if (left := int((table["status"] == "open").sum())) or not len(table):
         raise RunError(
             f"the sweep {sweep.path} has not ended",
-            expected="a result of every run before the test part is looked at",
-            found=f"{left} places without one",
+            expected="a result of every run before the test part is evaluated",
+            found=f"{left} trials without one",
             next_step=f"itin sweep --resume {sweep.path}",
         )
     configurations = sweep.configurations()
@@ -63,8 +63,8 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
     if whole.empty:
         raise RunError(
             f"the sweep {sweep.path} has no configuration whose runs have all finished",
-            expected="at least one to choose",
-            found=f"{int((table['status'] == 'failed').sum())} places that failed",
+            expected="at least one to choose from",
+            found=f"{int((table['status'] == 'failed').sum())} trials that failed",
             next_step="see the column error of results.csv, or sweep over other values",
         )
     best = whole.iloc[0]

@@ -1,7 +1,7 @@
-"""Running a sweep, all of it or a part: what is missing is trained, results are kept as they come.
+"""The run of a sweep or a part of it: missing runs are trained, results are kept as they come.
 
-A part knows nothing of the others: it writes run folders and records of failures, under names of their own, and no
-table. Runs are whole or absent, so whichever part or repetition made one, it counts.
+A part does not depend on the others: it writes run folders and records of failures, under unique names, and no table.
+Runs are whole or absent, so each counts, whichever part or repetition made it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ..runs.folder import load_run
 from .axes import Trial
 from .folder import WHOLE, Result, Sweep
 from .prepare import SweepData
-from .setup import Event, Setup, Source
+from .setup import Event, Setup, TrialSource
 from .workers import Pool
 
 if TYPE_CHECKING:
     from .one_device import Stacks
 
 RESULTS_SECONDS = 5.0
-"""How often the table of results is written while runs finish."""
+"""The least time between two writes of the table of results while runs finish."""
 
 
 class Queue:
-    """Trials that are known beforehand, in order.
+    """Trials that are known in advance, in order.
 
     Args:
         trials: each key once.
@@ -44,7 +44,7 @@ class Queue:
         self.total = len(self._left)
 
     def next(self) -> Trial | None:
-        """Return the next one."""
+        """Return the next trial, or None."""
         return self._left.popleft() if self._left else None
 
     def ended(self, result: Result) -> None:
@@ -56,7 +56,7 @@ def run(
     data: SweepData,
     part: Part | None = None,
     *,
-    source: Callable[[Sweep, SweepData, dict[str, Result]], Source] | None = None,
+    source: Callable[[Sweep, SweepData, dict[str, Result]], TrialSource] | None = None,
     stop: Flag | None = None,
     workers: int = 1,
     threads: int = 1,
@@ -66,38 +66,38 @@ def run(
     stack: int | None = None,
     graphs: bool = False,
     precision: str = "float32",
-    begin: Callable[[Source, dict[str, Result]], None] | None = None,
+    begin: Callable[[TrialSource, dict[str, Result]], None] | None = None,
     listen: Callable[[Event], None] | None = None,
 ) -> dict[str, Result]:
-    """Train what is missing, and return the results by key.
+    """Train the missing runs, and return the results by key.
 
-    What has finished is kept; what was under way when a sweep was ended starts over.
+    Finished runs are kept; those that were under way when a sweep was ended start over.
 
     Args:
         sweep: the sweep, which must be `locked`, for a part with others.
         data: its features.
-        part: which part; None trains all of the sweep and writes its table.
-        source: gives the trials, made from the sweep and the results that are there; by default all that are missing.
+        part: the part; None trains all of the sweep and writes its table.
+        source: makes the source of trials from the sweep and its results; by default, all missing trials.
         stop: once set, runs under way are dropped.
-        workers: processes.
-        threads: of each.
+        workers: the number of processes.
+        threads: the threads of each process.
         device: where to train.
         gru: how to compute the GRU.
-        retry: also train what has failed before.
+        retry: whether to train failed runs again.
         stack: how many configurations to train side by side in this process instead of one a worker; by default what
             memory allows on a CUDA device, and none elsewhere.
         graphs: whether these take their steps as CUDA graphs.
-        precision: of their matrix products, one of `config.PRECISIONS`.
-        begin: told of the source and the results that are there.
-        listen: told of every event.
+        precision: the precision of their matrix products, one of `config.PRECISIONS`.
+        begin: called with the source and the results that are there.
+        listen: called with every event.
 
     Raises:
         RunError: a part of a guided search is asked for.
     """
     whole = part is None
     if whole:
-        for rubbish in (*sweep.path.glob(f"runs/{disk.TEMPORARY}*"), *sweep.path.glob(".features-*")):
-            shutil.rmtree(rubbish, ignore_errors=True)
+        for leftover in (*sweep.path.glob(f"runs/{disk.TEMPORARY}*"), *sweep.path.glob(".features-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
     else:
         check_parts(sweep)
     if retry:
@@ -112,7 +112,7 @@ def run(
     if begin is not None:
         begin(trials, results)
     written = time.monotonic()
-    # Features of a part are on the node's own disk; of a whole sweep where the next call finds what this one left.
+    # A part puts its features on the node's own disk; a whole sweep where the next call removes leftovers.
     with tempfile.TemporaryDirectory(
         prefix=".features-", dir=sweep.path if whole else None, ignore_cleanup_errors=True
     ) as folder:
@@ -145,7 +145,7 @@ def run(
 
 
 def engine_of(setup: Setup, workers: int, stack: int | None) -> Pool | Stacks:
-    """Return what trains: processes on a CPU, this process with runs side by side on a GPU or where `stack` says so."""
+    """Return worker processes for a CPU, or runs side by side in this process for a GPU or where `stack` is set."""
     if stack is None and not setup.device.startswith("cuda"):
         return Pool(setup, workers)
     from .one_device import Stacks
@@ -154,7 +154,7 @@ def engine_of(setup: Setup, workers: int, stack: int | None) -> Pool | Stacks:
 
 
 def record(sweep: Sweep, trial: Trial, result: Result) -> Result:
-    """Keep what a run came to: its folder is there already, its error is written here."""
+    """Keep the result of a run: its folder is there already, its error is written here."""
     if result.run is not None:
         return result
     there = sweep.path / "runs" / trial.name
@@ -170,5 +170,5 @@ def check_parts(sweep: Sweep) -> None:
     if sweep.definition.mode == "optuna":
         raise RunError(
             f"{sweep.path} is a guided search: its trials depend on each other, so it has no parts",
-            next_step="run it in one process, or sweep over a grid or so many drawn combinations (--random N) in parts",
+            next_step="run it in one process, or sweep over a grid or N drawn combinations (--random N) in parts",
         )

@@ -17,10 +17,10 @@ from .folder import Result, Sweep
 from .prepare import SweepData
 
 PROPOSALS = 20
-"""Proposals of one configuration that bring no new configuration, after which the next untried one is taken instead."""
+"""The number of proposals without a new configuration after which the next untried one is taken instead."""
 
 TRIAL = "trial "
-"""Begins the axis of a configuration's trials, one a seed; its number follows."""
+"""The prefix of the axis of a configuration's trials, one per seed; its number follows."""
 
 
 def check_installed() -> None:
@@ -34,26 +34,26 @@ def check_installed() -> None:
 
 
 class Search:
-    """The runs of a guided search; it goes for the highest validation accuracy, the mean over the seeds.
+    """The runs of a guided search; it maximises validation accuracy, the mean over the seeds.
 
-    Every proposal is another configuration: those equal to an earlier one, and those that are no configuration, are
-    dropped. The search ends after the asked number of configurations, or when the axes hold no further one.
+    Every proposal is another configuration: those equal to an earlier one, and those that are not valid, are
+    dropped. The search ends after the requested number of configurations, or when the axes hold no further one.
 
-    Numbers are proposed by their place in the ordered list of values, so that what lies between two good ones counts as
+    Numbers are proposed by their index in the ordered list of values, so that a value between two good ones counts as
     near to both.
 
-    Optuna keeps its study in memory alone, where each configuration is a trial of its own. What a resumed search needs
-    is in the sweep's folder: the trials in `sweep.json`, what they came to in the run folders. A proposal depends on
-    its number, the trials before it and those of their results that are there. So a search with one worker gives the
+    Optuna keeps its study only in memory, where each configuration is a trial of its own. What a resumed search needs
+    is in the sweep's folder: the trials in `sweep.json`, their results in the run folders. A proposal depends on
+    its number, the trials before it and their results so far. So a search with one worker gives the
     same trials whether it was interrupted or not; with several, on which run ends first, too.
 
     Args:
         sweep: the sweep, whose trials grow with the search.
         data: its features.
-        results: those that are there, by key.
+        results: the results that are there, by key.
 
     Raises:
-        RunError: a trial in `sweep.json` is no combination of the sweep's axes.
+        RunError: a trial in `sweep.json` is not a combination of the sweep's axes.
     """
 
     def __init__(self, sweep: Sweep, data: SweepData, results: Mapping[str, Result]) -> None:
@@ -91,7 +91,7 @@ class Search:
 
     @property
     def total(self) -> int:
-        """The runs so far, and those that further configurations may need."""
+        """The number of runs so far, and of those that further configurations may need."""
         left = 0 if self._exhausted else max(0, self._number - self._begun)
         return len(self._given) + len(self._seeds) * left
 
@@ -102,13 +102,13 @@ class Search:
         return self._queue.popleft() if self._queue else None
 
     def ended(self, result: Result) -> None:
-        """Take the result of a run, and tell Optuna that of its configuration where it was the last."""
+        """Take the result of a run, and report its configuration to Optuna where it was the last."""
         self._results[result.key] = result
         for number in [number for number, keys in self._waiting.items() if result.key in keys]:
             self._tell_if_whole(number)
 
     def _propose(self) -> None:
-        """Begin the next configuration, or find that none is left."""
+        """Begin the next configuration, or note that none is left."""
         # A sampler of its own for each, so that a resumed search does not repeat the draws of its beginning.
         self._study.sampler = _sampler(self._next)
         for _ in range(PROPOSALS):
@@ -119,7 +119,7 @@ class Search:
             if trials := self._new_trials(point):
                 self._record(trial.number, trials)
                 return
-            self._study.tell(trial.number, state=self._states.FAIL)  # which samplers do not look at
+            self._study.tell(trial.number, state=self._states.FAIL)  # which samplers ignore
         left = self._untried()
         if left is None:
             self._exhausted = True
@@ -127,7 +127,7 @@ class Search:
             self._record(self._add(left[0]), left[1])
 
     def _untried(self) -> tuple[dict[str, Any], list[Trial]] | None:
-        """The first new combination from a random one on, with its trials; None: there is none."""
+        """Return the first new combination from a random one on, with its trials; None if there is none."""
         total = math.prod(map(len, self._axes.values()))
         begin = random.Random(self._next).randrange(total)
         for number in range(begin, begin + total):
@@ -140,7 +140,7 @@ class Search:
         return None
 
     def _new_trials(self, point: Mapping[str, Any]) -> list[Trial]:
-        """A combination's trials, one a seed; none if it is no configuration, or not a new one."""
+        """Return a combination's trials, one per seed; none if it is not valid, or not new."""
         config = config_of(point)
         if config is None:
             return []
@@ -149,7 +149,7 @@ class Search:
         return trials if trials[0].key not in self._tried else []
 
     def _point_of(self, trial: Trial) -> dict[str, Any]:
-        """The combination that a trial's configuration comes from."""
+        """Return the combination that a trial's configuration comes from."""
         for preset in self._axes.get("preset", ["paper"]):
             point = {name: preset if name == "preset" else getattr(trial.config, name) for name in self._axes}
             found = config_of(point)
@@ -164,7 +164,7 @@ class Search:
         )
 
     def _by_place(self, name: str) -> bool:
-        """Whether an axis is proposed by the place in its list of values."""
+        """Return whether an axis is proposed by the index in its list of values."""
         return _is_number(self._axes[name][0])
 
     def _add(self, point: Mapping[str, Any]) -> int:
@@ -199,7 +199,7 @@ class Search:
         self._tell_if_whole(number)
 
     def _tell_if_whole(self, number: int) -> None:
-        """Tell Optuna what a configuration came to, once all its runs have ended."""
+        """Report a configuration's result to Optuna, once all its runs have ended."""
         if any(key not in self._results for key in self._waiting[number]):
             return
         results = [self._results[key] for key in self._waiting.pop(number)]

@@ -1,4 +1,4 @@
-"""What trains the trials of a sweep is given, and what it reports; `workers` and `one_device` are the two ways."""
+"""The interface between a sweep and its trainers, `workers` and `one_device`: the setup, the trials, the events."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 class Event(NamedTuple):
-    """A message from a run under way: an epoch has ended, or all of it."""
+    """A message from a run under way: an epoch has ended, or the run has."""
 
     worker: int
     trial: Trial
     row: dict[str, float]
     """The history's newest row, where an epoch has ended; else empty."""
     result: Result | None = None
-    """What became of the run, where it has ended."""
+    """The result of the run, where it has ended."""
 
 
-class Source(Protocol):
-    """The trials to train; which come later may depend on the results of those before."""
+class TrialSource(Protocol):
+    """The trials to train; later ones may depend on the results of earlier ones."""
 
     @property
     def total(self) -> int:
-        """How many runs there are to be, those that are there already not counted, as far as is known."""
+        """The number of runs to train, as far as it is known; runs that are there already do not count."""
         ...
 
     def next(self) -> Trial | None:
@@ -49,7 +49,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """What a run folder records of a store; unlike the store itself it can be sent to another process."""
+    """The facts that a run folder records of a store; unlike the store, they can be sent to another process."""
 
     path: Path
     fingerprint: str
@@ -66,14 +66,14 @@ class StoreFacts:
 
 @dataclass(frozen=True)
 class Setup:
-    """All that is needed to train beside the trials."""
+    """All that is needed to train, except the trials."""
 
     features: dict[View, Path]
-    """Folders of `shared.save_features`."""
+    """The folders of `shared.save_features`."""
     dataset: dict[str, Any]
-    """What run folders record of the data set."""
+    """The record of the data set for run folders."""
     stores: dict[View, dict[str, StoreFacts]]
-    """Where the features come from, by kind."""
+    """The stores that the features come from, by kind."""
     runs: Path
     """The folder that run folders are written to."""
     splitter: Splitter
@@ -84,7 +84,7 @@ class Setup:
     graphs: bool = False
     """Whether configurations side by side take their steps as CUDA graphs."""
     precision: str = "float32"
-    """Of matrix products of configurations side by side."""
+    """The precision of matrix products of configurations side by side."""
 
     def split_for(self, config: TrainConfig) -> Split:
         """Return the parts that a configuration is trained on."""

@@ -17,14 +17,14 @@ TAGS = {
     "val_weighted_f1": "weighted F1/validation",
     "lr": "learning rate",
 }
-"""The columns of a run's history, and what they are called there."""
+"""The columns of a run's history, and their tags in event files."""
 
 
 class EventFiles:
     """Event files of one run or several, one folder each: `tensorboard --logdir FOLDER` shows them side by side.
 
     Args:
-        folder: where to; made if need be.
+        folder: the folder of the event files, made if need be.
 
     Raises:
         RunError: TensorBoard is not installed.
@@ -52,7 +52,7 @@ class EventFiles:
         """Write an epoch.
 
         Args:
-            run: the name of its folder.
+            run: the name of the run's folder.
             row: the history's newest row.
         """
         if run not in self._writers:
@@ -61,13 +61,13 @@ class EventFiles:
             self._writers[run].add_scalar(tag, row[column], int(row["epoch"]))
 
     def listen(self, event: Event) -> None:
-        """Write what a sweep tells of its runs."""
+        """Write an event of a sweep."""
         if event.result is None:
             self.add(event.trial.name, event.row)
         else:
             self.end(event.trial.name)
 
     def end(self, run: str) -> None:
-        """Nothing more comes of this run."""
+        """Close the files of a run."""
         if (writer := self._writers.pop(run, None)) is not None:
             writer.close()

@@ -15,18 +15,18 @@ from typing import Any
 
 from .axes import Trial
 from .folder import Result
-from .setup import Event, Setup, Source
+from .setup import Event, Setup, TrialSource
 
 
 class Pool:
-    """Train trials in worker processes, started when there is something to do.
+    """Train trials in worker processes, which are started on demand.
 
-    Workers end with the process that started them, however it ends. One that dies over a trial takes none with it: the
-    trial counts as failed, another worker takes its place.
+    Workers end with the process that started them, however it ends. If one dies, its trial
+    counts as failed, and another worker takes its place.
 
     Args:
         setup: sent to each worker once.
-        workers: how many processes.
+        workers: the number of processes.
     """
 
     def __init__(self, setup: Setup, workers: int) -> None:
@@ -43,8 +43,8 @@ class Pool:
             if worker is not None:
                 worker.end()
 
-    def run(self, trials: Source) -> Iterator[Event]:
-        """Yield what happens, until there is no trial left."""
+    def run(self, trials: TrialSource) -> Iterator[Event]:
+        """Yield events until no trial is left."""
         while True:
             for number, worker in enumerate(self._workers):
                 if worker is None or worker.trial is None:
@@ -62,9 +62,9 @@ class Pool:
                 yield self._receive(number, self._workers[number])
 
     def _receive(self, number: int, worker: _Worker | None) -> Event:
-        """Return a worker's message, or that it has died."""
+        """Return a message from a worker, or a failure if it has died."""
         if worker is None or worker.trial is None:
-            raise RuntimeError("a worker without a trial was listened to")
+            raise RuntimeError("expected a worker with a trial, got one without")
         trial = worker.trial
         try:
             message: dict[str, float] | Result = worker.connection.recv()
@@ -80,7 +80,9 @@ class Pool:
 
 class _Worker:
     def __init__(self, setup: Setup) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would copy threads of torch that do not run any more
+        context = multiprocessing.get_context(
+            "spawn"
+        )  # a fork would copy the state of torch's threads, but not the threads
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_work, args=(theirs, setup), daemon=True)
         with _environment(_threads(setup.threads)):
@@ -90,18 +92,18 @@ class _Worker:
 
     def give(self, trial: Trial) -> None:
         self.trial = trial
-        with suppress(OSError):  # if it has died, that is noticed where it is listened to
+        with suppress(OSError):  # if it has died, `_receive` notices
             self.connection.send(trial)
 
     def end(self) -> None:
-        """Kill it: a run folder is whole or absent, whatever the instant."""
+        """Kill the process: a run folder is whole or absent at any time."""
         self.process.kill()
         self.process.join()
         self.connection.close()
 
 
 def _work(connection: Connection, setup: Setup) -> None:
-    """A worker's whole life."""
+    """Train the trials that arrive, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
@@ -117,7 +119,7 @@ def _work(connection: Connection, setup: Setup) -> None:
             return
         try:
             result = _train(trial, setup, features[trial.config.view], connection)
-        except Exception as error:  # whatever it is, the other configurations go on
+        except Exception as error:  # the other configurations go on after any error
             text = str(error).strip() or type(error).__name__
             named = text if type(error).__module__.startswith("itin.") else f"{type(error).__name__}: {text}"
             result = Result(trial.key, error=named, traceback=traceback.format_exc())
@@ -128,9 +130,9 @@ def _train(trial: Trial, setup: Setup, features: Any, connection: Connection) ->
     from ..loop import fit
 
     split = setup.split_for(trial.config)
-    # The test part stays closed: a sweep is for choosing, and choosing on the test part is no test any more.
-    made = fit(trial.config, features, split, setup.device, connection.send, evaluate=("val",), gru=setup.gru)
-    return setup.keep(trial, made, features)
+    # The test part is not evaluated: a sweep is for choosing, and a part that is used to choose is no longer a test.
+    fitted = fit(trial.config, features, split, setup.device, connection.send, evaluate=("val",), gru=setup.gru)
+    return setup.keep(trial, fitted, features)
 
 
 def _end_with_parent() -> None:
@@ -154,7 +156,7 @@ def _threads(number: int) -> dict[str, str]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a process that is started meanwhile."""
+    """Set environment variables for processes that are started in this context."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
