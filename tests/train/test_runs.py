@@ -147,7 +147,7 @@ def test_nothing_is_written_over(made: Made, tmp_path: Path) -> None:
 def test_folder_that_appears_meanwhile_is_spared(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "check_free", lambda out: None)
     (tmp_path / "run").mkdir()
-    with pytest.raises(RunError, match=r"cannot write the run .*is already there"):
+    with pytest.raises(RunError, match=r"cannot write the run .*already exists"):
         made.write(out=tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
@@ -405,7 +405,7 @@ def test_checkpoint_of_another_shape(copy: Path) -> None:
         (b"", "an empty file"),
         (POINTER, "a Git LFS pointer"),
         (PAGE, "a web page"),
-        (None, r"\d+ bytes, where its header tells of \d+: it was cut off"),
+        (None, r"\d+ bytes, where its header declares \d+: it was cut off"),
     ],
 )
 def test_checkpoint_that_is_none(copy: Path, content: bytes | None, found: str) -> None:
