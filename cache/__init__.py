@@ -5,8 +5,9 @@ The names load their modules on first use, so that the command line can read the
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy import attributes
 
 if TYPE_CHECKING:
     from .format.schema import fingerprint_of, store_name
@@ -30,24 +31,19 @@ __all__ = [
     "write_table",
 ]
 
-_WHERE = {
-    "Samples": ("mapping", "Samples"),
-    "Store": ("store", "Store"),
-    "StoreWriter": ("writer", "StoreWriter"),
-    "Table": ("table", "Table"),
-    "find_stores": ("store", "find_stores"),
-    "fingerprint_of": ("format.schema", "fingerprint_of"),
-    "open": ("mapping", "open_samples"),
-    "open_store": ("store", "open_store"),
-    "read_table": ("table", "read_table"),
-    "store_name": ("format.schema", "store_name"),
-    "write_table": ("table", "write_table"),
-}
-"""Public name -> module, and its name there."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, there = _WHERE[name]
-    return getattr(import_module(f".{module}", __name__), there)
+__getattr__ = attributes(
+    __name__,
+    {
+        "Samples": "mapping",
+        "Store": "store",
+        "StoreWriter": "writer",
+        "Table": "table",
+        "find_stores": "store",
+        "fingerprint_of": "format.schema",
+        "open": "mapping:open_samples",
+        "open_store": "store",
+        "read_table": "table",
+        "store_name": "format.schema",
+        "write_table": "table",
+    },
+)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy import attributes
 
 if TYPE_CHECKING:
     from .config import ABLATIONS, GATES, HeadConfig
@@ -18,20 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ABLATIONS", "GATES", "HEADS", "Head", "HeadConfig", "HeadOutput", "ITINHead", "make", "pad"]
 
-_WHERE = {
-    "ABLATIONS": "config",
-    "GATES": "config",
-    "HEADS": "registry",
-    "Head": "head",
-    "HeadConfig": "config",
-    "HeadOutput": "head",
-    "make": "factory",
-    "ITINHead": "itin",
-    "pad": "gru.batch",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+__getattr__ = attributes(
+    __name__,
+    {
+        "ABLATIONS": "config",
+        "GATES": "config",
+        "HEADS": "registry",
+        "Head": "head",
+        "HeadConfig": "config",
+        "HeadOutput": "head",
+        "make": "factory",
+        "ITINHead": "itin",
+        "pad": "gru.batch",
+    },
+)

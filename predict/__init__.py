@@ -5,8 +5,9 @@ The modules are imported when a name is first used.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy import attributes
 
 if TYPE_CHECKING:
     from .pairs import pairs_frame, pairs_of
@@ -15,16 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Prediction", "Predictor", "Region", "pairs_frame", "pairs_of"]
 
-_MODULES = {
-    "Prediction": "prediction",
-    "Region": "prediction",
-    "Predictor": "predictor",
-    "pairs_frame": "pairs",
-    "pairs_of": "pairs",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+__getattr__ = attributes(
+    __name__,
+    {
+        "Prediction": "prediction",
+        "Region": "prediction",
+        "Predictor": "predictor",
+        "pairs_frame": "pairs",
+        "pairs_of": "pairs",
+    },
+)

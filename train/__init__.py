@@ -5,8 +5,9 @@ The names load their modules when they are first asked for, so that a command li
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy import attributes
 
 if TYPE_CHECKING:
     from .config import TrainConfig
@@ -17,18 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Sweep", "TrainConfig", "load", "runs_table"]
 
-_WHERE = {
-    "Run": ("runs.folder", "Run"),
-    "Sweep": ("sweeps.folder", "Sweep"),
-    "TrainConfig": ("config", "TrainConfig"),
-    "load": ("runs.folder", "load_run"),
-    "runs_table": ("runs.listing", "runs_table"),
-}
-"""Public name -> module, and its name there."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, there = _WHERE[name]
-    return getattr(import_module(f".{module}", __name__), there)
+__getattr__ = attributes(
+    __name__,
+    {
+        "Run": "runs.folder",
+        "Sweep": "sweeps.folder",
+        "TrainConfig": "config",
+        "load": "runs.folder:load_run",
+        "runs_table": "runs.listing",
+    },
+)

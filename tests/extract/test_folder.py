@@ -178,7 +178,8 @@ def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert open_dataset("folder", "r", table=table).source["table"] == str(root / "a.csv")
     with pytest.raises(DataError, match=f"the table {root}/c.csv is missing\n.*name another with --table FILE"):
         open_dataset("folder", root, table="c.csv")
-    with pytest.raises(DataError, match=r"not a table that can be read(.|\n)*ends in .csv, .tsv, .jsonl"):
+    refused = r"not a table that can be read(.|\n)*ends in .csv, .tsv, .jsonl\n.*'notes.txt'"
+    with pytest.raises(DataError, match=refused):
         open_dataset("folder", root, table="notes.txt")
 
 

@@ -1,0 +1,38 @@
+"""Packages whose names load their modules when they are first asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import itin.cache
+import itin.itin_head
+import itin.predict
+import itin.train
+from itin.cache.format.schema import fingerprint_of
+from itin.train.runs.folder import load_run
+
+PACKAGES = (itin.cache, itin.itin_head, itin.predict, itin.train)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda one: one.__name__)
+def test_every_public_name_is_there_and_no_other(package: object) -> None:
+    for name in package.__all__:  # type: ignore[attr-defined]
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match=r"module 'itin\.\w+' has no attribute 'nothing'"):
+        package.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_names_are_those_of_their_modules() -> None:
+    assert itin.cache.fingerprint_of is fingerprint_of
+    assert itin.train.load is load_run
+
+
+def test_a_package_alone_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, itin.cache, itin.itin_head, itin.predict, itin.train; "
+        "assert not {'torch', 'pandas', 'h5py', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
