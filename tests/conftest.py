@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in cli.py; before torch is imported
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes too: tests run beside one another, pytest -n 2
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes too: tests run beside one another
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's library is imported: tests never ask the network
 
 LABELS = ("positive", "neutral", "negative")

@@ -51,7 +51,7 @@ def test_two_lines_do_all_the_set_up() -> None:
     commands = re.findall(r"^python3 -m venv \.venv && .*$", README, re.M)
     assert len(commands) == 2
     assert commands[0].endswith(".venv/bin/itin demo")
-    assert commands[1].endswith(".venv/bin/pytest -n 2")
+    assert commands[1].endswith(".venv/bin/pytest")
 
 
 def test_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
