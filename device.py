@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from .errors import first_line
+
 
 def pick_device(name: str) -> torch.device:
     """Return a device by name: `auto` is the first CUDA device, else the CPU; other names are torch's.
@@ -17,5 +19,5 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"device {name!r} is not available here: {first_line(error)}") from error
     return device

@@ -48,3 +48,8 @@ class RunError(ItinError):
 
 class TransientError(ItinError):
     """An error of input that may be intact but could not be read (an I/O error that outlasted the retries)."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class where it has none; never empty."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..cache import StoreWriter
 from ..cache.format.shard_write import FeatureError
+from ..errors import first_line
 from ..parts import Part
 from .encoders.contract import Arrays, ImageEncoder, TextEncoder
 from .progress import Progress
@@ -131,7 +132,7 @@ class Lane:
     def _take(self, row: int, arrays: Arrays | Exception) -> None:
         try:
             if isinstance(arrays, Exception):
-                raise FeatureError(f"the encoder failed: {str(arrays).splitlines()[0]}")
+                raise FeatureError(f"the encoder failed: {first_line(arrays)}")
             stored = self.writer.stored(arrays)
         except FeatureError as error:
             self.writer.quarantine(row, str(error))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import TransientError
+from ..errors import TransientError, first_line
 from ..extract.data.images import image_bytes, image_input, read_image
 from ..extract.data.reading import BadFile
 from ..parts import default_workers
@@ -76,7 +76,7 @@ class Images:
             try:
                 data = image_bytes(path)
             except (BadFile, TransientError) as error:
-                reason = reason or ("image not found" if not path.exists() else str(error).splitlines()[0])
+                reason = reason or ("image not found" if not path.exists() else first_line(error))
                 continue
             try:
                 as_stored = hashlib.sha256(data).hexdigest() == pair.image_sha256

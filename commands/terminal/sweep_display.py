@@ -81,7 +81,7 @@ class Display:
                 self._best = sorted([*self._best, best], reverse=True)[:MAX_BEST]
             else:
                 self._failed += 1
-                console.print(f"failed: {event.trial.name}: {result.error.splitlines()[0]}", style="red", markup=False)
+                console.print(f"failed: {event.trial.name}: {result.reason}", style="red", markup=False)
         self._show()
 
     def _show(self) -> None:

@@ -74,9 +74,7 @@ class Reproduction:
     def missing(self) -> dict[str, str]:
         """Why runs have no test predictions, by key."""
         lacking = evaluate.missing(self.path, list(dict.fromkeys(trial.key for trial in self.trials)))
-        reasons = {
-            key: one.error.splitlines()[0] if one.error else "not evaluated" for key, one in self.results.items()
-        }
+        reasons = {key: "not evaluated" if one.run else one.reason for key, one in self.results.items()}
         return {key: reasons.get(key, "not trained") for key in lacking}
 
     @cached_property

@@ -187,6 +187,16 @@ def test_one_input_that_an_encoder_cannot_take_does_not_spoil_its_batch(
     assert summary.stores[0].made == 9
 
 
+def test_an_error_without_a_message_is_named_by_its_class(config: ExtractConfig, fakes: dict[str, Fake]) -> None:
+    def refuse(batch: list[Any]) -> None:
+        if any("number 5" in text for text in batch):
+            raise RuntimeError
+
+    fakes["tokens"].fault = refuse
+    summary = extract(replace(config, only=("tokens",)))
+    assert summary.stores[0].quarantined == {"5": "the encoder failed: RuntimeError"}
+
+
 def test_an_encoder_that_fails_on_everything_stops_the_run(config: ExtractConfig, fakes: dict[str, Fake]) -> None:
     extract(replace(config, limit=1))
 

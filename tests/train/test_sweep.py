@@ -28,7 +28,7 @@ from itin.train.loop import fit
 from itin.train.runs.folder import load_run
 from itin.train.runs.listing import best, find_runs, runs_table, sort, where
 from itin.train.sweeps.axes import SweepPlan, Trial
-from itin.train.sweeps.folder import FIGURES, Sweep, locked
+from itin.train.sweeps.folder import FIGURES, Result, Sweep, locked
 from itin.train.sweeps.prepare import SweepData, check_same, create
 from itin.train.sweeps.reveal import reveal, revealed
 from itin.train.sweeps.run import run
@@ -538,3 +538,8 @@ def test_more_regions_than_there_are(cache: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "holds too few regions per image" in result.output
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("error", "reason"), [("", "no reason given"), ("\n", "no reason given"), ("a\nb", "a")])
+def test_the_reason_of_a_failed_run(error: str, reason: str) -> None:
+    assert Result("key", None, {}, error).reason == reason

@@ -129,6 +129,11 @@ class Result:
         figures |= {"best_epoch": run.metrics["best_epoch"], "seconds": float(run.environment["training_seconds"])}
         return cls(str(run.record.get("key")), run.path, figures)
 
+    @property
+    def reason(self) -> str:
+        """The first line of the error, never empty."""
+        return next(iter(self.error.strip().splitlines()), "no reason given")
+
 
 class Sweep:
     """A sweep folder, as it stands now.
@@ -304,7 +309,7 @@ def check_none_failed(sweep: Sweep, keys: Iterable[str] | None = None, again: st
         raise RunError(
             f"{count} runs of {sweep.path} failed",
             expected="no failed run; the other results are kept",
-            found=f"{key}: {result.error.splitlines()[0] if result.error else 'no reason given'}",
+            found=f"{key}: {result.reason}",
             next_step=f"see {sweep.path / 'failed'}, fix the cause, then: "
             + (again or f"itin sweep --resume {sweep.path} --retry-failed"),
         )
