@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -30,6 +31,8 @@ class EncoderConfig:
     """Context encoder: resnet18, or resnet18-center for the centre of the image."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
+    region_grid: str | None = option(None, metavar="RxC")
+    """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region."""
     max_tokens: int = option(100, least=1)
     """WordPieces kept for each text, without [CLS] and [SEP]."""
     detector_weights: str | None = option(None, metavar="FILE")
@@ -48,8 +51,9 @@ class EncoderConfig:
     """Object names of vg-frcnn, one a line; by default objects_vocab.txt beside its checkpoint, if there."""
     attribute_names: str | None = option(None, metavar="FILE")
     """Attribute names of vg-frcnn; by default attributes_vocab.txt beside its checkpoint, if there."""
-    random_init: int | None = option(None, metavar="SEED")
-    """Use untrained encoders with random weights of this seed; by default trained weights are required."""
+    random_init: int | str | None = option(None, metavar="SEED")
+    """Use untrained encoders with random weights of this seed, of some kinds alone as in context=0,tokens=1; by default
+    trained weights are required."""
     store_dtype: str = option("float16", choices=FLOATS, group="Output")
     """Dtype of the stored features."""
     compute_dtype: str = option("float32", choices=("float32", "bfloat16"), group="Computing")
@@ -57,8 +61,54 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        object.__setattr__(self, "random_init", _seeds(self.random_init))
+        if self.region_grid is not None and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", self.region_grid):
+            raise ValueError(f"region_grid: expected rows and columns such as 3x3, got {self.region_grid!r}")
         if self.min_regions is not None and self.min_regions > self.max_regions:
             raise ValueError(f"min_regions: expected at most max_regions = {self.max_regions}, got {self.min_regions}")
+
+    def seed_of(self, kind: str) -> int | None:
+        """Return the seed of the random weights of a kind's encoder; None: trained weights."""
+        if isinstance(self.random_init, str):
+            return dict(_seed_pairs(self.random_init)).get(kind)
+        return self.random_init
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of `region_grid`."""
+        if self.region_grid is None:
+            return None
+        rows, columns = self.region_grid.split("x")
+        return int(rows), int(columns)
+
+
+def _seeds(given: int | str | None) -> int | str | None:
+    """Return `random_init` in its one form: a number, `kind=number` pairs in the order of `KINDS`, or None.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text = str(given).strip() if isinstance(given, int | str) and not isinstance(given, bool) else ""
+    if given is None or text.isdecimal():
+        return None if given is None else int(text)
+    try:
+        pairs = _seed_pairs(text)
+    except ValueError as error:
+        raise ValueError(
+            f"random_init: expected a seed, or KIND=SEED for some of {', '.join(KINDS)}, got {given!r}"
+        ) from error
+    seeds = dict(pairs)
+    if len(seeds) == len(KINDS) and len(set(seeds.values())) == 1:
+        return pairs[0][1]
+    return ",".join(f"{kind}={seeds[kind]}" for kind in KINDS if kind in seeds)
+
+
+def _seed_pairs(text: str) -> list[tuple[str, int]]:
+    pairs = [part.strip().partition("=") for part in text.split(",")]
+    kinds = [kind.strip() for kind, _, _ in pairs]
+    if len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS) or not all(one.isdecimal() for *_, one in pairs):
+        raise ValueError(text)
+    return [(kind, int(seed)) for kind, (_, _, seed) in zip(kinds, pairs, strict=True)]
 
 
 @dataclass(frozen=True)

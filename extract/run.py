@@ -162,7 +162,11 @@ def _encode_images(lanes: list[Lane], samples: list[Sample], config: ExtractConf
         if has_changed(sample):
             raise TransientError(f"{sample.image} has changed since it was scanned")
         image = read_image(sample.image)
-        return [cast(ImageEncoder, lane.encoder).prepare(image) for lane in item[1]]
+        inputs: dict[int, Any] = {}  # of each trunk: encoders of one model share the input, and so its forward pass
+        for encoder in (cast(ImageEncoder, lane.encoder) for lane in item[1]):
+            key = id(getattr(encoder, "trunk", encoder))
+            inputs[key] = inputs[key] if key in inputs else encoder.prepare(image)
+        return [inputs[id(getattr(lane.encoder, "trunk", lane.encoder))] for lane in item[1]]
 
     ahead = 2 * workers + max((lane.encoder.batch_size for lane in lanes), default=0)
     order = pending_samples(lanes, config.part is not None, stop.is_set)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RunError, WeightsError
+from ..extract.config import EncoderConfig
 from ..extract.encoders.weights import find_detector_weights
 from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
 from ..labels import LABELS
@@ -139,7 +140,7 @@ def vocabulary_of(run: Run) -> Vocabulary:
     if options is None or entry["identity"]["name"] != "vg-frcnn":
         return Vocabulary()
     try:
-        untrained = options["random_init"] is not None
+        untrained = EncoderConfig(**options).seed_of("regions") is not None
         weights = None if untrained else find_detector_weights(options["detector_weights"])
         return find_vocabulary(weights, objects=options["object_names"], attributes=options["attribute_names"])
     except WeightsError:

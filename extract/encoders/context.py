@@ -36,7 +36,7 @@ class ResNetContext:
     def __init__(self, config: EncoderConfig, device: torch.device, *, batch_size: int | None = None) -> None:
         name = config.context_encoder
         self._center = name.endswith(CENTER)
-        model, weights = load_resnet(name.removesuffix(CENTER), config.random_init)
+        model, weights = load_resnet(name.removesuffix(CENTER), config.seed_of("context"))
         feature = int(model.fc.in_features)
         model.fc = nn.Identity()
         self._model = model.to(device).to(memory_format=torch.channels_last)

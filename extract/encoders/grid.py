@@ -55,7 +55,7 @@ class GridRegions:
 
     def __init__(self, config: EncoderConfig, device: torch.device, *, batch_size: int | None = None) -> None:
         self._grid = grid = GRIDS[config.regions]
-        model, weights = load_resnet(grid.backbone, config.random_init)
+        model, weights = load_resnet(grid.backbone, config.seed_of("regions"))
         parts = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
         trunk = nn.Sequential(*(getattr(model, part) for part in parts[: parts.index(grid.layer) + 1]))
         self._trunk = trunk.to(device).to(memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ import transformers
 from ...errors import WeightsError
 from ...weights_file import UnsoundFile, cause_of, check_real, form_of, read_object, read_state
 from .resnet import offline
+from .weights import WeightsRequirement, fault_of
 
 Part = Literal["configuration", "tokenizer", "model"]
 
@@ -114,6 +115,19 @@ def weight_files(name: str) -> list[Path]:
     folder = Path(name).is_dir()  # in a folder every shard must exist; the hub's are downloaded
     located = ((file, locate(name, file)) for file in sorted(set(shards.values())))
     return [path or first.parent / file for file, path in located if path is not None or folder]
+
+
+def model_needs(name: str, what: str) -> WeightsRequirement:
+    """Return the weights of a model by name or folder; `what` says of which kind it is."""
+    try:
+        files = weight_files(name)
+    except WeightsError as error:
+        return WeightsRequirement(name, what, name, None, str(error))
+    found = next((path for path in files if fault_of(path)), files[0] if files else None)
+    if Path(name).is_dir():
+        return WeightsRequirement(name, what, name, found, "put config.json and model.safetensors into the folder")
+    place = str(huggingface_hub.constants.HF_HUB_CACHE)
+    return WeightsRequirement(name, what, place, found, f"downloaded when first used; by hand: hf download {name}")
 
 
 def loading_error(name: str, part: Part, cause: str) -> WeightsError:

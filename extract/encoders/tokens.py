@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import torch
 import transformers
@@ -17,8 +16,8 @@ from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec, state_sha256
-from .pretrained import VOCABULARIES, load_part, loading_error, locate, weight_files
-from .weights import WeightsRequirement, fault_of
+from .pretrained import VOCABULARIES, load_part, loading_error, locate, model_needs
+from .weights import WeightsRequirement
 from .wordpiece import build_tokenizer
 
 BERT_BASE = "bert-base-uncased"
@@ -46,7 +45,7 @@ class BertTokens:
         batch_size: int | None = None,
         tokenizer_file: Path | None = None,
     ) -> None:
-        name, seed = config.text_encoder, config.random_init
+        name, seed = config.text_encoder, config.seed_of("tokens")
         architecture = None if seed is None else _architecture(name)
         self._tokenizer = load_tokenizer(name, None if seed is None else tokenizer_file)
         if architecture is None:
@@ -82,18 +81,7 @@ class BertTokens:
     @staticmethod
     def needs(config: EncoderConfig) -> WeightsRequirement:
         """Return the weights that it needs."""
-        name, what = config.text_encoder, "BERT-like model"
-        try:
-            files = weight_files(name)
-        except WeightsError as error:
-            return WeightsRequirement(name, what, name, None, str(error))
-        found = next((path for path in files if fault_of(path)), files[0] if files else None)
-        if Path(name).is_dir():
-            return WeightsRequirement(
-                name, what, name, found, "put model.safetensors and tokenizer.json into the folder"
-            )
-        place = str(huggingface_hub.constants.HF_HUB_CACHE)
-        return WeightsRequirement(name, what, place, found, f"downloaded when first used; by hand: hf download {name}")
+        return model_needs(config.text_encoder, "text model")
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> list[Arrays]:
@@ -134,7 +122,7 @@ class BertTokens:
 
 def needs_built_tokenizer(config: EncoderConfig) -> bool:
     """Return whether untrained text features are asked for and the model has no local tokenizer."""
-    return config.random_init is not None and not has_tokenizer(config.text_encoder)
+    return config.seed_of("tokens") is not None and not has_tokenizer(config.text_encoder)
 
 
 def has_tokenizer(name: str) -> bool:

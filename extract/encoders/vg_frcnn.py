@@ -62,7 +62,8 @@ class VGFasterRCNN:
             recipe = RECIPES[config.detector_recipe]
         path, anchors = None, "recipe"
         weights: dict[str, Any]
-        if config.random_init is None:
+        seed = config.seed_of("regions")
+        if seed is None:
             path = find_detector_weights(config.detector_weights)
             checkpoint = read_checkpoint(path, recipe=recipe, architecture=architecture)
             network = load_network(checkpoint, architecture)
@@ -71,8 +72,8 @@ class VGFasterRCNN:
         else:
             recipe = recipe or RECIPES["hf"]
             network = FasterRCNN(architecture or ARCHITECTURES[recipe.family], recipe)
-            randomize(network, config.random_init)
-            weights = {"random_init": config.random_init, "sha256": state_sha256(network)}
+            randomize(network, seed)
+            weights = {"random_init": seed, "sha256": state_sha256(network)}
         self.recipe, sizes = network.recipe, network.architecture
         self.vocabulary = find_vocabulary(
             path,

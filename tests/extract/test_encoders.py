@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -412,3 +413,34 @@ def test_bfloat16_stays_near_float32() -> None:
     b = fast.encode([fast.prepare(image)])[0]["context"]
     assert float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) > 0.999
     assert exact.spec.preprocessing != fast.spec.preprocessing
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "seeds"),
+    [
+        (3, 3, (3, 3, 3)),
+        ("3", 3, (3, 3, 3)),
+        ("context=0", "context=0", (None, None, 0)),
+        ("context=0, regions=7", "regions=7,context=0", (7, None, 0)),
+        ("tokens=2,regions=2,context=2", 2, (2, 2, 2)),
+        (None, None, (None, None, None)),
+    ],
+)
+def test_random_weights_of_some_kinds_alone(given: Any, kept: Any, seeds: tuple[int | None, ...]) -> None:
+    config = EncoderConfig(random_init=given)
+    assert config.random_init == kept
+    assert tuple(config.seed_of(kind) for kind in ("regions", "tokens", "context")) == seeds
+
+
+@pytest.mark.parametrize(
+    "given", ["", "x", "context", "context=x", "words=1", "context=1,context=2", "-1", "1.5", True]
+)
+def test_a_seed_that_is_none_is_named(given: Any) -> None:
+    with pytest.raises(ValueError, match="random_init: expected a seed, or KIND=SEED"):
+        EncoderConfig(random_init=given)
+
+
+@pytest.mark.parametrize("grid", ["3", "0x3", "3x", "axb", "3x3x3"])
+def test_a_grid_that_is_none_is_named(grid: str) -> None:
+    with pytest.raises(ValueError, match="region_grid: expected rows and columns such as 3x3"):
+        EncoderConfig(region_grid=grid)

@@ -181,6 +181,7 @@ def test_one_input_that_an_encoder_cannot_take_does_not_spoil_its_batch(
         if any("number 5" in text for text in batch):
             raise RuntimeError("index out of range\nlong trace")
 
+    fakes["tokens"] = Fake("tokens", config.encoders.text_encoder)
     fakes["tokens"].fault = refuse
     summary = extract(replace(config, only=("tokens",)))
     assert summary.stores[0].quarantined == {"5": "the encoder failed: index out of range"}
@@ -192,6 +193,7 @@ def test_an_error_without_a_message_is_named_by_its_class(config: ExtractConfig,
         if any("number 5" in text for text in batch):
             raise RuntimeError
 
+    fakes["tokens"] = Fake("tokens", config.encoders.text_encoder)
     fakes["tokens"].fault = refuse
     summary = extract(replace(config, only=("tokens",)))
     assert summary.stores[0].quarantined == {"5": "the encoder failed: RuntimeError"}
