@@ -86,14 +86,22 @@ class CheckedEncoder:
             for one in given:
                 if isinstance(one, EncoderError):
                     raise one
-        results = self._run(self._encoder.encode, given)
-        if not isinstance(results, list) or len(results) != len(inputs):
-            found = f"{len(results)} results" if isinstance(results, list) else type(results).__name__
-            raise self._mistake("encode", f"a list of {len(inputs)} dicts, one an input", found)
+        results = [
+            result
+            for start in range(0, len(given), self.batch_size)  # of texts, a shard's may come at once
+            for result in self._batch(given[start : start + self.batch_size])
+        ]
         arrays = [self._checked(result, size) for result, size in zip(results, sizes, strict=True)]
         if not self._any_sound:
             self._check_some_sound(given, arrays)
         return arrays
+
+    def _batch(self, given: list[Any]) -> list[Any]:
+        results = self._run(self._encoder.encode, given)
+        if not isinstance(results, list) or len(results) != len(given):
+            found = f"{len(results)} results" if isinstance(results, list) else type(results).__name__
+            raise self._mistake("encode", f"a list of {len(given)} dicts, one an input", found)
+        return results
 
     def words(self, text: str) -> list[str]:
         """Return the words of a text, which `word_ids` index."""
@@ -152,27 +160,29 @@ class CheckedEncoder:
                 raise self._mistake(method, "a method", "none")
         return spec
 
-    def _checked(self, arrays: Any, size: tuple[int, int] | None) -> Arrays:
+    def _checked(self, given: Any, size: tuple[int, int] | None) -> Arrays:
         """Return the arrays of one input, whole; the writer checks that their values can be stored."""
-        if not isinstance(arrays, dict):
-            raise self._mistake("encode", "a dict of arrays for each input", type(arrays).__name__)
+        if not isinstance(given, dict):
+            raise self._mistake("encode", "a dict of arrays for each input", type(given).__name__)
+        arrays: Arrays = given
         names = [schema.name for schema in KINDS[self._kind]]
         if self._kind == "regions" and isinstance(arrays.get("scores"), np.ndarray):
             count = arrays["scores"].shape[:1]
             arrays = {name: np.full(count, value, np.int32) for name, value in UNKNOWN.items()} | arrays
         if set(arrays) != set(names):
             raise self._mistake("encode", f"arrays {', '.join(names)}", ", ".join(map(str, arrays)) or "none")
-        rows = None
+        rows: Any = "n"
         for schema in KINDS[self._kind]:
             array = arrays[schema.name]
             wide = {"boxes": 4}.get(schema.name, self.spec.dims["feature"] if schema.dtype == "feature" else None)
             number = "iu" if schema.dtype == "int32" else "fiu"
-            rows = array.shape[0] if rows is None and isinstance(array, np.ndarray) and array.ndim else rows
+            if rows == "n" and isinstance(array, np.ndarray) and array.ndim:
+                rows = array.shape[0]
             shape = (*(() if schema.axis == "sample" else (rows,)), *(() if wide is None else (wide,)))
             if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in number:
-                word = "whole numbers" if number == "iu" else "numbers"
+                word, said = "whole numbers" if number == "iu" else "numbers", str(shape).replace("'", "")
                 found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else repr(type(array))
-                raise self._mistake("encode", f"{schema.name}: a NumPy array of {word}, shape {shape}", found)
+                raise self._mistake("encode", f"{schema.name}: a NumPy array of {word}, shape {said}", found)
             if number == "iu" and array.size and not INT32.min <= array.min() <= array.max() <= INT32.max:
                 raise self._mistake(
                     "encode", f"{schema.name}: numbers that int32 holds", f"{array.min()}, {array.max()}"

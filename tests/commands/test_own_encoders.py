@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ from itin.cache import open_store
 from itin.cache.format.sealed_json import to_json
 from itin.cli import main
 from itin.cluster import submission as submissions
+from itin.cluster.dask_engine import consolidate, run_part
 from itin.cluster.extract_work import Extraction
 from itin.errors import EncoderError
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.run import extract, load_encoders
+from itin.parts import Part
 
 from ..conftest import draw
 from ..own_encoders import CONTEXT, current_folder, example, forget
@@ -191,6 +194,20 @@ def test_parts_name_it_again(here: Path) -> None:
     itin(*Extraction().part(one), "0/1")
     itin(*Extraction().consolidate(one))
     assert all(open_store(one.home / name).manifest["rows"] == 24 for name in one.stores)
+
+
+def test_parts_on_dask_take_the_names_that_were_typed(here: Path) -> None:
+    words = ("extract", "--dataset", "mvsa-single", "--root", "data", "--cache", "parts", "--only", "regions")
+    named = ("--regions", NAMES["regions"])
+    itin("cluster", "submit", "--dry-run", "--jobs", "1", "--", *words, *named)
+    forget(here)
+    (folder,) = submissions.find(here / "parts")
+    config = ExtractConfig.from_record(submissions.read(folder).config)
+    with pytest.raises(EncoderError, match="comes from a file"):
+        run_part(replace(config, part=Part(0, 1)))
+    assert run_part(replace(config, part=Part(0, 1)), (NAMES["regions"],)) == (24, 0)
+    consolidate(config, [], (NAMES["regions"],))
+    assert open_store(next(folder.parent.parent.glob("regions-*"))).manifest["rows"] == 24
 
 
 def test_no_submission_causes_an_import(evil: Path, here: Path) -> None:

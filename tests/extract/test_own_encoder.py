@@ -328,6 +328,28 @@ class Wrong(ColourGrid):
     assert words in str(caught.value)
 
 
+def test_lists_are_no_arrays(here: Path) -> None:
+    write(here, example().replace("np.array(vectors, np.float32)[order]", "vectors"))
+    encoder = build("mine:ColourGrid", "regions")
+    with pytest.raises(EncoderError, match=r"regions: a NumPy array of numbers, shape \(n, 24\)"):
+        encoder.encode([encoder.prepare(picture())])
+
+
+def test_texts_come_in_batches(here: Path) -> None:
+    counted = """
+class Counted(HashedLetters):
+    seen = []
+    def encode(self, texts):
+        self.seen.append(len(texts))
+        return super().encode(texts)
+"""
+    write(here, example() + counted)
+    encoder = build("mine:Counted", "tokens")
+    arrays = encoder.encode([" ".join(["word"] * n) for n in range(1, 6)])
+    assert [len(one["tokens"]) for one in arrays] == [1, 2, 3, 4, 5]
+    assert sys.modules["mine"].Counted.seen == [2, 2, 1]
+
+
 def test_objects_may_be_left_out(here: Path) -> None:
     write(here, example())
     encoder = build("mine:ColourGrid", "regions", max_regions=4)
