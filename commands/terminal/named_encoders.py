@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def encoder_options(command: F) -> F:
     """Add the options to a command that confirm which encoders of a user's own a run may import."""
     for kind, flag in reversed(FLAGS.items()):
-        says = f"The run's own {kind} encoder, module:Class: its code is imported only if you name it."
+        says = f"The run's encoder of {kind}, if it is module:Class: only code that you name is imported."
         command = click.option(flag, FIELDS[kind], metavar="NAME", help=says)(command)
     return command
 

@@ -25,7 +25,7 @@ UNKNOWN = {"objects": -1, "object_scores": 0, "attributes": -1, "attribute_score
 INT32 = np.iinfo(np.int32)
 
 
-class _FailureError(EncoderError, RuntimeError):
+class FailedInputError(EncoderError, RuntimeError):
     """An exception inside of an encoder: perhaps the fault of one input, which is then encoded alone."""
 
 
@@ -124,7 +124,7 @@ class CheckedEncoder:
             raise
         except Exception as error:
             where = self._own.cls.__module__
-            raise _FailureError(f"the encoder {self._own.name} failed: {described(error, where)}") from error
+            raise FailedInputError(f"the encoder {self._own.name} failed: {described(error, where)}") from error
 
     def _mistake(self, where: str, expected: str, found: str) -> EncoderError:
         return EncoderError(

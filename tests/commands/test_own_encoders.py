@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from itin.cluster.dask_engine import consolidate, run_part
 from itin.cluster.extract_work import Extraction
 from itin.errors import EncoderError
 from itin.extract.config import EncoderConfig, ExtractConfig
-from itin.extract.run import extract, load_encoders
+from itin.extract.run import extract
 from itin.parts import Part
 
 from ..conftest import draw
@@ -121,6 +122,20 @@ def test_predict_takes_it_only_when_it_is_named(here: Path) -> None:
     assert pd.read_csv("out.csv")["predicted"].notna().all()
 
 
+def test_one_pair_that_fails_is_one_line_of_the_table(here: Path) -> None:
+    path = here / "my_encoders.py"
+    path.write_text(path.read_text().replace("        return image\n", "        return image[40] * 0 + image\n"))
+    record = here / "run" / "config.json"  # as if it had been trained on features by this file
+    old, new = (hashlib.sha256(text.encode()).hexdigest() for text in (example() + CONTEXT, path.read_text()))
+    record.write_text(record.read_text().replace(old, new))
+    Image.new("RGB", (30, 41)).save("high.png")
+    Path("pairs.csv").write_text("id,image,text\na,high.png,what a day\nb,data/data/1.jpg,what a day\n")
+    itin("predict", "run", "--table", "pairs.csv", *NAMED, "--out", "out.csv")
+    first, second = pd.read_csv("out.csv").to_dict("records")
+    assert first["predicted"] in ("positive", "neutral", "negative")
+    assert "the encoder my_encoders:Mean failed: IndexError" in second["error"]
+
+
 def test_a_prediction_is_that_of_the_stored_features(here: Path) -> None:
     row = pd.read_csv("run/predictions.csv", dtype={"id": str}).iloc[0]
     text = (here / "data" / "data" / f"{row['id']}.txt").read_bytes().decode("gb18030")
@@ -143,11 +158,11 @@ def test_a_changed_file_fills_another_store_and_predicts_nothing(here: Path) -> 
 
 def test_no_run_or_store_causes_an_import(evil: Path, here: Path) -> None:
     (store, *_) = stores(here).values()
-    for command in (("predict",), ("explain", "--out", "drawn.png")):
-        printed = itin(command[0], "run", *pair(here), *command[1:], code=1)
+    for first in (("predict",), ("explain", "--out", "drawn.png")):
+        printed = itin(first[0], "run", *pair(here), *first[1:], code=1)
         assert "evil:ColourGrid" in printed
         assert "comes from a file" in printed
-        itin(command[0], "run", *pair(here), *command[1:], *NAMED, code=2)  # not what the run says
+        itin(first[0], "run", *pair(here), *first[1:], *NAMED, code=2)  # not what the run says
     for command in (
         ("evaluate", "run"),
         ("report", "run", "--out", "page"),
@@ -172,9 +187,8 @@ def test_no_configuration_causes_an_import(evil: Path, here: Path) -> None:
         "mvsa-single", root=here / "data", cache=here / "other", only=("regions",),
         encoders=EncoderConfig(regions="evil:ColourGrid"),
     )  # fmt: skip
-    for load in (load_encoders, None):
-        with pytest.raises(EncoderError, match="evil:ColourGrid"):
-            extract(ExtractConfig.from_record(config.to_record()), **({"load": load} if load else {}))
+    with pytest.raises(EncoderError, match="evil:ColourGrid"):
+        extract(ExtractConfig.from_record(config.to_record()))
     assert not evil.exists()
 
 

@@ -32,7 +32,8 @@ def here(tmp_path: Path) -> Iterator[Path]:
 
 
 def build(name: str, kind: str = "context", allow: tuple[str, ...] | None = None, **options: Any) -> Any:
-    config = EncoderConfig(**{FIELDS[kind]: name}, **options)
+    options[FIELDS[kind]] = name
+    config = EncoderConfig(**options)
     return build_encoder(kind, config, CPU, batch_size=2, allow=(name,) if allow is None else allow)
 
 
@@ -150,8 +151,8 @@ def test_weights_lists_what_a_class_says_that_it_needs(here: Path) -> None:
     write(here, CONTEXT)
     without = required_weights(config, {"mine:Mean"})
     assert "mine:Mean" not in {row.encoder for row in without}
-    source = "    @staticmethod\n    def needs(config):\n        return W('mean', 'a palette', '/', None, 'draw it')\n"
-    write(here, f"from itin.extract.encoders.weights import WeightsRequirement as W\n{CONTEXT}{source}")
+    source = "    @staticmethod\n    def needs(config):\n        return Row(encoder='mean', needs='a palette')\n"
+    write(here, f"from types import SimpleNamespace as Row\n{CONTEXT}{source}")
     forget(here)
     with pytest.raises(EncoderError, match="comes from a file"):
         required_weights(config)
