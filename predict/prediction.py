@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..itin_head import Head, HeadOutput
-from ..labels import LABELS
 from ..precision import matmul_precision
 from ..train.config import TrainConfig
 from ..train.features.batches import ResidentFeatures
@@ -102,7 +101,7 @@ def predictions(
     Args:
         head: a run's head, on the device.
         config: the run's recipe.
-        features: features of the kinds that the head reads; the others may be empty.
+        features: features of the kinds that the head reads, with the run's classes; the others may be empty.
         rows: (N,), the rows of the samples.
         details: N, of the same samples.
         vocabulary: names of objects and attributes.
@@ -118,8 +117,8 @@ def predictions(
                 one = details[len(found)]
                 found.append(
                     Prediction(
-                        LABELS[int(values.argmax())],
-                        dict(zip(LABELS, map(float, values), strict=True)),
+                        features.classes[int(values.argmax())],
+                        dict(zip(features.classes, map(float, values), strict=True)),
                         one.words,
                         [] if one.regions is None else regions_of(out, place, one.regions, one.word_ids, vocabulary),
                     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..labels import LABELS
+from ..labels import numbers_of
 from ..predict.pairs import shown_part
 from ..tabular.matching import Match, match
 from ..train.runs.folder import Run
@@ -27,8 +27,9 @@ MAX_LISTED = 10
 class _Group:
     """Pairs of one data set and part that runs were evaluated on."""
 
+    classes: tuple[str, ...]
     labels: dict[str, int] = field(default_factory=dict)
-    """The class of each pair, by its id."""
+    """The number of the class of each pair, by its id."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +133,16 @@ def compare_data(
         shown: the names of the runs in the browser of pairs, in order.
     """
     keys = list(dict.fromkeys(_key(run) for run in runs.values()))
-    groups = {key: _Group() for key in keys}
+    groups = {_key(run): _Group(run.classes) for run in runs.values()}
     words: dict[str, dict[str, str]] = {key: {} for key in keys}
     for name, run in runs.items():
         table = _predicted(run)
-        groups[_key(run)].labels.update({str(one): LABELS.index(label) for one, label in table["label"].items()})
+        groups[_key(run)].labels.update(_numbers(run, table["label"]))
         words[_key(run)].update(texts.get(name, {}))
     return {
-        "labels": list(LABELS),
         "groups": [
             {
+                "classes": list(groups[key].classes),
                 "ids": list(groups[key].labels),
                 "labels": list(groups[key].labels.values()),
                 "texts": [words[key].get(one, "") for one in groups[key].labels],
@@ -178,11 +179,17 @@ def _predicted(run: Run) -> pd.DataFrame:
 
 
 def _predicted_classes(run: Run, ids: Sequence[str]) -> list[int | None]:
-    predicted = {str(one): LABELS.index(label) for one, label in _predicted(run)["predicted"].items()}
+    predicted = _numbers(run, _predicted(run)["predicted"])
     return [predicted.get(one) for one in ids]
 
 
+def _numbers(run: Run, labels: pd.Series) -> dict[str, int]:
+    """Return the numbers of the classes of some pairs, by their ids."""
+    return dict(zip(map(str, labels.index), numbers_of(labels, run.classes).tolist(), strict=True))
+
+
 def _key(run: Run) -> str:
-    """Return what two runs must share to be compared: the data set as it was extracted, and the part."""
+    """Return what two runs must share to be compared: the data set as it was extracted, its classes, and the part."""
     data = run.record["dataset"]
-    return json.dumps([data.get("name"), data.get("sha256", data.get("source")), shown_part(run)], sort_keys=True)
+    shared = [data.get("name"), data.get("sha256", data.get("source")), run.classes, shown_part(run)]
+    return json.dumps(shared, sort_keys=True)

@@ -76,6 +76,10 @@ class LineChart:
         return f"{y:.1%}" if self.percent else f"{y:.3g}"
 
 
+LONGEST = 24
+"""The characters of a class's name that stand beside a matrix, at most."""
+
+
 @dataclass(frozen=True)
 class Matrix:
     """A confusion matrix."""
@@ -87,12 +91,24 @@ class Matrix:
     """The counts (classes, classes); the row is the true class, the column the predicted one."""
 
     @property
+    def large(self) -> bool:
+        """Whether it has too many cells for numbers in them."""
+        return len(self.classes) > 12
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the classes, long ones cut."""
+        return tuple(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in self.classes)
+
+    @property
     def alt(self) -> str:
         """The figure in words."""
         rows = zip(self.classes, self.counts, strict=True)
         each = (
-            f"of {sum(row)} {label}, " + ", ".join(f"{n} as {to}" for n, to in zip(row, self.classes, strict=True))
+            f"of {sum(row)} {label}, "
+            + ", ".join(f"{n} as {to}" for n, to in zip(row, self.classes, strict=True) if n or not self.large)
             for label, row in rows
+            if any(row) or not self.large
         )
         return f"{self.title}: {'; '.join(each)}."
 

@@ -143,26 +143,48 @@ def _legend(root: ET.Element, chart: LineChart, rows: list[list[tuple[int, float
 
 
 def _matrix(matrix: Matrix) -> ET.Element:
-    cell, left, top = 74, 92, 42
-    size = len(matrix.classes)
+    size, width = len(matrix.classes), LETTER * max(map(len, matrix.names))
+    cell = 16 if matrix.large else 74 if size <= 6 else 46
+    turned = width > cell - 6  # the names above the columns
+    left, top = max(92.0, width + 30), width + 30 if turned else 42
     root = _root(matrix, left + cell * size + 6, top + cell * size + 6)
+    if matrix.large:
+        root.set("class", "figure large")
+        frame = _add(root, "rect", "frame", x=left, y=top, width=cell * size - 1, height=cell * size - 1)
+        frame.set("rx", "2")
     _text(root, left + cell * size / 2, 14, "predicted", "label", "middle")
     label = _text(root, 12, top + cell * size / 2, "label", "label", "middle")
     label.set("transform", f"rotate(-90 12 {top + cell * size / 2:g})")
     for i, row in enumerate(matrix.counts):
-        _text(root, left + cell * (i + 0.5), 34, matrix.classes[i], "tick", "middle")
-        _text(root, left - 8, top + cell * (i + 0.5) + 4, matrix.classes[i], "tick", "end")
+        middle = cell * (i + 0.5)
+        above = _text(root, left + middle, 34, matrix.names[i], "tick", "middle")
+        if turned:
+            x, y = left + middle + 4, top - 6
+            above.attrib |= {"x": f"{x:.2f}", "y": f"{y:.2f}", "text-anchor": "start"}
+            above.set("transform", f"rotate(-90 {x:g} {y:g})")
+        beside = _text(root, left - 8, top + middle + 4, matrix.names[i], "tick", "end")
+        if matrix.names[i] != matrix.classes[i]:
+            for text in (above, beside):
+                ET.SubElement(text, "title").text = matrix.classes[i]
         for j, count in enumerate(row):
+            if matrix.large and not count:
+                continue
             share = count / sum(row) if sum(row) else 0.0
             x, y = left + cell * j, top + cell * i
-            square = _add(root, "rect", "cell right" if i == j else "cell wrong", x=x, y=y, width=cell - 3)
-            square.set("height", f"{cell - 3:g}")
-            square.set("rx", "4")
-            square.set("fill-opacity", f"{0.05 + 0.5 * share:.3f}")
+            gap = 1 if matrix.large else 3
+            square = _add(root, "rect", "cell right" if i == j else "cell wrong", x=x, y=y, width=cell - gap)
+            square.set("height", f"{cell - gap:g}")
+            square.set("rx", "2" if matrix.large else "4")
+            least, most = (0.15, 0.85) if matrix.large else (0.05, 0.5)
+            square.set("fill-opacity", f"{least + most * share:.3f}")
             name = f"{count} of {sum(row)} {matrix.classes[i]} predicted as {matrix.classes[j]}"
             ET.SubElement(square, "title").text = name
-            _text(root, x + cell / 2 - 1.5, y + cell / 2 + 1, str(count), "count", "middle")
-            _text(root, x + cell / 2 - 1.5, y + cell / 2 + 18, f"{share:.0%}", "share", "middle")
+            if matrix.large:
+                continue
+            low = 1 if size <= 6 else 4
+            _text(root, x + cell / 2 - 1.5, y + cell / 2 + low, str(count), "count", "middle")
+            if size <= 6:
+                _text(root, x + cell / 2 - 1.5, y + cell / 2 + 18, f"{share:.0%}", "share", "middle")
     return root
 
 

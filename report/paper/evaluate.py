@@ -14,7 +14,7 @@ from ... import disk
 from ...errors import RunError
 from ...labels import LABELS
 from ...train.runs.folder import load_run, predict_part
-from ...train.runs.write import PREDICTIONS, predictions_csv
+from ...train.runs.write import prediction_columns, predictions_csv
 from ...train.sweeps.folder import Result
 from ...train.sweeps.prepare import SweepData
 
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def read(folder: Path, key: str) -> pd.DataFrame:
-    """Return the test predictions of a run, sorted by id, with the columns `PREDICTIONS`.
+    """Return the test predictions of a run, sorted by id, with the columns of `prediction_columns`.
 
     Raises:
         RunError: the file cannot be read.
@@ -70,8 +70,8 @@ def read(folder: Path, key: str) -> pd.DataFrame:
     path = path_of(folder, key)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if list(table) != list(PREDICTIONS):
-            raise ValueError(f"expected the columns {', '.join(PREDICTIONS)}, found {', '.join(map(str, table))}")
+        if list(table) != (columns := prediction_columns(LABELS)):
+            raise ValueError(f"expected the columns {', '.join(columns)}, found {', '.join(map(str, table))}")
         for label in LABELS:
             table[f"p_{label}"] = [float(value) for value in table[f"p_{label}"]]
     except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from itin.labels import LABELS
 from itin.train.metrics import majority_class, score
 
 
@@ -16,7 +17,7 @@ def one_hot(predicted: list[int], sure: float = 0.8) -> np.ndarray:
 def test_by_hand() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     predicted = [0, 0, 0, 1, 1, 0, 2, 0]
-    scores = score(labels, one_hot(predicted), majority=0)
+    scores = score(labels, one_hot(predicted), majority=0, classes=LABELS)
     # positive: 3 right of 4, predicted 5 times; neutral: 1 of 2, twice; negative: 1 of 2, once
     f1 = [2 * 3 / (4 + 5), 2 * 1 / (2 + 2), 2 * 1 / (2 + 1)]
     assert scores["n"] == 8
@@ -33,7 +34,7 @@ def test_by_hand() -> None:
 
 
 def test_class_that_is_not_there_has_no_f1() -> None:
-    scores = score(np.array([0, 0, 2]), one_hot([0, 0, 0]), majority=2)
+    scores = score(np.array([0, 0, 2]), one_hot([0, 0, 0]), majority=2, classes=LABELS)
     assert scores["f1"] == {"positive": 0.8, "neutral": 0.0, "negative": 0.0}
     assert scores["macro_f1"] == pytest.approx(0.8 / 3, rel=1e-12)
     assert scores["weighted_f1"] == pytest.approx(0.8 * 2 / 3, rel=1e-12)
@@ -45,7 +46,7 @@ def test_class_that_is_not_there_has_no_f1() -> None:
 
 
 def test_certain_and_wrong_is_finite() -> None:
-    scores = score(np.array([0]), np.array([[0.0, 1.0, 0.0]]), majority=0)
+    scores = score(np.array([0]), np.array([[0.0, 1.0, 0.0]]), majority=0, classes=LABELS)
     assert scores["loss"] == pytest.approx(-np.log(np.finfo(float).tiny))
 
 
