@@ -82,8 +82,9 @@ def classes(runs: Runs) -> Section:
             there.sort(key=lambda place: -f1[run.classes[place]])
             places = there if len(there) <= MAX_CLASSES else [*there[:half], *there[-half:]]
             notes.append(
-                f"{name} has {len(run.classes)} classes, {len(there)} of them in this part; listed are the"
-                f" {len(places)} of the highest and of the lowest F1, and {run.path / 'metrics.json'} holds all."
+                f"{name} has {len(run.classes)} classes, {len(there)} of them in this part."
+                + f" Listed are the {half} best and the {half} worst by F1;" * (len(there) > MAX_CLASSES)
+                + f" {run.path / 'metrics.json'} holds all."
             )
         for place in places:
             label = run.classes[place]
@@ -105,15 +106,17 @@ def classes(runs: Runs) -> Section:
 def confusion(runs: Runs) -> Section:
     """Return the section with a confusion matrix of each run."""
     figures = [
-        Matrix(
+        Matrix.of(
             f"confusion-{number}",
             f"{name}, {PART_NAMES[shown_part(run)]}",
             run.classes,
-            tuple(tuple(map(int, row)) for row in run.metrics[shown_part(run)]["confusion"]),
+            run.metrics[shown_part(run)]["confusion"],
         )
         for number, (name, run) in enumerate(runs.items(), 1)
     ]
     text = ["Rows are the true classes; the shade and the percentage are shares of the row."]
+    if any(len(run.classes) > len(figure.classes) for run, figure in zip(runs.values(), figures, strict=True)):
+        text.append("Classes that neither occur nor are predicted are left out.")
     rows = [row for (name, _), figure in zip(runs.items(), figures, strict=True) for row in _confused(name, figure)]
     caption = "What is most often taken for something else."
     table = pd.DataFrame(rows) if rows else None

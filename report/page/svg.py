@@ -152,9 +152,10 @@ def _matrix(matrix: Matrix) -> ET.Element:
         root.set("class", "figure large")
         frame = _add(root, "rect", "frame", x=left, y=top, width=cell * size - 1, height=cell * size - 1)
         frame.set("rx", "2")
-    _text(root, left + cell * size / 2, 14, "predicted", "label", "middle")
-    label = _text(root, 12, top + cell * size / 2, "label", "label", "middle")
-    label.set("transform", f"rotate(-90 12 {top + cell * size / 2:g})")
+    middle = cell * (8 if matrix.large else size) / 2  # of what is seen at first
+    _text(root, left + middle, 14, "predicted", "label", "middle")
+    label = _text(root, 12, top + middle, "label", "label", "middle")
+    label.set("transform", f"rotate(-90 12 {top + middle:g})")
     for i, row in enumerate(matrix.counts):
         middle = cell * (i + 0.5)
         above = _text(root, left + middle, 34, matrix.names[i], "tick", "middle")
