@@ -5,6 +5,7 @@ Imports no torch, so that a command line can list the names at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -17,8 +18,8 @@ from ..config import EncoderConfig
 if TYPE_CHECKING:
     import torch
 
+    from ..weights.requirement import WeightsRequirement
     from .contract import EncoderSpec, ImageEncoder, TextEncoder
-    from .weights import WeightsRequirement
 
 ANY = "*"
 """The key in `ENCODERS` for every name that has no line of its own."""
@@ -80,6 +81,11 @@ def required_weights(config: EncoderConfig) -> list[WeightsRequirement]:
             row: WeightsRequirement = _class_of(kind, one).needs(one)
             rows.setdefault((kind, row.needs), row)
     return list(rows.values())
+
+
+def weights_of(config: EncoderConfig, kinds: Iterable[str]) -> dict[str, WeightsRequirement]:
+    """Return the weights that the named encoders take, by kind of feature; untrained encoders take none."""
+    return {kind: _class_of(kind, config).needs(config) for kind in kinds if config.seed_of(kind) is None}
 
 
 def identity_of(spec: EncoderSpec, store_dtype: str) -> dict[str, Any]:

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from ...errors import WeightsError
 from ...tabular.lines import lines_of
-
-OBJECTS_FILE = "objects_vocab.txt"
-ATTRIBUTES_FILE = "attributes_vocab.txt"
+from ..weights.names import ATTRIBUTES_FILE, OBJECTS_FILE, names_beside
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def find_vocabulary(
     def names(given: str | Path | None, file: str, count: int) -> tuple[str, ...] | None:
         if given is not None:
             return read_names(Path(given).expanduser(), count)
-        beside = None if weights is None else weights.parent / file
-        return read_names(beside, count) if beside is not None and beside.is_file() else None
+        beside = None if weights is None else names_beside(weights, file)
+        return None if beside is None else read_names(beside, count)
 
     return Vocabulary(names(objects, OBJECTS_FILE, object_count), names(attributes, ATTRIBUTES_FILE, attribute_count))
