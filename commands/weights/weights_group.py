@@ -20,7 +20,7 @@ COMMANDS = {"fetch": "weights.fetch", "pack": "weights.pack"}
     cls=LazyGroup,
     modules=COMMANDS,
     invoke_without_command=True,
-    short_help="List the encoders' weights: needed, found, how to get them; fetch or pack them.",
+    short_help="List the encoders' weights and their origin; fetch and pack them.",
 )
 @options_of(EncoderConfig, "detector_weights", "regions", "text_encoder", "context_encoder")
 @json_option

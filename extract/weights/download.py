@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,8 @@ def download(url: str, path: Path, sha256: str, what: str, next_step: str) -> No
             raise ValueError(f"{url} gave a file of SHA-256 {digest.hexdigest()}, not {sha256}")
         temporary.replace(path)
     except Exception as error:  # network, HTTP or disk, or another digest
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise _missing(what, path, cause_of(error), next_step) from error
     finally:
         temporary.unlink(missing_ok=True)
