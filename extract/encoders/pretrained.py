@@ -43,9 +43,9 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
     """
     place = place_of(name)
     may_download = download and not offline() and not Path(place).is_dir()
-    if may_download and part == "tokenizer" and not any(locate(name, file) for file in VOCABULARIES):
-        fetch_model(name)  # transformers would make one up from the configuration alone
     check_part(place, part)
+    if may_download and not _is_here(name, part):  # transformers would make a tokenizer up from the configuration alone
+        fetch_model(name)
     try:
         with _quiet():
             try:  # local files are used without asking the hub
@@ -74,9 +74,16 @@ def _fetch_rest(name: str, part: Part, error: Exception) -> None:
     try:
         fetch_model(name)
     except WeightsError:
-        if weight_files(name) if part == "model" else locate(name, "config.json"):
+        if _is_here(name, part):
             raise error from None
         raise
+
+
+def _is_here(name: str, part: Part) -> bool:
+    """Return whether the first file of a part of a model is here; others may be missing."""
+    if part == "model":
+        return any(path.exists() for path in weight_files(name))
+    return any(locate(name, file) for file in (VOCABULARIES if part == "tokenizer" else ("config.json",)))
 
 
 def place_of(name: str) -> str:

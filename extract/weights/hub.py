@@ -100,17 +100,8 @@ def _fetch_blob(name: str, file: str, commit: str, sha256: str, size: int) -> No
             if blob.exists():
                 return
             url = huggingface_hub.hf_hub_url(name, file, revision=commit, endpoint=constants.ENDPOINT)
-            with unfinished.open("ab") as to:
-                if to.tell() > size:
-                    to.truncate(0)
-                http_get(
-                    url,
-                    to,
-                    resume_size=to.tell(),
-                    headers=build_hf_headers(),
-                    expected_size=size,
-                    displayed_filename=file,
-                )
+            while not _continue(url, unfinished, file, size):
+                pass
             found = file_sha256(unfinished)
             if found == sha256:
                 unfinished.replace(blob)
@@ -124,6 +115,28 @@ def _fetch_blob(name: str, file: str, commit: str, sha256: str, size: int) -> No
         found=f"SHA-256 {found}; it was removed",
         next_step=f"run the same command again; if it fails again, ask at {page_of(name)}",
     )
+
+
+def _continue(url: str, unfinished: Path, file: str, size: int) -> bool:
+    """Download the rest of a file; return whether it is whole. A connection may break as long as some of it arrives."""
+    with unfinished.open("ab") as to:
+        if to.tell() > size:
+            to.truncate(0)
+        start = to.tell()
+        try:
+            http_get(
+                url,
+                to,
+                resume_size=start,
+                headers=build_hf_headers(),
+                expected_size=size,
+                displayed_filename=file,
+            )
+        except Exception:  # of the client or of the libraries below it
+            if to.tell() <= start:
+                raise
+            return False
+    return True
 
 
 def _asked(name: str, seconds: float, call: Callable[[], T]) -> T:
