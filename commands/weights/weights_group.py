@@ -9,6 +9,7 @@ import click
 from ...extract.config import EncoderConfig
 from ..terminal.json_output import json_option, print_json
 from ..terminal.lazy_group import LazyGroup
+from ..terminal.named_encoders import encoders_named
 from ..terminal.options import options_of
 
 COMMANDS = {"fetch": "weights.fetch", "pack": "weights.pack"}
@@ -38,7 +39,7 @@ def command(context: click.Context, /, as_json: bool, **options: Any) -> None:
     from ..terminal.console import console
 
     described = []
-    for row in required_weights(EncoderConfig(**options)):
+    for row in required_weights(EncoderConfig(**options), set(encoders_named().values())):
         origin = None if row.found is None else origin_of(row.found)
         one = {name: getattr(row, name) for name in ("encoder", "needs", "looked_in", "found", "how")}
         one |= {"sha256": row.sha256(), "fault": row.fault()}
