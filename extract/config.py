@@ -26,7 +26,7 @@ class EncoderConfig:
     regions: str = option("vg-frcnn", group="Encoders")
     """Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small."""
     text_encoder: str = option("bert-base-uncased")
-    """Text encoder: a BERT-like model by name, or a folder that holds one."""
+    """Text encoder: a model of texts by name (BERT, RoBERTa, DeBERTa-v3, CLIP ...), or a folder that holds one."""
     context_encoder: str = option("resnet18")
     """Context encoder: resnet18, or resnet18-center for the centre of the image."""
     max_regions: int = option(36, least=1)
@@ -35,6 +35,9 @@ class EncoderConfig:
     """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region."""
     max_tokens: int = option(100, least=1)
     """WordPieces kept for each text, without [CLS] and [SEP]."""
+    text_normalize: str | None = option(None, choices=("tweet",))
+    """How texts are changed before they are read: tweet makes @user of names and http of links, as models that were
+    trained on tweets expect."""
     detector_weights: str | None = option(None, metavar="FILE")
     """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS, else in ~/.cache/itin/weights."""
     detector_recipe: str | None = option(None, choices=RECIPES)

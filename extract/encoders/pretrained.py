@@ -21,7 +21,10 @@ Part = Literal["configuration", "tokenizer", "model"]
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Files with a model's weights, or an index of them; the first that exists is read, as in the library."""
 
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+VOCABULARIES = (
+    *("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model"),
+    *("spm.model", "sentencepiece.bpe.model"),
+)
 """Files with a tokenizer's words; where `tokenizer.json` exists, it alone is read."""
 
 
@@ -49,6 +52,13 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
             return loader.from_pretrained(name, trust_remote_code=False, **options)
     except Exception as error:  # a damaged file can raise errors of any library below, and of Python
         check_part(name, part, whole=True)
+        if "trust_remote_code" in str(error):
+            raise WeightsError(
+                f"the {part} of {name} is made by code of its own, which is never run",
+                expected=f"a model of a type that transformers {transformers.__version__} knows",
+                found="an auto_map to the code among its files",
+                next_step="choose a model whose type the library knows",
+            ) from error
         raise loading_error(name, part, cause_of(error)) from error
 
 
