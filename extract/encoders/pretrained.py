@@ -62,6 +62,44 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
         raise loading_error(name, part, cause_of(error)) from error
 
 
+def load_model(name: str, *, spare: tuple[str, ...] = (), **options: Any) -> Any:
+    """Return a trained model in float32 and evaluation mode, whole.
+
+    Args:
+        name: its name on the hub, or its folder.
+        spare: prefixes of tensors that are not used, and may be missing.
+        options: keyword arguments of `from_pretrained`, for example the configuration of a part of the model.
+
+    Raises:
+        WeightsError: it cannot be loaded, lacks tensors of its architecture, or has some of another shape.
+    """
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # mismatches are refused below, by name
+    model, loading = load_part(transformers.AutoModel, name, "model", **options)
+    other = sorted(
+        (key,) if isinstance(key, str) else key for key in loading["mismatched_keys"]
+    )  # (name, file's, ours)
+    if other:
+        ours = model.state_dict()
+        raise WeightsError(
+            f"the weights of {name} differ from its config.json in the shape of {len(other)} tensors",
+            expected=", ".join(f"{key} {tuple(ours[key].shape)}" for key, *_ in other[:3]),
+            found=", ".join(
+                f"{key} {tuple(shapes[0]) if shapes else 'of another shape'}" for key, *shapes in other[:3]
+            ),
+            next_step="take config.json and weights from the same model",
+        )
+    missing = sorted(key for key in loading["missing_keys"] if not key.startswith(spare))
+    if missing:
+        unknown = sorted(loading["unexpected_keys"])
+        raise WeightsError(
+            f"the weights of {name} lack {len(missing)} tensors of its architecture",
+            expected=", ".join(missing[:3]),
+            found=f"{len(unknown)} that it does not have: {', '.join(unknown[:3])}" if unknown else None,
+            next_step="choose a model whose file holds the whole encoder",
+        )
+    return model.float().eval().requires_grad_(False)
+
+
 def check_part(name: str, part: Part, *, whole: bool = False) -> None:
     """Check that no local file of a part of a model is a pointer, a web page, empty or truncated.
 
