@@ -18,7 +18,6 @@ from .contract import Arrays, EncoderSpec, state_sha256
 from .pretrained import load_model, load_part, loading_error, locate, model_needs
 from .tokenizer import Reader, has_tokenizer, load_tokenizer, tokenizer_sha256
 from .weights import WeightsRequirement
-from .weights import WeightsRequirement
 
 BERT_BASE = "bert-base-uncased"
 
