@@ -80,6 +80,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
     `env={**os.environ, **hub.environment(home)}`.
     """
     from huggingface_hub import constants  # here, for many tests need none of it
+    from transformers.utils import hub as transformers_hub
 
     served = LoopbackHub()
     for name, value in served.environment(tmp_path / "hub").items():
@@ -95,5 +96,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
     }
     for name, value in values.items():  # the client read the variables when it was imported
         monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr(transformers_hub, "_hf_api", None, raising=False)  # kept with the endpoint of its first use
     yield served
     served.close()
