@@ -29,8 +29,13 @@ ENCODERS: dict[str, dict[str, str]] = {
         "grid": "grid:GridRegions",
         "grid-resnet18": "grid:GridRegions",
         "grid-small": "grid:GridRegions",
+        ANY: "vision:PatchRegions",
     },
-    "context": {"resnet18": "context:ResNetContext", "resnet18-center": "context:ResNetContext"},
+    "context": {
+        "resnet18": "context:ResNetContext",
+        "resnet18-center": "context:ResNetContext",
+        ANY: "vision:PooledContext",
+    },
     "tokens": {ANY: "tokens:BertTokens"},
 }
 """Kind of feature -> name -> `module:Class` in this folder, as `contract` describes it. A new encoder is a file here
@@ -63,7 +68,16 @@ def build_encoder(
         WeightsError: its weights cannot be loaded.
     """
     own: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
-    encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **own)
+    try:
+        encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **own)
+    except WeightsError as error:
+        name, known = getattr(config, _OPTION[kind]), [name for name in ENCODERS[kind] if name != ANY]
+        if not known or name in known or "/" in name or Path(name).exists():
+            raise
+        raise ValueError(  # a misspelt name, most likely
+            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(known)}, or a model by its name on the "
+            f"hub or its folder. As such a name: {error}"
+        ) from error
     return encoder
 
 
@@ -75,6 +89,8 @@ def required_weights(config: EncoderConfig) -> list[WeightsRequirement]:
     rows: dict[tuple[str, str], WeightsRequirement] = {}
     for kind, names in ENCODERS.items():
         for name in names:
+            if name == ANY and getattr(config, _OPTION[kind]) in names:
+                continue  # no model is named
             named: dict[str, Any] = {} if name == ANY else {_OPTION[kind]: name}
             one = replace(config, **named)
             row: WeightsRequirement = _class_of(kind, one).needs(one)
@@ -107,7 +123,10 @@ def check_same(kind: str, made: dict[str, Any], expected: dict[str, Any]) -> Non
 
 def _class_of(kind: str, config: EncoderConfig) -> Any:
     name, names = getattr(config, _OPTION[kind]), ENCODERS[kind]
-    if name not in names and ANY not in names:
-        raise ValueError(f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(names)}")
-    module, found = names[name if name in names else ANY].split(":")
+    module, found = (names[name] if name in names else _any_model(kind, name)).split(":")
     return getattr(import_module(f".{module}", __package__), found)
+
+
+def _any_model(kind: str, name: str) -> str:
+    """Return the line for a name without one: a model by its name on the hub, or by its folder."""
+    return ENCODERS[kind][ANY]
