@@ -179,15 +179,16 @@ def _tower(model: Any) -> Any:
 
 def _check_fit(name: str, tokenizer: Any, model: Any) -> None:
     """Check that the model reads texts and has an embedding for every id of the tokenizer."""
-    if model.main_input_name != "input_ids":
+    reads = getattr(model, "main_input_name", "input_ids")  # a tower is a plain module in transformers 4
+    if reads != "input_ids":
         raise WeightsError(
             f"{name} is not a model of texts",
             expected="a model whose main input is input_ids, or one with a text tower",
-            found=f"{type(model).__name__}, model_type {model.config.model_type}, which reads {model.main_input_name}",
+            found=f"{type(model).__name__}, model_type {model.config.model_type}, which reads {reads}",
             next_step="choose another --text-encoder",
         )
-    embeddings = getattr(model.get_input_embeddings(), "weight", None)
-    rows = embeddings.shape[0] if embeddings is not None else math.inf  # inf: its ids are hashed
+    embeddings = getattr(getattr(model, "get_input_embeddings", lambda: None)(), "weight", None)
+    rows = embeddings.shape[0] if embeddings is not None else math.inf  # inf: unknown, or its ids are hashed
     last = _last_id(tokenizer)
     if last >= rows:
         raise WeightsError(

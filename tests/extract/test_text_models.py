@@ -22,6 +22,7 @@ from itin.extract.encoders.tokens import BertTokens
 from ..loopback_hub import LoopbackHub
 from .text_models import FAMILIES, T5, TEXTS, text_model, tower_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # DeBERTa's, before transformers 5
 CPU = torch.device("cpu")
 HARD = [
     *(TEXTS[:4]),

@@ -67,10 +67,11 @@ def modern(folder: Path) -> None:
 
 def clip(folder: Path) -> None:
     """Write vocab.json and merges.txt in CLIP's order: bytes, bytes that end a word, pieces, the two special tokens."""
-    own = transformers.CLIPTokenizer() if transformers.__version__ >= "5" else None
     tokenizer = tokenizers.Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = own.backend_tokenizer.pre_tokenizer if own else pre_tokenizers.ByteLevel(False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel(False)]
+    )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=500, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
