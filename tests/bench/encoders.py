@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from detector import seconds, texts_of  # beside this file
+from detector import seconds, texts_of  # type: ignore[import-not-found]  # beside this file
 from torch.nn.utils.rnn import pad_sequence
 
 from itin.extract.config import EncoderConfig
@@ -92,7 +92,7 @@ def plain_model(name: str, encoder: Any, options: Any) -> Callable[[Sequence[tor
     if options.timm is not None:
         import timm
 
-        network = timm.create_model(options.timm, pretrained=False, num_classes=0).eval().to(device)
+        network: Any = timm.create_model(options.timm, pretrained=False, num_classes=0).eval().to(device)
 
         def forward(pixels: torch.Tensor, *more: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             features = network.forward_features(pixels)
