@@ -15,6 +15,7 @@ from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec, state_sha256
+from .own import is_own
 from .pretrained import load_model, load_part, loading_error, locate, model_needs
 from .tokenizer import Reader, has_tokenizer, load_tokenizer, tokenizer_sha256
 from .weights import WeightsRequirement
@@ -135,8 +136,9 @@ class BertTokens:
 
 
 def needs_built_tokenizer(config: EncoderConfig) -> bool:
-    """Return whether untrained text features are asked for and the model has no local tokenizer."""
-    return config.seed_of("tokens") is not None and not has_tokenizer(config.text_encoder)
+    """Return whether untrained text features of a model are asked for and it has no local tokenizer."""
+    name = config.text_encoder
+    return config.seed_of("tokens") is not None and not is_own(name) and not has_tokenizer(name)
 
 
 def _untrained(config: Any, seed: int | None, vocabulary: int) -> tuple[Any, dict[str, Any]]:
