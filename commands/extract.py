@@ -117,6 +117,8 @@ def show(summary: Summary, part: Part | None = None) -> None:
         (store.kind, store.encoder, store.made, store.reused, len(store.quarantined), store.path.name)
         for store in summary.stores
     ]
+    if summary.note is not None:
+        console.print(f"  {summary.note}", markup=False)
     if part is not None:
         wanted = ", ".join(f"{store.wanted} {store.kind}" for store in summary.stores)
         console.print(f"part {part}: {wanted}", markup=False)
