@@ -49,6 +49,7 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
             return loader.from_pretrained(name, trust_remote_code=False, **options)
     except Exception as error:  # a damaged file can raise errors of any library below, and of Python
         check_part(name, part, whole=True)
+        _check_known(name)
         raise loading_error(name, part, cause_of(error)) from error
 
 
@@ -140,6 +141,21 @@ def loading_error(name: str, part: Part, cause: str) -> WeightsError:
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
         next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
         + "; --random-init 0 tries untrained encoders",
+    )
+
+
+def _check_known(name: str) -> None:
+    """Check that the installed transformers has the architecture of a model, in its own code."""
+    path = locate(name, "config.json")
+    config = {} if path is None else read_object(path)
+    kind, by = config.get("model_type"), config.get("transformers_version")
+    if not isinstance(kind, str) or kind in transformers.CONFIG_MAPPING or "auto_map" in config:
+        return
+    raise WeightsError(
+        f"{name}: its model_type {kind} is not known to the installed transformers",
+        expected=f"a transformers that knows it; the model was saved by {by}" if by else "a transformers that knows it",
+        found=f"transformers {transformers.__version__}",
+        next_step="pip install --upgrade transformers, or choose another model",
     )
 
 
