@@ -44,5 +44,5 @@ def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
         made = explain(Predictor(opened, where), image, text)
     made.save(out)
     show(made.prediction)
-    show_note(opened.record["untrained_encoders"])
+    show_note(opened.note)
     console.print(short(out), markup=False)
