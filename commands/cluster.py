@@ -92,6 +92,9 @@ def submit(words: tuple[str, ...], **options: Any) -> None:
             raise ValueError(f"--engine dask runs parts of extract; `{work.name}` runs on Slurm")
         site = read_site(asked.site).overridden(typed)
         prepared = prepare(words)
+        device = prepared.config.get("device", "")
+        if asked.engine == "dask" and (device == "all" or "," in device):
+            raise ValueError(f"--device {device} runs on Slurm; for Dask start a worker for each device")
     submission = _submission(asked, work, prepared, site)
     missing = work.missing(submission)
     if prepared.note:
@@ -99,7 +102,7 @@ def submit(words: tuple[str, ...], **options: Any) -> None:
     parts = f"{len(missing.parts)} of {asked.jobs} parts"
     click.echo(f"{missing.wanted} {work.pieces} wanted, {missing.pieces} missing, in {parts}")
     if asked.engine == "dask":
-        _submit_to_dask(submission, asked, missing)
+        _submit_to_dask(submission, asked, missing, prepared.allow)
     else:
         _submit_to_slurm(submission, site, work, missing, asked.dry_run)
 
@@ -149,13 +152,13 @@ def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Mi
     click.echo(f"cancel: {environment.unset(os.environ, 'SCANCEL_')}scancel --name={submission.name}")
 
 
-def _submit_to_dask(submission: Submission, asked: SubmitOptions, missing: Missing) -> None:
+def _submit_to_dask(submission: Submission, asked: SubmitOptions, missing: Missing, allow: tuple[str, ...]) -> None:
     from ..cluster.dask_engine import DaskRun, Tls, connect
 
     ca, cert, key, scheduler = asked.tls_ca, asked.tls_cert, asked.tls_key, asked.scheduler or ""
     tls = Tls(ca, cert, key) if ca is not None and cert is not None and key is not None else None
     with usage_errors(), connect(scheduler, tls) as client:
-        run = DaskRun(submission, client)
+        run = DaskRun(submission, client, allow)
         last = run.submit(sorted(missing.parts))
         click.echo(f"left {len(missing.parts)} parts to {scheduler}; they continue even if this process ends")
         click.echo(f"follow: itin cluster status {shlex.quote(str(submission.folder))}")

@@ -233,6 +233,13 @@ def test_options_are_those_of_the_dataclasses() -> None:
             assert option.default == names[name] or "UNSET" in str(option.default), name
 
 
+def test_dask_takes_one_device_a_worker(config: ExtractConfig, fakes: Fakes) -> None:  # noqa: F811
+    asked = ("--engine", "dask", "--scheduler", "tcp://h:1")
+    for device in ("all", "cpu,cpu"):
+        said = submit(config, *asked, code=2, more=("--device", device))
+        assert f"--device {device} runs on Slurm" in said
+
+
 def test_a_site_is_overridden_by_what_is_typed_alone(
     config: ExtractConfig,  # noqa: F811
     fakes: Fakes,  # noqa: F811
