@@ -1,18 +1,16 @@
-"""The one extraction loop: data set -> samples -> what is missing -> decode -> encode -> commit."""
+"""One extraction: data set -> samples -> what is missing -> encoded and committed -> manifests."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 
@@ -24,22 +22,19 @@ from ..errors import CacheError, TransientError
 from ..parts import Part, default_workers
 from .config import EncoderConfig, ExtractConfig
 from .consolidate import check_complete
-from .data.images import read_image
 from .data.listed import check_known, note_of, read_ids, wanted_positions
-from .data.reading import BadFile
 from .data.samples import DataSet, Sample
-from .data.survey import Survey, has_changed, last_survey, open_config, survey
+from .data.survey import Survey, last_survey, open_config, survey
 from .devices import run_on_devices
 from .encoders.build import build_encoder, identity_of
 from .encoders.contract import ImageEncoder, TextEncoder
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
-from .lanes import Lane, pending_samples
+from .fill import fill
+from .lanes import Lane
 from .progress import Progress, SilentProgress
 from .summary import StoreSummary, Summary
 
-T = TypeVar("T")
-R = TypeVar("R")
 Encoder = ImageEncoder | TextEncoder
 
 
@@ -126,7 +121,7 @@ def extract(
         made = run_on_devices(works, progress, stop)
         stores = [StoreSummary.of_parts(parts) for parts in zip(*made, strict=True)]
     elif not config.plan:
-        _fill(lanes, samples, workers, stop, shuffled=config.part is not None)
+        fill(lanes, samples, workers, stop, shuffled=config.part is not None)
     stores = stores or [StoreSummary.of(lane) for lane in lanes]
     stopped = stop.is_set() or (not config.plan and any(store.left for store in stores))
     if not (config.part or config.plan or stopped):
@@ -146,7 +141,7 @@ def _fill_part(
 ) -> list[StoreSummary]:
     """Fill one device's part of the stores, which are planned already, in a process of its own."""
     lanes = _lanes(config, load(config, folder, samples), folder, samples, wanted, progress)
-    _fill(lanes, samples, config.workers or 1, stop, shuffled=False)
+    fill(lanes, samples, config.workers or 1, stop, shuffled=False)
     return [StoreSummary.of(lane) for lane in lanes]
 
 
@@ -195,81 +190,6 @@ def _check_planned(config: ExtractConfig, name: str) -> None:
             found=name,
             next_step="use the same itin, weights and libraries on every machine, or submit again from this one",
         )
-
-
-def _fill(lanes: list[Lane], samples: list[Sample], workers: int, stop: Event, *, shuffled: bool) -> None:
-    """Encode and commit what the lanes lack, block by block; see `pending_samples` for `shuffled`."""
-    _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
-    _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
-
-
-def _encode_texts(lanes: list[Lane], samples: list[Sample], stop: Event, shuffled: bool) -> None:
-    for position, wanting in pending_samples(lanes, shuffled, stop.is_set):
-        for lane in wanting:
-            lane.add(position, samples[position].text)
-        if stop.is_set():
-            break
-    _finish_lanes(lanes, stop)
-
-
-def _encode_images(lanes: list[Lane], samples: list[Sample], workers: int, stop: Event, shuffled: bool) -> None:
-    """Decode each image once for all the lanes that want it, ahead of the device."""
-
-    def prepare(item: tuple[int, tuple[Lane, ...]]) -> list[Any]:
-        sample = samples[item[0]]
-        if has_changed(sample):
-            raise TransientError(f"{sample.image} has changed since it was scanned")
-        image = read_image(sample.image)
-        inputs: dict[int, Any] = {}  # of each trunk: encoders of one model share the input, and so its forward pass
-        for encoder in (cast(ImageEncoder, lane.encoder) for lane in item[1]):
-            key = id(getattr(encoder, "trunk", encoder))
-            inputs[key] = inputs[key] if key in inputs else encoder.prepare(image)
-        return [inputs[id(getattr(lane.encoder, "trunk", lane.encoder))] for lane in item[1]]
-
-    ahead = 2 * workers + max((lane.encoder.batch_size for lane in lanes), default=0)
-    order = pending_samples(lanes, shuffled, stop.is_set)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for (position, wanting), future in _run_ahead(pool, prepare, order, ahead):
-            if stop.is_set():
-                break
-            try:
-                prepared = future.result()
-            except BadFile as error:
-                for lane in wanting:
-                    lane.reject(position, error.reason)
-            except TransientError as error:
-                for lane in wanting:
-                    lane.skip(position, error.what)
-            else:
-                for lane, one in zip(wanting, prepared, strict=True):
-                    lane.add(position, one)
-    _finish_lanes(lanes, stop)
-
-
-def _finish_lanes(lanes: list[Lane], stop: Event) -> None:
-    """Encode the last batch; after a stop, only commit what is encoded."""
-    for lane in lanes:
-        if stop.is_set():
-            lane.commit_partial()
-        else:
-            lane.flush()
-
-
-def _run_ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[tuple[T, Future[R]]]:
-    """Run `work` on the items, at most `ahead` of them running or waiting, and yield them in order."""
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > ahead:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        for _, future in waiting:
-            future.cancel()
 
 
 def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
