@@ -59,6 +59,7 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
                 found="an auto_map to the code among its files",
                 next_step="choose a model whose type the library knows",
             ) from error
+        _check_known(name)
         raise loading_error(name, part, cause_of(error)) from error
 
 
@@ -190,6 +191,21 @@ def loading_error(name: str, part: Part, cause: str) -> WeightsError:
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
         next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
         + "; --random-init 0 tries untrained encoders",
+    )
+
+
+def _check_known(name: str) -> None:
+    """Check that the installed transformers has the architecture of a model, in its own code."""
+    path = locate(name, "config.json")
+    config = {} if path is None else read_object(path)
+    kind, by = config.get("model_type"), config.get("transformers_version")
+    if not isinstance(kind, str) or kind in transformers.CONFIG_MAPPING or "auto_map" in config:
+        return
+    raise WeightsError(
+        f"{name}: its model_type {kind} is not known to the installed transformers",
+        expected=f"a transformers that knows it; the model was saved by {by}" if by else "a transformers that knows it",
+        found=f"transformers {transformers.__version__}",
+        next_step="pip install --upgrade transformers, or choose another model",
     )
 
 
