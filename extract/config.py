@@ -42,7 +42,7 @@ class EncoderConfig:
     """How texts are changed before they are read: tweet makes @user of names and http of links, as models that were
     trained on tweets expect."""
     detector_weights: str | None = option(None, metavar="FILE")
-    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS, else in ~/.cache/itin/weights."""
+    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS (~/.cache/itin/weights), else the hub's."""
     detector_recipe: str | None = option(None, choices=RECIPES)
     """Resizing, proposals and box arithmetic of vg-frcnn; by default those of the checkpoint's family, or hf for random
     weights."""

@@ -26,7 +26,7 @@ from .data.listed import check_known, note_of, read_ids, wanted_positions
 from .data.samples import DataSet, Sample
 from .data.survey import Survey, last_survey, open_config, survey
 from .devices import run_on_devices
-from .encoders.build import build_encoder, identity_of
+from .encoders.build import build_encoder, identity_of, weights_of
 from .encoders.contract import ImageEncoder, TextEncoder
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
@@ -34,6 +34,7 @@ from .fill import fill
 from .lanes import Lane
 from .progress import Progress, SilentProgress
 from .summary import StoreSummary, Summary
+from .weights.origin import described
 
 Encoder = ImageEncoder | TextEncoder
 
@@ -195,12 +196,19 @@ def _check_planned(config: ExtractConfig, name: str) -> None:
 def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
     return {
         "options": _options(config.encoders),
+        "weights": _weights(lane, config),
         "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "itin": version("itin"),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def _weights(lane: Lane, config: ExtractConfig) -> list[dict[str, Any]]:
+    """Return the files of weights of a lane's encoder, with the digest, model and commit that are known of each."""
+    needed = weights_of(config.encoders, [lane.kind]) if not lane.encoder.spec.untrained else {}
+    return [described(path) for row in needed.values() for path in row.weight_files()]
 
 
 def _options(config: EncoderConfig) -> dict[str, Any]:

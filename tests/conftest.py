@@ -79,23 +79,27 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
     `hub.add("org/name", folder)` serves a folder that `save_pretrained` made. For a process of its own:
     `env={**os.environ, **hub.environment(home)}`.
     """
-    from huggingface_hub import constants  # here, for many tests need none of it
+    from huggingface_hub import constants, file_download  # here, for many tests need none of it
     from transformers.utils import hub as transformers_hub
 
     served = LoopbackHub()
     for name, value in served.environment(tmp_path / "hub").items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    cache = str(tmp_path / "hub" / "hub")
     values = {
         "ENDPOINT": served.endpoint,
         "HUGGINGFACE_CO_URL_TEMPLATE": served.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        "HF_HUB_CACHE": str(tmp_path / "hub" / "hub"),
-        "HUGGINGFACE_HUB_CACHE": str(tmp_path / "hub" / "hub"),
+        "HF_HUB_CACHE": cache,
+        "HUGGINGFACE_HUB_CACHE": cache,
+        "TRANSFORMERS_CACHE": cache,
         "HF_HUB_OFFLINE": False,
         "HF_TOKEN_PATH": str(tmp_path / "hub" / "token"),
     }
     for name, value in values.items():  # the client read the variables when it was imported
-        monkeypatch.setattr(constants, name, value)
+        for module in (constants, file_download, transformers_hub):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(transformers_hub, "_hf_api", None, raising=False)  # kept with the endpoint of its first use
     yield served
     served.close()

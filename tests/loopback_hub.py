@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: Message
+    """By name in any case."""
 
 
 @dataclass
@@ -125,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub = self.hub
         path = unquote(urlsplit(self.path).path)
-        hub.requests.append(Request(self.command, self.path, dict(self.headers)))
+        hub.requests.append(Request(self.command, self.path, self.headers))
         if hub.silent:
             hub._closed.wait()
             self.close_connection = True

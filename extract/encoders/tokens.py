@@ -14,11 +14,11 @@ from ...errors import WeightsError
 from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
+from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, state_sha256
 from .own import is_own
 from .pretrained import load_model, load_part, loading_error, locate, model_needs
 from .tokenizer import Reader, has_tokenizer, load_tokenizer, tokenizer_sha256
-from .weights import WeightsRequirement
 
 BERT_BASE = "bert-base-uncased"
 
