@@ -88,6 +88,8 @@ class ImageProcessor:
 
         The input is (3, height, width), or (rows, columns, values) of cut patches; float32.
         """
+        if self.identity["backend"] != "pil":
+            image = np.require(image, requirements="W")  # PyTorch warns of arrays that cannot be written
         given = self._processor(images=image, return_tensors="pt", **self._options)
         pixels: torch.Tensor = given["pixel_values"][0]
         if self.patched:
