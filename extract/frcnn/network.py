@@ -68,7 +68,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and normalise x, (B, C_in, H, W)."""
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.dilation > 1 and x.is_cuda and x.dtype == torch.float32:
             # For channels last cuDNN has only a direct kernel here: 47 times slower on an H200.
             x, weight = x.contiguous(), weight.contiguous()
