@@ -38,7 +38,7 @@ class EncoderConfig:
     max_tokens: int = option(100, least=1)
     """WordPieces kept for each text, without [CLS] and [SEP]."""
     detector_weights: str | None = option(None, metavar="FILE")
-    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS, else in ~/.cache/itin/weights."""
+    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS (~/.cache/itin/weights), else the hub's."""
     detector_recipe: str | None = option(None, choices=RECIPES)
     """Resizing, proposals and box arithmetic of vg-frcnn; by default those of the checkpoint's family, or hf for random
     weights."""

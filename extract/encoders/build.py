@@ -5,7 +5,7 @@ Imports no torch, so that a command line can list the names at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +19,8 @@ from . import own
 if TYPE_CHECKING:
     import torch
 
+    from ..weights.requirement import WeightsRequirement
     from .contract import EncoderSpec, ImageEncoder, TextEncoder
-    from .weights import WeightsRequirement
 
 ANY = "*"
 """The key in `ENCODERS` for every name that has no line of its own."""
@@ -119,6 +119,15 @@ def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list
                 row = needs(one)
                 rows.setdefault((kind, row.needs), row)
     return list(rows.values())
+
+
+def weights_of(config: EncoderConfig, kinds: Iterable[str]) -> dict[str, WeightsRequirement]:
+    """Return the weights that the named encoders take, by kind of feature.
+
+    Untrained encoders take none, and those of a user's own see to theirs.
+    """
+    trained = (kind for kind in kinds if config.seed_of(kind) is None and not is_own(kind, config))
+    return {kind: _class_of(kind, config).needs(config) for kind in trained}
 
 
 def identity_of(spec: EncoderSpec, store_dtype: str) -> dict[str, Any]:

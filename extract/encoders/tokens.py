@@ -15,10 +15,10 @@ from ...errors import WeightsError
 from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
+from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, state_sha256
 from .own import is_own
 from .pretrained import VOCABULARIES, load_model, load_part, loading_error, locate, model_needs
-from .weights import WeightsRequirement
 from .wordpiece import build_tokenizer
 
 BERT_BASE = "bert-base-uncased"

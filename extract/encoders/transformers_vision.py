@@ -18,11 +18,11 @@ import transformers
 
 from ...errors import WeightsError
 from ...weights_file import cause_of
+from ..weights.requirement import WeightsRequirement
 from .contract import state_sha256
 from .image_processor import ImageProcessor
 from .pretrained import load_model, load_part, loading_error, locate, model_needs
 from .trunk import VisionInput
-from .weights import WeightsRequirement
 
 _NORMS = {
     **dict.fromkeys(("clip_vision_model", "metaclip_2_vision_model", "chinese_clip_vision_model"), "post_layernorm"),

@@ -8,8 +8,8 @@ from weakref import WeakValueDictionary
 
 import torch
 
+from ..weights.requirement import WeightsRequirement
 from .trunk import Trunk
-from .weights import WeightsRequirement
 
 ANY = "*"
 """The key in `TRUNKS` for every name that has no line of its own."""

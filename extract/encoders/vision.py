@@ -15,10 +15,10 @@ from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity
 
 from ...precision import matmul_precision
 from ..config import EncoderConfig
+from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, Kind
 from .trunk import VisionInput
 from .trunks import load_trunk, trunk_needs
-from .weights import WeightsRequirement
 
 
 class VisionEncoder:

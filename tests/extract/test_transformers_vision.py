@@ -22,6 +22,8 @@ from itin.extract.config import EncoderConfig
 from itin.extract.encoders import build, transformers_vision
 from itin.extract.encoders.image_processor import Geometry
 
+from ..loopback_hub import LoopbackHub
+
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 DINO: dict[str, Any] = {
@@ -457,6 +459,30 @@ def test_needs_are_those_of_a_model(saved: Callable[[str], Path]) -> None:
     rows = {row.encoder: row for row in build.required_weights(config)}
     assert rows[str(saved("clip"))].found == saved("clip") / "model.safetensors"
     assert (rows["no/such-model"].needs, rows["no/such-model"].found) == ("vision model", None)
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip2", "vit", "timm-vit"])
+def test_models_come_by_name_from_the_hub(name: str, saved: Callable[[str], Path], hub: LoopbackHub) -> None:
+    title = "timm/tiny" if name.startswith("timm") else f"some/{name}"
+    hub.add(title, saved(name))
+    image = picture(100, 140)
+    for kind in ("regions", "context"):
+        one, other = encoder(kind, title), encoder(kind, saved(name))
+        assert one.spec.name == title
+        assert one.spec.weights["sha256"] == other.spec.weights["sha256"]
+        assert one.spec.preprocessing == other.spec.preprocessing
+        for a, b in zip(run(one, image)[0].values(), run(other, image)[0].values(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_name_without_settings_of_images_says_which_file_lacks(
+    saved: Callable[[str], Path], hub: LoopbackHub, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(saved("vit"), tmp_path / "vit")
+    without_settings(folder)
+    hub.add("some/vit", folder)
+    with pytest.raises(WeightsError, match=r"image processor of some/vit cannot be loaded.*preprocessor_config\.json"):
+        encoder("regions", "some/vit")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders import trunks, vision
 from itin.extract.encoders.trunk import VisionInput
-from itin.extract.encoders.weights import WeightsRequirement
+from itin.extract.weights.requirement import WeightsRequirement
 
 CPU = torch.device("cpu")
 
