@@ -59,6 +59,13 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
         raise
     except Exception as error:  # a damaged file can raise errors of any library below, and of Python
         check_part(place, part, whole=True)
+        if "trust_remote_code" in str(error):
+            raise WeightsError(
+                f"the {part} of {name} is made by code of its own, which is never run",
+                expected=f"a model of a type that transformers {transformers.__version__} knows",
+                found="an auto_map to the code among its files",
+                next_step="choose a model whose type the library knows",
+            ) from error
         raise loading_error(name, part, cause_of(error)) from error
 
 

@@ -290,7 +290,7 @@ def test_no_code_of_a_model_is_run_and_nobody_is_asked(folder: Path, monkeypatch
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "mine", "auto_map": code}))
     (folder / "mine.py").write_text(f"open({str(folder / 'owned')!r}, 'w')")
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    refused(folder, "cannot be loaded: ", "execute")
+    refused(folder, "is made by code of its own, which is never run", "auto_map")
     assert not (folder / "owned").exists()
 
 
