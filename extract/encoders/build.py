@@ -29,6 +29,10 @@ ENCODERS: dict[str, dict[str, str]] = {
         "grid": "grid:GridRegions",
         "grid-resnet18": "grid:GridRegions",
         "grid-small": "grid:GridRegions",
+        "fasterrcnn_resnet50_fpn_v2": "torchvision_detector:RegionHead",
+        "fasterrcnn_resnet50_fpn": "torchvision_detector:RegionHead",
+        "fasterrcnn_mobilenet_v3_large_fpn": "torchvision_detector:RegionHead",
+        "fasterrcnn_mobilenet_v3_large_320_fpn": "torchvision_detector:RegionHead",
     },
     "context": {"resnet18": "context:ResNetContext", "resnet18-center": "context:ResNetContext"},
     "tokens": {ANY: "tokens:BertTokens"},
@@ -77,7 +81,7 @@ def required_weights(config: EncoderConfig) -> list[WeightsRequirement]:
         for name in names:
             named: dict[str, Any] = {} if name == ANY else {_OPTION[kind]: name}
             one = replace(config, **named)
-            row: WeightsRequirement = _class_of(kind, one).needs(one)
+            row: WeightsRequirement = _class_of(kind, one, download=False).needs(one)
             rows.setdefault((kind, row.needs), row)
     return list(rows.values())
 
@@ -105,9 +109,27 @@ def check_same(kind: str, made: dict[str, Any], expected: dict[str, Any]) -> Non
     )
 
 
-def _class_of(kind: str, config: EncoderConfig) -> Any:
+def _class_of(kind: str, config: EncoderConfig, *, download: bool = True) -> Any:
+    """Return the class of a kind's encoder: by its line in `ENCODERS`, else by what its model is."""
     name, names = getattr(config, _OPTION[kind]), ENCODERS[kind]
-    if name not in names and ANY not in names:
+    line = names.get(name) or _detector(kind, name, download) or names.get(ANY)
+    if line is None:
         raise ValueError(f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(names)}")
-    module, found = names[name if name in names else ANY].split(":")
+    module, found = line.split(":")
     return getattr(import_module(f".{module}", __package__), found)
+
+
+def _detector(kind: str, name: str, download: bool) -> str | None:
+    """Return the line of a detector that has none of its own in `ENCODERS`; None: the name is not a detector's."""
+    if kind == "tokens":
+        return None
+    from .detection import detector_of  # here, for it loads torch
+
+    line = detector_of(name, download=download)
+    if line is not None and kind != "regions":
+        raise WeightsError(
+            f"{name} is a detector: it has vectors of regions, and none of the whole image",
+            expected="a model with one vector for an image",
+            next_step=f"name the detector in --regions, and choose another --{kind}-encoder, for example resnet18",
+        )
+    return line
