@@ -27,7 +27,7 @@ from .data.images import read_image
 from .data.reading import BadFile
 from .data.samples import DataSet, Sample
 from .data.survey import Survey, has_changed, last_survey, open_config, survey
-from .encoders.build import build_encoder, identity_of
+from .encoders.build import ENCODERS, build_encoder, identity_of
 from .encoders.contract import ImageEncoder, TextEncoder
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
@@ -215,8 +215,11 @@ def _run_ahead(
 
 
 def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
+    vocabulary = getattr(lane.encoder, "vocabulary", None)
+    names = {} if vocabulary is None else {kind: list(each) for kind, each in asdict(vocabulary).items() if each}
     return {
         "options": _options(config.encoders),
+        **({"names": names} if names else {}),
         "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "itin": version("itin"),
@@ -228,7 +231,8 @@ def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
 def _options(config: EncoderConfig) -> dict[str, Any]:
     """Return the options of the encoders, with absolute paths."""
     options = asdict(config)
-    for name in ("text_encoder", "detector_weights", "object_names", "attribute_names"):
-        if options[name] is not None and Path(options[name]).exists():
+    names = {name for known in ENCODERS.values() for name in known}
+    for name in ("regions", "text_encoder", "context_encoder", "detector_weights", "object_names", "attribute_names"):
+        if options[name] is not None and options[name] not in names and Path(options[name]).exists():
             options[name] = str(Path(options[name]).resolve())
     return options
