@@ -155,7 +155,7 @@ class QueryDetector:
         vectors = vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-6)  # as the model does before it meets a text
         boxes = self._model.box_predictor(patches, maps).float()
         scores = self._model.objectness_predictor(patches).float().sigmoid()
-        return vectors, boxes, scores, torch.full(scores.shape, -1)
+        return vectors, boxes, scores, torch.full_like(scores, -1, dtype=torch.long)
 
     def _corners(self, boxes: torch.Tensor, image: DetectorInput) -> torch.Tensor:
         """Return x1, y1, x2, y2 in pixels, of centres and sizes as shares of the image."""

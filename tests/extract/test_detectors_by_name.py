@@ -75,7 +75,7 @@ def library(family: str, folder: Path, image: np.ndarray) -> tuple[Any, dict[str
         outputs = model(input_ids=torch.tensor([[18, 3, 19]]), pixel_values=inputs["pixel_values"])
     else:
         if family == "yolos":
-            del inputs["pixel_mask"]
+            inputs.pop("pixel_mask", None)
         outputs = model(**inputs)
     more = {"top_k": 1000} if family in ("conditional_detr", "deformable_detr") else {}
     own = processor.post_process_object_detection(outputs, threshold=0, target_sizes=[image.shape[:2]], **more)
@@ -113,9 +113,12 @@ def test_boxes_scores_and_classes_are_those_of_the_librarys_post_processing(
                 rows.append(row)
         assert len(rows) >= 7
         assert len(found["scores"]) == 20 or family.startswith("rt_")
-        np.testing.assert_allclose(found["scores"][: len(rows)], own["scores"][rows], rtol=1e-5)
-        np.testing.assert_array_equal(found["objects"][: len(rows)], own["labels"][rows])
-        np.testing.assert_allclose(found["boxes"][: len(rows)], clipped(own["boxes"][rows], image), atol=1e-4)
+        scores, boxes, labels = own["scores"][rows], clipped(own["boxes"][rows], image), own["labels"][rows]
+        np.testing.assert_allclose(found["scores"][: len(rows)], scores, rtol=1e-5)
+        for i in range(len(rows)):  # equal scores come in any order there
+            away = np.abs(boxes - found["boxes"][i]).max(1) + 1000 * np.abs(scores - found["scores"][i])
+            assert away.min() < 0.02
+            assert labels[away.argmin()] == found["objects"][i]
 
 
 @pytest.mark.parametrize("family", WITH_CLASSES)
