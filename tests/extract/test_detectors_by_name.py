@@ -115,7 +115,8 @@ def test_boxes_scores_and_classes_are_those_of_the_librarys_post_processing(
         assert len(found["scores"]) == 20 or family.startswith("rt_")
         scores, boxes, labels = own["scores"][rows], clipped(own["boxes"][rows], image), own["labels"][rows]
         np.testing.assert_allclose(found["scores"][: len(rows)], scores, rtol=1e-5)
-        for i in range(len(rows)):  # equal scores come in any order there
+        listed = scores > own["scores"].min() + 1e-6  # of those with the lowest score some may be cut off
+        for i in np.flatnonzero(listed):  # equal scores come in any order there
             away = np.abs(boxes - found["boxes"][i]).max(1) + 1000 * np.abs(scores - found["scores"][i])
             assert away.min() < 0.02
             assert labels[away.argmin()] == found["objects"][i]
