@@ -16,7 +16,7 @@ from ...weights_file import UnsoundFile, cause_of, check_real, form_of, read_obj
 from .resnet import offline
 from .weights import WeightsRequirement, fault_of
 
-Part = Literal["configuration", "tokenizer", "model"]
+Part = Literal["configuration", "tokenizer", "image processor", "model"]
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Files with a model's weights, or an index of them; the first that exists is read, as in the library."""
@@ -109,7 +109,9 @@ def check_part(name: str, part: Part, *, whole: bool = False) -> None:
             next_step=f"name its folder: {Path(name).parent}",
         )
     _check_object(name, "config.json", "the model's configuration")
-    if part == "tokenizer":
+    if part == "image processor":
+        _check_object(name, "preprocessor_config.json", "the image processor's configuration")
+    elif part == "tokenizer":
         _check_object(name, "tokenizer_config.json", "the tokenizer's configuration")
         _check_words(name, whole)
     elif part == "model":

@@ -21,22 +21,9 @@ from ..config import EncoderConfig
 from ..frcnn.vocabulary import Vocabulary
 from .contract import Arrays, EncoderSpec, state_sha256
 from .detection import QUERY_DETECTORS, REFUSED, DetectorInput, in_batches, region_arrays
+from .image_processor import load_processor, settings_of
 from .pretrained import load_model, load_part, loading_error, locate, model_needs
 from .weights import WeightsRequirement
-
-PREPARATION = (
-    "do_resize",
-    "size",
-    "resample",
-    "do_rescale",
-    "rescale_factor",
-    "do_normalize",
-    "image_mean",
-    "image_std",
-    "do_pad",
-    "pad_size",
-)
-"""Settings of an image processor that change a number."""
 
 BESIDE = {"architectures", "dtype", "id2label", "label2id", "torch_dtype", "transformers_version"}
 """Settings of config.json that change no number here; so do those whose name begins with an underscore."""
@@ -64,7 +51,7 @@ class QueryDetector:
         name, seed = config.regions, config.seed_of("regions")
         settings = load_part(transformers.AutoConfig, name, "configuration")
         self._rule = _rule_of(name, settings.model_type)
-        self._processor = load_part(transformers.AutoImageProcessor, name, "configuration", use_fast=False)
+        self._processor = load_processor(name, settings, untrained=seed is not None)
         if getattr(settings, "use_pretrained_backbone", False):  # the weights of the whole model follow
             settings.use_pretrained_backbone = False
         objectness = self._rule == "objectness"
@@ -98,8 +85,8 @@ class QueryDetector:
             preprocessing={
                 "model_type": settings.model_type,
                 "config_sha256": _config_sha256(name),
-                "processor": "pillow",
-                **{key: _plain(getattr(self._processor, key, None)) for key in PREPARATION},
+                "processor": settings_of(self._processor),
+                "backend": getattr(self._processor, "backend", "pil"),
                 "score": self._rule,
                 "vector": "class embedding" if objectness else "last hidden state",
                 "compute_dtype": config.compute_dtype,
@@ -189,14 +176,3 @@ def _config_sha256(name: str) -> str:
 
     path = locate(name, "config.json")
     return hashlib.sha256(canonical(kept({} if path is None else read_object(path)))).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting of an image processor as JSON: sizes are mappings, resampling is a number."""
-    if value is None or isinstance(value, bool | str | float):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return {key: one for key, one in sorted(dict(value).items()) if one is not None}

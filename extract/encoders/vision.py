@@ -106,10 +106,11 @@ class PatchRegions(VisionEncoder):
         order, scores = order[:keep], scores[:keep]
         x1, y1, x2, y2 = one.seen
         scale = np.array([x2 - x1, y2 - y1] * 2, np.float32)
+        inside = np.array(one.size * 2, np.float32)  # cells of a padded input end beyond the image
         unknown, nothing = np.full(keep, -1, np.int32), np.zeros(keep, np.float32)
         return {
             "regions": vectors[order].cpu().numpy(),
-            "boxes": boxes[order.cpu().numpy()] * scale + np.array([x1, y1] * 2, np.float32),
+            "boxes": (boxes[order.cpu().numpy()] * scale + np.array([x1, y1] * 2, np.float32)).clip(0, inside),
             "scores": scores.cpu().numpy(),
             "objects": unknown,
             "object_scores": nothing,
