@@ -86,8 +86,8 @@ def build_encoder(
         if kind == "tokens" or name in known or not _is_misspelt(name):
             raise
         raise ValueError(
-            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(known)}, a model by its name on the hub "
-            f"or its folder, or your own as module:Class. As a name on the hub: {error}"
+            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(known)}, a model by its name on the "
+            f"hub or its folder, or your own as module:Class. As a name on the hub: {error}"
         ) from error
     return encoder
 
