@@ -47,8 +47,8 @@ class EncoderConfig:
     detector_backend: str = option("itin", choices=BACKENDS)
     """What computes vg-frcnn: our own layers, or those of detectron2, which must be installed then."""
     min_regions: int | None = option(None, least=0)
-    """Regions that vg-frcnn and torchvision's detectors keep at least, where there are as many proposals; by default 10,
-    or all with the selection hf."""
+    """Regions that vg-frcnn and torchvision's detectors keep at least, where there are as many proposals; by default
+    10, or all with the selection hf."""
     object_names: str | None = option(None, metavar="FILE")
     """Object names of vg-frcnn, one a line; by default objects_vocab.txt beside its checkpoint, if there."""
     attribute_names: str | None = option(None, metavar="FILE")
