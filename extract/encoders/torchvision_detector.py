@@ -25,6 +25,9 @@ LEAST = 10
 DETECTIONS = 100
 """Boxes that torchvision's detectors keep at most."""
 
+NO_EPSILON = ("fasterrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn")
+"""Detectors whose COCO weights were made with nothing added to the variances of their normalisation."""
+
 
 class RegionHead:
     """The encoder of regions by a detector of torchvision with a head for regions (Faster, Mask and Keypoint R-CNN).
@@ -140,15 +143,16 @@ def _load(name: str, seed: int | None, detections: int) -> tuple[Any, dict[str, 
             next_step="choose --regions fasterrcnn_resnet50_fpn_v2, or another fasterrcnn_ or maskrcnn_ of torchvision",
         )
     limits = {"box_score_thresh": THRESHOLD, "box_detections_per_img": detections}
-    if seed is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = torchvision.models.get_model(name, weights=None, weights_backbone=None, **limits)
-        weights: dict[str, Any] = {"random_init": seed}
-    else:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        model = torchvision.models.get_model(name, weights=None, weights_backbone=None, **limits)
+    weights: dict[str, Any] = {"random_init": seed}
+    if seed is None:
         path = fetch(name)
-        state_of(name, path, model)  # reads the file safely; the library, which reads it again, changes layers with it
-        model = torchvision.models.get_model(name, weights=weights_entry(name), **limits)
+        model.load_state_dict(state_of(name, path, model))
         weights = {"file": path.name}
+        for part in model.modules() if name in NO_EPSILON else ():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.eps = 0.0
     model.eval().requires_grad_(False)
     return model, {**weights, "sha256": state_sha256(model)}
