@@ -19,12 +19,15 @@ from ..weights.hub import WEIGHTS, cached, fetch_model, files_of_model
 from ..weights.origin import check_digest
 from ..weights.requirement import WeightsRequirement, fault_of
 
-Part = Literal["configuration", "tokenizer", "model"]
+Part = Literal["configuration", "tokenizer", "image processor", "model"]
 
 MODELS = "models"
 """The folder for models by name in the weights folder."""
 
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+VOCABULARIES = (
+    *("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model"),
+    *("spm.model", "sentencepiece.bpe.model"),
+)
 """Files with a tokenizer's words; where `tokenizer.json` exists, it alone is read."""
 
 
@@ -59,7 +62,54 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
         raise
     except Exception as error:  # a damaged file can raise errors of any library below, and of Python
         check_part(place, part, whole=True)
+        if "trust_remote_code" in str(error):
+            raise WeightsError(
+                f"the {part} of {name} is made by code of its own, which is never run",
+                expected=f"a model of a type that transformers {transformers.__version__} knows",
+                found="an auto_map to the code among its files",
+                next_step="choose a model whose type the library knows",
+            ) from error
+        _check_known(name)
         raise loading_error(name, part, cause_of(error)) from error
+
+
+def load_model(name: str, *, loader: Any = transformers.AutoModel, spare: tuple[str, ...] = (), **options: Any) -> Any:
+    """Return a trained model in float32 and evaluation mode, whole.
+
+    Args:
+        name: its name on the hub, or its folder.
+        loader: the class that loads it.
+        spare: prefixes of tensors that are not used, and may be missing.
+        options: keyword arguments of `from_pretrained`, for example the configuration of a part of the model.
+
+    Raises:
+        WeightsError: it cannot be loaded, lacks tensors of its architecture, or has some of another shape.
+    """
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # mismatches are refused below, by name
+    model, loading = load_part(loader, name, "model", **options)
+    other = sorted(
+        (key,) if isinstance(key, str) else key for key in loading["mismatched_keys"]
+    )  # (name, file's, ours)
+    if other:
+        ours = model.state_dict()
+        raise WeightsError(
+            f"the weights of {name} differ from its config.json in the shape of {len(other)} tensors",
+            expected=", ".join(f"{key} {tuple(ours[key].shape)}" for key, *_ in other[:3]),
+            found=", ".join(
+                f"{key} {tuple(shapes[0]) if shapes else 'of another shape'}" for key, *shapes in other[:3]
+            ),
+            next_step="take config.json and weights from the same model",
+        )
+    missing = sorted(key for key in loading["missing_keys"] if not key.startswith(spare))
+    if missing:
+        unknown = sorted(loading["unexpected_keys"])
+        raise WeightsError(
+            f"the weights of {name} lack {len(missing)} tensors of its architecture",
+            expected=", ".join(missing[:3]),
+            found=f"{len(unknown)} that it does not have: {', '.join(unknown[:3])}" if unknown else None,
+            next_step="choose a model whose file holds the whole encoder",
+        )
+    return model.float().eval().requires_grad_(False)
 
 
 def _load(loader: Any, place: str, part: Part, options: dict[str, Any]) -> Any:
@@ -117,7 +167,9 @@ def check_part(name: str, part: Part, *, whole: bool = False) -> None:
             next_step=f"name its folder: {Path(name).parent}",
         )
     _check_object(name, "config.json", "the model's configuration")
-    if part == "tokenizer":
+    if part == "image processor":
+        _check_object(name, "preprocessor_config.json", "the image processor's configuration")
+    elif part == "tokenizer":
         _check_object(name, "tokenizer_config.json", "the tokenizer's configuration")
         _check_words(name, whole)
     elif part == "model":
@@ -192,6 +244,21 @@ def loading_error(name: str, part: Part, cause: str) -> WeightsError:
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
         next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
         + "; --random-init 0 tries untrained encoders",
+    )
+
+
+def _check_known(name: str) -> None:
+    """Check that the installed transformers has the architecture of a model, in its own code."""
+    path = locate(name, "config.json")
+    config = {} if path is None else read_object(path)
+    kind, by = config.get("model_type"), config.get("transformers_version")
+    if not isinstance(kind, str) or kind in transformers.CONFIG_MAPPING or "auto_map" in config:
+        return
+    raise WeightsError(
+        f"{name}: its model_type {kind} is not known to the installed transformers",
+        expected=f"a transformers that knows it; the model was saved by {by}" if by else "a transformers that knows it",
+        found=f"transformers {transformers.__version__}",
+        next_step="pip install --upgrade transformers, or choose another model",
     )
 
 
