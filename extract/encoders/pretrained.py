@@ -24,7 +24,10 @@ Part = Literal["configuration", "tokenizer", "image processor", "model"]
 MODELS = "models"
 """The folder for models by name in the weights folder."""
 
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+VOCABULARIES = (
+    *("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model"),
+    *("spm.model", "sentencepiece.bpe.model"),
+)
 """Files with a tokenizer's words; where `tokenizer.json` exists, it alone is read."""
 
 
@@ -66,14 +69,16 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
                 found="an auto_map to the code among its files",
                 next_step="choose a model whose type the library knows",
             ) from error
+        _check_known(name)
         raise loading_error(name, part, cause_of(error)) from error
 
 
-def load_model(name: str, *, spare: tuple[str, ...] = (), **options: Any) -> Any:
+def load_model(name: str, *, loader: Any = transformers.AutoModel, spare: tuple[str, ...] = (), **options: Any) -> Any:
     """Return a trained model in float32 and evaluation mode, whole.
 
     Args:
         name: its name on the hub, or its folder.
+        loader: the class that loads it.
         spare: prefixes of tensors that are not used, and may be missing.
         options: keyword arguments of `from_pretrained`, for example the configuration of a part of the model.
 
@@ -81,7 +86,7 @@ def load_model(name: str, *, spare: tuple[str, ...] = (), **options: Any) -> Any
         WeightsError: it cannot be loaded, lacks tensors of its architecture, or has some of another shape.
     """
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # mismatches are refused below, by name
-    model, loading = load_part(transformers.AutoModel, name, "model", **options)
+    model, loading = load_part(loader, name, "model", **options)
     other = sorted(
         (key,) if isinstance(key, str) else key for key in loading["mismatched_keys"]
     )  # (name, file's, ours)
@@ -239,6 +244,21 @@ def loading_error(name: str, part: Part, cause: str) -> WeightsError:
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
         next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
         + "; --random-init 0 tries untrained encoders",
+    )
+
+
+def _check_known(name: str) -> None:
+    """Check that the installed transformers has the architecture of a model, in its own code."""
+    path = locate(name, "config.json")
+    config = {} if path is None else read_object(path)
+    kind, by = config.get("model_type"), config.get("transformers_version")
+    if not isinstance(kind, str) or kind in transformers.CONFIG_MAPPING or "auto_map" in config:
+        return
+    raise WeightsError(
+        f"{name}: its model_type {kind} is not known to the installed transformers",
+        expected=f"a transformers that knows it; the model was saved by {by}" if by else "a transformers that knows it",
+        found=f"transformers {transformers.__version__}",
+        next_step="pip install --upgrade transformers, or choose another model",
     )
 
 
