@@ -24,19 +24,25 @@ class EncoderConfig:
     """The options that decide the features; every store records them, so that a run can encode raw input alike."""
 
     regions: str = option("vg-frcnn", group="Encoders")
-    """Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small; or your own, module:Class."""
+    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small, or a detector or vision model by name or folder; or
+    your own, module:Class."""
     text_encoder: str = option("bert-base-uncased")
-    """Text encoder: a BERT-like model by name, or a folder that holds one; or your own, module:Class."""
+    """Text encoder: a model of texts by name (BERT, RoBERTa, DeBERTa-v3, CLIP ...), or a folder that holds one; or your
+    own, module:Class."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, or resnet18-center for the centre of the image; or your own, module:Class."""
+    """Context encoder: resnet18, resnet18-center for the centre of the image, or a vision model by name or folder; or
+    your own, module:Class."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
     region_grid: str | None = option(None, metavar="RxC")
     """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region."""
     max_tokens: int = option(100, least=1)
     """WordPieces kept for each text, without [CLS] and [SEP]."""
+    text_normalize: str | None = option(None, choices=("tweet",))
+    """How texts are changed before they are read: tweet makes @user of names and http of links, as models that were
+    trained on tweets expect."""
     detector_weights: str | None = option(None, metavar="FILE")
-    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS, else in ~/.cache/itin/weights."""
+    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS (~/.cache/itin/weights), else the hub's."""
     detector_recipe: str | None = option(None, choices=RECIPES)
     """Resizing, proposals and box arithmetic of vg-frcnn; by default those of the checkpoint's family, or hf for random
     weights."""
@@ -45,8 +51,8 @@ class EncoderConfig:
     detector_backend: str = option("itin", choices=BACKENDS)
     """What computes vg-frcnn: our own layers, or those of detectron2, which must be installed then."""
     min_regions: int | None = option(None, least=0)
-    """Regions that vg-frcnn keeps at least, where there are as many proposals; by default 10, or all with the selection
-    hf."""
+    """Regions that vg-frcnn and torchvision's detectors keep at least, where there are as many proposals; by default
+    10, or all with the selection hf."""
     object_names: str | None = option(None, metavar="FILE")
     """Object names of vg-frcnn, one a line; by default objects_vocab.txt beside its checkpoint, if there."""
     attribute_names: str | None = option(None, metavar="FILE")
