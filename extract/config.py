@@ -24,15 +24,16 @@ class EncoderConfig:
     """The options that decide the features; every store records them, so that a run can encode raw input alike."""
 
     regions: str = option("vg-frcnn", group="Encoders")
-    """Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small."""
+    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small or efficientnet-lite0."""
     text_encoder: str = option("bert-base-uncased")
-    """Text encoder: a BERT-like model by name, or a folder that holds one."""
+    """Text encoder: minilm, or a BERT-like model by name, or a folder that holds one."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, or resnet18-center for the centre of the image."""
+    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
     region_grid: str | None = option(None, metavar="RxC")
-    """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region."""
+    """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region, or
+    3x3 with efficientnet-lite0."""
     max_tokens: int = option(100, least=1)
     """WordPieces kept for each text, without [CLS] and [SEP]."""
     detector_weights: str | None = option(None, metavar="FILE")

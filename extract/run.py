@@ -29,6 +29,7 @@ from .data.samples import DataSet, Sample
 from .data.survey import Survey, has_changed, last_survey, open_config, survey
 from .encoders.build import build_encoder, identity_of
 from .encoders.contract import ImageEncoder, TextEncoder
+from .encoders.packaged import PACKAGES
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
 from .lanes import Lane, pending_samples
@@ -229,6 +230,6 @@ def _options(config: EncoderConfig) -> dict[str, Any]:
     """Return the options of the encoders, with absolute paths."""
     options = asdict(config)
     for name in ("text_encoder", "detector_weights", "object_names", "attribute_names"):
-        if options[name] is not None and Path(options[name]).exists():
+        if options[name] is not None and options[name] not in PACKAGES and Path(options[name]).exists():
             options[name] = str(Path(options[name]).resolve())
     return options

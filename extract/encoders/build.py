@@ -29,9 +29,14 @@ ENCODERS: dict[str, dict[str, str]] = {
         "grid": "grid:GridRegions",
         "grid-resnet18": "grid:GridRegions",
         "grid-small": "grid:GridRegions",
+        "efficientnet-lite0": "vision:PatchRegions",
     },
-    "context": {"resnet18": "context:ResNetContext", "resnet18-center": "context:ResNetContext"},
-    "tokens": {ANY: "tokens:BertTokens"},
+    "context": {
+        "resnet18": "context:ResNetContext",
+        "resnet18-center": "context:ResNetContext",
+        "efficientnet-lite0": "vision:PooledContext",
+    },
+    "tokens": {"minilm": "minilm:MiniLMTokens", ANY: "tokens:BertTokens"},
 }
 """Kind of feature -> name -> `module:Class` in this folder, as `contract` describes it. A new encoder is a file here
 and a line in this table."""
@@ -70,7 +75,7 @@ def build_encoder(
 def required_weights(config: EncoderConfig) -> list[WeightsRequirement]:
     """Return which weights every encoder needs, where they are searched for, and what was found, without a download.
 
-    Encoders of one kind that need the same weights are listed once, by the first.
+    Encoders of one kind that need the same weights are listed once, by the first; one of two kinds is listed once, too.
     """
     rows: dict[tuple[str, str], WeightsRequirement] = {}
     for kind, names in ENCODERS.items():
@@ -79,7 +84,7 @@ def required_weights(config: EncoderConfig) -> list[WeightsRequirement]:
             one = replace(config, **named)
             row: WeightsRequirement = _class_of(kind, one).needs(one)
             rows.setdefault((kind, row.needs), row)
-    return list(rows.values())
+    return list(dict.fromkeys(rows.values()))
 
 
 def identity_of(spec: EncoderSpec, store_dtype: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import transformers
 from ...errors import WeightsError
 from ...weights_file import UnsoundFile, cause_of, check_real, form_of, read_object, read_state
 from .resnet import offline
-from .weights import WeightsRequirement, fault_of
+from .weights import OTHERWISE, WeightsRequirement, fault_of
 
 Part = Literal["configuration", "tokenizer", "model"]
 
@@ -139,7 +139,7 @@ def loading_error(name: str, part: Part, cause: str) -> WeightsError:
         if folder
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
         next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
-        + "; --random-init 0 tries untrained encoders",
+        + f"; or {OTHERWISE}",
     )
 
 

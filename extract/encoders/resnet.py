@@ -15,7 +15,7 @@ from torchvision.transforms.functional import InterpolationMode, center_crop, re
 from ...errors import WeightsError
 from ...weights_file import UnsoundFile, cause_of, differences, read_state
 from .contract import state_sha256
-from .weights import WeightsRequirement
+from .weights import OTHERWISE, WeightsRequirement
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -105,8 +105,7 @@ def fetch(name: str) -> Path:
         raise WeightsError(
             f"the ImageNet weights of {name} are not here and cannot be downloaded: {reason}",
             expected=str(path),
-            next_step=f"put {weights_url(name)} there (TORCH_HOME moves the place), or try untrained encoders with "
-            "--random-init 0",
+            next_step=f"put {weights_url(name)} there (TORCH_HOME moves the place), or {OTHERWISE}",
         )
     return path
 

