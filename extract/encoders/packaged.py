@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ PACKAGES = {"minilm": MINILM, "efficientnet-lite0": EFFICIENTNET_LITE0}
 def is_installed(package: Package) -> bool:
     """Return whether a package is installed, in any version."""
     return _version(package) is not None
+
+
+def small_is_installed() -> bool:
+    """Return whether all that `itin[small]` brings is installed, in any version."""
+    return all(map(is_installed, PACKAGES.values())) and find_spec("timm") is not None
 
 
 def folder_of(package: Package) -> Path:
