@@ -24,6 +24,10 @@ from .weights import INSTALL, WeightsRequirement
 ARCHITECTURE = "tf_efficientnet_lite0"
 SIZE = 224
 MEAN, SCALE = 127.0, 128.0
+CPU_BATCH = 8
+"""Images that a CPU takes at once: with more, the largest maps exceed 32 MB, which glibc gives back to the system and
+asks for again at every layer (a third of the time)."""
+
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)
 """Blocks a stage: timm numbers them stage by stage, the file from first to last."""
 
@@ -77,7 +81,8 @@ class EfficientNetLite:
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return cells (B, 1280, 7, 7) and pooled vectors (B, 1280) of inputs (B, 3, 224, 224)."""
-        cells = self._model.forward_features(pixels)
+        parts = pixels.split(CPU_BATCH) if pixels.device.type == "cpu" else [pixels]
+        cells = torch.cat([self._model.forward_features(part) for part in parts])
         return cells, cells.mean((2, 3))
 
 
