@@ -58,7 +58,7 @@ class Variant:
 
 TRAINED = Variant(
     EncoderConfig(regions="efficientnet-lite0", text_encoder="minilm", context_encoder="efficientnet-lite0"),
-    TrainConfig(m=9, d=128, k=128, batch_size=32, epochs=24, lr_step=19),
+    TrainConfig(m=9, d=128, k=128, batch_size=32, lr=3e-4, epochs=12, lr_step=10),
 )
 """With the trained encoders of `itin[small]`."""
 
