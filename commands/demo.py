@@ -27,7 +27,7 @@ def command(folder: Path) -> None:
     and nothing about sentiment. A second call reuses the features and only trains.
     """
     from ..demo.run import HEADS, compare, prepare, variant
-    from ..extract.encoders.weights import INSTALL
+    from ..extract.weights.requirement import INSTALL
     from .extract import show
     from .terminal.console import Bars, console, epochs_bar
     from .train import short

@@ -53,6 +53,7 @@ def command(**options: Any) -> None:
             from ..extract.run import extract, load_encoders
             from .terminal.console import Bars
 
+            _fetch_weights(config)
             with Bars() as bars, usage_errors():
                 summary = extract(config, bars, stop, partial(load_encoders, allow=allow))
     except KeyboardInterrupt:
@@ -67,6 +68,22 @@ def command(**options: Any) -> None:
         )
     if summary.unread or summary.stopped:
         raise click.exceptions.Exit(RUN_AGAIN)
+
+
+def _fetch_weights(config: ExtractConfig) -> None:
+    """Download the weights that are missing, before the bars take the terminal; the client has bars of its own."""
+    from ..extract.data.survey import open_config
+    from ..extract.encoders.build import weights_of
+    from ..extract.weights.download import offline
+
+    with usage_errors():
+        missing = [row for row in weights_of(config.encoders, config.only).values() if row.found is None and row.fetch]
+        if missing and not offline():
+            open_config(config)  # a wrong folder is reported before anything is downloaded
+    for row in missing if not offline() else ():
+        note = row.fetch() if row.fetch is not None else None
+        if isinstance(note, str):
+            click.echo(note, err=True)
 
 
 for _param in command.params:

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from ..extract.config import EncoderConfig, ExtractConfig
-from ..extract.encoders.packaged import small_is_installed
 from ..extract.progress import Progress
 from ..extract.run import extract
 from ..extract.summary import Summary
+from ..extract.weights.packaged import small_is_installed
 from ..train.config import TrainConfig
 from ..train.features.features import Features
 from ..train.features.find import FeatureStores, find_features

@@ -24,12 +24,13 @@ class EncoderConfig:
     """The options that decide the features; every store records them, so that a run can encode raw input alike."""
 
     regions: str = option("vg-frcnn", group="Encoders")
-    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small or efficientnet-lite0; or your own, module:Class."""
+    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small or efficientnet-lite0; any vision model by name or
+    folder; or your own, module:Class."""
     text_encoder: str = option("bert-base-uncased")
     """Text encoder: minilm, or a BERT-like model by name, or a folder that holds one; or your own, module:Class."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; or your own,
-    module:Class."""
+    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; any vision model
+    by name or folder; or your own, module:Class."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
     region_grid: str | None = option(None, metavar="RxC")
@@ -38,7 +39,7 @@ class EncoderConfig:
     max_tokens: int = option(100, least=1)
     """WordPieces kept for each text, without [CLS] and [SEP]."""
     detector_weights: str | None = option(None, metavar="FILE")
-    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS, else in ~/.cache/itin/weights."""
+    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS (~/.cache/itin/weights), else the hub's."""
     detector_recipe: str | None = option(None, choices=RECIPES)
     """Resizing, proposals and box arithmetic of vg-frcnn; by default those of the checkpoint's family, or hf for random
     weights."""

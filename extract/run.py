@@ -27,14 +27,15 @@ from .data.images import read_image
 from .data.reading import BadFile
 from .data.samples import DataSet, Sample
 from .data.survey import Survey, has_changed, last_survey, open_config, survey
-from .encoders.build import build_encoder, identity_of
+from .encoders.build import build_encoder, identity_of, weights_of
 from .encoders.contract import ImageEncoder, TextEncoder
-from .encoders.packaged import PACKAGES
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
 from .lanes import Lane, pending_samples
 from .progress import Progress, SilentProgress
 from .summary import StoreSummary, Summary
+from .weights.origin import described
+from .weights.packaged import PACKAGES
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -223,12 +224,19 @@ def _run_ahead(
 def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
     return {
         "options": _options(config.encoders),
+        "weights": _weights(lane, config),
         "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "itin": version("itin"),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def _weights(lane: Lane, config: ExtractConfig) -> list[dict[str, Any]]:
+    """Return the files of weights of a lane's encoder, with the digest, model and commit that are known of each."""
+    needed = weights_of(config.encoders, [lane.kind]) if not lane.encoder.spec.untrained else {}
+    return [described(path) for row in needed.values() for path in row.weight_files()]
 
 
 def _options(config: EncoderConfig) -> dict[str, Any]:

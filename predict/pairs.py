@@ -11,8 +11,8 @@ import pandas as pd
 
 from ..errors import RunError, WeightsError
 from ..extract.config import EncoderConfig
-from ..extract.encoders.weights import find_detector_weights
 from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
+from ..extract.weights.detector import find_detector_weights
 from ..labels import LABELS
 from ..tabular.matching import examples, match
 from ..train.features.features import Features

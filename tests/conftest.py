@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from .loopback_hub import LoopbackHub
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in cli.py; before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes too: tests run beside one another
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's library is imported: tests never ask the network
@@ -68,3 +70,35 @@ def quick_workers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(multiprocessing, "get_context", lambda how: real("forkserver" if how == "spawn" else how))
         yield
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A model hub on loopback that the hub's client asks in this process, with an empty cache in `tmp_path / "hub"`.
+
+    `hub.add("org/name", folder)` serves a folder that `save_pretrained` made. For a process of its own:
+    `env={**os.environ, **hub.environment(home)}`.
+    """
+    from huggingface_hub import constants, file_download  # here, for many tests need none of it
+    from transformers.utils import hub as transformers_hub
+
+    served = LoopbackHub()
+    for name, value in served.environment(tmp_path / "hub").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    cache = str(tmp_path / "hub" / "hub")
+    values = {
+        "ENDPOINT": served.endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": served.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": cache,
+        "HUGGINGFACE_HUB_CACHE": cache,
+        "TRANSFORMERS_CACHE": cache,
+        "HF_HUB_OFFLINE": False,
+        "HF_TOKEN_PATH": str(tmp_path / "hub" / "token"),
+    }
+    for name, value in values.items():  # the client read the variables when it was imported
+        for module in (constants, file_download, transformers_hub):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
+    yield served
+    served.close()

@@ -5,7 +5,7 @@ Imports no torch, so that a command line can list the names at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +19,8 @@ from . import own
 if TYPE_CHECKING:
     import torch
 
+    from ..weights.requirement import WeightsRequirement
     from .contract import EncoderSpec, ImageEncoder, TextEncoder
-    from .weights import WeightsRequirement
 
 ANY = "*"
 """The key in `ENCODERS` for every name that has no line of its own."""
@@ -32,11 +32,13 @@ ENCODERS: dict[str, dict[str, str]] = {
         "grid-resnet18": "grid:GridRegions",
         "grid-small": "grid:GridRegions",
         "efficientnet-lite0": "vision:PatchRegions",
+        ANY: "vision:PatchRegions",
     },
     "context": {
         "resnet18": "context:ResNetContext",
         "resnet18-center": "context:ResNetContext",
         "efficientnet-lite0": "vision:PooledContext",
+        ANY: "vision:PooledContext",
     },
     "tokens": {"minilm": "minilm:MiniLMTokens", ANY: "tokens:BertTokens"},
 }
@@ -75,7 +77,16 @@ def build_encoder(
 
         return CheckedEncoder(kind, _name_of(kind, config), config, device, batch_size=batch_size, allow=allow)
     more: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
-    encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **more)
+    try:
+        encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **more)
+    except WeightsError as error:
+        name, known = _name_of(kind, config), [name for name in ENCODERS[kind] if name != ANY]
+        if not known or name in known or "/" in name or Path(name).exists():
+            raise
+        raise ValueError(  # a misspelt name, most likely
+            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(known)}, your own as module:Class, or "
+            f"a model by its name on the hub or its folder. As such a name: {error}"
+        ) from error
     return encoder
 
 
@@ -101,14 +112,24 @@ def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list
     rows: dict[tuple[str, str], WeightsRequirement] = {}
     for kind, names in ENCODERS.items():
         others = [_name_of(kind, config)] if is_own(kind, config) else []
-        for name in [*(name for name in names if name != ANY or not others), *others]:
+        no_model = others or _name_of(kind, config) in names  # that the line for any name would stand for
+        for name in [*(name for name in names if name != ANY or not no_model), *others]:
             named: dict[str, Any] = {} if name == ANY else {own.FIELDS[kind]: name}
             one = replace(config, **named)
             needs = getattr(_class_of(kind, one, allow), "needs", None)
             if needs is not None:
                 row = needs(one)
                 rows.setdefault((kind, row.needs), row)
-    return list(dict.fromkeys(rows.values()))
+    return list({(row.encoder, row.needs): row for row in rows.values()}.values())
+
+
+def weights_of(config: EncoderConfig, kinds: Iterable[str]) -> dict[str, WeightsRequirement]:
+    """Return the weights that the named encoders take, by kind of feature.
+
+    Untrained encoders take none, and those of a user's own see to theirs.
+    """
+    trained = (kind for kind in kinds if config.seed_of(kind) is None and not is_own(kind, config))
+    return {kind: _class_of(kind, config).needs(config) for kind in trained}
 
 
 def identity_of(spec: EncoderSpec, store_dtype: str) -> dict[str, Any]:
@@ -146,9 +167,10 @@ def _class_of(kind: str, config: EncoderConfig, allow: Collection[str] = ()) -> 
     name, names = _name_of(kind, config), ENCODERS[kind]
     if is_own(kind, config):
         return own.own_class(kind, name, allow).cls
-    if name not in names and ANY not in names:
-        raise ValueError(
-            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(names)}, or your own as module:Class"
-        )
-    module, found = names[name if name in names else ANY].split(":")
+    module, found = (names[name] if name in names else _any_model(kind, name)).split(":")
     return getattr(import_module(f".{module}", __package__), found)
+
+
+def _any_model(kind: str, name: str) -> str:
+    """Return the line for a name without one: a model by its name on the hub, or by its folder."""
+    return ENCODERS[kind][ANY]

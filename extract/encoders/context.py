@@ -10,9 +10,9 @@ from torch import nn
 
 from ...precision import matmul_precision
 from ..config import EncoderConfig
+from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec
 from .resnet import load_resnet, resnet_needs, to_input
-from .weights import WeightsRequirement
 
 SIZE = 224
 RESIZED = 256

@@ -16,10 +16,10 @@ from PIL import Image
 
 from ...errors import WeightsError
 from ...weights_file import UnsoundFile, differences, read_state
+from ..weights.packaged import EFFICIENTNET_LITE0, folder_of, packaged_needs
+from ..weights.requirement import INSTALL, WeightsRequirement
 from .contract import state_sha256
-from .packaged import EFFICIENTNET_LITE0, folder_of, packaged_needs
 from .trunk import VisionInput
-from .weights import INSTALL, WeightsRequirement
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 SIZE = 224
@@ -81,7 +81,8 @@ class EfficientNetLite:
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return cells (B, 1280, 7, 7) and pooled vectors (B, 1280) of inputs (B, 3, 224, 224)."""
-        parts = pixels.split(CPU_BATCH) if pixels.device.type == "cpu" else [pixels]
+        size = CPU_BATCH if pixels.device.type == "cpu" else len(pixels)
+        parts = (pixels[start : start + size] for start in range(0, len(pixels), size))
         cells = torch.cat([self._model.forward_features(part) for part in parts])
         return cells, cells.mean((2, 3))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from ..config import EncoderConfig
-from .packaged import MINILM, folder_of, packaged_needs
+from ..weights.packaged import MINILM, folder_of, packaged_needs
+from ..weights.requirement import WeightsRequirement
 from .tokens import BertTokens
-from .weights import WeightsRequirement
 
 
 class MiniLMTokens(BertTokens):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ from PIL import Image
 from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from ...errors import WeightsError
-from ...weights_file import UnsoundFile, cause_of, differences, read_state
+from ...weights_file import UnsoundFile, differences, read_state
+from ..weights.origin import check_digest
+from ..weights.requirement import WeightsRequirement
+from ..weights.torchvision import CHECKPOINTS, checkpoint_path, fetch_checkpoint
 from .contract import state_sha256
-from .weights import OTHERWISE, WeightsRequirement
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -27,8 +28,8 @@ def weights_url(name: str) -> str:
 
 
 def weights_path(name: str) -> Path:
-    """Return the path of that file in torch's `$TORCH_HOME/hub/checkpoints`."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / weights_url(name).rsplit("/", 1)[1]
+    """Return the path of that file: `$ITIN_WEIGHTS/checkpoints`, else torch's `$TORCH_HOME/hub/checkpoints`."""
+    return checkpoint_path(weights_url(name))
 
 
 def resnet_needs(encoder: str, name: str) -> WeightsRequirement:
@@ -40,6 +41,8 @@ def resnet_needs(encoder: str, name: str) -> WeightsRequirement:
         str(path.parent),
         path if path.is_file() else None,
         f"downloaded when first used; by hand: {weights_url(name)}",
+        {f"{CHECKPOINTS}/{path.name}": path} if path.is_file() else {},
+        lambda: fetch(name),
     )
 
 
@@ -91,31 +94,9 @@ def fetch(name: str) -> Path:
     Raises:
         WeightsError: there is no file, and the network is unavailable or offline mode is on.
     """
-    path = weights_path(name)
-    if not path.exists():
-        reason = "offline mode is on (HF_HUB_OFFLINE)"
-        if not offline():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                digest = path.stem.rsplit("-", 1)[1]
-                torch.hub.download_url_to_file(weights_url(name), str(path), hash_prefix=digest, progress=False)
-                return path
-            except Exception as error:  # network, HTTP or disk, or a digest other than the name's
-                reason = cause_of(error)
-        raise WeightsError(
-            f"the ImageNet weights of {name} are not here and cannot be downloaded: {reason}",
-            expected=str(path),
-            next_step=f"put {weights_url(name)} there (TORCH_HOME moves the place), or {OTHERWISE}",
-        )
+    path = fetch_checkpoint(weights_url(name), f"the ImageNet weights of {name}")
+    check_digest(path)
     return path
-
-
-def offline() -> bool:
-    """Return whether the user asked for no downloads."""
-    return any(
-        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    )
 
 
 def to_input(image: np.ndarray, size: int, shorter: int | None = None) -> torch.Tensor:

@@ -15,11 +15,11 @@ from ...errors import WeightsError
 from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
+from ..weights.packaged import PACKAGES
+from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, state_sha256
 from .own import is_own
-from .packaged import PACKAGES
-from .pretrained import VOCABULARIES, load_part, loading_error, locate, model_needs
-from .weights import WeightsRequirement
+from .pretrained import VOCABULARIES, load_model, load_part, loading_error, locate, model_needs
 from .wordpiece import build_tokenizer
 
 BERT_BASE = "bert-base-uncased"
@@ -186,31 +186,7 @@ def _untrained(config: Any, seed: int | None, vocabulary: int) -> tuple[Any, dic
 
 
 def _trained(name: str) -> tuple[Any, dict[str, Any]]:
-    options = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # mismatches are refused below, by name
-    model, loading = load_part(transformers.AutoModel, name, "model", **options)
-    other = sorted(
-        (key,) if isinstance(key, str) else key for key in loading["mismatched_keys"]
-    )  # (name, file's, ours)
-    if other:
-        ours = model.state_dict()
-        raise WeightsError(
-            f"the weights of {name} differ from its config.json in the shape of {len(other)} tensors",
-            expected=", ".join(f"{key} {tuple(ours[key].shape)}" for key, *_ in other[:3]),
-            found=", ".join(
-                f"{key} {tuple(shapes[0]) if shapes else 'of another shape'}" for key, *shapes in other[:3]
-            ),
-            next_step="take config.json and weights from the same model",
-        )
-    missing = sorted(key for key in loading["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        unknown = sorted(loading["unexpected_keys"])
-        raise WeightsError(
-            f"the weights of {name} lack {len(missing)} tensors of its architecture",
-            expected=", ".join(missing[:3]),
-            found=f"{len(unknown)} that it does not have: {', '.join(unknown[:3])}" if unknown else None,
-            next_step="choose a model whose file holds the whole encoder",
-        )
-    model.float().eval().requires_grad_(False)
+    model = load_model(name, spare=("pooler.",))
     return model, {"file": name, "sha256": _sha256(model)}
 
 

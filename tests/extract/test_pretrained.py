@@ -19,8 +19,8 @@ from itin.extract.encoders import build
 from itin.extract.encoders.contract import state_sha256
 from itin.extract.encoders.pretrained import weight_files
 from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
-from itin.extract.encoders.weights import WeightsRequirement
 from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
+from itin.extract.weights.requirement import WeightsRequirement
 
 from ..commands.test_cli import itin
 from ..test_weights_file import PAGE, POINTER, Hostile

@@ -19,9 +19,9 @@ from itin.errors import WeightsError
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders import efficientnet_lite
 from itin.extract.encoders.build import build_encoder
-from itin.extract.encoders.packaged import EFFICIENTNET_LITE0, MINILM, PACKAGES, folder_of, is_installed
 from itin.extract.encoders.tokens import BertTokens
-from itin.extract.encoders.weights import INSTALL
+from itin.extract.weights.packaged import EFFICIENTNET_LITE0, MINILM, PACKAGES, folder_of, is_here
+from itin.extract.weights.requirement import INSTALL
 
 from ..commands.test_cli import Draw, itin
 
@@ -32,7 +32,7 @@ CONFIG = EncoderConfig(regions="efficientnet-lite0", context_encoder="efficientn
 pytestmark = [
     pytest.mark.small,
     pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif(not all(map(is_installed, PACKAGES.values())), reason=f"needs {INSTALL}"),
+    pytest.mark.skipif(not all(map(is_here, PACKAGES.values())), reason=f"needs {INSTALL}"),
 ]
 
 
