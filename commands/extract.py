@@ -124,9 +124,9 @@ def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
 
 def show(summary: Summary, part: Part | None = None) -> None:
     """Print the summary of an extraction."""
-    from ..train.runs.folder import UNTRAINED_NOTE
+    from ..train.runs.folder import untrained_note
     from .terminal.console import console, grid
-    from .train import short
+    from .train import short, show_note
 
     dataset, samples = summary.dataset, summary.scan.samples
     labels = Counter(sample.label or "unlabelled" for sample in samples)
@@ -140,6 +140,8 @@ def show(summary: Summary, part: Part | None = None) -> None:
         (store.kind, store.encoder, store.made, store.reused, len(store.quarantined), store.path.name)
         for store in summary.stores
     ]
+    if summary.note is not None:
+        console.print(f"  {summary.note}", markup=False)
     if part is not None:
         wanted = ", ".join(f"{store.wanted} {store.kind}" for store in summary.stores)
         console.print(f"part {part}: {wanted}", markup=False)
@@ -155,8 +157,8 @@ def show(summary: Summary, part: Part | None = None) -> None:
             console.print(f"  {line}", markup=False)
         if len(lines) > MAX_LISTED:
             console.print(f"  ... and {len(lines) - MAX_LISTED} more in {summary.folder}", markup=False)
-    if any(store.untrained for store in summary.stores):
-        console.print(UNTRAINED_NOTE, style="yellow")
+    stores = summary.stores
+    show_note(untrained_note([store.kind for store in stores if store.untrained], [store.kind for store in stores]))
     console.print(f"Done in {summary.seconds:.1f} s: {short(summary.folder)}", markup=False)
 
 

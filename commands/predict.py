@@ -75,7 +75,7 @@ def _one(predictor: Predictor, image: Path, text: str) -> None:
     with pair_errors(image):
         prediction = predictor(image, text)
     show(prediction)
-    show_note(predictor.run.record["untrained_encoders"])
+    show_note(predictor.run.note)
 
 
 @contextmanager

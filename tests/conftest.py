@@ -61,12 +61,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def quick_workers() -> Iterator[None]:
-    """A sweep's workers are forked from a process that has imported torch, where each would import it for seconds.
+    """Child processes are forked from one that has imported torch, where each would import it for seconds.
 
     That they start as they do for users is shown where a test runs `itin` as a process of its own.
     """
     real = multiprocessing.get_context
-    multiprocessing.set_forkserver_preload(["itin.train.sweeps.workers", "itin.train.loop"])
+    multiprocessing.set_forkserver_preload(["itin.train.sweeps.workers", "itin.train.loop", "itin.extract.run"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(multiprocessing, "get_context", lambda how: real("forkserver" if how == "spawn" else how))
         yield
@@ -100,5 +100,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
         for module in (constants, file_download, transformers_hub):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(transformers_hub, "_hf_api", None, raising=False)  # kept with the endpoint of its first use
     yield served
     served.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,20 +118,25 @@ class ImageProcessor:
 
 
 def _load(name: str, config: Any, untrained: bool) -> Any:
-    lacking = config.model_type != "timm_wrapper" and not any(locate(name, file) for file in FILES)
-    if untrained and lacking:
+    def lacking() -> bool:
+        return config.model_type != "timm_wrapper" and not any(locate(name, file) for file in FILES)
+
+    if untrained and lacking():
         side = getattr(config, "image_size", None)
         return transformers.ViTImageProcessor(**({"size": {"height": side, "width": side}} if _is_int(side) else {}))
-    if Path(name).is_dir() and lacking:
-        raise WeightsError(
-            f"{name} holds no settings of an image processor",
-            expected=f"{FILES[0]} beside its config.json: size, crop, mean and deviation",
-            next_step=f"put {FILES[0]} of the same model there: hf download MODEL {FILES[0]} --local-dir {name}",
-        )
     options: dict[str, Any] = {"use_fast": False}
     if int(transformers.__version__.split(".")[0]) >= 5:
         options["backend"] = "pil"
-    return load_part(transformers.AutoImageProcessor, name, "image processor", **options)
+    try:
+        return load_part(transformers.AutoImageProcessor, name, "image processor", **options)
+    except WeightsError as error:
+        if not lacking():
+            raise
+        raise WeightsError(
+            f"{name} holds no settings of an image processor",
+            expected=f"{FILES[0]} beside its config.json: size, crop, mean and deviation",
+            next_step=f"put the {FILES[0]} of the model that it was made from into its folder",
+        ) from error
 
 
 def _settings(processor: Any) -> dict[str, Any]:

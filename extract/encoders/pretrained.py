@@ -24,7 +24,10 @@ Part = Literal["configuration", "tokenizer", "image processor", "model"]
 MODELS = "models"
 """The folder for models by name in the weights folder."""
 
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+VOCABULARIES = (
+    *("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model"),
+    *("spm.model", "sentencepiece.bpe.model"),
+)
 """Files with a tokenizer's words; where `tokenizer.json` exists, it alone is read."""
 
 
@@ -59,6 +62,14 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
         raise
     except Exception as error:  # a damaged file can raise errors of any library below, and of Python
         check_part(place, part, whole=True)
+        if "trust_remote_code" in str(error):
+            raise WeightsError(
+                f"the {part} of {name} is made by code of its own, which is never run",
+                expected=f"a model of a type that transformers {transformers.__version__} knows",
+                found="an auto_map to the code among its files",
+                next_step="choose a model whose type the library knows",
+            ) from error
+        _check_known(name)
         raise loading_error(name, part, cause_of(error)) from error
 
 
@@ -232,6 +243,21 @@ def loading_error(name: str, part: Part, cause: str) -> WeightsError:
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
         next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
         + f"; or {OTHERWISE}",
+    )
+
+
+def _check_known(name: str) -> None:
+    """Check that the installed transformers has the architecture of a model, in its own code."""
+    path = locate(name, "config.json")
+    config = {} if path is None else read_object(path)
+    kind, by = config.get("model_type"), config.get("transformers_version")
+    if not isinstance(kind, str) or kind in transformers.CONFIG_MAPPING or "auto_map" in config:
+        return
+    raise WeightsError(
+        f"{name}: its model_type {kind} is not known to the installed transformers",
+        expected=f"a transformers that knows it; the model was saved by {by}" if by else "a transformers that knows it",
+        found=f"transformers {transformers.__version__}",
+        next_step="pip install --upgrade transformers, or choose another model",
     )
 
 

@@ -419,10 +419,20 @@ def lacking(folder: Path) -> None:
     changed(folder / "config.json", vision_config={**config["vision_config"], "num_hidden_layers": 3})
 
 
+def own_code(folder: Path) -> None:
+    auto = {"AutoConfig": "code.Config", "AutoModel": "code.Model"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "unheard-of", "auto_map": auto}))
+    (folder / "code.py").write_text("raise SystemExit('run')")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without_settings, r"holds no settings of an image processor\n.*preprocessor_config\.json[\s\S]*hf download"),
+        (own_code, r"is made by code of its own, which is never run"),
+        (
+            without_settings,
+            r"holds no settings of an image processor\n.*preprocessor_config\.json[\s\S]*into its folder",
+        ),
         (lambda folder: (folder / PREPROCESSOR).write_text("{"), r"preprocessor_config\.json: not what its name says"),
         (with_padding, r"does more than resize and crop[\s\S]*pixels away on average, in an image of 200 x 140"),
         (of_text, r"is not a vision model[\s\S]*BertModel, which takes input_ids"),
@@ -481,7 +491,9 @@ def test_a_name_without_settings_of_images_says_which_file_lacks(
     folder = shutil.copytree(saved("vit"), tmp_path / "vit")
     without_settings(folder)
     hub.add("some/vit", folder)
-    with pytest.raises(WeightsError, match=r"image processor of some/vit cannot be loaded.*preprocessor_config\.json"):
+    with pytest.raises(
+        WeightsError, match=r"some/vit holds no settings of an image processor\n.*preprocessor_config\.json"
+    ):
         encoder("regions", "some/vit")
 
 

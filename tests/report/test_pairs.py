@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from itin.errors import RunError
-from itin.extract.encoders.tokens import tokenizer_sha256
+from itin.extract.encoders.tokenizer import tokenizer_sha256
 from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
 from itin.itin_head.gru.batch import mask_of, pad
 from itin.itin_head.registry import HEADS
