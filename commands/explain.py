@@ -45,4 +45,4 @@ def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
     made.save(out)
     show(made.prediction)
     show_note(opened.record["untrained_encoders"])
-    console.print(short(out), markup=False)
+    console.print(short(out))
