@@ -7,10 +7,10 @@ unchanged one is never computed twice. The plan only grows: its first segment is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Segment:
         return -(-self.count // self.shard_size)
 
 
-class Rows(Sequence[RowKey]):
+class Rows:
     """The rows of a plan, in order. Ids and digests are separate lists, since pairs would take more memory."""
 
     def __init__(self) -> None:
@@ -51,13 +51,10 @@ class Rows(Sequence[RowKey]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    @overload
-    def __getitem__(self, number: int) -> RowKey: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[RowKey]: ...
-    def __getitem__(self, number: int | slice) -> RowKey | list[RowKey]:
-        if isinstance(number, slice):
-            return list(zip(self.ids[number], self.sha256[number], strict=True))
+    def __iter__(self) -> Iterator[RowKey]:
+        return zip(self.ids, self.sha256, strict=True)
+
+    def __getitem__(self, number: int) -> RowKey:
         return self.ids[number], self.sha256[number]
 
 
