@@ -192,8 +192,9 @@ def _damaged(shard: Shard) -> str:
 def _misplaced(shard: Shard, rows: np.ndarray, plan: StorePlan) -> str | None:
     if not len(rows) or rows[-1] >= len(plan.rows):
         return "is foreign: it holds rows that the plan does not name"
-    if (plan.blocks_of(rows) != block_and_piece(shard.path.name)[0]).any():
-        return f"is foreign: its rows belong to block {plan.block_of(int(rows[0]))}"
+    blocks = plan.blocks_of(rows)
+    if (blocks != block_and_piece(shard.path.name)[0]).any():
+        return f"is foreign: its rows belong to block {blocks[0]}"
     numbers = rows.tolist()
     for name, column in (("ids", plan.rows.ids), ("sha256", plan.rows.sha256)):
         if shard.strings(name) != [column[row] for row in numbers]:

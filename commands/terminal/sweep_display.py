@@ -141,9 +141,10 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
         table: configurations or runs.
         fields: the columns that are fields of the configuration.
     """
-    from ...train.presets import READINGS, preset_of_values
+    from ...train.config import TrainConfig
+    from ...train.presets import READINGS, preset_of
 
-    names = [preset_of_values(row) or "own" for row in table[list(READINGS)].to_dict("records")]
+    names = [preset_of(TrainConfig.from_dict(row)) or "own" for row in table[list(READINGS)].to_dict("records")]
     table = table.assign(preset=names)
     said = READINGS if "own" not in names else ()
     columns = dict.fromkeys(("head", "preset", *fields))
