@@ -36,6 +36,10 @@ class WeightsError(ItinError):
     """An error of model weights: missing, damaged, or of another architecture."""
 
 
+class EncoderError(ItinError):
+    """An error of an encoder of the user's own: it cannot be imported, or breaks the contract of encoders."""
+
+
 class RunError(ItinError):
     """An error of a run folder: missing, incomplete, or not matching the stores or the options given."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +76,12 @@ def connect(scheduler: str, tls: Tls | None = None, timeout: float = 60) -> Clie
         ) from error
 
 
-def run_part(config: ExtractConfig) -> tuple[int, int]:
+def run_part(config: ExtractConfig, allow: Collection[str] = ()) -> tuple[int, int]:
     """Run one part in a worker, one at a time per process, whatever the number of its threads.
+
+    Args:
+        config: the part.
+        allow: the encoders of a user's own whose code may be imported, see `load_encoders`.
 
     Returns:
         (features made, features that existed before).
@@ -87,28 +92,28 @@ def run_part(config: ExtractConfig) -> tuple[int, int]:
     from ..extract.run import extract
 
     with _ONE_AT_A_TIME:
-        summary = extract(config, load=_load)
+        summary = extract(config, load=partial(_load, allow=allow))
     if summary.unread:
         raise TransientError(f"{summary.unread} files of part {config.part} could not be read this time")
     return sum(store.made for store in summary.stores), sum(store.reused for store in summary.stores)
 
 
-def consolidate(config: ExtractConfig, parts: list[Any]) -> None:
+def consolidate(config: ExtractConfig, parts: list[Any], allow: Collection[str] = ()) -> None:
     """Write the manifests in a worker, once all parts have ended."""
-    from ..extract.run import extract
+    from ..extract.run import extract, load_encoders
 
     with _ONE_AT_A_TIME:
-        extract(replace(config, part=None, consolidate=True, device="cpu"))
+        extract(replace(config, part=None, consolidate=True, device="cpu"), load=partial(load_encoders, allow=allow))
 
 
-def _load(config: ExtractConfig, folder: Path, samples: list[Any]) -> list[Any]:
+def _load(config: ExtractConfig, folder: Path, samples: list[Any], allow: Collection[str]) -> list[Any]:
     """Return the encoders of this process, reused while parts need the same ones."""
     from ..extract.run import load_encoders
 
     key = (config.encoders, config.only, config.batch_size, config.device, folder)
     if key not in _LOADED:
         _LOADED.clear()  # those of another submission: memory is limited
-        _LOADED[key] = load_encoders(config, folder, samples)
+        _LOADED[key] = load_encoders(config, folder, samples, allow)
     return _LOADED[key]
 
 
@@ -118,9 +123,11 @@ class DaskRun:
     Args:
         submission: the work to do.
         client: a client of the cluster.
+        allow: the encoders of a user's own whose code may be imported, see `load_encoders`.
     """
 
-    def __init__(self, submission: Submission, client: Client) -> None:
+    def __init__(self, submission: Submission, client: Client, allow: Collection[str] = ()) -> None:
+        self._allow = tuple(allow)
         self.submission = submission
         self.client = client
         self._work = Extraction()
@@ -142,12 +149,13 @@ class DaskRun:
             self.client.submit(
                 run_part,
                 replace(self._config, part=Part(index, self.submission.parts)),
+                self._allow,
                 key=f"{name}-part-{index}",
                 **options,
             )
             for index in parts
         ]
-        last = self.client.submit(consolidate, self._config, futures, key=f"{name}-consolidate", **options)
+        last = self.client.submit(consolidate, self._config, futures, self._allow, key=f"{name}-consolidate", **options)
         for future in [*futures, last]:
             fire_and_forget(future)
         time.sleep(SENT_SECONDS)

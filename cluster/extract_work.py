@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ..cache.format.plan import StorePlan
 from ..cache.format.shard_read import Shard
 from ..cache.table import read_lines
 from ..extract.config import ExtractConfig
+from ..extract.encoders.own import FIELDS, FLAGS, has_form
 from ..paths import cache_root
 from .submission import Submission
 from .work import Missing, Prepared
@@ -35,24 +37,32 @@ class Extraction:
     name = "extract"
     pieces = "features"
 
-    def prepare(self, config: ExtractConfig, words: Sequence[str], progress: Progress | None = None) -> Prepared:
+    def prepare(
+        self,
+        config: ExtractConfig,
+        words: Sequence[str],
+        progress: Progress | None = None,
+        allow: Collection[str] = (),
+    ) -> Prepared:
         """Scan the data set, load the encoders on the CPU, and plan; the cache then holds what parts need.
 
         Args:
             config: the extraction.
             words: its arguments as typed.
             progress: receives the progress.
+            allow: the encoders of a user's own whose code may be imported, see `load_encoders`.
 
         Raises:
             ValueError: an option that a submission sets itself.
         """
-        from ..extract.run import extract
+        from ..extract.run import extract, load_encoders
 
         for name in RESERVED:
             if getattr(config, name):
                 raise ValueError(f"--{name} is set by the submission: leave it out")
         config = with_absolute_paths(config)
-        summary = extract(replace(config, plan=True, device="cpu"), progress)
+        load = partial(load_encoders, allow=allow)
+        summary = extract(replace(config, plan=True, device="cpu"), progress, load=load)
         stores = tuple(store.path.name for store in summary.stores)
         config = replace(config, root=config.root or summary.dataset.root, retry_quarantined=False)
         return Prepared(
@@ -61,16 +71,17 @@ class Extraction:
             words=tuple(words),
             limit=config.limit,
             config=replace(config, into=",".join(stores)).to_record(),
+            allow=tuple(allow),
             note=summary.scan.encoding.note,
         )
 
     def part(self, submission: Submission) -> list[str]:
         """Return the arguments of itin for a part, to be followed by its `i/N`."""
-        return ["extract", "--config", str(submission.record), "--part"]
+        return [*_command(submission), "--part"]
 
     def consolidate(self, submission: Submission) -> list[str]:
         """Return the arguments of itin that write the manifests."""
-        return ["extract", "--config", str(submission.record), "--device", "cpu", "--consolidate"]
+        return [*_command(submission), "--device", "cpu", "--consolidate"]
 
     def missing(self, submission: Submission) -> Missing:
         """Return what the stores lack of the samples in the last scan."""
@@ -104,6 +115,14 @@ class Extraction:
     def consolidated(self, submission: Submission) -> bool:
         """Return whether each store has its manifest."""
         return all((submission.home / name / MANIFEST).exists() for name in submission.stores)
+
+
+def _command(submission: Submission) -> list[str]:
+    """Return the command of a part; it names a user's own encoders, for their code is imported for no record's sake."""
+    encoders = ExtractConfig.from_record(submission.config).encoders
+    named = ((FLAGS[kind], getattr(encoders, field)) for kind, field in FIELDS.items())
+    own = [word for flag, name in named if has_form(name) for word in (flag, name)]
+    return ["extract", "--config", str(submission.record), *own]
 
 
 def with_absolute_paths(config: ExtractConfig) -> ExtractConfig:

@@ -24,6 +24,8 @@ class Prepared:
     """For an extraction: the maximum number of samples."""
     config: dict[str, Any] = field(default_factory=dict)
     """For an extraction: its configuration with absolute paths."""
+    allow: tuple[str, ...] = ()
+    """For an extraction: the encoders of a user's own that were named, see `extract.run.load_encoders`."""
     note: str | None = None
     """A line to show at submission."""
 

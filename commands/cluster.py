@@ -127,7 +127,7 @@ def submit(
     )
     if engine == "dask":
         assert scheduler is not None
-        _submit_to_dask(submission, scheduler, tls, missing, wait)
+        _submit_to_dask(submission, scheduler, tls, missing, wait, prepared.allow)
     else:
         _submit_to_slurm(submission, defaults, work, missing, dry_run)
 
@@ -187,11 +187,13 @@ def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Mi
     click.echo(f"cancel: {environment.unset(os.environ, 'SCANCEL_')}scancel --name={submission.name}")
 
 
-def _submit_to_dask(submission: Submission, scheduler: str, tls: Any, missing: Missing, wait: bool) -> None:
+def _submit_to_dask(
+    submission: Submission, scheduler: str, tls: Any, missing: Missing, wait: bool, allow: tuple[str, ...]
+) -> None:
     from ..cluster.dask_engine import DaskRun, connect
 
     with usage_errors(), connect(scheduler, tls) as client:
-        run = DaskRun(submission, client)
+        run = DaskRun(submission, client, allow)
         last = run.submit(sorted(missing.parts))
         click.echo(f"left {len(missing.parts)} parts to {scheduler}; they continue even if this process ends")
         click.echo(f"follow: itin cluster status {shlex.quote(str(submission.folder))}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from .terminal.named_encoders import encoder_options, names_for
 from .terminal.options import options_of, usage_errors
 from .terminal.run_options import Computing
 
@@ -20,8 +22,9 @@ from .terminal.run_options import Computing
     required=True,
     help="File to write: .png, .pdf, .svg or .html.",
 )
+@encoder_options
 @options_of(Computing, "device")
-def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
+def command(run: Path, image: Path, text: str, out: Path, device: str, **_: Any) -> None:
     """Run RUN's own encoders and head on one pair and draw the alignment of its regions with its words.
 
     The drawing shows the image with its regions outlined and numbered, and for each region the gate, the attention, and
@@ -39,9 +42,9 @@ def command(run: Path, image: Path, text: str, out: Path, device: str) -> None:
         raise click.UsageError(f"--out {out}: expected a name that ends in {', '.join(ENDINGS)}")
     opened = load_run(run)
     with usage_errors():
-        where = pick_device(device)
+        where, allow = pick_device(device), names_for(opened)
     with pair_errors(image):
-        made = explain(Predictor(opened, where), image, text)
+        made = explain(Predictor(opened, where, allow), image, text)
     made.save(out)
     show(made.prediction)
     show_note(opened.record["untrained_encoders"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 from ..extract.config import EncoderConfig, ExtractConfig
 from ..extract.data.datasets import DATASETS
 from ..parts import Part
+from .terminal.named_encoders import check_named, encoders_named
 from .terminal.options import Command, Option, columns_of, options_of, take, usage_errors
 from .terminal.signals import stop_on_signals
 
@@ -43,15 +45,16 @@ def command(**options: Any) -> None:
     """
     from ..errors import RUN_AGAIN
 
+    allow = set(encoders_named().values())
     with usage_errors():
         config = config_from(options)
     try:
         with stop_on_signals() as stop:
-            from ..extract.run import extract
+            from ..extract.run import extract, load_encoders
             from .terminal.console import Bars
 
             with Bars() as bars, usage_errors():
-                summary = extract(config, bars, stop)
+                summary = extract(config, bars, stop, partial(load_encoders, allow=allow))
     except KeyboardInterrupt:
         click.echo("\nStopped. What was committed is kept: run the same command again to continue.", err=True)
         raise click.exceptions.Exit(130) from None
@@ -93,9 +96,12 @@ def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
 
     context = click.get_current_context()
     given = {name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    named = encoders_named()
+    given -= named.keys()
     if more := sorted(given - {"part", "consolidate", "device"}):
         raise ValueError(f"--config sets all options but --part, --consolidate and --device: leave --{more[0]} out")
     config = ExtractConfig.from_record(read(path if path.is_dir() else path.parent).config)
+    check_named(named, vars(config.encoders), str(path))
     return replace(config, **{name: options[name] for name in given})
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .terminal.named_encoders import encoder_options, names_for
 from .terminal.options import columns_of, options_of, usage_errors
 from .terminal.run_options import Computing
 
@@ -32,6 +33,7 @@ MIN_SHADE = 0.25
 @click.option("--out", type=click.Path(path_type=Path), help="With --table: CSV to write; by default printed.")
 @click.option("--columns", default="", metavar="id=ID,text=TWEET,...", help="With --table: columns of other names.")
 @click.option("--allow-outside", is_flag=True, help="With --table: accept images outside of the table's folder.")
+@encoder_options
 @options_of(Computing, "device")
 def command(
     run: Path,
@@ -42,6 +44,7 @@ def command(
     columns: str,
     allow_outside: bool,
     device: str,
+    **_: Any,
 ) -> None:
     """Run RUN's own encoders and head on raw input: one pair (--image, --text) or a whole file (--table)."""
     if (table is None) == (image is None or text is None) or (table is not None and (image or text)):
@@ -56,10 +59,10 @@ def command(
     opened = load_run(run)
     with usage_errors():
         where = pick_device(device)
-        names = columns_of(columns)
+        names, allow = columns_of(columns), names_for(opened)
     if table is not None:
         check_out(out, table, opened.path)
-    predictor = Predictor(opened, where)
+    predictor = Predictor(opened, where, allow)
     if table is not None:
         _table(predictor, table, out, allow_outside, names)
     elif image is not None and text is not None:

@@ -6,6 +6,7 @@ import click
 
 from ..extract.config import EncoderConfig
 from .terminal.json_output import json_option, print_json
+from .terminal.named_encoders import encoders_named
 from .terminal.options import options_of
 
 
@@ -20,7 +21,8 @@ def command(detector_weights: str | None, text_encoder: str, as_json: bool) -> N
     from ..extract.encoders.build import required_weights
     from .terminal.console import console
 
-    rows = required_weights(EncoderConfig(detector_weights=detector_weights, text_encoder=text_encoder))
+    config = EncoderConfig(detector_weights=detector_weights, text_encoder=text_encoder)
+    rows = required_weights(config, set(encoders_named().values()))
     if as_json:
         print_json([{**vars(row), "sha256": row.sha256(), "fault": row.fault()} for row in rows])
         return

@@ -24,11 +24,11 @@ class EncoderConfig:
     """The options that decide the features; every store records them, so that a run can encode raw input alike."""
 
     regions: str = option("vg-frcnn", group="Encoders")
-    """Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small."""
+    """Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small; or your own, module:Class."""
     text_encoder: str = option("bert-base-uncased")
-    """Text encoder: a BERT-like model by name, or a folder that holds one."""
+    """Text encoder: a BERT-like model by name, or a folder that holds one; or your own, module:Class."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, or resnet18-center for the centre of the image."""
+    """Context encoder: resnet18, or resnet18-center for the centre of the image; or your own, module:Class."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
     region_grid: str | None = option(None, metavar="RxC")

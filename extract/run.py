@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
@@ -40,13 +40,16 @@ R = TypeVar("R")
 Encoder = ImageEncoder | TextEncoder
 
 
-def load_encoders(config: ExtractConfig, folder: Path, samples: list[Sample]) -> list[Encoder]:
+def load_encoders(
+    config: ExtractConfig, folder: Path, samples: list[Sample], allow: Collection[str] = ()
+) -> list[Encoder]:
     """Return the encoders of every kind that is asked for, on their device.
 
     Args:
         config: the kinds and their encoders.
         folder: the data set's folder, which keeps a vocabulary that was built from its texts.
         samples: the samples from whose texts a vocabulary is built, where there is none yet.
+        allow: the encoders of a user's own (`module:Class`) whose code may be imported: those that the user named.
     """
     device = pick_device(config.device)
     tokenizer_file = None
@@ -61,6 +64,7 @@ def load_encoders(config: ExtractConfig, folder: Path, samples: list[Sample]) ->
             device,
             batch_size=config.batch_size if kind != "tokens" else None,
             tokenizer_file=tokenizer_file,
+            allow=allow,
         )
         for kind in config.only
     ]
@@ -78,11 +82,12 @@ def extract(
         config: what to do: everything, one part of the shards, only the plan, or only the manifests.
         progress: receives the progress.
         stop: once set, the work ends soon: encoded samples are committed, the rest is left for another run.
-        load: the function that makes the encoders.
+        load: the function that makes the encoders; for one's own `partial(load_encoders, allow={"module:Class"})`.
 
     Raises:
         DataError: the data set's files are not what its reader expects.
         WeightsError: an encoder's weights cannot be loaded.
+        EncoderError: an encoder of the user's own cannot be imported, or breaks the contract of encoders.
         CacheError: the cache cannot be written, holds a damaged file, or lacks shards that consolidation needs.
         TransientError: stopped before anything was known.
     """

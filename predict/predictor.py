@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from ..extract.config import EncoderConfig
 from ..extract.data.images import read_image
 from ..extract.encoders.build import build_encoder, check_same, identity_of
 from ..extract.encoders.contract import Arrays, ImageEncoder, TextEncoder
+from ..extract.encoders.own import FIELDS, check_allowed
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..train.features.features import Features
 from ..train.runs.folder import Run
@@ -27,18 +28,25 @@ class Predictor:
     Args:
         run: a trained run.
         device: the device of encoders and head.
+        allow: the encoders of a user's own (`module:Class`) whose code may be imported. The run alone never causes an
+            import.
 
     Raises:
         RunError: the run's features were not made by an encoder that can be built here.
         WeightsError: an encoder's weights are not available, or are not those that the run was trained with.
+        EncoderError: an encoder of the user's own may not or cannot be imported.
     """
 
-    def __init__(self, run: Run, device: torch.device) -> None:
+    def __init__(self, run: Run, device: torch.device, allow: Collection[str] = ()) -> None:
         self.run = run
+        self._allow = allow
         self._device = device
         self._head = run.head(device)
         self._stores: dict[str, dict[str, Any]] = run.record["stores"]
-        self._encoders = {kind: self._encoder(kind) for kind in sorted(run.head_config.reads)}
+        reads = sorted(run.head_config.reads)
+        options = {kind: self._stores[kind]["options"] or {} for kind in reads}
+        check_allowed({kind: str(options[kind].get(FIELDS[kind])) for kind in reads}, allow)
+        self._encoders = {kind: self._encoder(kind) for kind in reads}
         self._vocabulary: Vocabulary = getattr(self._encoders.get("regions"), "vocabulary", None) or Vocabulary()
 
     def __call__(self, image: Path, text: str) -> Prediction:
@@ -96,7 +104,9 @@ class Predictor:
             )
         config = EncoderConfig(**entry["options"])
         built = self.run.path / "tokenizer.json"
-        encoder = build_encoder(kind, config, self._device, tokenizer_file=built if built.exists() else None)
+        encoder = build_encoder(
+            kind, config, self._device, tokenizer_file=built if built.exists() else None, allow=self._allow
+        )
         check_same(kind, identity_of(encoder.spec, config.store_dtype), entry["identity"])
         return encoder
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from .. import disk
 from ..cache.format.shard_write import FeatureError
-from ..errors import DataError, ItinError, RunError, TransientError
+from ..errors import DataError, ItinError, RunError, TransientError, first_line
 from ..extract.data.images import read_image
 from ..extract.data.reading import BadFile
 from ..extract.data.samples import DataSet, Entry, Rejected, Sample
 from ..extract.data.scan import Scan, scan
 from ..extract.data.sets.folder import read_rows
+from ..extract.encoders.checked import FailedInputError
 from ..labels import LABELS
 from ..train.runs.folder import FILES
 from .prediction import Prediction
@@ -155,7 +156,7 @@ def _predict(predictor: Predictor, samples: list[Sample]) -> Iterator[Prediction
         whole = [(image, sample.text) for sample, image in decoded if not isinstance(image, str)]
         try:
             results: Iterator[Prediction | str] = iter(predictor.predict(whole) if whole else [])
-        except FeatureError:  # one pair is at fault: find out which
+        except (FeatureError, FailedInputError):  # one pair is at fault: find out which
             results = iter([_predict_one(predictor, pair) for pair in whole])
         for _, image in decoded:
             yield image if isinstance(image, str) else next(results)
@@ -173,5 +174,5 @@ def _image(sample: Sample) -> Any:
 def _predict_one(predictor: Predictor, pair: tuple[Any, str]) -> Prediction | str:
     try:
         return predictor.predict([pair])[0]
-    except FeatureError as error:
-        return str(error)
+    except (FeatureError, FailedInputError) as error:
+        return first_line(error)

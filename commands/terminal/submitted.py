@@ -11,6 +11,7 @@ import click
 
 from .. import extract as extract_command
 from .. import sweep as sweep_command
+from .named_encoders import encoders_named
 
 if TYPE_CHECKING:
     from ...cluster.work import Prepared
@@ -40,9 +41,11 @@ def _extraction(words: list[str]) -> Prepared:
     from .console import Bars
 
     context = extract_command.command.make_context("extract", list(words))
-    config = extract_command.config_from(context.params)
+    with context:
+        allow = set(encoders_named().values())
+        config = extract_command.config_from(context.params)
     with Bars() as bars:
-        return Extraction().prepare(config, words, bars)
+        return Extraction().prepare(config, words, bars, allow)
 
 
 def _sweep(words: list[str]) -> Prepared:

@@ -5,6 +5,7 @@ Imports no torch, so that a command line can list the names at once.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...cache.format.schema import fingerprint_of
 from ...errors import WeightsError
 from ..config import EncoderConfig
+from . import own
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +38,6 @@ ENCODERS: dict[str, dict[str, str]] = {
 """Kind of feature -> name -> `module:Class` in this folder, as `contract` describes it. A new encoder is a file here
 and a line in this table."""
 
-_OPTION = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
-"""The field of `EncoderConfig` that names the encoder of each kind."""
 _WORDS = {"regions": "region", "tokens": "text", "context": "context"}
 
 
@@ -48,6 +48,7 @@ def build_encoder(
     *,
     batch_size: int | None = None,
     tokenizer_file: Path | None = None,
+    allow: Collection[str] = (),
 ) -> ImageEncoder | TextEncoder:
     """Return the encoder of one kind of feature.
 
@@ -57,28 +58,51 @@ def build_encoder(
         device: where it runs.
         batch_size: inputs a batch; None for what suits the encoder.
         tokenizer_file: the tokenizer that was built from the data set's texts, where there is one.
+        allow: the names that a user gave for this very process: a `module:Class` is imported only if it is one of them.
 
     Raises:
         ValueError: there is no encoder of that name.
         WeightsError: its weights cannot be loaded.
+        EncoderError: it is a user's own, and may not be imported, cannot be, or is not as the contract says.
     """
-    own: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
-    encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **own)
+    if is_own(kind, config):
+        from .checked import CheckedEncoder
+
+        return CheckedEncoder(kind, _name_of(kind, config), config, device, batch_size=batch_size, allow=allow)
+    more: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
+    encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **more)
     return encoder
 
 
-def required_weights(config: EncoderConfig) -> list[WeightsRequirement]:
+def is_own(kind: str, config: EncoderConfig) -> bool:
+    """Return whether the encoder of a kind is a user's own: `module:Class` or an entry point. Imports nothing."""
+    name = _name_of(kind, config)
+    return name not in ENCODERS[kind] and own.is_own(name)
+
+
+def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list[WeightsRequirement]:
     """Return which weights every encoder needs, where they are searched for, and what was found, without a download.
 
-    Encoders of one kind that need the same weights are listed once, by the first.
+    Encoders of one kind that need the same weights are listed once, by the first. A user's own encoder is listed if its
+    class has `needs`.
+
+    Args:
+        config: the encoders by name, where a kind takes any.
+        allow: the names whose code may be imported, see `build_encoder`.
+
+    Raises:
+        EncoderError: an encoder of the user's own cannot be imported.
     """
     rows: dict[tuple[str, str], WeightsRequirement] = {}
     for kind, names in ENCODERS.items():
-        for name in names:
-            named: dict[str, Any] = {} if name == ANY else {_OPTION[kind]: name}
+        others = [_name_of(kind, config)] if is_own(kind, config) else []
+        for name in [*(name for name in names if name != ANY or not others), *others]:
+            named: dict[str, Any] = {} if name == ANY else {own.FIELDS[kind]: name}
             one = replace(config, **named)
-            row: WeightsRequirement = _class_of(kind, one).needs(one)
-            rows.setdefault((kind, row.needs), row)
+            needs = getattr(_class_of(kind, one, allow), "needs", None)
+            if needs is not None:
+                row = needs(one)
+                rows.setdefault((kind, row.needs), row)
     return list(rows.values())
 
 
@@ -97,17 +121,29 @@ def check_same(kind: str, made: dict[str, Any], expected: dict[str, Any]) -> Non
         return
     differing = [name for name in expected if made.get(name) != expected[name]]
     name = differing[0] if differing else "format"
+    one, other = expected.get(name), made.get(name)
+    if isinstance(one, dict) and isinstance(other, dict) and one.get("code") != other.get("code"):
+        name, one, other = "its code", one.get("code"), other.get("code")
     raise WeightsError(
         f"the {kind} encoder here is not the one that the run was trained with: {name} differs",
-        expected=str(expected.get(name)),
-        found=str(made.get(name)),
-        next_step="use the same weights and library versions as for the extraction, or extract and train again",
+        expected=str(one),
+        found=str(other),
+        next_step="use the same code, weights and library versions as for the extraction, or extract and train again",
     )
 
 
-def _class_of(kind: str, config: EncoderConfig) -> Any:
-    name, names = getattr(config, _OPTION[kind]), ENCODERS[kind]
+def _name_of(kind: str, config: EncoderConfig) -> str:
+    name: str = getattr(config, own.FIELDS[kind])
+    return name
+
+
+def _class_of(kind: str, config: EncoderConfig, allow: Collection[str] = ()) -> Any:
+    name, names = _name_of(kind, config), ENCODERS[kind]
+    if is_own(kind, config):
+        return own.own_class(kind, name, allow).cls
     if name not in names and ANY not in names:
-        raise ValueError(f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(names)}")
+        raise ValueError(
+            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(names)}, or your own as module:Class"
+        )
     module, found = names[name if name in names else ANY].split(":")
     return getattr(import_module(f".{module}", __package__), found)

@@ -45,7 +45,9 @@ class ImageEncoder(Protocol):
 
     A class that `build.ENCODERS` names is called as `Class(config: EncoderConfig, device: torch.device, *, batch_size:
     int | None)`, with its own name in the configuration, and its static method `needs(config) ->
-    weights.WeightsRequirement` returns the weights that this takes.
+    weights.WeightsRequirement` returns the weights that this takes. A user's own class, named as `module:Class` or by
+    an entry point, is called in the same way. It may do without `needs` and the arrays in `checked.UNKNOWN`, and goes
+    by the name that selects it: see docs/encoders.md.
 
     `prepare` runs in worker threads on one decoded image, (H, W, 3) uint8 RGB, and must neither touch the device nor
     shared state. `encode` runs on the device and returns a dict of float32 or integer arrays for each image, in order:
@@ -71,7 +73,8 @@ class ImageEncoder(Protocol):
 class TextEncoder(Protocol):
     """An encoder of texts: `tokens (n, D)` float32, `token_ids (n,)`, `word_ids (n,)` int32 (-1: special token).
 
-    Its class is called as that of an `ImageEncoder`, with `tokenizer_file: Path | None` besides.
+    Its class is called as that of an `ImageEncoder`; one that `build.ENCODERS` names with `tokenizer_file: Path | None`
+    besides.
     """
 
     spec: EncoderSpec

@@ -16,6 +16,7 @@ from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
 from .contract import Arrays, EncoderSpec, state_sha256
+from .own import is_own
 from .pretrained import VOCABULARIES, load_part, loading_error, locate, model_needs
 from .weights import WeightsRequirement
 from .wordpiece import build_tokenizer
@@ -121,8 +122,9 @@ class BertTokens:
 
 
 def needs_built_tokenizer(config: EncoderConfig) -> bool:
-    """Return whether untrained text features are asked for and the model has no local tokenizer."""
-    return config.seed_of("tokens") is not None and not has_tokenizer(config.text_encoder)
+    """Return whether untrained text features of a model are asked for and it has no local tokenizer."""
+    name = config.text_encoder
+    return config.seed_of("tokens") is not None and not is_own(name) and not has_tokenizer(name)
 
 
 def has_tokenizer(name: str) -> bool:

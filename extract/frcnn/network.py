@@ -68,7 +68,11 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and normalise x, (B, C_in, H, W)."""
-        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+        weight: Tensor = self.weight
+        if self.dilation > 1 and x.is_cuda and x.dtype == torch.float32:
+            # For channels last cuDNN has only a direct kernel here: 47 times slower on an H200.
+            x, weight = x.contiguous(), weight.contiguous()
+        y = F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation)
         return y if self.norm is None else self.norm(y)
 
     def rows(self, x: Tensor) -> Tensor:

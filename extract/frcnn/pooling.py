@@ -68,7 +68,7 @@ class MaxPooler:
         """Return the first positions of the two covering ranges, their level, and which bins are empty, each (R, P)."""
         start = _round_half_up(low / STRIDE)
         length = (_round_half_up(high / STRIDE) - start + 1).clamp(min=1)
-        step = (length / self.pooled)[:, None]
+        step = (length / torch.full_like(length, self.pooled))[:, None]  # a GPU would multiply by 1 / pooled, rounded
         bins = torch.arange(self.pooled, dtype=torch.float32, device=low.device)
         first = torch.floor(bins * step) + start[:, None]
         last = torch.ceil((bins + 1) * step) + start[:, None]  # exclusive

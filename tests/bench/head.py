@@ -411,6 +411,7 @@ def bench_stacks(options: argparse.Namespace, features: Features, heights: list[
             seconds = statistics.median(row["seconds"] * J for row in fits[0].history[2:])  # once all is captured
             first = first or seconds
             rows.append([way, J, seconds, seconds / first, fits[0].history[-1]["train_loss"]])
+            print(f"{way}, J = {J}: {seconds:.3f} s an epoch", file=sys.stderr)  # the whole takes minutes
     show(
         f"J configurations side by side on {device}, an epoch of {len(split.train)} samples",
         ["way", "J", "seconds", f"x of J = {heights[0]}", "loss of the first"],
