@@ -99,7 +99,7 @@ def command(**options: Any) -> None:
     _show(made)
     for line in report.missing:
         console.print(line, style="yellow")
-    show_note(["untrained"] if sweep.definition.untrained else [])
+    show_note(sweep.definition.note)
     console.print(f"Report: {short(out / PAGE)}")
     check_none_failed(sweep, (trial.key for trial in made.trials), "the same command with --retry-failed")
 

@@ -71,7 +71,8 @@ def command(
     console.print(listing)
     if "protocol" not in origin:
         console.print(f"protocol {table['protocol'].iloc[0]}")
-    show_note([note for note in table["note"] if note])
+    for note in sorted({note for note in table["note"] if note}):
+        show_note(note)
 
 
 def _cell(value: object) -> str:

@@ -165,7 +165,7 @@ def command(**options: Any) -> None:
             from ..train.sweeps.reveal import reveal
 
             show_test(reveal(sweep, data, str(device)))
-    show_note(["untrained"] if sweep.definition.untrained else [])
+    show_note(sweep.definition.note)
     console.print(f"Results: {short(sweep.path / 'results.csv')}")
     check_none_failed(sweep)
 
@@ -193,7 +193,7 @@ def _consolidate(sweep: Sweep) -> None:
 
     consolidate(sweep)
     show_best(sweep)
-    show_note(["untrained"] if sweep.definition.untrained else [])
+    show_note(sweep.definition.note)
     console.print(f"Results: {short(sweep.path / 'results.csv')}")
     check_none_failed(sweep)
 

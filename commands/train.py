@@ -50,6 +50,7 @@ def command(**options: Any) -> None:
     from ..train.features.load import load_features
     from ..train.loop import fit, work_of
     from ..train.protocols.protocol import Splitter
+    from ..train.runs.folder import load_run
     from ..train.runs.key import Identity
     from ..train.runs.write import check_free, write_run
     from ..train.steps import ComputeOptions, check_compute
@@ -112,7 +113,7 @@ def command(**options: Any) -> None:
                 console.print(f"  {short(run)}")
     if seeds is not None:
         show_mean([result.metrics for result in results], split.description)
-    show_note([store.name for store in stores.values() if store.untrained])
+    show_note(load_run(run).note)
     console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}")
 
 
@@ -211,13 +212,12 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
     console.print(grid(columns, rows, right=columns[1:]))
 
 
-def show_note(untrained: list[str]) -> None:
-    """Print the note that belongs to every result of untrained encoders."""
-    from ..train.runs.folder import UNTRAINED_NOTE
+def show_note(note: str | None) -> None:
+    """Print the note that belongs to every result of untrained encoders, where there is one."""
     from .terminal.console import console
 
-    if untrained:
-        console.print(UNTRAINED_NOTE, style="yellow")
+    if note:
+        console.print(note, style="yellow")
 
 
 def short(path: Path) -> str:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ... import disk
-from ...train.runs.folder import UNTRAINED_NOTE
 from ..report import Report
 from . import published
 from .figure_7 import Figure7, figure_7
@@ -53,7 +52,7 @@ def _figure_7(made: Reproduction, images: Path | None, cache: Path | None) -> Fi
 
 def _report(made: Reproduction, seven: Figure7) -> Report:
     name = published.DATASETS.get(made.dataset, made.dataset)
-    banner = UNTRAINED_NOTE if made.sweep.definition.untrained else None
+    banner = made.sweep.definition.note
     found = sections(made)
     if seven.section is not None:
         found.insert(-1 if found[-1].name == "provenance" else len(found), seven.section)

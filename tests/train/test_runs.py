@@ -203,9 +203,8 @@ def test_configuration(made: Made, run: Run) -> None:
 def test_untrained_encoders_are_noted(made: Made, tmp_path: Path) -> None:
     run = load_run(made.write(make_stores(untrained=True), out=tmp_path / "run"))
     assert run.record["untrained_encoders"] == ["regions", "tokens"]
-    assert (
-        run.note == "Features come from untrained encoders (random weights): their figures say nothing about sentiment."
-    )
+    named = "The regions and tokens features come from untrained encoders (random weights)"
+    assert run.note == f"{named}: they say nothing about sentiment."
 
 
 def test_metrics(made: Made, run: Run) -> None:

@@ -419,7 +419,7 @@ def test_killed_sweep_goes_on(cache: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 300
-    while not list(out.glob("runs/*/config.json")):
+    while not list(out.glob("runs/[!.]*/config.json")):
         if process.poll() is not None:
             pytest.fail(str(process.communicate()[1]))
         assert time.monotonic() < deadline

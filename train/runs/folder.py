@@ -12,7 +12,7 @@ RUN/environment.json   versions, machine, device, times
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +56,20 @@ TEXT_COLUMNS = {"id", "part", "label", "predicted"}
 """The columns of the CSV files that hold text."""
 
 UNTRAINED_NOTE = "Features come from untrained encoders (random weights): their figures say nothing about sentiment."
-"""The note on every table made from a run on untrained encoders."""
+"""The note on every table made from a run on untrained encoders alone."""
+
+
+def untrained_note(untrained: Collection[str], kinds: Collection[str]) -> str | None:
+    """Return the note on every table made from features of which some kinds, or all, come from untrained encoders.
+
+    Args:
+        untrained: those kinds.
+        kinds: all kinds.
+    """
+    if not untrained or set(untrained) == set(kinds):
+        return UNTRAINED_NOTE if untrained else None
+    named = " and ".join(sorted(untrained))
+    return f"The {named} features come from untrained encoders (random weights): they say nothing about sentiment."
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ...labels import LABELS
 from ..config import TrainConfig
 from ..presets import short_name
 from ..protocols.split import Split
-from .folder import FORMAT, UNTRAINED_NOTE
+from .folder import FORMAT, untrained_note
 
 if TYPE_CHECKING:
     from ..features.features import Features
@@ -132,7 +132,7 @@ def _config(
             for kind, store in stores.items()
         },
         "untrained_encoders": untrained,
-        "note": UNTRAINED_NOTE if untrained else None,
+        "note": untrained_note(untrained, stores),
     }
 
 

@@ -25,7 +25,7 @@ from ...errors import RunError
 from ...parts import Part
 from ..config import REPEATS, TrainConfig
 from ..protocols.protocol import Protocol
-from ..runs.folder import UNTRAINED_NOTE, Run, load_run
+from ..runs.folder import Run, load_run, untrained_note
 from .axes import Trial, readers
 
 FORMAT = 1
@@ -70,8 +70,8 @@ class Definition:
     """The description of parts given by a file, or None for those that a seed draws."""
     samples: str
     """The digest of the samples with their labels and inputs."""
-    untrained: bool
-    """Whether features come from an encoder with random weights."""
+    untrained: list[str] | bool
+    """The kinds of feature from an encoder with random weights; older sweeps say only whether there are any."""
     created: str
     protocol: str = "itin-811"
     """`Protocol.name`."""
@@ -84,6 +84,11 @@ class Definition:
         if self.split is not None and "protocol" not in self.split:
             return Protocol("file", path=Path(str(self.split.get("file", "split.csv"))))
         return Protocol.parse(self.protocol, self.duplicates)
+
+    @property
+    def note(self) -> str | None:
+        """The note that every table made from the sweep must carry beside its figures, or None."""
+        return untrained_note(self.stores if self.untrained is True else self.untrained or (), self.stores)
 
     @property
     def readers(self) -> list[TrainConfig]:
@@ -153,7 +158,7 @@ class Sweep:
 
         table = self.configurations()
         shown = [name for name in table if name not in FIELDS or table[name].nunique(dropna=False) > 1]
-        note = UNTRAINED_NOTE if self.definition.untrained else None
+        note = self.definition.note
         lines = [f"{len(table)} configurations on the validation part, the best first"]
         return block(f"Sweep {self.path}", lines, table[shown].head(NOTEBOOK_ROWS), note)
 
@@ -187,7 +192,7 @@ class Sweep:
 
     def frame(self, results: dict[str, Result]) -> pd.DataFrame:
         """Return the table of `results` from results that are known already."""
-        note = UNTRAINED_NOTE if self.definition.untrained else ""
+        note = self.definition.note or ""
         more = {"protocol": str(self.definition.protocol_used), "note": note}
         rows = []
         for trial in self.definition.trials:

@@ -168,7 +168,7 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         protocol=data.protocol.name,
         duplicates=data.protocol.duplicates,
         samples=data.samples,
-        untrained=any(store.untrained for store in data.stores.values()),
+        untrained=sorted(kind for kind, store in data.stores.items() if store.untrained),
         created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
         **definition,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from ... import disk
 from ...errors import RunError
 from ..config import REPEATS
-from ..runs.folder import UNTRAINED_NOTE, evaluate
+from ..runs.folder import evaluate
 from .folder import FIELDS, FORMAT, Sweep
 from .prepare import SweepData
 
@@ -79,7 +79,7 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
         "runs": rows,
         "mean": {name: statistics.fmean(each) for name, each in values.items()},
         "std": {name: statistics.stdev(each) if len(each) > 1 else None for name, each in values.items()},
-        "note": UNTRAINED_NOTE if sweep.definition.untrained else None,
+        "note": sweep.definition.note,
     }
     disk.replace(sweep.path / "test.json", disk.to_json(record))
     return record
