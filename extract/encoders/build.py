@@ -81,8 +81,10 @@ def build_encoder(
 
         return CheckedEncoder(kind, _name_of(kind, config), config, device, batch_size=batch_size, allow=allow)
     more: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
+    trained = config.seed_of(kind) is None  # else nothing is downloaded
     try:
-        encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **more)
+        found = _class_of(kind, config, download=trained)
+        encoder: ImageEncoder | TextEncoder = found(config, device, batch_size=batch_size, **more)
     except WeightsError as error:
         name, known = _name_of(kind, config), [name for name in ENCODERS[kind] if name != ANY]
         if kind == "tokens" or name in known or not _is_misspelt(name):
