@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 COMMANDS = {
     "demo": "demo",
     "extract": "extract",
-    "weights": "weights",
+    "weights": "weights.weights_group",
     "data": "data.data_group",
     "cache": "cache.cache_group",
     "cluster": "cluster",

@@ -32,6 +32,8 @@ class Limits(NamedTuple):
     """Whether a flag can be turned off too: `--mask/--no-mask`."""
     metavar: str | None = None
     """The placeholder for the value in the help."""
+    each: str = ""
+    """The name of an option that is given once for each value, such as `sbatch-option` for `sbatch_options`."""
     alone: str | None = None
     """The value of an option that is given on the command line without one."""
 

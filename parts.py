@@ -1,8 +1,11 @@
-"""Splitting work: over the cores of this machine, and over N independent processes, of which each does part i."""
+"""Splitting work: over the cores of this machine, and over N processes, of which each does part i."""
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -39,5 +42,38 @@ class Part:
         """Return whether a piece of work, by its number, belongs to this part."""
         return piece % self.count == self.index
 
+    def split(self, count: int) -> list[Part]:
+        """Return the parts of this part: `count` that exclude one another and leave nothing out."""
+        return [Part(self.index + self.count * number, self.count * count) for number in range(count)]
+
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
+
+
+@contextmanager
+def threads_of_children(number: int) -> Iterator[None]:
+    """Let the libraries of processes that are started in this context use that many threads each."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(number)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def ended(code: int | None) -> str:
+    """Return how a process ended, in words that follow its name.
+
+    Args:
+        code: the exit code, negative for the number of a signal.
+    """
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        more = ": perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
+        return f"was ended by {name}{more}"
+    return f"ended with exit code {code}"

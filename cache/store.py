@@ -64,6 +64,9 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {len(self)} x {self.kind} by {self.name})"
 
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.path,)  # another process opens it again
+
     @property
     def name(self) -> str:
         """The encoder's name."""
@@ -79,6 +82,12 @@ class Store:
         """The options that the encoder was made with, or None where the features were not made by an encoder here."""
         options: dict[str, Any] | None = self.manifest["provenance"].get("options")
         return options
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """The names of the encoder's `objects` and `attributes` by id, those that it has."""
+        names: dict[str, list[str]] = self.manifest["provenance"].get("names", {})
+        return names
 
     @property
     def tokenizer_file(self) -> Path | None:

@@ -63,7 +63,7 @@ def defaults(environment: Mapping[str, str], given: Iterable[str], *, gpus: bool
         given: the requested options of sbatch; variables that set the same thing are left out.
         gpus: whether the job may use GPUs; if not, options about GPUs are left out.
     """
-    overridden = {other for option in given for other in _overridden_by(option)}
+    overridden = {other for option in given for other in overridden_by(option)}
     found = {}
     for name, option in DEFAULTS.items():
         value = environment.get(name)
@@ -76,7 +76,7 @@ def defaults(environment: Mapping[str, str], given: Iterable[str], *, gpus: bool
     return found
 
 
-def _overridden_by(given: str) -> Sequence[str]:
+def overridden_by(given: str) -> Sequence[str]:
     """Return the options that a given one overrides; sbatch takes `--mem=1G`, `--mem 1G`, `-t5` and `--acc=lab`."""
     if given.startswith("--"):
         name = re.split(r"[=\s]", given[2:], maxsplit=1)[0]
@@ -85,7 +85,7 @@ def _overridden_by(given: str) -> Sequence[str]:
     for group in _EXCLUSIVE:
         if name in group:
             return group
-    return [option for option in DEFAULTS.values() if name and option.startswith(name)]
+    return [option for option in (*DEFAULTS.values(), "signal") if name and option.startswith(name)]
 
 
 def describe(environment: Mapping[str, str], given: Sequence[str]) -> list[str]:

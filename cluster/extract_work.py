@@ -19,6 +19,7 @@ from ..cache.format.plan import StorePlan
 from ..cache.format.shard_read import Shard
 from ..cache.table import read_lines
 from ..extract.config import ExtractConfig
+from ..extract.data.listed import read_ids, wanted_positions
 from ..extract.encoders.own import FIELDS, FLAGS, has_form
 from ..paths import cache_root
 from .submission import Submission
@@ -85,7 +86,10 @@ class Extraction:
 
     def missing(self, submission: Submission) -> Missing:
         """Return what the stores lack of the samples in the last scan."""
-        samples = read_lines(submission.home / "samples.jsonl")[: submission.limit]
+        samples = read_lines(submission.home / "samples.jsonl")
+        ids = submission.config.get("ids")
+        listed = None if ids is None else read_ids(Path(ids))
+        samples = [samples[i] for i in wanted_positions([row["id"] for row in samples], submission.limit, listed)]
         parts: Counter[int] = Counter()
         quarantined = 0
         for name in submission.stores:
@@ -139,7 +143,8 @@ def with_absolute_paths(config: ExtractConfig) -> ExtractConfig:
         table = table.expanduser().absolute()
     root = None if config.root is None else config.root.expanduser().absolute()
     cache = os.path.abspath(cache_root(config.cache))  # noqa: PTH100  (resolve() would follow links of a site's own)
-    return replace(config, encoders=encoders, root=root, table=table, cache=Path(cache))
+    ids = None if config.ids is None else Path(os.path.abspath(config.ids.expanduser()))  # noqa: PTH100
+    return replace(config, encoders=encoders, root=root, table=table, cache=Path(cache), ids=ids)
 
 
 def _absolute(path: str | None) -> str | None:

@@ -96,7 +96,7 @@ def write_scripts(submission: Submission, site: Site, work: Work) -> dict[str, P
     return paths
 
 
-def given(site: Site, role: str) -> list[str]:
+def options_of_site(site: Site, role: str) -> list[str]:
     """Return the options of sbatch from the site's defaults or the command line."""
     options = []
     if site.partition:
@@ -111,7 +111,7 @@ def given(site: Site, role: str) -> list[str]:
 def directives(submission: Submission, site: Site, role: str) -> list[str]:
     """Return the options of sbatch in a script; if two set the same thing, the last one counts."""
     log = submission.logs / ("part-%A_%a.log" if role == PARTS else f"{role}-%j.log")
-    asked = given(site, role)
+    asked = options_of_site(site, role)
     return [
         *environment.defaults(os.environ, asked, gpus=role == PARTS).values(),
         "--requeue",

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import yaml
 
 from ..errors import ItinError
+from ..fields import check, option
+from .environment import overridden_by
 
 
 class _TextLoader(yaml.SafeLoader):
@@ -26,6 +29,10 @@ _TextLoader.yaml_implicit_resolvers = {
 }
 
 
+_SBATCH = {"partition": "--partition", "gpus": "--gres", "time": "--time", "warn": "--signal"}
+"""Field of `Site` -> the option of sbatch that it becomes."""
+
+
 class SiteError(ItinError):
     """A site's defaults are invalid."""
 
@@ -34,46 +41,49 @@ class SiteError(ItinError):
 class Site:
     """The options of jobs submitted to Slurm."""
 
-    partition: str | None = None
-    """Partition of the jobs; None: the cluster's default."""
-    gpus: str | None = None
-    """GPUs per task, in the form of Slurm's gres after `gpu:`: `1`, `a100:1`; None: no GPU."""
-    time: str | None = None
-    """Walltime of a task, such as `2:00:00`; None: the partition's default."""
-    sbatch_options: tuple[str, ...] = ()
-    """Further options of sbatch for every job, such as `--account=lab`."""
-    light_options: tuple[str, ...] = ()
-    """Options of sbatch for the two light jobs, resubmission and consolidation, put last: `--partition=cpu`."""
-    prologue: tuple[str, ...] = ()
-    """Shell lines that every job runs first: `module load cuda`, `source venv/bin/activate`."""
-    itin: str = ""
-    """The command by which jobs call itin; empty: the submitting Python with `-m itin`."""
-    warn: int = 60
+    partition: str | None = option(None, group="Slurm")
+    """Partition of the jobs; by default the cluster's."""
+    gpus: str | None = option(None, metavar="GPUS")
+    """GPUs per task, in the form of Slurm's gres after `gpu:`: `1`, `a100:1`; by default no GPU."""
+    time: str | None = option(None, metavar="TIME")
+    """Walltime of a task, such as `2:00:00`; by default the partition's."""
+    sbatch_options: tuple[str, ...] = option((), each="sbatch-option", metavar="OPTION")
+    """Another option of every job, such as --sbatch-option=--account=lab; may be repeated."""
+    light_options: tuple[str, ...] = option((), each="light-option", metavar="OPTION")
+    """An option of the resubmission and the consolidation, which need no GPU, put last: --light-option=--partition=cpu;
+    may be repeated."""
+    prologue: tuple[str, ...] = option((), each="prologue", metavar="LINE")
+    """Shell line that every job runs first, such as 'module load cuda'; may be repeated."""
+    itin: str = option("", metavar="COMMAND")
+    """How jobs call itin; by default the submitting Python with `-m itin`."""
+    warn: int = option(60, least=1, most=65535)
     """Seconds before the end of the walltime at which a task is told to finish."""
-    at_once: int | None = None
-    """The maximum number of tasks of an array running at the same time; None: no limit."""
+    at_once: int | None = option(None, least=1)
+    """The maximum number of tasks running at the same time; by default no limit."""
 
     def __post_init__(self) -> None:
+        check(self)
         if self.time is not None and not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", self.time):
             raise ValueError(f"time: expected Slurm's form, such as 2:00:00 or 1-00:00:00, got {self.time!r}")
         if self.gpus is not None and not re.fullmatch(r"(\w[\w.-]*:)?\d+", self.gpus):
             raise ValueError(f"gpus: expected a number or type:number, got {self.gpus!r}")
-        if not 1 <= self.warn <= 65535:
-            raise ValueError(f"warn: expected 1 to 65535 seconds, got {self.warn}")
-        if self.at_once is not None and self.at_once < 1:
-            raise ValueError(f"at_once must be at least 1, got {self.at_once}")
-        for option in (*self.sbatch_options, *self.light_options):
-            if not option.startswith("-") or "\n" in option:
-                raise ValueError(f"an option of sbatch begins with '-', got {option!r}")
+        for one in (*self.sbatch_options, *self.light_options):
+            if not one.startswith("-") or "\n" in one:
+                raise ValueError(f"an option of sbatch begins with '-', got {one!r}")
 
     @property
     def command(self) -> str:
         """The command by which scripts call itin, quoted for the shell."""
         return self.itin or f"{shlex.quote(sys.executable)} -m itin"
 
-    def overridden(self, given: dict[str, Any]) -> Site:
-        """Return these defaults, overridden by the command line; None and () override nothing."""
-        return replace(self, **{name: value for name, value in given.items() if value not in (None, ())})
+    def overridden(self, typed: Mapping[str, Any]) -> Site:
+        """Return these defaults, overridden by the options that were typed.
+
+        Those of `sbatch_options` that set the same as a typed option are left out: the last one would count.
+        """
+        taken = {other for name in typed for other in overridden_by(_SBATCH.get(name, ""))}
+        kept = tuple(one for one in self.sbatch_options if not taken.intersection(overridden_by(one)))
+        return replace(self, **{"sbatch_options": kept, **typed})
 
 
 def site_file() -> Path:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..cluster.site import Site, read_site
+from ..fields import check, option
 from .terminal.json_output import json_option, print_json
-from .terminal.options import usage_errors
+from .terminal.options import Command, given, options_of, take, usage_errors
 
 if TYPE_CHECKING:
-    from ..cluster.site import Site
     from ..cluster.status import Status
     from ..cluster.submission import Submission
     from ..cluster.work import Missing, Prepared, Work
@@ -23,79 +25,55 @@ MAX_NUMBERS_LENGTH = 200
 """The maximum length of a list of numbers in `status`."""
 
 
+@dataclass(frozen=True)
+class SubmitOptions:
+    """How a command is submitted; the options of its jobs are those of `Site`."""
+
+    engine: str = option("slurm", choices=("slurm", "dask"), group="In parts")
+    """What schedules the parts."""
+    jobs: int = option(16, least=1)
+    """Number of parts, each one task."""
+    retries: int = option(3, least=0)
+    """How often in a row missing parts are resubmitted without progress."""
+    site: Path | None = option(None, metavar="FILE", group="Slurm")
+    """YAML file with a site's defaults; by default $ITIN_SITE, else ~/.config/itin/site.yaml."""
+    dry_run: bool = False
+    """Only write the scripts."""
+    scheduler: str | None = option(None, metavar="ADDRESS", group="Dask")
+    """tcp://host:port or tls://host:port."""
+    tls_ca: Path | None = option(None, metavar="FILE")
+    """Certificate of the authority."""
+    tls_cert: Path | None = option(None, metavar="FILE")
+    """Certificate of this client."""
+    tls_key: Path | None = option(None, metavar="FILE")
+    """Key of this client."""
+    wait: bool = option(True, switch=True)
+    """Stay until the end."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name in ("site", "tls_ca", "tls_cert", "tls_key"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"--{name.replace('_', '-')}: there is no file {path}")
+        if len({path is None for path in (self.tls_ca, self.tls_cert, self.tls_key)}) > 1:
+            raise ValueError("--tls-ca, --tls-cert and --tls-key belong together")
+        if self.engine == "dask" and self.scheduler is None:
+            raise ValueError("--engine dask needs --scheduler ADDRESS")
+        if self.engine == "dask" and self.dry_run:
+            raise ValueError("--dry-run writes Slurm's scripts; there are none for Dask")
+
+
 @click.group("cluster", short_help="Run extract or sweep in parts on Slurm or Dask.")
 def command() -> None:
     """Run a command in parts on a shared cluster: one command gives a complete cache, whatever dies on the way."""
 
 
-@command.command("submit", short_help="Submit a command in parts.")
-@click.option(
-    "--engine",
-    type=click.Choice(("slurm", "dask")),
-    default="slurm",
-    show_default=True,
-    help="What schedules the parts.",
-)
-@click.option("--jobs", type=click.IntRange(1), default=16, show_default=True, help="Number of parts, each one task.")
-@click.option(
-    "--retries",
-    type=click.IntRange(0),
-    default=3,
-    show_default=True,
-    help="How often in a row missing parts are resubmitted without progress.",
-)
-@click.option(
-    "--site",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="YAML file with a site's defaults; by default $ITIN_SITE, else ~/.config/itin/site.yaml.",
-)
-@click.option("--partition", help="Slurm: partition.")
-@click.option("--gpus", help="Slurm: GPUs per task, `1` or `a100:1`.")
-@click.option("--time", help="Slurm: walltime of a task, `2:00:00`.")
-@click.option(
-    "--sbatch-option",
-    "sbatch_options",
-    multiple=True,
-    metavar="OPTION",
-    help="Slurm: another option of every job, such as --sbatch-option=--account=lab; may be repeated.",
-)
-@click.option(
-    "--light-option",
-    "light_options",
-    multiple=True,
-    metavar="OPTION",
-    help="Slurm: an option of the resubmission and the consolidation, which need no GPU, put last; may be repeated.",
-)
-@click.option(
-    "--prologue",
-    multiple=True,
-    metavar="LINE",
-    help="Slurm: shell line that jobs run first, such as 'module load cuda'; may be repeated.",
-)
-@click.option("--at-once", type=click.IntRange(1), help="Slurm: tasks that may run at the same time.")
-@click.option("--warn", type=click.IntRange(1, 65535), help="Slurm: seconds before the walltime's end to finish in.")
-@click.option("--itin", metavar="COMMAND", help="Slurm: how jobs call itin; by default this Python with `-m itin`.")
-@click.option("--dry-run", is_flag=True, help="Slurm: only write the scripts.")
-@click.option("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port or tls://host:port.")
-@click.option("--tls-ca", type=click.Path(path_type=Path, exists=True), help="Dask: certificate of the authority.")
-@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Dask: certificate of this client.")
-@click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Dask: key of this client.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Dask: stay until the end.")
+@command.command("submit", cls=Command, short_help="Submit a command in parts.")
+@options_of(SubmitOptions)
+@options_of(Site)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- extract|sweep [OPTIONS]...")
-def submit(
-    engine: str,
-    jobs: int,
-    retries: int,
-    site: Path | None,
-    dry_run: bool,
-    scheduler: str | None,
-    tls_ca: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    wait: bool,
-    words: tuple[str, ...],
-    **given: Any,
-) -> None:
+def submit(words: tuple[str, ...], **options: Any) -> None:
     """Submit a command in parts, such as `itin cluster submit --jobs 16 --gpus 1 -- extract --dataset mvsa-multiple`.
 
     The data set is scanned and the encoders are loaded here first, so that errors show at once. Slurm then
@@ -103,57 +81,44 @@ def submit(
     consolidation, which verifies every shard and writes the manifests. Submitting again does no harm. `-- sweep ...`
     trains the runs of a sweep in the same way.
     """
-    from ..cluster.site import read_site
     from ..cluster.works import work_of
     from .terminal.submitted import prepare
 
+    typed = given(options, Site)
+    asked = take(SubmitOptions, options)
     with usage_errors():
         work = work_of(words[0])
-        tls = _tls(tls_ca, tls_cert, tls_key)
-        if engine == "dask" and scheduler is None:
-            raise click.UsageError("--engine dask needs --scheduler ADDRESS")
-        if engine == "dask" and work.name != "extract":
-            raise click.UsageError(f"--engine dask runs parts of extract; `{work.name}` runs on Slurm")
-        if engine == "dask" and dry_run:
-            raise click.UsageError("--dry-run writes Slurm's scripts; there are none for Dask")
-        defaults = read_site(site).overridden(given)
+        if asked.engine == "dask" and work.name != "extract":
+            raise ValueError(f"--engine dask runs parts of extract; `{work.name}` runs on Slurm")
+        site = read_site(asked.site).overridden(typed)
         prepared = prepare(words)
-    submission = _submission(engine, work, prepared, jobs, retries, defaults)
+        device = prepared.config.get("device", "")
+        if asked.engine == "dask" and (device == "all" or "," in device):
+            raise ValueError(f"--device {device} runs on Slurm; for Dask start a worker for each device")
+    submission = _submission(asked, work, prepared, site)
     missing = work.missing(submission)
     if prepared.note:
         click.echo(prepared.note)
-    click.echo(
-        f"{missing.wanted} {work.pieces} wanted, {missing.pieces} missing, in {len(missing.parts)} of {jobs} parts"
-    )
-    if engine == "dask":
-        assert scheduler is not None
-        _submit_to_dask(submission, scheduler, tls, missing, wait, prepared.allow)
+    parts = f"{len(missing.parts)} of {asked.jobs} parts"
+    click.echo(f"{missing.wanted} {work.pieces} wanted, {missing.pieces} missing, in {parts}")
+    if asked.engine == "dask":
+        _submit_to_dask(submission, asked, missing, prepared.allow)
     else:
-        _submit_to_slurm(submission, defaults, work, missing, dry_run)
+        _submit_to_slurm(submission, site, work, missing, asked.dry_run)
 
 
-def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> Any:
-    if ca is None and cert is None and key is None:
-        return None
-    from ..cluster.dask_engine import Tls
-
-    if ca is None or cert is None or key is None:
-        raise ValueError("--tls-ca, --tls-cert and --tls-key belong together")
-    return Tls(ca, cert, key)
-
-
-def _submission(engine: str, work: Work, prepared: Prepared, jobs: int, retries: int, site: Site) -> Submission:
+def _submission(asked: SubmitOptions, work: Work, prepared: Prepared, site: Site) -> Submission:
     from ..cluster import submission as submissions
 
     number = submissions.new_id()
     submission = submissions.Submission(
         folder=prepared.folder / submissions.FOLDER / number,
         id=number,
-        engine=engine,
+        engine=asked.engine,
         work=work.name,
         words=prepared.words,
-        parts=jobs,
-        retries=retries,
+        parts=asked.jobs,
+        retries=asked.retries,
         at_once=site.at_once,
         stores=prepared.stores,
         limit=prepared.limit,
@@ -167,10 +132,10 @@ def _submission(engine: str, work: Work, prepared: Prepared, jobs: int, retries:
 
 def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Missing, dry_run: bool) -> None:
     from ..cluster import environment
-    from ..cluster.scripts import PARTS, given, write_scripts
+    from ..cluster.scripts import PARTS, options_of_site, write_scripts
     from ..cluster.slurm_chain import launch
 
-    for line in environment.describe(os.environ, given(site, PARTS)):
+    for line in environment.describe(os.environ, options_of_site(site, PARTS)):
         click.echo(line)
     for path in write_scripts(submission, site, work).values():
         click.echo(f"wrote {path}")
@@ -187,17 +152,17 @@ def _submit_to_slurm(submission: Submission, site: Site, work: Work, missing: Mi
     click.echo(f"cancel: {environment.unset(os.environ, 'SCANCEL_')}scancel --name={submission.name}")
 
 
-def _submit_to_dask(
-    submission: Submission, scheduler: str, tls: Any, missing: Missing, wait: bool, allow: tuple[str, ...]
-) -> None:
-    from ..cluster.dask_engine import DaskRun, connect
+def _submit_to_dask(submission: Submission, asked: SubmitOptions, missing: Missing, allow: tuple[str, ...]) -> None:
+    from ..cluster.dask_engine import DaskRun, Tls, connect
 
+    ca, cert, key, scheduler = asked.tls_ca, asked.tls_cert, asked.tls_key, asked.scheduler or ""
+    tls = Tls(ca, cert, key) if ca is not None and cert is not None and key is not None else None
     with usage_errors(), connect(scheduler, tls) as client:
         run = DaskRun(submission, client, allow)
         last = run.submit(sorted(missing.parts))
         click.echo(f"left {len(missing.parts)} parts to {scheduler}; they continue even if this process ends")
         click.echo(f"follow: itin cluster status {shlex.quote(str(submission.folder))}")
-        if wait:
+        if asked.wait:
             run.wait(last, lambda now: click.echo(f"{now.wanted - now.pieces}/{now.wanted}"))
             click.echo("Done.")
 

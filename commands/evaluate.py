@@ -32,4 +32,4 @@ def command(run: Path, cache: Path | None, device: str) -> None:
     )
     scores = evaluate(opened, features, where)
     show_scores({"test": scores}, opened.record["split"])
-    show_note(opened.record["untrained_encoders"])
+    show_note(opened.note)

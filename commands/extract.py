@@ -55,6 +55,7 @@ def command(**options: Any) -> None:
             from ..extract.run import extract, load_encoders
             from .terminal.console import Bars
 
+            _fetch_weights(config)
             with Bars() as bars, usage_errors():
                 summary = extract(config, bars, stop, partial(load_encoders, allow=allow))
     except KeyboardInterrupt:
@@ -69,6 +70,22 @@ def command(**options: Any) -> None:
         )
     if summary.unread or summary.stopped:
         raise click.exceptions.Exit(RUN_AGAIN)
+
+
+def _fetch_weights(config: ExtractConfig) -> None:
+    """Download the weights that are missing, before the bars take the terminal; the client has bars of its own."""
+    from ..extract.data.survey import open_config
+    from ..extract.encoders.build import weights_of
+    from ..extract.weights.download import offline
+
+    with usage_errors():
+        missing = [row for row in weights_of(config.encoders, config.only).values() if row.found is None and row.fetch]
+        if missing and not offline():
+            open_config(config)  # a wrong folder is reported before anything is downloaded
+    for row in missing if not offline() else ():
+        note = row.fetch() if row.fetch is not None else None
+        if isinstance(note, str):
+            click.echo(note, err=True)
 
 
 for _param in command.params:
@@ -109,9 +126,9 @@ def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
 
 def show(summary: Summary, part: Part | None = None) -> None:
     """Print the summary of an extraction."""
-    from ..train.runs.folder import UNTRAINED_NOTE
+    from ..train.runs.folder import untrained_note
     from .terminal.console import console, grid
-    from .train import short
+    from .train import short, show_note
 
     dataset, samples = summary.dataset, summary.scan.samples
     labels = Counter("unlabelled" if sample.label is None else sample.label for sample in samples).most_common()
@@ -127,6 +144,8 @@ def show(summary: Summary, part: Part | None = None) -> None:
         (store.kind, store.encoder, store.made, store.reused, len(store.quarantined), store.path.name)
         for store in summary.stores
     ]
+    if summary.note is not None:
+        console.print(f"  {summary.note}", markup=False)
     if part is not None:
         wanted = ", ".join(f"{store.wanted} {store.kind}" for store in summary.stores)
         console.print(f"part {part}: {wanted}", markup=False)
@@ -142,8 +161,8 @@ def show(summary: Summary, part: Part | None = None) -> None:
             console.print(f"  {line}", markup=False)
         if len(lines) > MAX_LISTED:
             console.print(f"  ... and {len(lines) - MAX_LISTED} more in {summary.folder}", markup=False)
-    if any(store.untrained for store in summary.stores):
-        console.print(UNTRAINED_NOTE, style="yellow")
+    stores = summary.stores
+    show_note(untrained_note([store.kind for store in stores if store.untrained], [store.kind for store in stores]))
     console.print(f"Done in {summary.seconds:.1f} s: {short(summary.folder)}", markup=False)
 
 

@@ -78,7 +78,7 @@ def _one(predictor: Predictor, image: Path, text: str) -> None:
     with pair_errors(image):
         prediction = predictor(image, text)
     show(prediction)
-    show_note(predictor.run.record["untrained_encoders"])
+    show_note(predictor.run.note)
 
 
 @contextmanager
@@ -104,17 +104,20 @@ def show(prediction: Prediction) -> None:
     if left := max(0, len(chances) - MAX_CLASSES):
         chances = sorted(chances, key=lambda one: -one[1])[:MAX_CLASSES]
     others = ", ".join(f"{label} {value:.3f}" for label, value in chances) + f" and {left} more" * (left > 0)
-    console.print(f"{prediction.label}  ({others})", markup=False)
+    console.print(f"{prediction.label}  ({others})")
     rows: list[tuple[object, ...]] = []
-    has_names = any(region.object >= 0 for region in prediction.regions)
+    known = [
+        name
+        for name in ("object", "attribute")
+        if any(getattr(region, name) >= 0 for region in prediction.regions)  # what no region has is not shown
+    ]
     for number, region in enumerate(prediction.regions, 1):
         box = " ".join(f"{value:.0f}" for value in region.box)
         aligned = shaded(prediction, region, number - 1)
-        names = (region.object_name, region.attribute_name) if has_names else ()
+        names = (getattr(region, f"{name}_name") for name in known)
         rows.append((number, box, *names, f"{region.attention:.3f}", f"{region.gate:.3f}", aligned))
     if rows:
-        names = ("object", "attribute") if has_names else ()
-        columns = ("region", "box (x1 y1 x2 y2)", *names, "attention", "gate", "aligned words")
+        columns = ("region", "box (x1 y1 x2 y2)", *known, "attention", "gate", "aligned words")
         console.print(grid(columns, rows, right=("region", "attention", "gate")))
 
 
@@ -141,6 +144,6 @@ def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: b
 
     good, bad = predict_table(predictor, table, out, allow_outside, columns)
     if out is not None:
-        console.print(f"{good} predicted, {bad} not (see the column error): {out}", markup=False)
+        console.print(f"{good} predicted, {bad} not (see the column error): {out}")
     elif bad:
         click.echo(f"{bad} of {good + bad} rows could not be predicted: see the column error.", err=True)

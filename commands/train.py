@@ -54,6 +54,7 @@ def command(**options: Any) -> None:
     from ..train.features.load import load_features
     from ..train.loop import fit, work_of
     from ..train.protocols.protocol import Splitter
+    from ..train.runs.folder import load_run
     from ..train.runs.key import Identity
     from ..train.runs.write import check_free, write_run
     from ..train.steps import ComputeOptions, check_compute
@@ -113,11 +114,11 @@ def command(**options: Any) -> None:
             if seeds is None:
                 show_scores(result.metrics, split.description)
             else:
-                console.print(f"  {short(run)}", markup=False)
+                console.print(f"  {short(run)}")
     if seeds is not None:
         show_mean([result.metrics for result in results], split.description)
-    show_note([store.name for store in stores.values() if store.untrained])
-    console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}", markup=False)
+    show_note(load_run(run).note)
+    console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}")
 
 
 def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None]:
@@ -159,16 +160,15 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
     """
     from .terminal.console import console
 
-    console.print(f"{data.dataset}: {len(data.ids)} labelled samples", markup=False)
+    console.print(f"{data.dataset}: {len(data.ids)} labelled samples")
     for kind, store in stores.items():
-        console.print(f"  {kind:8} {store.path.name}", markup=False)
+        console.print(f"  {kind:8} {store.path.name}")
     for line in (*data.outside, *outside):
-        console.print(f"  {line}", style="yellow", markup=False)
+        console.print(f"  {line}", style="yellow")
     if data.mapped:
         console.print(
             f"  they do not fit into memory: they are in a temporary file in {data.mapped}, which is slower",
             style="yellow",
-            markup=False,
         )
 
 
@@ -193,7 +193,7 @@ def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> No
             [f"  always {majority['class']}", "", f"{majority['accuracy']:.4f}", "", f"{majority['weighted_f1']:.4f}"]
             + [""] * (1 + len(few))
         )
-    console.print(f"protocol {describe(split)}", markup=False)
+    console.print(f"protocol {describe(split)}")
     console.print(grid(columns, rows, right=columns[1:]))
     if not few:
         columns = ["F1", *(names[part] for part in metrics)]
@@ -227,17 +227,16 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
             f"{fmean(each):.4f} ± {stdev(each):.4f}" if len(each) > 1 else f"{each[0]:.4f}" for each in values.values()
         ]
         rows.append([label, str(metrics[0][part]["n"]), *cells])
-    console.print(f"protocol {describe(split)}", markup=False)
+    console.print(f"protocol {describe(split)}")
     console.print(grid(columns, rows, right=columns[1:]))
 
 
-def show_note(untrained: list[str]) -> None:
-    """Print the note that belongs to every result of untrained encoders."""
-    from ..train.runs.folder import UNTRAINED_NOTE
+def show_note(note: str | None) -> None:
+    """Print the note that belongs to every result of untrained encoders, where there is one."""
     from .terminal.console import console
 
-    if untrained:
-        console.print(UNTRAINED_NOTE, style="yellow")
+    if note:
+        console.print(note, style="yellow")
 
 
 def short(path: Path) -> str:

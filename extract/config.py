@@ -25,19 +25,26 @@ class EncoderConfig:
     """The options that decide the features; every store records them, so that a run can encode raw input alike."""
 
     regions: str = option("vg-frcnn", group="Encoders")
-    """Region encoder: vg-frcnn, grid, grid-resnet18 or grid-small; or your own, module:Class."""
+    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small or efficientnet-lite0; a detector or vision model by
+    name or folder; or your own, module:Class."""
     text_encoder: str = option("bert-base-uncased")
-    """Text encoder: a BERT-like model by name, or a folder that holds one; or your own, module:Class."""
+    """Text encoder: minilm, or a model of texts by name (BERT, RoBERTa, DeBERTa-v3, CLIP ...), or a folder that holds
+    one; or your own, module:Class."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, or resnet18-center for the centre of the image; or your own, module:Class."""
+    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; a vision model by
+    name or folder; or your own, module:Class."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
     region_grid: str | None = option(None, metavar="RxC")
-    """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region."""
+    """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region, or
+    3x3 with efficientnet-lite0."""
     max_tokens: int = option(100, least=1)
     """WordPieces kept for each text, without [CLS] and [SEP]."""
+    text_normalize: str | None = option(None, choices=("tweet",))
+    """How texts are changed before they are read: tweet makes @user of names and http of links, as models that were
+    trained on tweets expect."""
     detector_weights: str | None = option(None, metavar="FILE")
-    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS, else in ~/.cache/itin/weights."""
+    """Checkpoint of vg-frcnn; by default the one in $ITIN_WEIGHTS (~/.cache/itin/weights), else the hub's."""
     detector_recipe: str | None = option(None, choices=RECIPES)
     """Resizing, proposals and box arithmetic of vg-frcnn; by default those of the checkpoint's family, or hf for random
     weights."""
@@ -46,8 +53,8 @@ class EncoderConfig:
     detector_backend: str = option("itin", choices=BACKENDS)
     """What computes vg-frcnn: our own layers, or those of detectron2, which must be installed then."""
     min_regions: int | None = option(None, least=0)
-    """Regions that vg-frcnn keeps at least, where there are as many proposals; by default 10, or all with the selection
-    hf."""
+    """Regions that vg-frcnn and torchvision's detectors keep at least, where there are as many proposals; by default
+    10, or all with the selection hf."""
     object_names: str | None = option(None, metavar="FILE")
     """Object names of vg-frcnn, one a line; by default objects_vocab.txt beside its checkpoint, if there."""
     attribute_names: str | None = option(None, metavar="FILE")
@@ -143,14 +150,17 @@ class ExtractConfig:
     """Kinds of feature to extract."""
     limit: int | None = option(None, least=1, group="Data set")
     """Extract only the first so many samples."""
+    ids: Path | None = option(None, metavar="FILE")
+    """Extract only the samples that this file lists, one id a line."""
     shard_size: int = option(128, least=1, group="Output")
     """Samples a shard; a kill loses at most one shard of work."""
     batch_size: int | None = option(None, least=1, group="Computing")
     """Images a batch; by default what suits each encoder."""
     workers: int | None = option(None, least=1)
-    """Threads that decode images; by default one a core, at most 16."""
+    """Threads that decode images, of all devices together; by default one a core, at most 16."""
     device: str = option("auto")
-    """Where to compute: auto, cpu, cuda, cuda:1 or mps."""
+    """Where to compute: auto, cpu, cuda, cuda:1 or mps; on several at once as in cuda:0,cuda:1, or all for all CUDA
+    devices, with one process each."""
     retry_quarantined: bool = option(False, group="Data set")
     """Try samples again that are in quarantine."""
     part: Part | None = option(None, group="In parts")
@@ -168,6 +178,8 @@ class ExtractConfig:
             parse_classes(self.classes)
         if (self.part is not None) + self.plan + self.consolidate > 1:
             raise ValueError("part, plan and consolidate exclude one another: choose one")
+        if self.limit is not None and self.ids is not None:
+            raise ValueError("limit and ids exclude one another: choose one")
         unknown = sorted(set(self.only) - set(KINDS))
         if unknown or not self.only:
             raise ValueError(f"only must name some of {', '.join(KINDS)}, got {', '.join(unknown) or 'nothing'}")
@@ -192,6 +204,6 @@ class ExtractConfig:
         if "dataset" not in values:
             raise ValueError("dataset: expected a name, got none")
         own = dict(values)
-        own |= {name: Path(own[name]) for name in ("root", "table", "cache") if own.get(name) is not None}
+        own |= {name: Path(own[name]) for name in ("root", "table", "cache", "ids") if own.get(name) is not None}
         own |= {"encoders": EncoderConfig(**own.get("encoders", {})), "only": tuple(own.get("only", KINDS))}
         return cls(**own)

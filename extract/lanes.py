@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class Lane:
     Args:
         encoder: makes the features.
         writer: the store they go to.
-        rows: row number in the store of each sample that is wanted, by the sample's position.
+        rows: position of each sample that is wanted -> its row number in the store.
         progress: receives the progress.
         part: the part whose blocks are wanted; None for all.
     """
@@ -34,7 +34,7 @@ class Lane:
         self,
         encoder: ImageEncoder | TextEncoder,
         writer: StoreWriter,
-        rows: Sequence[int],
+        rows: Mapping[int, int],
         progress: Progress,
         part: Part | None = None,
     ) -> None:
@@ -44,11 +44,11 @@ class Lane:
         if encoder.spec.kind == "tokens":  # at most a shard, so that a kill loses no more
             self._at_once = max(encoder.batch_size, min(TEXT_BATCHES * encoder.batch_size, writer.shard_size))
         self.kind: str = encoder.spec.kind
-        blocks = writer.plan.blocks_of(np.asarray(rows, np.int64)).tolist() if rows else []
+        blocks = writer.plan.blocks_of(np.array(list(rows.values()), np.int64)).tolist() if rows else []
         self.position_of: dict[int, int] = {}
         """Row -> position of the sample, for the rows that are wanted here."""
         wanted: dict[int, list[int]] = {}
-        for position, (row, block) in enumerate(zip(rows, blocks, strict=True)):
+        for (position, row), block in zip(rows.items(), blocks, strict=True):
             if part is None or part.has(block):
                 self.position_of[row] = position
                 wanted.setdefault(block, []).append(position)
@@ -166,11 +166,10 @@ def _rounds(lanes: Sequence[Lane], shuffled: bool) -> list[tuple[list[int], list
     Returns:
         (positions of the samples, blocks) each.
     """
-    together: dict[tuple[int, int, int], tuple[list[int], list[Block]]] = {}
+    together: dict[tuple[int, ...], tuple[list[int], list[Block]]] = {}
     for lane in lanes:
         for block, positions in lane.missing.items():
-            key = (min(positions), max(positions), len(positions))
-            together.setdefault(key, (positions, []))[1].append((lane, block))
+            together.setdefault(tuple(positions), (positions, []))[1].append((lane, block))
     found = list(together.values())
     if shuffled:
         random.SystemRandom().shuffle(found)

@@ -1,42 +1,41 @@
-"""The one extraction loop: data set -> samples -> what is missing -> decode -> encode -> commit."""
+"""One extraction: data set -> samples -> what is missing -> encoded and committed -> manifests."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 
 from .. import disk
 from ..cache import StoreWriter, store_name
 from ..cache.format.sealed_json import write_error
-from ..device import pick_device
+from ..device import device_names, pick_device
 from ..errors import CacheError, TransientError
-from ..parts import default_workers
+from ..parts import Part, default_workers
 from .config import EncoderConfig, ExtractConfig
 from .consolidate import check_complete
-from .data.images import read_image
-from .data.reading import BadFile
+from .data.listed import check_known, note_of, read_ids, wanted_positions
 from .data.samples import DataSet, Sample
-from .data.survey import Survey, has_changed, last_survey, open_config, survey
-from .encoders.build import build_encoder, identity_of
+from .data.survey import Survey, last_survey, open_config, survey
+from .devices import run_on_devices
+from .encoders.build import ENCODERS, build_encoder, identity_of, weights_of
 from .encoders.contract import ImageEncoder, TextEncoder
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
-from .lanes import Lane, pending_samples
+from .fill import fill
+from .lanes import Lane
 from .progress import Progress, SilentProgress
 from .summary import StoreSummary, Summary
+from .weights.origin import described
 
-T = TypeVar("T")
-R = TypeVar("R")
 Encoder = ImageEncoder | TextEncoder
 
 
@@ -95,20 +94,56 @@ def extract(
     stop = stop or Event()
     started = time.monotonic()
     workers = config.workers or default_workers()
+    devices = device_names(config.device)
+    listed = None if config.ids is None else read_ids(config.ids)
     dataset, folder = open_config(config)
     seen = last_survey(dataset, folder) if config.part or config.consolidate else None
     seen = seen or _survey(dataset, folder, workers, progress, stop)
-    lanes = _lanes(config, load(config, folder, seen.scan.samples), seen, progress)
+    samples = seen.scan.samples
+    wanted = wanted_positions([sample.id for sample in samples], config.limit, listed)
+    note = None
+    if config.ids is not None and listed is not None:
+        unusable = [row.id for row in (*seen.scan.rejected, *seen.scan.unread, *dataset.rejected)]
+        check_known(config.ids, listed, [*(sample.id for sample in samples), *unusable], dataset.name)
+        note = note_of(config.ids, listed, len(wanted))
+    here = replace(config, device=devices[0] if len(devices) == 1 else "cpu")
+    lanes = _lanes(here, load(here, folder, samples), folder, samples, wanted, progress)
+    stores = None
     if config.consolidate:
         check_complete([lane.writer for lane in lanes], [lane.left for lane in lanes])
+    elif len(devices) > 1 and not config.plan:
+        names = ",".join(lane.writer.folder.name for lane in lanes)
+        whole, workers = config.part or Part(0, 1), max(1, workers // len(devices))
+        here = replace(config, into=names, retry_quarantined=False, workers=workers)
+        works = [
+            (device, partial(_fill_part, replace(here, device=device, part=part), folder, samples, wanted, load))
+            for device, part in zip(devices, whole.split(len(devices)), strict=True)
+        ]
+        made = run_on_devices(works, progress, stop)
+        stores = [StoreSummary.of_parts(parts) for parts in zip(*made, strict=True)]
     elif not config.plan:
-        _encode_texts([lane for lane in lanes if lane.kind == "tokens"], seen.scan.samples, config, stop)
-        _encode_images([lane for lane in lanes if lane.kind != "tokens"], seen.scan.samples, config, workers, stop)
-    if not (config.part or config.plan or stop.is_set()):
+        fill(lanes, samples, workers, stop, shuffled=config.part is not None)
+    stores = stores or [StoreSummary.of(lane) for lane in lanes]
+    stopped = stop.is_set() or (not config.plan and any(store.left for store in stores))
+    if not (config.part or config.plan or stopped):
         for lane in lanes:
             lane.writer.finish(_provenance(lane, config))
-    stores = [StoreSummary.of(lane) for lane in lanes]
-    return Summary(dataset, folder, seen.scan, stores, stop.is_set(), time.monotonic() - started)
+    return Summary(dataset, folder, seen.scan, stores, stopped, time.monotonic() - started, note)
+
+
+def _fill_part(
+    config: ExtractConfig,
+    folder: Path,
+    samples: list[Sample],
+    wanted: Sequence[int],
+    load: Callable[[ExtractConfig, Path, list[Sample]], list[Encoder]],
+    progress: Progress,
+    stop: Event,
+) -> list[StoreSummary]:
+    """Fill one device's part of the stores, which are planned already, in a process of its own."""
+    lanes = _lanes(config, load(config, folder, samples), folder, samples, wanted, progress)
+    fill(lanes, samples, config.workers or 1, stop, shuffled=False)
+    return [StoreSummary.of(lane) for lane in lanes]
 
 
 def _survey(dataset: DataSet, folder: Path, workers: int, progress: Progress, stop: Event) -> Survey:
@@ -121,19 +156,27 @@ def _survey(dataset: DataSet, folder: Path, workers: int, progress: Progress, st
     return survey(dataset, folder, workers, on_entry)
 
 
-def _lanes(config: ExtractConfig, encoders: list[Encoder], seen: Survey, progress: Progress) -> list[Lane]:
-    """Return a lane for each store, with the rows that the store lacks."""
+def _lanes(
+    config: ExtractConfig,
+    encoders: list[Encoder],
+    folder: Path,
+    samples: list[Sample],
+    wanted: Sequence[int],
+    progress: Progress,
+) -> list[Lane]:
+    """Return a lane for each store, with the rows that the store lacks; all samples are planned."""
     lanes = []
     for encoder in encoders:
         identity = identity_of(encoder.spec, config.encoders.store_dtype)
         _check_planned(config, store_name(identity))
-        writer = StoreWriter(seen.folder, identity)
+        writer = StoreWriter(folder, identity)
         attribute = "text_sha256" if encoder.spec.kind == "tokens" else "image_sha256"
-        keys = ((sample.id, getattr(sample, attribute)) for sample in seen.scan.samples)
-        rows = writer.extend(keys, config.shard_size)[: config.limit]
+        keys = ((sample.id, getattr(sample, attribute)) for sample in samples)
+        planned = writer.extend(keys, config.shard_size)
+        rows = {position: planned[position] for position in wanted}
         if config.retry_quarantined and not config.consolidate:
             writer.release_quarantined(
-                row for row in rows if config.part is None or config.part.has(writer.plan.block_of(row))
+                row for row in rows.values() if config.part is None or config.part.has(writer.plan.block_of(row))
             )
         lanes.append(Lane(encoder, writer, rows, progress, config.part))
     return lanes
@@ -150,78 +193,13 @@ def _check_planned(config: ExtractConfig, name: str) -> None:
         )
 
 
-def _encode_texts(lanes: list[Lane], samples: list[Sample], config: ExtractConfig, stop: Event) -> None:
-    for position, wanting in pending_samples(lanes, config.part is not None, stop.is_set):
-        for lane in wanting:
-            lane.add(position, samples[position].text)
-        if stop.is_set():
-            break
-    _finish_lanes(lanes, stop)
-
-
-def _encode_images(lanes: list[Lane], samples: list[Sample], config: ExtractConfig, workers: int, stop: Event) -> None:
-    """Decode each image once for all the lanes that want it, ahead of the device."""
-
-    def prepare(item: tuple[int, tuple[Lane, ...]]) -> list[Any]:
-        sample = samples[item[0]]
-        if has_changed(sample):
-            raise TransientError(f"{sample.image} has changed since it was scanned")
-        image = read_image(sample.image)
-        inputs: dict[int, Any] = {}  # of each trunk: encoders of one model share the input, and so its forward pass
-        for encoder in (cast(ImageEncoder, lane.encoder) for lane in item[1]):
-            key = id(getattr(encoder, "trunk", encoder))
-            inputs[key] = inputs[key] if key in inputs else encoder.prepare(image)
-        return [inputs[id(getattr(lane.encoder, "trunk", lane.encoder))] for lane in item[1]]
-
-    ahead = 2 * workers + max((lane.encoder.batch_size for lane in lanes), default=0)
-    order = pending_samples(lanes, config.part is not None, stop.is_set)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for (position, wanting), future in _run_ahead(pool, prepare, order, ahead):
-            if stop.is_set():
-                break
-            try:
-                prepared = future.result()
-            except BadFile as error:
-                for lane in wanting:
-                    lane.reject(position, error.reason)
-            except TransientError as error:
-                for lane in wanting:
-                    lane.skip(position, error.what)
-            else:
-                for lane, one in zip(wanting, prepared, strict=True):
-                    lane.add(position, one)
-    _finish_lanes(lanes, stop)
-
-
-def _finish_lanes(lanes: list[Lane], stop: Event) -> None:
-    """Encode the last batch; after a stop, only commit what is encoded."""
-    for lane in lanes:
-        if stop.is_set():
-            lane.commit_partial()
-        else:
-            lane.flush()
-
-
-def _run_ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[tuple[T, Future[R]]]:
-    """Run `work` on the items, at most `ahead` of them running or waiting, and yield them in order."""
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > ahead:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
 def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
+    vocabulary = getattr(lane.encoder, "vocabulary", None)
+    names = {} if vocabulary is None else {kind: list(each) for kind, each in asdict(vocabulary).items() if each}
     return {
         "options": _options(config.encoders),
+        "weights": _weights(lane, config),
+        **({"names": names} if names else {}),
         "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "itin": version("itin"),
@@ -230,10 +208,17 @@ def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
     }
 
 
+def _weights(lane: Lane, config: ExtractConfig) -> list[dict[str, Any]]:
+    """Return the files of weights of a lane's encoder, with the digest, model and commit that are known of each."""
+    needed = weights_of(config.encoders, [lane.kind]) if not lane.encoder.spec.untrained else {}
+    return [described(path) for row in needed.values() for path in row.weight_files()]
+
+
 def _options(config: EncoderConfig) -> dict[str, Any]:
     """Return the options of the encoders, with absolute paths."""
     options = asdict(config)
-    for name in ("text_encoder", "detector_weights", "object_names", "attribute_names"):
-        if options[name] is not None and Path(options[name]).exists():
+    names = {name for known in ENCODERS.values() for name in known}
+    for name in ("regions", "text_encoder", "context_encoder", "detector_weights", "object_names", "attribute_names"):
+        if options[name] is not None and options[name] not in names and Path(options[name]).exists():
             options[name] = str(Path(options[name]).resolve())
     return options

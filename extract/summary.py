@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .data.samples import DataSet, Rejected
@@ -51,6 +52,13 @@ class StoreSummary:
             unread=lane.unread,
         )
 
+    @classmethod
+    def of_parts(cls, parts: Sequence[StoreSummary]) -> StoreSummary:
+        """Return the summary of one store that several processes filled, from theirs."""
+        counts = {name: sum(getattr(one, name) for one in parts) for name in ("wanted", "made", "reused", "left")}
+        quarantined = {sample: reason for one in parts for sample, reason in one.quarantined.items()}
+        return replace(parts[0], **counts, quarantined=quarantined, unread=[row for one in parts for row in one.unread])
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -63,6 +71,8 @@ class Summary:
     stopped: bool
     """Whether it was told to stop before the end."""
     seconds: float
+    note: str | None = None
+    """What the file of `--ids` lists."""
 
     @property
     def rejected(self) -> list[Rejected]:

@@ -21,7 +21,7 @@ def splitter_of(run: Run) -> Splitter | None:
     reading = entry["identity"]["preprocessing"]
     if entry["options"] is None or "tokenizer_sha256" not in reading:
         return None
-    from ..extract.encoders.tokens import has_tokenizer, load_tokenizer, tokenizer_sha256, words_of
+    from ..extract.encoders.tokenizer import Reader, has_tokenizer, load_tokenizer, tokenizer_sha256
 
     built: Path | None = run.path / "tokenizer.json"
     built = built if built is not None and built.is_file() else None
@@ -35,7 +35,7 @@ def splitter_of(run: Run) -> Splitter | None:
     if tokenizer_sha256(tokenizer) != reading["tokenizer_sha256"]:
         return None
     length = int(reading["max_tokens"]) + tokenizer.num_special_tokens_to_add(pair=False)
-    return lambda text: words_of(tokenizer, text, length)
+    return Reader(tokenizer, length, reading.get("text_normalize")).words
 
 
 def bert_words(text: str) -> list[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from .loopback_hub import LoopbackHub
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in cli.py; before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes too: tests run beside one another
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's library is imported: tests never ask the network
@@ -59,12 +61,45 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def quick_workers() -> Iterator[None]:
-    """A sweep's workers are forked from a process that has imported torch, where each would import it for seconds.
+    """Child processes are forked from one that has imported torch, where each would import it for seconds.
 
     That they start as they do for users is shown where a test runs `itin` as a process of its own.
     """
     real = multiprocessing.get_context
-    multiprocessing.set_forkserver_preload(["itin.train.sweeps.workers", "itin.train.loop"])
+    multiprocessing.set_forkserver_preload(["itin.train.sweeps.workers", "itin.train.loop", "itin.extract.run"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(multiprocessing, "get_context", lambda how: real("forkserver" if how == "spawn" else how))
         yield
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A model hub on loopback that the hub's client asks in this process, with an empty cache in `tmp_path / "hub"`.
+
+    `hub.add("org/name", folder)` serves a folder that `save_pretrained` made. For a process of its own:
+    `env={**os.environ, **hub.environment(home)}`.
+    """
+    from huggingface_hub import constants, file_download  # here, for many tests need none of it
+    from transformers.utils import hub as transformers_hub
+
+    served = LoopbackHub()
+    for name, value in served.environment(tmp_path / "hub").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    cache = str(tmp_path / "hub" / "hub")
+    values = {
+        "ENDPOINT": served.endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": served.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": cache,
+        "HUGGINGFACE_HUB_CACHE": cache,
+        "TRANSFORMERS_CACHE": cache,
+        "HF_HUB_OFFLINE": False,
+        "HF_TOKEN_PATH": str(tmp_path / "hub" / "token"),
+    }
+    for name, value in values.items():  # the client read the variables when it was imported
+        for module in (constants, file_download, transformers_hub):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(transformers_hub, "_hf_api", None, raising=False)  # kept with the endpoint of its first use
+    yield served
+    served.close()

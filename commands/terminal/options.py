@@ -30,6 +30,8 @@ HEADINGS = (
     "Computing",
     "Output",
     "In parts",
+    "Slurm",
+    "Dask",
     "Other",
 )
 """The headings of all commands, in the order of the help."""
@@ -64,7 +66,7 @@ class Command(click.Command):
         """Write the options under their headings."""
         groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
         for param in sorted(self.get_params(ctx), key=lambda one: (*FIRST, one.name).index(one.name)):
-            if (record := param.get_help_record(ctx)) is not None:
+            if (record := param.get_help_record(ctx)) is not None and record[1]:  # arguments have no help
                 groups[getattr(param, "heading", "Other")].append(record)
         wrap = textwrap.TextWrapper(formatter.width, " " * 30, " " * 30, break_on_hyphens=False, break_long_words=False)
         for heading in filter(groups.get, HEADINGS):
@@ -104,7 +106,9 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
     limits, kind = limits_of(field), kind_of(field)
     word, flag = field.name.replace("_", "-"), f"--{field.name.replace('_', '-')}"
     default = None if field.default is MISSING else field.default
-    if isinstance(default, tuple):
+    if limits.each:
+        flag, default = f"--{limits.each}", None
+    elif isinstance(default, tuple):
         default = ",".join(default)
     metavar = limits.metavar or (f"[{'|'.join(limits.choices)}]" if limits.choices else _METAVARS.get(kind))
     more: dict[str, Any] = {"default": default, "metavar": metavar, "cls": Option, "heading": heading}
@@ -119,6 +123,8 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
     else:
         more["type"] = click.Choice(list(limits.choices)) if limits.choices else _TYPES.get(kind)
         more["required"] = field.default is MISSING and field.default_factory is MISSING
+        if limits.each:
+            more["multiple"] = True
         if limits.alone is not None:
             more |= {"is_flag": False, "flag_value": limits.alone}
     if kind == "float" and limits.span.startswith("from"):

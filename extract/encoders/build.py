@@ -5,7 +5,7 @@ Imports no torch, so that a command line can list the names at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +19,8 @@ from . import own
 if TYPE_CHECKING:
     import torch
 
+    from ..weights.requirement import WeightsRequirement
     from .contract import EncoderSpec, ImageEncoder, TextEncoder
-    from .weights import WeightsRequirement
 
 ANY = "*"
 """The key in `ENCODERS` for every name that has no line of its own."""
@@ -31,9 +31,20 @@ ENCODERS: dict[str, dict[str, str]] = {
         "grid": "grid:GridRegions",
         "grid-resnet18": "grid:GridRegions",
         "grid-small": "grid:GridRegions",
+        "efficientnet-lite0": "vision:PatchRegions",
+        "fasterrcnn_resnet50_fpn_v2": "torchvision_detector:RegionHead",
+        "fasterrcnn_resnet50_fpn": "torchvision_detector:RegionHead",
+        "fasterrcnn_mobilenet_v3_large_fpn": "torchvision_detector:RegionHead",
+        "fasterrcnn_mobilenet_v3_large_320_fpn": "torchvision_detector:RegionHead",
+        ANY: "vision:PatchRegions",
     },
-    "context": {"resnet18": "context:ResNetContext", "resnet18-center": "context:ResNetContext"},
-    "tokens": {ANY: "tokens:BertTokens"},
+    "context": {
+        "resnet18": "context:ResNetContext",
+        "resnet18-center": "context:ResNetContext",
+        "efficientnet-lite0": "vision:PooledContext",
+        ANY: "vision:PooledContext",
+    },
+    "tokens": {"minilm": "minilm:MiniLMTokens", ANY: "tokens:BertTokens"},
 }
 """Kind of feature -> name -> `module:Class` in this folder, as `contract` describes it. A new encoder is a file here
 and a line in this table."""
@@ -70,7 +81,18 @@ def build_encoder(
 
         return CheckedEncoder(kind, _name_of(kind, config), config, device, batch_size=batch_size, allow=allow)
     more: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
-    encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **more)
+    trained = config.seed_of(kind) is None  # else nothing is downloaded
+    try:
+        found = _class_of(kind, config, download=trained)
+        encoder: ImageEncoder | TextEncoder = found(config, device, batch_size=batch_size, **more)
+    except WeightsError as error:
+        name, known = _name_of(kind, config), [name for name in ENCODERS[kind] if name != ANY]
+        if kind == "tokens" or name in known or not _is_misspelt(name):
+            raise
+        raise ValueError(
+            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(known)}, a model by its name on the "
+            f"hub or its folder, or your own as module:Class. As a name on the hub: {error}"
+        ) from error
     return encoder
 
 
@@ -83,8 +105,8 @@ def is_own(kind: str, config: EncoderConfig) -> bool:
 def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list[WeightsRequirement]:
     """Return which weights every encoder needs, where they are searched for, and what was found, without a download.
 
-    Encoders of one kind that need the same weights are listed once, by the first. A user's own encoder is listed if its
-    class has `needs`.
+    Encoders of one kind that need the same weights are listed once, by the first; one of two kinds is listed once, too.
+    A user's own encoder is listed if its class has `needs`.
 
     Args:
         config: the encoders by name, where a kind takes any.
@@ -96,14 +118,24 @@ def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list
     rows: dict[tuple[str, str], WeightsRequirement] = {}
     for kind, names in ENCODERS.items():
         others = [_name_of(kind, config)] if is_own(kind, config) else []
-        for name in [*(name for name in names if name != ANY or not others), *others]:
+        no_model = others or _name_of(kind, config) in names  # that the line for any name would stand for
+        for name in [*(name for name in names if name != ANY or not no_model), *others]:
             named: dict[str, Any] = {} if name == ANY else {own.FIELDS[kind]: name}
             one = replace(config, **named)
-            needs = getattr(_class_of(kind, one, allow), "needs", None)
+            needs = getattr(_class_of(kind, one, allow, download=False), "needs", None)
             if needs is not None:
                 row = needs(one)
                 rows.setdefault((kind, row.needs), row)
-    return list(rows.values())
+    return list({(row.encoder, row.needs): row for row in rows.values()}.values())
+
+
+def weights_of(config: EncoderConfig, kinds: Iterable[str]) -> dict[str, WeightsRequirement]:
+    """Return the weights that the named encoders take, by kind of feature.
+
+    Untrained encoders take none, and those of a user's own see to theirs.
+    """
+    trained = (kind for kind in kinds if config.seed_of(kind) is None and not is_own(kind, config))
+    return {kind: _class_of(kind, config).needs(config) for kind in trained}
 
 
 def identity_of(spec: EncoderSpec, store_dtype: str) -> dict[str, Any]:
@@ -137,13 +169,32 @@ def _name_of(kind: str, config: EncoderConfig) -> str:
     return name
 
 
-def _class_of(kind: str, config: EncoderConfig, allow: Collection[str] = ()) -> Any:
+def _class_of(kind: str, config: EncoderConfig, allow: Collection[str] = (), *, download: bool = True) -> Any:
     name, names = _name_of(kind, config), ENCODERS[kind]
     if is_own(kind, config):
         return own.own_class(kind, name, allow).cls
-    if name not in names and ANY not in names:
-        raise ValueError(
-            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(names)}, or your own as module:Class"
-        )
-    module, found = names[name if name in names else ANY].split(":")
+    module, found = (names[name] if name in names else _any_model(kind, name, download)).split(":")
     return getattr(import_module(f".{module}", __package__), found)
+
+
+def _is_misspelt(name: str) -> bool:
+    """Return whether a name that could not be loaded is most likely a misspelt one of the table's."""
+    from .detection import detector_of
+
+    return "/" not in name and not Path(name).exists() and detector_of(name, download=False) is None
+
+
+def _any_model(kind: str, name: str, download: bool) -> str:
+    """Return the line for a name without one: a detector by name, or a model by its name on the hub or its folder."""
+    if kind == "tokens":
+        return ENCODERS[kind][ANY]
+    from .detection import detector_of  # here, for it loads torch
+
+    line = detector_of(name, download=download)
+    if line is not None and kind != "regions":
+        raise WeightsError(
+            f"{name} is a detector: it has vectors of regions, and none of the whole image",
+            expected="a model with one vector for an image",
+            next_step=f"name the detector in --regions, and choose another --{kind}-encoder, for example resnet18",
+        )
+    return line or ENCODERS[kind][ANY]

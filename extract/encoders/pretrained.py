@@ -12,16 +12,22 @@ import tokenizers
 import transformers
 
 from ...errors import WeightsError
+from ...paths import weights_root
 from ...weights_file import UnsoundFile, cause_of, check_real, form_of, read_object, read_state
-from .resnet import offline
-from .weights import WeightsRequirement, fault_of
+from ..weights.download import offline
+from ..weights.hub import WEIGHTS, cached, fetch_model, files_of_model
+from ..weights.origin import check_digest
+from ..weights.requirement import OTHERWISE, WeightsRequirement, fault_of
 
-Part = Literal["configuration", "tokenizer", "model"]
+Part = Literal["configuration", "tokenizer", "image processor", "model"]
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Files with a model's weights, or an index of them; the first that exists is read, as in the library."""
+MODELS = "models"
+"""The folder for models by name in the weights folder."""
 
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+VOCABULARIES = (
+    *("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model"),
+    *("spm.model", "sentencepiece.bpe.model"),
+)
 """Files with a tokenizer's words; where `tokenizer.json` exists, it alone is read."""
 
 
@@ -38,18 +44,109 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
     Raises:
         WeightsError: the part cannot be loaded; names the file where one is the cause.
     """
-    check_part(name, part)
+    place = place_of(name)
+    may_download = download and not offline() and not Path(place).is_dir()
+    check_part(place, part)
+    if may_download and not _is_here(name, part):  # transformers would make a tokenizer up from the configuration alone
+        fetch_model(name)
     try:
         with _quiet():
             try:  # local files are used without asking the hub
-                return loader.from_pretrained(name, local_files_only=True, trust_remote_code=False, **options)
-            except (OSError, ValueError):
-                if Path(name).is_dir() or offline() or not download:
+                return _load(loader, place, part, options)
+            except (OSError, ValueError) as error:
+                if not may_download:
                     raise
-            return loader.from_pretrained(name, trust_remote_code=False, **options)
+                _fetch_rest(name, part, error)
+            return _load(loader, place, part, options)
+    except WeightsError:
+        raise
     except Exception as error:  # a damaged file can raise errors of any library below, and of Python
-        check_part(name, part, whole=True)
+        check_part(place, part, whole=True)
+        if "trust_remote_code" in str(error):
+            raise WeightsError(
+                f"the {part} of {name} is made by code of its own, which is never run",
+                expected=f"a model of a type that transformers {transformers.__version__} knows",
+                found="an auto_map to the code among its files",
+                next_step="choose a model whose type the library knows",
+            ) from error
+        _check_known(name)
         raise loading_error(name, part, cause_of(error)) from error
+
+
+def load_model(name: str, *, loader: Any = transformers.AutoModel, spare: tuple[str, ...] = (), **options: Any) -> Any:
+    """Return a trained model in float32 and evaluation mode, whole.
+
+    Args:
+        name: its name on the hub, or its folder.
+        loader: the class that loads it.
+        spare: prefixes of tensors that are not used, and may be missing.
+        options: keyword arguments of `from_pretrained`, for example the configuration of a part of the model.
+
+    Raises:
+        WeightsError: it cannot be loaded, lacks tensors of its architecture, or has some of another shape.
+    """
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # mismatches are refused below, by name
+    model, loading = load_part(loader, name, "model", **options)
+    other = sorted(
+        (key,) if isinstance(key, str) else key for key in loading["mismatched_keys"]
+    )  # (name, file's, ours)
+    if other:
+        ours = model.state_dict()
+        raise WeightsError(
+            f"the weights of {name} differ from its config.json in the shape of {len(other)} tensors",
+            expected=", ".join(f"{key} {tuple(ours[key].shape)}" for key, *_ in other[:3]),
+            found=", ".join(
+                f"{key} {tuple(shapes[0]) if shapes else 'of another shape'}" for key, *shapes in other[:3]
+            ),
+            next_step="take config.json and weights from the same model",
+        )
+    missing = sorted(key for key in loading["missing_keys"] if not key.startswith(spare))
+    if missing:
+        unknown = sorted(loading["unexpected_keys"])
+        raise WeightsError(
+            f"the weights of {name} lack {len(missing)} tensors of its architecture",
+            expected=", ".join(missing[:3]),
+            found=f"{len(unknown)} that it does not have: {', '.join(unknown[:3])}" if unknown else None,
+            next_step="choose a model whose file holds the whole encoder",
+        )
+    return model.float().eval().requires_grad_(False)
+
+
+def _load(loader: Any, place: str, part: Part, options: dict[str, Any]) -> Any:
+    for path in _files_of(place):
+        if part == "model" or path.suffix not in (".safetensors", ".bin"):
+            check_digest(path)
+    return loader.from_pretrained(place, local_files_only=True, trust_remote_code=False, **options)
+
+
+def _fetch_rest(name: str, part: Part, error: Exception) -> None:
+    """Download what is missing of a model that could not be loaded; without a network, its own error says more."""
+    try:
+        fetch_model(name)
+    except WeightsError:
+        if _is_here(name, part):
+            raise error from None
+        raise
+
+
+def _is_here(name: str, part: Part) -> bool:
+    """Return whether the first file of a part of a model is here; others may be missing."""
+    if part == "model":
+        return any(path.exists() for path in weight_files(name))
+    return any(locate(name, file) for file in (VOCABULARIES if part == "tokenizer" else ("config.json",)))
+
+
+def place_of(name: str) -> str:
+    """Return where a model is read from: its own folder, one of its name in the weights folder, else its name."""
+    own = weights_root() / MODELS / name
+    return str(own) if not Path(name).is_dir() and ".." not in name and (own / "config.json").is_file() else name
+
+
+def _files_of(name: str) -> list[Path]:
+    """Return the local files that are read of a model."""
+    first = locate(name, "config.json")
+    there = {path.name: path for path in first.parent.iterdir()} if first is not None else {}
+    return [there[file] for file in files_of_model(there) if there[file].is_file()]
 
 
 def check_part(name: str, part: Part, *, whole: bool = False) -> None:
@@ -70,7 +167,9 @@ def check_part(name: str, part: Part, *, whole: bool = False) -> None:
             next_step=f"name its folder: {Path(name).parent}",
         )
     _check_object(name, "config.json", "the model's configuration")
-    if part == "tokenizer":
+    if part == "image processor":
+        _check_object(name, "preprocessor_config.json", "the image processor's configuration")
+    elif part == "tokenizer":
         _check_object(name, "tokenizer_config.json", "the tokenizer's configuration")
         _check_words(name, whole)
     elif part == "model":
@@ -87,15 +186,12 @@ def check_part(name: str, part: Part, *, whole: bool = False) -> None:
 
 
 def locate(name: str, file: str) -> Path | None:
-    """Return a model's file, in its folder or the hub's cache, or None. A broken link is returned."""
-    if Path(name).is_dir():
-        path = Path(name) / file
+    """Return a model's file in its folder, the weights folder or the hub's cache, or None; a broken link, too."""
+    place = Path(place_of(name))
+    if place.is_dir():
+        path = place / file
         return path if path.is_file() or (path.is_symlink() and not path.exists()) else None
-    try:
-        cached = huggingface_hub.try_to_load_from_cache(name, file)
-    except ValueError:  # not a name that the hub could have
-        return None
-    return Path(cached) if isinstance(cached, str) else None
+    return cached(name, file)
 
 
 def weight_files(name: str) -> list[Path]:
@@ -112,7 +208,7 @@ def weight_files(name: str) -> list[Path]:
         shards = read_object(first).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(file, str) for file in shards.values()):
             raise UnsoundFile("no such weight_map")
-    folder = Path(name).is_dir()  # in a folder every shard must exist; the hub's are downloaded
+    folder = Path(place_of(name)).is_dir()  # in a folder every shard must exist; the hub's are downloaded
     located = ((file, locate(name, file)) for file in sorted(set(shards.values())))
     return [path or first.parent / file for file, path in located if path is not None or folder]
 
@@ -126,8 +222,16 @@ def model_needs(name: str, what: str) -> WeightsRequirement:
     found = next((path for path in files if fault_of(path)), files[0] if files else None)
     if Path(name).is_dir():
         return WeightsRequirement(name, what, name, found, "put config.json and model.safetensors into the folder")
-    place = str(huggingface_hub.constants.HF_HUB_CACHE)
-    return WeightsRequirement(name, what, place, found, f"downloaded when first used; by hand: hf download {name}")
+    packed = {f"{MODELS}/{name}/{path.name}": path for path in _files_of(name)} if found is not None else {}
+    return WeightsRequirement(
+        name,
+        what,
+        f"{weights_root() / MODELS}, then {huggingface_hub.constants.HF_HUB_CACHE}",
+        found,
+        f"downloaded when first used; by hand: hf download {name}",
+        packed,
+        lambda: None if Path(place_of(name)).is_dir() or (offline() and found is not None) else fetch_model(name),
+    )
 
 
 def loading_error(name: str, part: Part, cause: str) -> WeightsError:
@@ -139,7 +243,22 @@ def loading_error(name: str, part: Part, cause: str) -> WeightsError:
         if folder
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
         next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
-        + "; --random-init 0 tries untrained encoders",
+        + f"; or {OTHERWISE}",
+    )
+
+
+def _check_known(name: str) -> None:
+    """Check that the installed transformers has the architecture of a model, in its own code."""
+    path = locate(name, "config.json")
+    config = {} if path is None else read_object(path)
+    kind, by = config.get("model_type"), config.get("transformers_version")
+    if not isinstance(kind, str) or kind in transformers.CONFIG_MAPPING or "auto_map" in config:
+        return
+    raise WeightsError(
+        f"{name}: its model_type {kind} is not known to the installed transformers",
+        expected=f"a transformers that knows it; the model was saved by {by}" if by else "a transformers that knows it",
+        found=f"transformers {transformers.__version__}",
+        next_step="pip install --upgrade transformers, or choose another model",
     )
 
 

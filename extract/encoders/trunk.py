@@ -14,7 +14,7 @@ class VisionInput:
     """One image on its way through a trunk."""
 
     pixels: torch.Tensor
-    """The network's input: (3, height, width) float32."""
+    """The network's input: (3, height, width) float32, or its patches, (rows, columns, values)."""
     seen: tuple[float, float, float, float]
     """The rectangle of the original image that the cells cover together: x1, y1, x2, y2 in its pixels. What a
     processor crops and what a patch size cuts off lie outside."""
@@ -47,5 +47,5 @@ class Trunk(Protocol):
         ...
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return cells (B, D, rows, columns) and pooled vectors (B, P) of inputs (B, 3, height, width)."""
+        """Return cells (B, D, rows, columns) and pooled vectors (B, P) of inputs of one shape, stacked."""
         ...

@@ -18,8 +18,9 @@ from ..frcnn.preprocess import PreparedImage, prepare
 from ..frcnn.recipe import ARCHITECTURES, RECIPES, Architecture, Recipe
 from ..frcnn.selection import RegionSelection
 from ..frcnn.vocabulary import find_vocabulary
+from ..weights.detector import detector_needs, get_detector_weights
+from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, state_sha256
-from .weights import WeightsRequirement, detector_needs, find_detector_weights
 
 INSTALL_DETECTRON2 = (
     "pip install 'setuptools<81' wheel && pip install --no-build-isolation"
@@ -64,7 +65,7 @@ class VGFasterRCNN:
         weights: dict[str, Any]
         seed = config.seed_of("regions")
         if seed is None:
-            path = find_detector_weights(config.detector_weights)
+            path = get_detector_weights(config.detector_weights)
             checkpoint = read_checkpoint(path, recipe=recipe, architecture=architecture)
             network = load_network(checkpoint, architecture)
             weights = {"file": path.name, "sha256": checkpoint.sha256}

@@ -6,6 +6,7 @@ outputs on the image's input, and the second one takes them from there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 
 import numpy as np
@@ -14,10 +15,10 @@ from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity
 
 from ...precision import matmul_precision
 from ..config import EncoderConfig
+from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, Kind
 from .trunk import VisionInput
 from .trunks import load_trunk, trunk_needs
-from .weights import WeightsRequirement
 
 
 class VisionEncoder:
@@ -91,31 +92,46 @@ class PatchRegions(VisionEncoder):
     def encode(self, prepared: list[VisionInput]) -> list[Arrays]:
         """Return the regions of each prepared image, see `ImageEncoder`; objects and attributes are unknown."""
         outputs = self._run(prepared)
-        return [self._regions(one, *output) for one, output in zip(prepared, outputs, strict=True)]
+        found: list[Arrays] = [{} for _ in prepared]
 
-    def _regions(self, one: VisionInput, cells: torch.Tensor, pooled: torch.Tensor) -> Arrays:
-        rows, columns = cells.shape[1:]
+        def shape(i: int) -> torch.Size:
+            return outputs[i][0].shape
+
+        for _, group in groupby(sorted(range(len(prepared)), key=shape), key=shape):  # few, large transfers
+            members = list(group)
+            cells, pooled = (torch.stack([outputs[i][part] for i in members]) for part in (0, 1))
+            for i, regions in zip(members, self._regions([prepared[i] for i in members], cells, pooled), strict=True):
+                found[i] = regions
+        return found
+
+    def _regions(self, inputs: list[VisionInput], cells: torch.Tensor, pooled: torch.Tensor) -> Iterator[Arrays]:
+        """Yield the regions of images with cells of one shape."""
+        rows, columns = cells.shape[2:]
         grid = self._grid or (rows, columns)
         boxes = bin_boxes(rows, columns, grid)
         if grid != (rows, columns):
-            cells = adaptive_avg_pool2d(cells[None], grid)[0]
-        vectors = cells.flatten(1).T  # (cells, D)
-        center = pooled if self._by_pooled else vectors.mean(0)
-        scores, order = cosine_similarity(vectors, center[None]).sort(descending=True, stable=True)
-        keep = min(self._max_regions, len(order))
-        order, scores = order[:keep], scores[:keep]
-        x1, y1, x2, y2 = one.seen
-        scale = np.array([x2 - x1, y2 - y1] * 2, np.float32)
+            cells = adaptive_avg_pool2d(cells, grid)
+        vectors = cells.flatten(2).transpose(1, 2)  # (B, cells, D)
+        center = pooled if self._by_pooled else vectors.mean(1)
+        scores, order = cosine_similarity(vectors, center[:, None], dim=2).sort(dim=1, descending=True, stable=True)
+        keep = min(self._max_regions, order.shape[1])
+        order, scores = order[:, :keep], scores[:, :keep]
+        kept = vectors.gather(1, order[:, :, None].expand(-1, -1, vectors.shape[2]))
         unknown, nothing = np.full(keep, -1, np.int32), np.zeros(keep, np.float32)
-        return {
-            "regions": vectors[order].cpu().numpy(),
-            "boxes": boxes[order.cpu().numpy()] * scale + np.array([x1, y1] * 2, np.float32),
-            "scores": scores.cpu().numpy(),
-            "objects": unknown,
-            "object_scores": nothing,
-            "attributes": unknown,
-            "attribute_scores": nothing,
-        }
+        parts = (kept.cpu().numpy(), order.cpu().numpy(), scores.cpu().numpy())
+        for one, regions, places, cosines in zip(inputs, *parts, strict=True):
+            x1, y1, x2, y2 = one.seen
+            scale = np.array([x2 - x1, y2 - y1] * 2, np.float32)
+            inside = np.array(one.size * 2, np.float32)  # cells of a padded input end beyond the image
+            yield {
+                "regions": regions,
+                "boxes": (boxes[places] * scale + np.array([x1, y1] * 2, np.float32)).clip(0, inside),
+                "scores": cosines,
+                "objects": unknown,
+                "object_scores": nothing,
+                "attributes": unknown,
+                "attribute_scores": nothing,
+            }
 
 
 class PooledContext(VisionEncoder):
@@ -146,7 +162,9 @@ class PooledContext(VisionEncoder):
     @torch.inference_mode()
     def encode(self, prepared: list[VisionInput]) -> list[Arrays]:
         """Return `context (P,)` of each prepared image."""
-        return [{"context": pooled.cpu().numpy()} for _, pooled in self._run(prepared)]
+        outputs = self._run(prepared)
+        vectors = torch.stack([pooled for _, pooled in outputs]).cpu().numpy() if outputs else ()
+        return [{"context": vector} for vector in vectors]
 
 
 def bin_boxes(rows: int, columns: int, grid: tuple[int, int]) -> np.ndarray:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from ...errors import WeightsError
 from ...tabular.lines import lines_of
-
-OBJECTS_FILE = "objects_vocab.txt"
-ATTRIBUTES_FILE = "attributes_vocab.txt"
+from ..weights.names import ATTRIBUTES_FILE, OBJECTS_FILE, names_beside
+from ..weights.origin import check_digest
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ def find_vocabulary(
     object_count: int = 1600,
     attribute_count: int = 400,
 ) -> Vocabulary:
-    """Return the names in the user's files where given, else those beside the checkpoint, else none.
+    """Return the names in the user's files where given, else those beside the checkpoint (in the weights folder for the
+    hub's), else none.
 
     Args:
         weights: the checkpoint, or None for random weights.
@@ -86,7 +86,10 @@ def find_vocabulary(
     def names(given: str | Path | None, file: str, count: int) -> tuple[str, ...] | None:
         if given is not None:
             return read_names(Path(given).expanduser(), count)
-        beside = None if weights is None else weights.parent / file
-        return read_names(beside, count) if beside is not None and beside.is_file() else None
+        beside = None if weights is None else names_beside(weights, file)
+        if beside is None:
+            return None
+        check_digest(beside)
+        return read_names(beside, count)
 
     return Vocabulary(names(objects, OBJECTS_FILE, object_count), names(attributes, ATTRIBUTES_FILE, attribute_count))

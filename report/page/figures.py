@@ -101,7 +101,7 @@ class Matrix:
         if len(classes) > MANY:
             kept = np.flatnonzero(table.any(0) | table.any(1))
         rows = tuple(tuple(map(int, row)) for row in table[np.ix_(kept, kept)])
-        return cls(name, title, tuple(classes[place] for place in kept), rows)
+        return cls(name, title, tuple(classes[place] for place in kept.tolist()), rows)
 
     @property
     def large(self) -> bool:

@@ -37,9 +37,28 @@ def test_a_site_file(tmp_path: Path) -> None:
         warn=120,
         at_once=8,
     )
-    assert site.overridden({"partition": "short", "time": None, "sbatch_options": ()}) == Site(
-        **{**site.__dict__, "partition": "short"}
-    )
+    assert site.overridden({}) == site
+    assert site.overridden({"partition": "short"}) == Site(**{**site.__dict__, "partition": "short"})
+
+
+@pytest.mark.parametrize(
+    ("typed", "left"),
+    [
+        ({"time": "1:00"}, ["--account=lab", "-p gpu", "--gres gpu:2", "--signal=B:USR1@9"]),
+        ({"partition": "cpu"}, ["-t5", "--tim=7", "--account=lab", "--gres gpu:2", "--signal=B:USR1@9"]),
+        ({"gpus": "a100:1"}, ["-t5", "--tim=7", "--account=lab", "-p gpu", "--signal=B:USR1@9"]),
+        ({"warn": 30}, ["-t5", "--tim=7", "--account=lab", "-p gpu", "--gres gpu:2"]),
+        ({"at_once": 3}, ["-t5", "--tim=7", "--account=lab", "-p gpu", "--gres gpu:2", "--signal=B:USR1@9"]),
+        ({"time": "1:00", "sbatch_options": ("--time=2",)}, ["--time=2"]),
+    ],
+)
+def test_a_typed_option_wins_over_the_site_in_any_form(typed: dict[str, Any], left: list[str]) -> None:
+    """For sbatch the last of two options that set the same counts, and those of a site come after itin's."""
+    theirs = ("-t5", "--tim=7", "--account=lab", "-p gpu", "--gres gpu:2", "--signal=B:USR1@9")
+    site = Site(sbatch_options=theirs, light_options=("--time=9",)).overridden(typed)
+    assert list(site.sbatch_options) == left
+    assert site.light_options == ("--time=9",)
+    assert {name: getattr(site, name) for name in typed} == typed
 
 
 @pytest.mark.parametrize(
@@ -89,9 +108,9 @@ def test_jobs_call_the_python_that_submits() -> None:
         ("warn: true", "warn: expected a whole number, got 'true'"),
         ("time: soon", "time: expected Slurm's form, such as 2:00:00"),
         ("gpus: many", "gpus: expected a number or type:number, got 'many'"),
-        ("warn: 0", "warn: expected 1 to 65535 seconds, got 0"),
+        ("warn: 0", "warn: expected an integer from 1 to 65535, got 0"),
         ("warn: soon", "warn: expected a whole number, got 'soon'"),
-        ("at_once: 0", "at_once must be at least 1"),
+        ("at_once: 0", "at_once: expected an integer of at least 1"),
         ("sbatch_options: [account=lab]", "an option of sbatch begins with '-', got 'account=lab'"),
         ("sbatch_options: {nice: 3}", "sbatch_options: expected a list of texts, got {'nice': '3'}"),
         ("sbatch_options: [--nice, ~]", "sbatch_options: expected a list of texts, got ['--nice', None]"),

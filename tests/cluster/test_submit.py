@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,10 @@ def test_a_record_says_all_but_the_part(config: ExtractConfig, fakes: Fakes) -> 
         (["--", "extract", "--dataset", "mvsa-single", "--limit", "0"], "limit: expected an integer of at least 1"),
         (["--", "extract", "--data", "x"], "No such option"),
         (["--time", "soon", "--", "extract"], "time: expected Slurm's form"),
+        (["--jobs", "0", "--", "extract"], "jobs: expected an integer of at least 1, got 0"),
+        (["--retries", "-1", "--", "extract"], "retries: expected an integer of at least 0, got -1"),
+        (["--warn", "65536", "--", "extract"], "warn: expected an integer from 1 to 65535, got 65536"),
+        (["--site", "none.yaml", "--", "extract"], "--site: there is no file none.yaml"),
         (["--engine", "dask", "--", "extract"], "--engine dask needs --scheduler ADDRESS"),
         (["--engine", "dask", "--scheduler", "tcp://h:1", "--dry-run", "--", "extract"], "there are none for Dask"),
         (["--tls-ca", __file__, "--", "extract"], "--tls-ca, --tls-cert and --tls-key belong together"),
@@ -213,16 +217,45 @@ def test_wrong_options_are_usage_errors(arguments: list[str], message: str) -> N
     assert message in result.output.replace("\n", " ")
 
 
-def test_defaults_of_the_command_line_say_nothing() -> None:
+def test_options_are_those_of_the_dataclasses() -> None:
+    from itin.commands.cluster import SubmitOptions
     from itin.commands.cluster import submit as command
 
-    defaults = {parameter.name: parameter.default for parameter in command.params}
-    for name in Site.__dataclass_fields__:
-        assert name in defaults, f"no option for Site.{name}"
-        assert defaults[name] in (None, ()) or "UNSET" in str(defaults[name]), name
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, parameter.name
+    names = {field.name: field.default for one in (SubmitOptions, Site) for field in fields(one)}
+    options = {one.name: one for one in command.params if isinstance(one, click.Option) and one.name != "help"}
+    assert options.keys() == names.keys()
+    flags = {name: option.opts[0] for name, option in options.items()}
+    assert flags == {name: f"--{name.replace('_', '-').replace('-options', '-option')}" for name in names}
+    for name, option in options.items():
+        assert option.help, name
+        assert option.multiple == (names[name] == ())
+        if not option.multiple:
+            assert option.default == names[name] or "UNSET" in str(option.default), name
+
+
+def test_dask_takes_one_device_a_worker(config: ExtractConfig, fakes: Fakes) -> None:  # noqa: F811
+    asked = ("--engine", "dask", "--scheduler", "tcp://h:1")
+    for device in ("all", "cpu,cpu"):
+        said = submit(config, *asked, code=2, more=("--device", device))
+        assert f"--device {device} runs on Slurm" in said
+
+
+def test_a_site_is_overridden_by_what_is_typed_alone(
+    config: ExtractConfig,  # noqa: F811
+    fakes: Fakes,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("warn: 90\nat_once: 2\nsbatch_options: [--time=9:00:00, --account=lab]\nprologue: [true]\n")
+    submit(config, "--dry-run", "--site", str(site), "--time", "2:00:00", "--prologue", "a", "--prologue", "b c")
+    one = only_submission(config)
+    script = (one.folder / "parts.sbatch").read_text()
+    assert [line for line in script.splitlines() if "--time" in line] == ["#SBATCH --time=2:00:00"]
+    assert "#SBATCH --account=lab" in script
+    assert "#SBATCH --signal=B:USR1@90" in script
+    assert one.at_once == 2
+    assert "\na\nb c\n" in script
+    assert "\ntrue\n" not in script
 
 
 def test_odd_folders_are_quoted(config: ExtractConfig, fakes: Fakes, tmp_path: Path) -> None:  # noqa: F811

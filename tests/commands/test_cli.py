@@ -285,7 +285,7 @@ def test_predict_refuses_other_encoders(tmp_path: Path, draw_mvsa: Draw) -> None
 
 
 def test_ctrl_c_leaves_a_good_cache(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itin.extract import run as extract_run
+    from itin.extract import fill
 
     root, cache = draw_mvsa(tmp_path / "data", pairs=12), tmp_path / "cache"
     options = [
@@ -299,7 +299,7 @@ def test_ctrl_c_leaves_a_good_cache(tmp_path: Path, draw_mvsa: Draw, monkeypatch
         "4",
         *encoders(tmp_path / "b"),
     ]
-    read_image, calls = extract_run.read_image, []
+    read_image, calls = fill.read_image, []
 
     def interrupt(path: str) -> Any:
         calls.append(path)
@@ -308,7 +308,7 @@ def test_ctrl_c_leaves_a_good_cache(tmp_path: Path, draw_mvsa: Draw, monkeypatch
         return read_image(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(extract_run, "read_image", interrupt)
+        patch.setattr(fill, "read_image", interrupt)
         output = itin("extract", *options, "--workers", "1", "--batch-size", "2", code=130)
     assert "Stopped. What was committed is kept" in output
     assert list((cache / "mvsa-single").glob("regions-*/shard-00000.h5"))
@@ -353,7 +353,7 @@ def test_one_line_a_sample() -> None:
 
 def test_unread_files_say_come_again(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     from itin.errors import TransientError
-    from itin.extract import run as extract_run
+    from itin.extract import fill
 
     root = draw_mvsa(tmp_path / "data", pairs=3)
     options = ["--dataset", "mvsa-single", "--root", root, "--cache", tmp_path / "cache", *encoders(tmp_path / "b")]
@@ -362,7 +362,7 @@ def test_unread_files_say_come_again(tmp_path: Path, draw_mvsa: Draw, monkeypatc
         raise TransientError(f"{path} could not be read: Stale file handle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(extract_run, "read_image", shaky)
+        patch.setattr(fill, "read_image", shaky)
         output = itin("extract", *options, "--only", "context", code=75)
     assert "3 could not be read this time: run the same command again." in output
     assert "Done in" in itin("extract", *options, "--only", "context")

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itin.cli import main
+from itin.cluster.site import Site
 from itin.commands import extract, reproduce, sweep, train
+from itin.commands.cluster import SubmitOptions
 from itin.commands.reproduce import VARIED, ReproduceOptions
 from itin.commands.sweep import SweepOptions
 from itin.commands.terminal.options import given as given_options
@@ -28,7 +30,7 @@ from itin.train.sweeps.axes import parse_values
 COMMANDS = {"extract": extract.command, "train": train.command, "sweep": sweep.command, "reproduce": reproduce.command}
 CONFIGS = [
     *(TrainConfig, PresetOptions, SeedOptions, SweepOptions, ReproduceOptions, ProtocolOptions, FeatureOptions),
-    *(Computing, OutputOptions, ExtractConfig, EncoderConfig),
+    *(Computing, OutputOptions, ExtractConfig, EncoderConfig, SubmitOptions, Site),
 ]
 FIELDS = {field.name: field for field in fields(TrainConfig)}
 

@@ -19,8 +19,8 @@ from itin.extract.encoders import build
 from itin.extract.encoders.contract import state_sha256
 from itin.extract.encoders.pretrained import weight_files
 from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
-from itin.extract.encoders.weights import WeightsRequirement
 from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
+from itin.extract.weights.requirement import WeightsRequirement
 
 from ..commands.test_cli import itin
 from ..test_weights_file import PAGE, POINTER, Hostile
@@ -186,7 +186,6 @@ def test_json_files_that_are_none(folder: Path, name: str, text: bytes, found: s
 @pytest.mark.parametrize(
     ("config", "cause"),
     [
-        ({"model_type": "no-such-type"}, "no-such-type"),
         ({"model_type": "bert", "hidden_size": "x"}, "str"),
         ({"model_type": "bert", "hidden_size": 24, "num_attention_heads": 7}, "7"),
     ],
@@ -281,7 +280,17 @@ def test_a_model_of_images_is_no_text_encoder(folder: Path) -> None:
         hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=32
     )
     transformers.ViTModel(config).save_pretrained(folder)
-    refused(folder, "is not a BERT-like text model", "ViTModel, model_type vit")
+    refused(folder, "is not a model of texts", "ViTModel, model_type vit, which reads pixel_values")
+
+
+@pytest.mark.parametrize("random_init", [None, 0])
+def test_a_model_of_a_newer_library(folder: Path, random_init: int | None) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "bert9", "transformers_version": "9.1.0"}))
+    parts = ("model_type bert9 is not known", "saved by 9.1.0", f"transformers {transformers.__version__}")
+    refused(folder, *parts, "pip install --upgrade transformers", random_init=random_init)
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert9"}))
+    refused(folder, "model_type bert9 is not known", "expected: a transformers that knows it\n")
 
 
 def test_no_code_of_a_model_is_run_and_nobody_is_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +299,7 @@ def test_no_code_of_a_model_is_run_and_nobody_is_asked(folder: Path, monkeypatch
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "mine", "auto_map": code}))
     (folder / "mine.py").write_text(f"open({str(folder / 'owned')!r}, 'w')")
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    refused(folder, "cannot be loaded: ", "execute")
+    refused(folder, "is made by code of its own, which is never run", "auto_map")
     assert not (folder / "owned").exists()
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from itin.cache import open_store, read_table
 from itin.errors import CacheError, DataError
-from itin.extract import run
+from itin.extract import fill, run
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.data import reading
 from itin.extract.run import extract
@@ -79,13 +79,13 @@ def test_an_image_is_decoded_once_for_all_encoders(
     config: ExtractConfig, fakes: dict[str, Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: Counter[str] = Counter()
-    read_image = run.read_image
+    read_image = fill.read_image
 
     def count(path: str) -> Any:
         reads[path] += 1
         return read_image(path)
 
-    monkeypatch.setattr(run, "read_image", count)
+    monkeypatch.setattr(fill, "read_image", count)
     extract(config)
     assert len(reads) == 11
     assert set(reads.values()) == {1}

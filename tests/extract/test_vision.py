@@ -11,7 +11,7 @@ import torch
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders import trunks, vision
 from itin.extract.encoders.trunk import VisionInput
-from itin.extract.encoders.weights import WeightsRequirement
+from itin.extract.weights.requirement import WeightsRequirement
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ class Pixels:
     def prepare(self, image: np.ndarray) -> VisionInput:
         height, width = image.shape[:2]
         tensor = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
-        return VisionInput(tensor, (10.0, 20.0, 10.0 + width, 20.0 + height), (width, height))
+        return VisionInput(tensor, (10.0, 20.0, 10.0 + width, 20.0 + height), (10 + width, 20 + height))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self.seen.append(tuple(pixels.shape))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from itin.errors import RunError
-from itin.extract.encoders.tokens import tokenizer_sha256
+from itin.extract.encoders.tokenizer import tokenizer_sha256
 from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
 from itin.itin_head.gru.batch import mask_of, pad
 from itin.itin_head.registry import HEADS
@@ -174,6 +174,17 @@ def test_names_come_from_the_files_that_the_encoder_read(path: Path, tmp_path: P
     (tmp_path / "objects.txt").unlink()
     assert vocabulary_of(known).object(3) == "object 3"
     assert vocabulary_of(replace(run, record={**run.record, "stores": {}})).object(3) == "object 3"
+
+
+def test_names_in_the_store_go_first(path: Path, tmp_path: Path) -> None:
+    run = load_run(path)
+    store = stores_of_run(run).stores["regions"]
+    assert store.names == {}
+    assert vocabulary_of(run, store).object(3) == "object 3"
+    store.manifest["provenance"]["names"] = {"objects": ["cat", "dog", "kite", "boat"]}
+    assert vocabulary_of(run, store).object(3) == "boat"
+    assert vocabulary_of(run, store).object(4) == "object 4"
+    assert vocabulary_of(run, store).attribute(0) == "attribute 0"
 
 
 def test_other_tokenizers_are_not_believed(path: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def _find_crop(table: Table, name: str | None) -> Store:
         words = ["itin", "extract", *options_of(table.dataset), "--cache", str(table.folder.resolve().parent)]
         words += ["--only", "context", "--context-encoder", f"resnet18{CENTER}"]
         for path in paths:
-            if (seed := (open_store(path).options or {}).get("random_init")) is not None:
+            if (seed := open_store(path).identity["weights"].get("random_init")) is not None:
                 words += ["--random-init", str(seed)]
                 break
         raise CacheError(

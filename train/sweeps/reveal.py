@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import Any
 
 from ... import disk
 from ...errors import RunError
 from ..config import REPEATS
-from ..runs.folder import UNTRAINED_NOTE, evaluate
+from ..runs.folder import evaluate
 from .folder import FIELDS, FORMAT, Sweep
 from .prepare import SweepData
 
@@ -21,13 +20,7 @@ def revealed(sweep: Sweep) -> dict[str, Any] | None:
     path = sweep.path / "test.json"
     if not path.exists():
         return None
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']}, expected {FORMAT}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"cannot read {path}: {error}", next_step="use the itin that made the sweep") from error
-    return record
+    return disk.read_record(path, "use the itin that made the sweep", FORMAT)
 
 
 def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]:
@@ -86,7 +79,7 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
         "runs": rows,
         "mean": {name: statistics.fmean(each) for name, each in values.items()},
         "std": {name: statistics.stdev(each) if len(each) > 1 else None for name, each in values.items()},
-        "note": UNTRAINED_NOTE if sweep.definition.untrained else None,
+        "note": sweep.definition.note,
     }
     disk.replace(sweep.path / "test.json", disk.to_json(record))
     return record

@@ -7,12 +7,13 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from ...parts import ended, threads_of_children
 from .axes import Trial
 from .folder import Result
 from .setup import Event, Setup, TrialSource
@@ -54,24 +55,22 @@ class Pool:
                     if worker is None:
                         worker = self._workers[number] = _Worker(self.setup)
                     worker.give(trial)
-            busy = {worker.connection: number for number, worker in enumerate(self._workers) if worker and worker.trial}
-            if not busy:
+            at_work = [(i, one, one.trial) for i, one in enumerate(self._workers) if one is not None and one.trial]
+            if not at_work:
                 return
-            for connection in wait(list(busy)):
-                number = busy[connection]  # type: ignore[index]
-                yield self._receive(number, self._workers[number])
+            ready = wait([worker.connection for _, worker, _ in at_work])
+            yield from (self._receive(*busy) for busy in at_work if busy[1].connection in ready)
 
-    def _receive(self, number: int, worker: _Worker | None) -> Event:
+    def _receive(self, number: int, worker: _Worker, trial: Trial) -> Event:
         """Return a message from a worker, or a failure if it has died."""
-        if worker is None or worker.trial is None:
-            raise RuntimeError("expected a worker with a trial, got one without")
-        trial = worker.trial
         try:
             message: dict[str, float] | Result = worker.connection.recv()
         except (EOFError, OSError):
             worker.process.join()
             self._workers[number] = None
-            return Event(number, trial, {}, Result(trial.key, error=_ended(worker.process.exitcode)))
+            return Event(
+                number, trial, {}, Result(trial.key, error=f"the worker process {ended(worker.process.exitcode)}")
+            )
         if not isinstance(message, Result):
             return Event(number, trial, message)
         worker.trial = None
@@ -85,7 +84,7 @@ class _Worker:
         )  # a fork would copy the state of torch's threads, but not the threads
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_work, args=(theirs, setup), daemon=True)
-        with _environment(_threads(setup.threads)):
+        with threads_of_children(setup.threads):
             self.process.start()
         theirs.close()
         self.trial: Trial | None = None
@@ -140,30 +139,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-def _ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        more = ": perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
-        return f"the worker process was ended by {name}{more}"
-    return f"the worker process ended with exit code {code}"
-
-
-def _threads(number: int) -> dict[str, str]:
-    return {name: str(number) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for processes that are started in this context."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

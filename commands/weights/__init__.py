@@ -1,0 +1,1 @@
+"""`itin weights`: the group, and one file per subcommand."""
