@@ -131,8 +131,8 @@ def show(summary: Summary, part: Part | None = None) -> None:
     from .train import short, show_note
 
     dataset, samples = summary.dataset, summary.scan.samples
-    labels = Counter("unlabelled" if sample.label is None else sample.label for sample in samples).most_common()
-    counted = listed([f"{count} {label}" for label, count in labels])
+    labels = Counter(sample.label for sample in samples).most_common()
+    counted = listed([f"{count} {'unlabelled' if label is None else label}" for label, count in labels])
     console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {short(dataset.root)}", markup=False)
     for line in label_lines(dataset):
         console.print(f"  {line}", markup=False)

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from ..predict import Prediction, Predictor, Region
 
-MAX_CLASSES = 8
-"""The maximum number of classes shown, the most probable ones."""
-
 MAX_WORDS = 5
 """The maximum number of words shown for each region."""
 
@@ -100,11 +97,7 @@ def show(prediction: Prediction) -> None:
     """Print a prediction and the words aligned with each region, shaded if the terminal has colours."""
     from .terminal.console import console, grid
 
-    chances = list(prediction.probabilities.items())
-    if left := max(0, len(chances) - MAX_CLASSES):
-        chances = sorted(chances, key=lambda one: -one[1])[:MAX_CLASSES]
-    others = ", ".join(f"{label} {value:.3f}" for label, value in chances) + f" and {left} more" * (left > 0)
-    console.print(f"{prediction.label}  ({others})")
+    console.print(f"{prediction.label}  ({prediction.chances('.3f')})")
     rows: list[tuple[object, ...]] = []
     known = [
         name

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..itin_head import Head, HeadOutput
+from ..labels import listed
 from ..precision import matmul_precision
 from ..train.config import TrainConfig
 from ..train.features.batches import ResidentFeatures
@@ -61,6 +62,13 @@ class Prediction:
     """The words of the text, as far as the encoder read it."""
     regions: list[Region]
     """The regions by descending score; empty for heads that do not align regions."""
+
+    def chances(self, form: str, most: int = 8) -> str:
+        """Return the classes with their probabilities in a format such as `.3f`; of many only the most probable."""
+        each = list(self.probabilities.items())
+        if len(each) > most:
+            each.sort(key=lambda one: -one[1])
+        return listed([f"{label} {value:{form}}" for label, value in each], most)
 
     def word(self, number: int) -> str:
         """Return the word with this number."""

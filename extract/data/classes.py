@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.format.sealed_json import read_json
-from ...errors import CacheError
+from ...errors import CacheError, DataError
 from ...labels import LABELS, listed
 
 MIN_SIZE = 2
@@ -19,6 +20,9 @@ MIN_SIZE = 2
 
 MAX_CLASSES = 1000
 """Classes above which a column holds no labels but texts or ids."""
+
+MAX_LENGTH = 200
+"""The longest label, in characters."""
 
 OPTIONS = ("classes", "min_class_size")
 """The options that decide the classes, as a data set's source records them."""
@@ -51,6 +55,31 @@ class Labelling:
         if name not in self._numbers:
             raise ValueError(f"unknown label {label[:40]!r}; known are {listed(self.classes)}")
         return name
+
+
+def clean(label: str) -> str:
+    """Return a label without white space at its ends.
+
+    Raises:
+        ValueError: it is too long, or holds line ends or other control characters.
+    """
+    label = label.strip()
+    if len(label) > MAX_LENGTH:
+        raise ValueError(f"the label {label[:40]!r}... is longer than {MAX_LENGTH} characters")
+    if any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in label):
+        raise ValueError(f"the label {label!a} holds characters that cannot be printed")
+    return label
+
+
+def check_number(labelling: Labelling, table: Path) -> None:
+    """Raise DataError if a table has too many classes for a column of labels."""
+    if len(labelling.classes) > MAX_CLASSES:
+        raise DataError(
+            f"the label column of {table} has too many different labels",
+            expected=f"at most {MAX_CLASSES} classes",
+            found=f"{len(labelling.classes)}: {listed(labelling.classes, 3)}",
+            next_step="say with --columns label=NAME which column holds the labels, or raise --min-class-size",
+        )
 
 
 def decide(counts: Mapping[str, int], named: Sequence[str] = (), least: int | None = None) -> Labelling:

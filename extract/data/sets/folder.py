@@ -6,9 +6,8 @@ import hashlib
 import os
 import re
 import stat
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -16,19 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
-from ....labels import listed
 from ....tabular.lines import lines_of
 from ....tabular.rows import Row
-from ..classes import MAX_CLASSES, Labelling, decide, recorded, unknown_of
+from ..classes import Labelling, check_number, clean, decide, recorded, unknown_of
 from ..reading import retrying
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
 from ..tables import SUFFIXES, read_table
 
 COLUMNS = ("id", "image", "text", "label")
 """Columns of a table; `label` may be absent."""
-
-MAX_LABEL = 200
-"""The longest label, in characters."""
 
 
 def read(source: DataSetSource) -> DataSet:
@@ -44,7 +39,9 @@ def read(source: DataSetSource) -> DataSet:
         counts.update(found)
         if before is not None:
             return replace(before, rare={label: counts[label] for label in before.rare})
-        return _decide(table, counts, **options)
+        decided = decide(counts, options.get("classes", ()), options.get("min_class_size"))
+        check_number(decided, table)
+        return decided
 
     rows, labels = read_rows(table, root, source.columns or {}, source.allow_outside, labelling)
     return DataSet(
@@ -125,25 +122,6 @@ def _label_counts(rows: Iterable[Row], columns: dict[str, str]) -> Counter[str]:
                 counts[_label(row.values, columns)] += 1
     del counts[""]
     return counts
-
-
-def _decide(
-    table: Path, counts: Counter[str], classes: Sequence[str] = (), min_class_size: int | None = None
-) -> Labelling:
-    """Decide the classes of a table.
-
-    Raises:
-        DataError: there are too many for a column of labels.
-    """
-    labels = decide(counts, classes, min_class_size)
-    if len(labels.classes) > MAX_CLASSES:
-        raise DataError(
-            f"the label column of {table} has too many different labels",
-            expected=f"at most {MAX_CLASSES} classes",
-            found=f"{len(labels.classes)}: {listed(labels.classes, 3)}",
-            next_step="say with --columns label=NAME which column holds the labels, or raise --min-class-size",
-        )
-    return labels
 
 
 def _root(given: str | None) -> Path:
@@ -258,13 +236,8 @@ def _entry(
 
 
 def _label(values: dict[str, Any], columns: dict[str, str]) -> str:
-    """Return a row's label, without white space at its ends; empty where there is none."""
-    label = _string(values, "label", columns).strip() if "label" in columns else ""
-    if len(label) > MAX_LABEL:
-        raise ValueError(f"the label {label[:40]!r}... is longer than {MAX_LABEL} characters")
-    if not label.isprintable() and any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in label):
-        raise ValueError(f"the label {label!a} holds characters that cannot be printed")
-    return label
+    """Return a row's label, empty where there is none."""
+    return clean(_string(values, "label", columns)) if "label" in columns else ""
 
 
 def _string(values: dict[str, Any], column: str, columns: dict[str, str]) -> str:
