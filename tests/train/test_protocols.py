@@ -426,7 +426,7 @@ def test_train_names_its_protocol(cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--protocol", "fold:3"], "protocol: expected itin-811, clmlf"),
+        (["--protocol", "fold:3"], "protocol: expected itin-811, own, clmlf"),
         (["--protocol", "folds:3", "--fold", "3"], "fold: expected from 0 to 2, got 3"),
         (["--fold", "1"], "fold: expected 0, since only folds:K has folds, got 1"),
         (["--protocol", "agree", "--split", "x.csv"], "--split is short for --protocol file:PATH: give one"),
