@@ -81,6 +81,12 @@ class Store:
         return options
 
     @property
+    def names(self) -> dict[str, list[str]]:
+        """The names of the encoder's `objects` and `attributes` by id, those that it has."""
+        names: dict[str, list[str]] = self.manifest["provenance"].get("names", {})
+        return names
+
+    @property
     def tokenizer_file(self) -> Path | None:
         """The tokenizer that was built from the data set's texts for this store, if one was."""
         built = self.manifest["provenance"].get("built_tokenizer")

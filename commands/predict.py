@@ -100,15 +100,18 @@ def show(prediction: Prediction) -> None:
     others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())
     console.print(f"{prediction.label}  ({others})", markup=False)
     rows: list[tuple[object, ...]] = []
-    has_names = any(region.object >= 0 for region in prediction.regions)
+    known = [
+        name
+        for name in ("object", "attribute")
+        if any(getattr(region, name) >= 0 for region in prediction.regions)  # what no region has is not shown
+    ]
     for number, region in enumerate(prediction.regions, 1):
         box = " ".join(f"{value:.0f}" for value in region.box)
         aligned = shaded(prediction, region, number - 1)
-        names = (region.object_name, region.attribute_name) if has_names else ()
+        names = (getattr(region, f"{name}_name") for name in known)
         rows.append((number, box, *names, f"{region.attention:.3f}", f"{region.gate:.3f}", aligned))
     if rows:
-        names = ("object", "attribute") if has_names else ()
-        columns = ("region", "box (x1 y1 x2 y2)", *names, "attention", "gate", "aligned words")
+        columns = ("region", "box (x1 y1 x2 y2)", *known, "attention", "gate", "aligned words")
         console.print(grid(columns, rows, right=("region", "attention", "gate")))
 
 

@@ -24,14 +24,14 @@ class EncoderConfig:
     """The options that decide the features; every store records them, so that a run can encode raw input alike."""
 
     regions: str = option("vg-frcnn", group="Encoders")
-    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small or efficientnet-lite0; any vision model by name or
-    folder; or your own, module:Class."""
+    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small or efficientnet-lite0; a detector or vision model by
+    name or folder; or your own, module:Class."""
     text_encoder: str = option("bert-base-uncased")
     """Text encoder: minilm, or a model of texts by name (BERT, RoBERTa, DeBERTa-v3, CLIP ...), or a folder that holds
     one; or your own, module:Class."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; any vision model
-    by name or folder; or your own, module:Class."""
+    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; a vision model by
+    name or folder; or your own, module:Class."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
     region_grid: str | None = option(None, metavar="RxC")
@@ -52,8 +52,8 @@ class EncoderConfig:
     detector_backend: str = option("itin", choices=BACKENDS)
     """What computes vg-frcnn: our own layers, or those of detectron2, which must be installed then."""
     min_regions: int | None = option(None, least=0)
-    """Regions that vg-frcnn keeps at least, where there are as many proposals; by default 10, or all with the selection
-    hf."""
+    """Regions that vg-frcnn and torchvision's detectors keep at least, where there are as many proposals; by default
+    10, or all with the selection hf."""
     object_names: str | None = option(None, metavar="FILE")
     """Object names of vg-frcnn, one a line; by default objects_vocab.txt beside its checkpoint, if there."""
     attribute_names: str | None = option(None, metavar="FILE")

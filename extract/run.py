@@ -26,7 +26,7 @@ from .data.listed import check_known, note_of, read_ids, wanted_positions
 from .data.samples import DataSet, Sample
 from .data.survey import Survey, last_survey, open_config, survey
 from .devices import run_on_devices
-from .encoders.build import build_encoder, identity_of, weights_of
+from .encoders.build import ENCODERS, build_encoder, identity_of, weights_of
 from .encoders.contract import ImageEncoder, TextEncoder
 from .encoders.tokens import needs_built_tokenizer
 from .encoders.wordpiece import train_wordpiece
@@ -35,7 +35,6 @@ from .lanes import Lane
 from .progress import Progress, SilentProgress
 from .summary import StoreSummary, Summary
 from .weights.origin import described
-from .weights.packaged import PACKAGES
 
 Encoder = ImageEncoder | TextEncoder
 
@@ -195,9 +194,12 @@ def _check_planned(config: ExtractConfig, name: str) -> None:
 
 
 def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
+    vocabulary = getattr(lane.encoder, "vocabulary", None)
+    names = {} if vocabulary is None else {kind: list(each) for kind, each in asdict(vocabulary).items() if each}
     return {
         "options": _options(config.encoders),
         "weights": _weights(lane, config),
+        **({"names": names} if names else {}),
         "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "itin": version("itin"),
@@ -215,7 +217,8 @@ def _weights(lane: Lane, config: ExtractConfig) -> list[dict[str, Any]]:
 def _options(config: EncoderConfig) -> dict[str, Any]:
     """Return the options of the encoders, with absolute paths."""
     options = asdict(config)
-    for name in ("text_encoder", "detector_weights", "object_names", "attribute_names"):
-        if options[name] is not None and options[name] not in PACKAGES and Path(options[name]).exists():
+    names = {name for known in ENCODERS.values() for name in known}
+    for name in ("regions", "text_encoder", "context_encoder", "detector_weights", "object_names", "attribute_names"):
+        if options[name] is not None and options[name] not in names and Path(options[name]).exists():
             options[name] = str(Path(options[name]).resolve())
     return options

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..cache import Store
 from ..errors import RunError, WeightsError
 from ..extract.config import EncoderConfig
 from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
@@ -88,7 +89,13 @@ def pairs_of(
     texts = samples.set_index(samples["id"].astype(str)).loc[ids]
     details = _details(run, found, texts)
     computed = predictions(
-        run.head(), run.config, features, rows, details, vocabulary_of(run), run.config.batch_for(features.dataset)
+        run.head(),
+        run.config,
+        features,
+        rows,
+        details,
+        vocabulary_of(run, found.stores.get("regions")),
+        run.config.batch_for(features.dataset),
     )
     _check(run, recorded, computed)
     return [
@@ -133,8 +140,16 @@ def pairs_frame(pairs: Sequence[Pair]) -> pd.DataFrame:
     return frame
 
 
-def vocabulary_of(run: Run) -> Vocabulary:
-    """Return the object and attribute names of the run's region encoder, as far as their files are found."""
+def vocabulary_of(run: Run, store: Store | None = None) -> Vocabulary:
+    """Return the object and attribute names of the run's region encoder.
+
+    Args:
+        run: the run.
+        store: its store of regions, whose names go first; a store of before has none, and those of vg-frcnn are taken
+            from their files, as far as these are found.
+    """
+    if store is not None and store.names:
+        return Vocabulary(**{kind: tuple(each) for kind, each in store.names.items()})
     entry = run.record["stores"].get("regions", {"options": None, "identity": {"name": "", "weights": {}}})
     options = entry["options"]
     if options is None or entry["identity"]["name"] != "vg-frcnn":

@@ -89,6 +89,8 @@ def _details(one: Info) -> None:
         "shards": one.shards,
         **{name: json.dumps(value, ensure_ascii=False) for name, value in one.provenance.items()},
     }
+    if "names" in one.provenance:  # all of them with --json
+        fields["names"] = ", ".join(f"{len(each)} {kind}" for kind, each in one.provenance["names"].items())
     for name, value in fields.items():
         console.print(f"  {name:14} {value}", markup=False)
     for record in one.quarantined[:MAX_LISTED]:

@@ -31,6 +31,10 @@ ENCODERS: dict[str, dict[str, str]] = {
         "grid": "grid:GridRegions",
         "grid-resnet18": "grid:GridRegions",
         "grid-small": "grid:GridRegions",
+        "fasterrcnn_resnet50_fpn_v2": "torchvision_detector:RegionHead",
+        "fasterrcnn_resnet50_fpn": "torchvision_detector:RegionHead",
+        "fasterrcnn_mobilenet_v3_large_fpn": "torchvision_detector:RegionHead",
+        "fasterrcnn_mobilenet_v3_large_320_fpn": "torchvision_detector:RegionHead",
         "efficientnet-lite0": "vision:PatchRegions",
         ANY: "vision:PatchRegions",
     },
@@ -81,11 +85,11 @@ def build_encoder(
         encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **more)
     except WeightsError as error:
         name, known = _name_of(kind, config), [name for name in ENCODERS[kind] if name != ANY]
-        if not known or name in known or "/" in name or Path(name).exists():
+        if kind == "tokens" or name in known or not _is_misspelt(name):
             raise
-        raise ValueError(  # a misspelt name, most likely
-            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(known)}, your own as module:Class, or "
-            f"a model by its name on the hub or its folder. As such a name: {error}"
+        raise ValueError(
+            f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(known)}, a model by its name on the "
+            f"hub or its folder, or your own as module:Class. As a name on the hub: {error}"
         ) from error
     return encoder
 
@@ -116,7 +120,7 @@ def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list
         for name in [*(name for name in names if name != ANY or not no_model), *others]:
             named: dict[str, Any] = {} if name == ANY else {own.FIELDS[kind]: name}
             one = replace(config, **named)
-            needs = getattr(_class_of(kind, one, allow), "needs", None)
+            needs = getattr(_class_of(kind, one, allow, download=False), "needs", None)
             if needs is not None:
                 row = needs(one)
                 rows.setdefault((kind, row.needs), row)
@@ -163,14 +167,32 @@ def _name_of(kind: str, config: EncoderConfig) -> str:
     return name
 
 
-def _class_of(kind: str, config: EncoderConfig, allow: Collection[str] = ()) -> Any:
+def _class_of(kind: str, config: EncoderConfig, allow: Collection[str] = (), *, download: bool = True) -> Any:
     name, names = _name_of(kind, config), ENCODERS[kind]
     if is_own(kind, config):
         return own.own_class(kind, name, allow).cls
-    module, found = (names[name] if name in names else _any_model(kind, name)).split(":")
+    module, found = (names[name] if name in names else _any_model(kind, name, download)).split(":")
     return getattr(import_module(f".{module}", __package__), found)
 
 
-def _any_model(kind: str, name: str) -> str:
-    """Return the line for a name without one: a model by its name on the hub, or by its folder."""
-    return ENCODERS[kind][ANY]
+def _is_misspelt(name: str) -> bool:
+    """Return whether a name that could not be loaded is most likely a misspelt one of the table's."""
+    from .detection import detector_of
+
+    return "/" not in name and not Path(name).exists() and detector_of(name, download=False) is None
+
+
+def _any_model(kind: str, name: str, download: bool) -> str:
+    """Return the line for a name without one: a detector by name, or a model by its name on the hub or its folder."""
+    if kind == "tokens":
+        return ENCODERS[kind][ANY]
+    from .detection import detector_of  # here, for it loads torch
+
+    line = detector_of(name, download=download)
+    if line is not None and kind != "regions":
+        raise WeightsError(
+            f"{name} is a detector: it has vectors of regions, and none of the whole image",
+            expected="a model with one vector for an image",
+            next_step=f"name the detector in --regions, and choose another --{kind}-encoder, for example resnet18",
+        )
+    return line or ENCODERS[kind][ANY]

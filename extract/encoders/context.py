@@ -12,7 +12,7 @@ from ...precision import matmul_precision
 from ..config import EncoderConfig
 from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec
-from .resnet import load_resnet, resnet_needs, to_input
+from .resnet import load_resnet, to_input, torchvision_needs
 
 SIZE = 224
 RESIZED = 256
@@ -58,7 +58,7 @@ class ResNetContext:
     @staticmethod
     def needs(config: EncoderConfig) -> WeightsRequirement:
         """Return the weights that it needs."""
-        return resnet_needs(config.context_encoder, config.context_encoder.removesuffix(CENTER))
+        return torchvision_needs(config.context_encoder, config.context_encoder.removesuffix(CENTER))
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
         """Return an image, (H, W, 3) uint8 RGB, as the network's input, (3, 224, 224) float32."""

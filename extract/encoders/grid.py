@@ -13,7 +13,7 @@ from ...precision import matmul_precision
 from ..config import EncoderConfig
 from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec
-from .resnet import load_resnet, resnet_needs, to_input
+from .resnet import load_resnet, to_input, torchvision_needs
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class GridRegions:
     @staticmethod
     def needs(config: EncoderConfig) -> WeightsRequirement:
         """Return the weights that it needs."""
-        return resnet_needs(config.regions, GRIDS[config.regions].backbone)
+        return torchvision_needs(config.regions, GRIDS[config.regions].backbone)
 
     def prepare(self, image: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
         """Return the network's input and the (height, width) of an image, (H, W, 3) uint8 RGB."""

@@ -70,9 +70,9 @@ class ImageProcessor:
     """
 
     def __init__(self, name: str, config: Any, untrained: bool) -> None:
-        self._processor = processor = _load(name, config, untrained)
+        self._processor = processor = load_processor(name, config, untrained)
         timm = getattr(processor, "data_config", None)
-        settings = _plain(timm) if timm is not None else _settings(processor)
+        settings = _plain(timm) if timm is not None else settings_of(processor)
         fast = type(processor).__name__.endswith("Fast")  # before transformers 5
         backend = getattr(processor, "backend", "torchvision" if fast else "pil")
         self.identity: dict[str, Any] = {"processor": settings, "backend": "pil" if timm is not None else backend}
@@ -117,7 +117,9 @@ class ImageProcessor:
                 )
 
 
-def _load(name: str, config: Any, untrained: bool) -> Any:
+def load_processor(name: str, config: Any, untrained: bool) -> Any:
+    """Return the library's image processor of a model, on Pillow where it has that form; see `ImageProcessor`."""
+
     def lacking() -> bool:
         return config.model_type != "timm_wrapper" and not any(locate(name, file) for file in FILES)
 
@@ -139,7 +141,7 @@ def _load(name: str, config: Any, untrained: bool) -> Any:
         ) from error
 
 
-def _settings(processor: Any) -> dict[str, Any]:
+def settings_of(processor: Any) -> dict[str, Any]:
     """Return what changes a number, without what is off."""
     known = {key: value for key, value in processor.to_dict().items() if not key.startswith("_") and key not in _SILENT}
     known = {key: _plain(value) for key, value in known.items()}

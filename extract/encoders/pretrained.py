@@ -73,11 +73,12 @@ def load_part(loader: Any, name: str, part: Part, *, download: bool = True, **op
         raise loading_error(name, part, cause_of(error)) from error
 
 
-def load_model(name: str, *, spare: tuple[str, ...] = (), **options: Any) -> Any:
+def load_model(name: str, *, loader: Any = transformers.AutoModel, spare: tuple[str, ...] = (), **options: Any) -> Any:
     """Return a trained model in float32 and evaluation mode, whole.
 
     Args:
         name: its name on the hub, or its folder.
+        loader: the class that loads it.
         spare: prefixes of tensors that are not used, and may be missing.
         options: keyword arguments of `from_pretrained`, for example the configuration of a part of the model.
 
@@ -85,7 +86,7 @@ def load_model(name: str, *, spare: tuple[str, ...] = (), **options: Any) -> Any
         WeightsError: it cannot be loaded, lacks tensors of its architecture, or has some of another shape.
     """
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # mismatches are refused below, by name
-    model, loading = load_part(transformers.AutoModel, name, "model", **options)
+    model, loading = load_part(loader, name, "model", **options)
     other = sorted(
         (key,) if isinstance(key, str) else key for key in loading["mismatched_keys"]
     )  # (name, file's, ours)

@@ -1,4 +1,4 @@
-"""ResNets of torchvision, with ImageNet weights or, when asked for, seeded random ones."""
+"""Models of torchvision: their files of weights, and ResNets with ImageNet weights or, when asked for, random ones."""
 
 from __future__ import annotations
 
@@ -22,9 +22,18 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
+DATA = {"IMAGENET1K_V1": "ImageNet", "COCO_V1": "COCO"}
+"""Torchvision's names of the weights that are taken -> the data that they were trained on."""
+
+
+def weights_entry(name: str) -> Any:
+    """Return torchvision's entry for a model's first weights on ImageNet, or on COCO for a detector."""
+    return next(entry for entry in torchvision.models.get_model_weights(name) if entry.name in DATA)
+
+
 def weights_url(name: str) -> str:
-    """Return the URL of a ResNet's ImageNet weights."""
-    return str(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url)
+    """Return the URL of a model's weights."""
+    return str(weights_entry(name).url)
 
 
 def weights_path(name: str) -> Path:
@@ -32,12 +41,12 @@ def weights_path(name: str) -> Path:
     return checkpoint_path(weights_url(name))
 
 
-def resnet_needs(encoder: str, name: str) -> WeightsRequirement:
-    """Return the weights that an encoder with a ResNet needs; `name` is torchvision's."""
+def torchvision_needs(encoder: str, name: str) -> WeightsRequirement:
+    """Return the weights that an encoder with a model of torchvision needs; `name` is torchvision's."""
     path = weights_path(name)
     return WeightsRequirement(
         encoder,
-        f"{name}, ImageNet",
+        f"{name}, {DATA[weights_entry(name).name]}",
         str(path.parent),
         path if path.is_file() else None,
         f"downloaded when first used; by hand: {weights_url(name)}",
@@ -64,13 +73,23 @@ def load_resnet(name: str, random_init: int | None) -> tuple[Any, dict[str, Any]
     else:
         model = torchvision.models.get_model(name, weights=None)
         path = fetch(name)
-        model.load_state_dict(_state(name, path, model))
+        model.load_state_dict(state_of(name, path, model))
         weights = {"file": path.name}
     model.eval().requires_grad_(False)
     return model, {**weights, "sha256": state_sha256(model)}
 
 
-def _state(name: str, path: Path, model: Any) -> dict[str, torch.Tensor]:
+def state_of(name: str, path: Path, model: Any) -> dict[str, torch.Tensor]:
+    """Return the state in a file of weights.
+
+    Args:
+        name: torchvision's name of the model.
+        path: the file, from `fetch`.
+        model: a model with the names and shapes of the state.
+
+    Raises:
+        WeightsError: the file does not hold the state of this model.
+    """
     try:
         state = read_state(path)
         counters = {key for key in model.state_dict() if key.endswith(".num_batches_tracked")}  # absent in old files
@@ -89,12 +108,12 @@ def _state(name: str, path: Path, model: Any) -> dict[str, torch.Tensor]:
 
 
 def fetch(name: str) -> Path:
-    """Return the file with the ImageNet weights, downloaded if need be.
+    """Return the file with a model's weights, downloaded if need be.
 
     Raises:
         WeightsError: there is no file, and the network is unavailable or offline mode is on.
     """
-    path = fetch_checkpoint(weights_url(name), f"the ImageNet weights of {name}")
+    path = fetch_checkpoint(weights_url(name), f"the {DATA[weights_entry(name).name]} weights of {name}")
     check_digest(path)
     return path
 

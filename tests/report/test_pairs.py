@@ -176,6 +176,17 @@ def test_names_come_from_the_files_that_the_encoder_read(path: Path, tmp_path: P
     assert vocabulary_of(replace(run, record={**run.record, "stores": {}})).object(3) == "object 3"
 
 
+def test_names_in_the_store_go_first(path: Path, tmp_path: Path) -> None:
+    run = load_run(path)
+    store = stores_of_run(run).stores["regions"]
+    assert store.names == {}
+    assert vocabulary_of(run, store).object(3) == "object 3"
+    store.manifest["provenance"]["names"] = {"objects": ["cat", "dog", "kite", "boat"]}
+    assert vocabulary_of(run, store).object(3) == "boat"
+    assert vocabulary_of(run, store).object(4) == "object 4"
+    assert vocabulary_of(run, store).attribute(0) == "attribute 0"
+
+
 def test_other_tokenizers_are_not_believed(path: Path, tmp_path: Path) -> None:
     run = load_run(path)
     assert splitter_of(run) is None  # imported features have no options
