@@ -47,7 +47,7 @@ def command(folder: Path) -> None:
     console.print("\n3. Look at what it aligned, or continue with real data:", style="bold")
     picture = folder / "MVSA_demo" / "data" / "1.jpg"
     console.print(
-        f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely house"', markup=False
+        f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely car"', markup=False
     )
     console.print("  itin weights", markup=False)
     console.print("  itin extract --dataset mvsa-single --root MVSA_Single", markup=False)
