@@ -46,12 +46,10 @@ def command(folder: Path) -> None:
     show_comparison(trained)
     console.print("\n3. Look at what it aligned, or continue with real data:", style="bold")
     picture = folder / "MVSA_demo" / "data" / "1.jpg"
-    console.print(
-        f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely car"', markup=False
-    )
-    console.print("  itin weights", markup=False)
-    console.print("  itin extract --dataset mvsa-single --root MVSA_Single", markup=False)
-    console.print("  itin train --m 2 --lam 0.2", markup=False)
+    console.print(f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely car"')
+    console.print("  itin weights")
+    console.print("  itin extract --dataset mvsa-single --root MVSA_Single")
+    console.print("  itin train --m 2 --lam 0.2")
 
 
 def show_comparison(trained: list[TrainedHead]) -> None:

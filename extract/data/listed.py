@@ -47,7 +47,7 @@ def check_known(path: Path, listed: Iterable[str], known: Iterable[str], dataset
     matched = match(known, listed)
     if unknown := matched.theirs:
         raise DataError(
-            f"{path} lists {len(unknown)} ids that are not of {dataset}: {examples(unknown)}",
+            f"{path} lists ids that are not of {dataset}: {len(unknown)} ({examples(unknown)})",
             expected=f"ids such as {examples(matched.ours[:3])}" if matched.ours else f"ids of {dataset}",
             found=matched.cause,
             next_step="fix the file: pairs that the label rule leaves out have no features",
@@ -73,5 +73,5 @@ def note_of(path: Path, listed: Counter[str], wanted: int) -> str:
     if rest := len(listed) - wanted:
         parts.append(f"{rest} cannot be used")
     if repeated := listed.total() - len(listed):
-        parts.append(f"{repeated} more lines repeat an id")
+        parts.append(f"{repeated} repeated")
     return ", ".join(parts)

@@ -31,11 +31,11 @@ ENCODERS: dict[str, dict[str, str]] = {
         "grid": "grid:GridRegions",
         "grid-resnet18": "grid:GridRegions",
         "grid-small": "grid:GridRegions",
+        "efficientnet-lite0": "vision:PatchRegions",
         "fasterrcnn_resnet50_fpn_v2": "torchvision_detector:RegionHead",
         "fasterrcnn_resnet50_fpn": "torchvision_detector:RegionHead",
         "fasterrcnn_mobilenet_v3_large_fpn": "torchvision_detector:RegionHead",
         "fasterrcnn_mobilenet_v3_large_320_fpn": "torchvision_detector:RegionHead",
-        "efficientnet-lite0": "vision:PatchRegions",
         ANY: "vision:PatchRegions",
     },
     "context": {
@@ -81,8 +81,10 @@ def build_encoder(
 
         return CheckedEncoder(kind, _name_of(kind, config), config, device, batch_size=batch_size, allow=allow)
     more: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
+    trained = config.seed_of(kind) is None  # else nothing is downloaded
     try:
-        encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **more)
+        found = _class_of(kind, config, download=trained)
+        encoder: ImageEncoder | TextEncoder = found(config, device, batch_size=batch_size, **more)
     except WeightsError as error:
         name, known = _name_of(kind, config), [name for name in ENCODERS[kind] if name != ANY]
         if kind == "tokens" or name in known or not _is_misspelt(name):

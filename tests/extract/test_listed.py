@@ -70,9 +70,9 @@ def test_unknown_ids_are_named_with_the_likely_cause() -> None:
     with pytest.raises(DataError) as caught:
         check_known(path, ["1", *listed], map(str, range(20)), "mine")
     said = str(caught.value)
-    assert "some.txt lists 9 ids that are not of mine: 003, 004, 005, 006, 007 and so on" in said
+    assert "some.txt lists ids that are not of mine: 9 (003, 004, 005, 006, 007 and so on)" in said
     assert "leading zeros" in said
-    with pytest.raises(DataError, match=r"1 ids that are not of mine: x\n  expected: ids such as 3\n  next:"):
+    with pytest.raises(DataError, match=r"ids that are not of mine: 1 \(x\)\n  expected: ids such as 3\n  next:"):
         check_known(path, ["1", "2", "x"], ["1", "2", "3"], "mine")
 
 
@@ -85,7 +85,7 @@ def test_positions() -> None:
 
 def test_every_line_is_accounted_for() -> None:
     listed = Counter({"1": 1, "2": 3, "x": 1})
-    assert note_of(Path("a/b.txt"), listed, 3) == "b.txt lists 3 ids: 3 are extracted, 2 more lines repeat an id"
+    assert note_of(Path("a/b.txt"), listed, 3) == "b.txt lists 3 ids: 3 are extracted, 2 repeated"
     assert note_of(Path("b.txt"), Counter("ab"), 1) == "b.txt lists 2 ids: 1 are extracted, 1 cannot be used"
 
 
@@ -112,10 +112,10 @@ def test_only_the_listed_are_extracted(config: ExtractConfig, fakes: Fakes, ids:
 def test_what_is_said(config: ExtractConfig, fakes: Fakes, ids: Path, tmp_path: Path) -> None:  # noqa: F811
     (config.root / "data" / "4.txt").write_text(" ")  # type: ignore[operator]
     said = invoke(config, "--ids", ids)
-    assert "ids.txt lists 4 ids: 3 are extracted, 1 cannot be used, 1 more lines repeat an id" in said
+    assert "ids.txt lists 4 ids: 3 are extracted, 1 cannot be used, 1 repeated" in said
     ids.write_text("3\n12\n")
     said = invoke(config, "--ids", ids, code=1)
-    assert f"{ids} lists 1 ids that are not of mvsa-single: 12" in said
+    assert f"{ids} lists ids that are not of mvsa-single: 1 (12)" in said
     assert "limit and ids exclude one another" in invoke(config, "--ids", ids, "--limit", 2, code=2)
     assert "cannot read the ids in" in invoke(config, "--ids", tmp_path / "none", code=1)
 
