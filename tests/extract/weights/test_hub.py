@@ -223,7 +223,7 @@ def test_no_network_does_not_hide_what_is_wrong_here(hub: LoopbackHub, folder: P
     path = locate(NAME, "config.json")
     assert path is not None
     path.resolve().write_text('{"model_type": "of-another-world"}')
-    refused("cannot be loaded", "of-another-world")
+    refused("model_type of-another-world is not known")
 
 
 def test_a_hub_that_never_answers(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
