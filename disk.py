@@ -1,5 +1,7 @@
 """Files and folders that are either whole or absent: temporary name in the same folder, flush, fsync, link or rename.
 
+Also the JSON records among them, which make a folder a run, a sweep or a reproduction.
+
 `os.link` fails when the name is taken, so of several writers exactly one wins. The protocol was chosen by killing real
 writers at random instants; a half-written HDF5 file is unreadable after a kill, so nothing is ever appended to.
 """
@@ -129,6 +131,75 @@ def remove_stale(folder: Path) -> None:
 def to_json(value: Mapping[str, Any]) -> bytes:
     """Return a JSON file's bytes."""
     return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def check_format(path: Path, found: object, version: int, next_step: str, fault: type[ItinError] = RunError) -> None:
+    """Raise `fault` unless a file is of this format version; `next_step` says what to do about an older one."""
+    if found != version:
+        newer = isinstance(found, int) and found > version
+        raise fault(
+            f"{path} has another format version" + ", newer than this itin" * newer,
+            expected=f"format {version}",
+            found=f"format {found}",
+            next_step="update itin" if newer else next_step,
+        )
+
+
+def read_record(path: Path, next_step: str, version: int | None = None) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: the file.
+        next_step: what to do about a file that cannot be read, or is of an older version.
+        version: the version that its `format` must name; None for a file that has none.
+
+    Raises:
+        RunError: it cannot be read, is no JSON object, or is of another format version.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        if not isinstance(record, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}", next_step=next_step) from error
+    if version is not None:
+        check_format(path, record.get("format"), version, next_step)
+    return record
+
+
+def record_of(folder: Path, name: str, what: str, command: str) -> Path:
+    """Return the file that makes a folder a result of a command.
+
+    Args:
+        folder: the folder.
+        name: the file's name.
+        what: the result with its article, such as "a run folder".
+        command: the command that writes it.
+
+    Raises:
+        RunError: it is not there.
+    """
+    if not (folder / name).is_file():
+        raise RunError(
+            f"{folder} is not {what}",
+            expected=f"a folder with the {name} that `{command}` writes",
+            found="a folder without one" if folder.is_dir() else "a file" if folder.exists() else "nothing",
+            next_step=f"give the path that `{command}` printed",
+        )
+    return folder / name
+
+
+@contextlib.contextmanager
+def describing(path: Path, what: str, next_step: str) -> Iterator[None]:
+    """Turn the error of a record that lacks a field, or has a wrong one, into a RunError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} does not describe {what} of this itin",
+            found=f"missing {error}" if isinstance(error, KeyError) else str(error),
+            next_step=next_step,
+        ) from error
 
 
 def temporary_beside(path: Path) -> Path:

@@ -19,14 +19,8 @@ class ItinError(Exception):
     def __init__(
         self, what: str, *, expected: str | None = None, found: str | None = None, next_step: str | None = None
     ) -> None:
-        lines = [what]
-        if expected is not None:
-            lines.append(f"  expected: {expected}")
-        if found is not None:
-            lines.append(f"  found:    {found}")
-        if next_step is not None:
-            lines.append(f"  next:     {next_step}")
-        super().__init__("\n".join(lines))
+        more = {"expected: ": expected, "found:    ": found, "next:     ": next_step}
+        super().__init__("\n".join([what, *(f"  {name}{line}" for name, line in more.items() if line is not None)]))
         self.what = what
 
 

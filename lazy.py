@@ -1,23 +1,51 @@
-"""Public names of a package that load their modules when they are first asked for."""
+"""Modules that are loaded when they are needed: those behind a package's names, and those not always installed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ast
+import inspect
+import sys
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
+
+from .errors import ItinError, RunError
 
 
-def attributes(package: str, where: Mapping[str, str]) -> Callable[[str], object]:
+def attributes(package: str) -> Callable[[str], object]:
     """Return the `__getattr__` of a package, so that importing the package loads none of its modules.
+
+    The names are those that its source imports from its own modules for type checkers (`if TYPE_CHECKING`).
 
     Args:
         package: its name.
-        where: public name -> `module`, or `module:name` where the module calls it otherwise; relative to the package.
     """
+    tree = ast.parse(inspect.getsource(sys.modules[package]))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
+    where = {one.asname or one.name: (node.module, one.name) for node in imports for one in node.names}
 
     def load(name: str) -> object:
         if name not in where:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module, _, own = where[name].partition(":")
-        return getattr(import_module(f".{module}", package), own or name)
+        module, own = where[name]
+        return getattr(import_module(f".{module}", package), own)
 
     return load
+
+
+def optional(module: str, needs: str, install: str, fault: type[ItinError] = RunError) -> Any:
+    """Import a module that not every installation has.
+
+    Args:
+        module: its name.
+        needs: what needs which package, for the message.
+        install: the package's name for pip.
+        fault: the error to raise.
+
+    Raises:
+        ItinError: a `fault`, where it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise fault(f"{needs}, which is not installed", next_step=f"pip install '{install}'") from error

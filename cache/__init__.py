@@ -31,19 +31,4 @@ __all__ = [
     "write_table",
 ]
 
-__getattr__ = attributes(
-    __name__,
-    {
-        "Samples": "mapping",
-        "Store": "store",
-        "StoreWriter": "writer",
-        "Table": "table",
-        "find_stores": "store",
-        "fingerprint_of": "format.schema",
-        "open": "mapping:open_samples",
-        "open_store": "store",
-        "read_table": "table",
-        "store_name": "format.schema",
-        "write_table": "table",
-    },
-)
+__getattr__ = attributes(__name__)

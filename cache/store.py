@@ -64,6 +64,9 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {len(self)} x {self.kind} by {self.name})"
 
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.path,)  # another process opens it again
+
     @property
     def name(self) -> str:
         """The encoder's name."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import TransientError
 from ..extract.config import ExtractConfig
+from ..lazy import optional
 from ..parts import Part
 from .extract_work import Extraction
 from .slurm_chain import describe
@@ -56,23 +57,18 @@ def connect(scheduler: str, tls: Tls | None = None, timeout: float = 60) -> Clie
     """
     if scheduler.startswith("tls://") != (tls is not None):
         raise ValueError("a tls:// scheduler takes --tls-ca, --tls-cert and --tls-key, and no other scheduler does")
-    try:
-        from distributed import Client
-        from distributed.security import Security
-    except ImportError as error:
-        raise ClusterError(
-            "the Dask engine needs dask.distributed", next_step="run `pip install 'itin[dask]'`"
-        ) from error
+    distributed = optional("distributed", "the Dask engine needs dask.distributed", "itin[dask]", ClusterError)
     security = None
     if tls is not None:
-        security = Security(
+        security = distributed.Security(
             tls_ca_file=str(tls.ca),
             tls_client_cert=str(tls.cert),
             tls_client_key=str(tls.key),
             require_encryption=True,
         )
     try:
-        return Client(scheduler, security=security, timeout=timeout, set_as_default=False)
+        client: Client = distributed.Client(scheduler, security=security, timeout=timeout, set_as_default=False)
+        return client
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"the Dask scheduler at {scheduler} cannot be reached: {error}",

@@ -60,7 +60,7 @@ def launch(submission: Submission, parts: Collection[int], left: int, missing: i
     for offset, tasks in slurm.arrays(parts, slurm.max_array_size()):
         limit = f"%{submission.at_once}" if submission.at_once else ""
         chain.arrays.append(slurm.sbatch(scripts[PARTS], f"--array={tasks}{limit}", arguments=(offset,)))
-    _tie(chain.resubmission, chain.arrays)
+    slurm.update(chain.resubmission, Dependency=f"afterany:{':'.join(chain.arrays)}", StartTime="now")
     return chain
 
 
@@ -115,8 +115,3 @@ def _consolidation(submission: Submission, after: str | None, *, only_if_absent:
         return waiting[0]
     options = ["--kill-on-invalid-dep=yes", f"--dependency=afterok:{after}"] if after is not None else []
     return slurm.sbatch(scripts_of(submission)[CONSOLIDATE], *options)
-
-
-def _tie(resubmission: str, arrays: list[str]) -> None:
-    """Make the resubmission begin when the arrays have ended."""
-    slurm.update(resubmission, Dependency=f"afterany:{':'.join(arrays)}", StartTime="now")

@@ -22,31 +22,34 @@ if TYPE_CHECKING:
 def command(folder: Path) -> None:
     """Draw a small data set, extract its features, train ITIN and `only-context` on them, and compare.
 
-    Nothing is downloaded: the encoders are untrained, so the figures show that the parts work together on pictures
-    made for the purpose, and nothing about sentiment. A second call reuses the features and only trains.
+    Nothing is downloaded: the encoders are the trained ones of `pip install 'itin[small]'`; where those are not
+    installed, small untrained ones. The figures show that the parts work together on pictures made for the purpose,
+    and nothing about sentiment. A second call reuses the features and only trains.
     """
-    from ..demo.run import HEADS, PAIRS, RECIPE, compare, prepare
+    from ..demo.run import HEADS, compare, prepare, variant
+    from ..extract.weights.requirement import INSTALL
     from .extract import show
     from .terminal.console import Bars, console, epochs_bar
     from .train import short
 
-    console.print(f"1. Drawing {PAIRS} pairs in MVSA's layout, and extracting their features ...", style="bold")
+    chosen = variant()
+    if chosen.untrained:
+        console.print(f"Trained encoders are not installed: {INSTALL}", style="yellow", markup=False)
+    console.print(f"1. Drawing {chosen.pairs} pairs in MVSA's layout, and extracting their features ...", style="bold")
     folder.mkdir(parents=True, exist_ok=True)
     with Bars() as bars:
-        summary = prepare(folder, progress=bars)
+        summary = prepare(folder, chosen, progress=bars)
     show(summary)
     console.print("\n2. Training ITIN, and the same without the interaction (only-context) ...", style="bold")
-    with epochs_bar(RECIPE.epochs * len(HEADS)) as on_epoch:
-        trained = compare(folder, on_epoch)
+    with epochs_bar(chosen.recipe.epochs * len(HEADS)) as on_epoch:
+        trained = compare(folder, chosen, on_epoch)
     show_comparison(trained)
     console.print("\n3. Look at what it aligned, or continue with real data:", style="bold")
     picture = folder / "MVSA_demo" / "data" / "1.jpg"
-    console.print(
-        f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely house"', markup=False
-    )
-    console.print("  itin weights", markup=False)
-    console.print("  itin extract --dataset mvsa-single --root MVSA_Single", markup=False)
-    console.print("  itin train --m 2 --lam 0.2", markup=False)
+    console.print(f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely house"')
+    console.print("  itin weights")
+    console.print("  itin extract --dataset mvsa-single --root MVSA_Single")
+    console.print("  itin train --m 2 --lam 0.2")
 
 
 def show_comparison(trained: list[TrainedHead]) -> None:

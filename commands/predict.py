@@ -98,7 +98,7 @@ def show(prediction: Prediction) -> None:
     from .terminal.console import console, grid
 
     others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())
-    console.print(f"{prediction.label}  ({others})", markup=False)
+    console.print(f"{prediction.label}  ({others})")
     rows: list[tuple[object, ...]] = []
     known = [
         name
@@ -138,6 +138,6 @@ def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: b
 
     good, bad = predict_table(predictor, table, out, allow_outside, columns)
     if out is not None:
-        console.print(f"{good} predicted, {bad} not (see the column error): {out}", markup=False)
+        console.print(f"{good} predicted, {bad} not (see the column error): {out}")
     elif bad:
         click.echo(f"{bad} of {good + bad} rows could not be predicted: see the column error.", err=True)

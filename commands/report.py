@@ -44,11 +44,8 @@ def command(
     made = report(paths, images=images, cache=cache, title=title)
     page = made.write(out, None if figures == "none" else figures)
     for line in made.missing:
-        console.print(line, style="yellow", markup=False)
+        console.print(line, style="yellow")
     if made.banner:
-        console.print(made.banner, style="yellow", markup=False)
+        console.print(made.banner, style="yellow")
     tables = sum(section.table is not None for section in made.sections)
-    console.print(
-        f"{short(page)}  ({page.stat().st_size / 2**20:.1f} MB; {tables} tables and the figures beside it)",
-        markup=False,
-    )
+    console.print(f"{short(page)}  ({page.stat().st_size / 2**20:.1f} MB; {tables} tables and the figures beside it)")

@@ -85,7 +85,7 @@ def command(**options: Any) -> None:
         protocol = take(ProtocolOptions, options).protocol_of()
         request = _request(own, options, protocol)
     out, data, sweep = _prepared(own.out, wanted, request, protocol)
-    console.print(f"Reproduction: {short(out)}, protocol {protocol}", markup=False)
+    console.print(f"Reproduction: {short(out)}, protocol {protocol}")
     with locked(sweep.path):
         sweep = Sweep(sweep.path)  # as the previous holder of the lock left it
         _extend(out, sweep, request, data)
@@ -98,9 +98,9 @@ def command(**options: Any) -> None:
         report = write(made, own.format, own.images, wanted.cache)
     _show(made)
     for line in report.missing:
-        console.print(line, style="yellow", markup=False)
+        console.print(line, style="yellow")
     show_note(sweep.definition.note)
-    console.print(f"Report: {short(out / PAGE)}", markup=False)
+    console.print(f"Report: {short(out / PAGE)}")
     check_none_failed(sweep, (trial.key for trial in made.trials), "the same command with --retry-failed")
 
 
@@ -187,7 +187,7 @@ def _extend(out: Path, sweep: Sweep, request: Request, data: SweepData) -> None:
     request.write(out)
     keys = {trial.key for trial in data.keyed(request.plan().trials)}
     left = keys - set(sweep.ended())
-    console.print(f"{len(keys)} runs, {len(keys) - len(left)} of them there already", markup=False)
+    console.print(f"{len(keys)} runs, {len(keys) - len(left)} of them there already")
 
 
 def _train(retry: bool, computing: Computing, sweep: Sweep, data: SweepData) -> None:
@@ -230,9 +230,9 @@ def _show(made: Any) -> None:
     from .terminal.console import console, grid
 
     for key, why in list(made.missing.items())[:5]:
-        console.print(f"missing: {key}: {why}", style="red", markup=False)
+        console.print(f"missing: {key}: {why}", style="red")
     if "table-3" in made.tables:
         section = ablations(made.tables["table-3"], made)[0]
         if section.table is not None:
-            console.print(section.caption, markup=False)
+            console.print(section.caption)
             console.print(grid([str(name) for name in section.table], section.table.to_numpy().tolist()))

@@ -55,7 +55,7 @@ def command(
         return
     if csv is not None:
         everything.to_csv(csv, index=False, lineterminator="\n")
-        console.print(f"{len(table)} runs: {csv}", markup=False)
+        console.print(f"{len(table)} runs: {csv}")
         return
     if table.empty:
         console.print("No runs.")
@@ -70,7 +70,7 @@ def command(
     listing = grid(columns, rows, right=[name for name in columns if name not in TEXT_COLUMNS])
     console.print(listing)
     if "protocol" not in origin:
-        console.print(f"protocol {table['protocol'].iloc[0]}", markup=False)
+        console.print(f"protocol {table['protocol'].iloc[0]}")
     for note in sorted({note for note in table["note"] if note}):
         show_note(note)
 

@@ -127,7 +127,7 @@ def command(**options: Any) -> None:
         data = data_of(sweep, wanted.cache)
     else:
         sweep, data = _new(own, options, wanted, output.out)
-    console.print(f"Sweep: {short(sweep.path)}", markup=False)
+    console.print(f"Sweep: {short(sweep.path)}")
     if own.plan:
         return
     source = None
@@ -166,7 +166,7 @@ def command(**options: Any) -> None:
 
             show_test(reveal(sweep, data, str(device)))
     show_note(sweep.definition.note)
-    console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
+    console.print(f"Results: {short(sweep.path / 'results.csv')}")
     check_none_failed(sweep)
 
 
@@ -194,7 +194,7 @@ def _consolidate(sweep: Sweep) -> None:
     consolidate(sweep)
     show_best(sweep)
     show_note(sweep.definition.note)
-    console.print(f"Results: {short(sweep.path / 'results.csv')}", markup=False)
+    console.print(f"Results: {short(sweep.path / 'results.csv')}")
     check_none_failed(sweep)
 
 
@@ -274,7 +274,7 @@ def _reject_changes_on_resume() -> None:
 def _show_plan(definition: Definition) -> None:
     from .terminal.console import console
 
-    console.print(f"protocol {definition.protocol_used}", markup=False)
+    console.print(f"protocol {definition.protocol_used}")
     if definition.mode == "optuna":
         console.print(f"{definition.number} configurations by a guided search, {len(definition.seeds)} seeds each")
     else:
@@ -284,13 +284,13 @@ def _show_plan(definition: Definition) -> None:
         text = f"{runs} runs: {runs // len(each)} configurations, {len(definition.seeds)} seeds each"
         if (folds := len({trial.config.fold for trial in definition.trials})) > 1:
             text += f" on each of {folds} folds"
-        console.print(text + (f"; {same} duplicates left out" if same else ""), markup=False)
+        console.print(text + (f"; {same} duplicates left out" if same else ""))
     if definition.left_out:
         console.print(
             f"left out: {len(definition.left_out)} combinations that are not valid configurations", style="yellow"
         )
         for reason in definition.left_out[:3]:
-            console.print(f"  {reason}", style="yellow", markup=False)
+            console.print(f"  {reason}", style="yellow")
 
 
 def _show_exhausted(definition: Definition) -> None:

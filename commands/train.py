@@ -110,11 +110,11 @@ def command(**options: Any) -> None:
             if seeds is None:
                 show_scores(result.metrics, split.description)
             else:
-                console.print(f"  {short(run)}", markup=False)
+                console.print(f"  {short(run)}")
     if seeds is not None:
         show_mean([result.metrics for result in results], split.description)
     show_note(load_run(run).note)
-    console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}", markup=False)
+    console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}")
 
 
 def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None]:
@@ -156,16 +156,15 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
     """
     from .terminal.console import console
 
-    console.print(f"{data.dataset}: {len(data.ids)} labelled samples", markup=False)
+    console.print(f"{data.dataset}: {len(data.ids)} labelled samples")
     for kind, store in stores.items():
-        console.print(f"  {kind:8} {store.path.name}", markup=False)
+        console.print(f"  {kind:8} {store.path.name}")
     for line in (*data.outside, *outside):
-        console.print(f"  {line}", style="yellow", markup=False)
+        console.print(f"  {line}", style="yellow")
     if data.mapped:
         console.print(
             f"  they do not fit into memory: they are in a temporary file in {data.mapped}, which is slower",
             style="yellow",
-            markup=False,
         )
 
 
@@ -189,7 +188,7 @@ def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> No
             [f"  always {majority['class']}", "", f"{majority['accuracy']:.4f}", "", f"{majority['weighted_f1']:.4f}"]
             + [""] * (1 + len(LABELS))
         )
-    console.print(f"protocol {describe(split)}", markup=False)
+    console.print(f"protocol {describe(split)}")
     console.print(grid(columns, rows, right=columns[1:]))
 
 
@@ -209,7 +208,7 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
             f"{fmean(each):.4f} ± {stdev(each):.4f}" if len(each) > 1 else f"{each[0]:.4f}" for each in values.values()
         ]
         rows.append([label, str(metrics[0][part]["n"]), *cells])
-    console.print(f"protocol {describe(split)}", markup=False)
+    console.print(f"protocol {describe(split)}")
     console.print(grid(columns, rows, right=columns[1:]))
 
 

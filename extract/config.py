@@ -24,18 +24,19 @@ class EncoderConfig:
     """The options that decide the features; every store records them, so that a run can encode raw input alike."""
 
     regions: str = option("vg-frcnn", group="Encoders")
-    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small, or a detector or vision model by name or folder; or
-    your own, module:Class."""
+    """Region encoder: vg-frcnn, grid, grid-resnet18, grid-small or efficientnet-lite0; a detector or vision model by
+    name or folder; or your own, module:Class."""
     text_encoder: str = option("bert-base-uncased")
-    """Text encoder: a model of texts by name (BERT, RoBERTa, DeBERTa-v3, CLIP ...), or a folder that holds one; or your
-    own, module:Class."""
+    """Text encoder: minilm, or a model of texts by name (BERT, RoBERTa, DeBERTa-v3, CLIP ...), or a folder that holds
+    one; or your own, module:Class."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, resnet18-center for the centre of the image, or a vision model by name or folder; or
-    your own, module:Class."""
+    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; a vision model by
+    name or folder; or your own, module:Class."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
     region_grid: str | None = option(None, metavar="RxC")
-    """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region."""
+    """Pool the cells of a vision model to R rows and C columns of regions; by default every cell is a region, or
+    3x3 with efficientnet-lite0."""
     max_tokens: int = option(100, least=1)
     """WordPieces kept for each text, without [CLS] and [SEP]."""
     text_normalize: str | None = option(None, choices=("tweet",))

@@ -19,17 +19,4 @@ if TYPE_CHECKING:
 
 __all__ = ["ABLATIONS", "GATES", "HEADS", "Head", "HeadConfig", "HeadOutput", "ITINHead", "make", "pad"]
 
-__getattr__ = attributes(
-    __name__,
-    {
-        "ABLATIONS": "config",
-        "GATES": "config",
-        "HEADS": "registry",
-        "Head": "head",
-        "HeadConfig": "config",
-        "HeadOutput": "head",
-        "make": "factory",
-        "ITINHead": "itin",
-        "pad": "gru.batch",
-    },
-)
+__getattr__ = attributes(__name__)

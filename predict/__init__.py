@@ -16,13 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Prediction", "Predictor", "Region", "pairs_frame", "pairs_of"]
 
-__getattr__ = attributes(
-    __name__,
-    {
-        "Prediction": "prediction",
-        "Region": "prediction",
-        "Predictor": "predictor",
-        "pairs_frame": "pairs",
-        "pairs_of": "pairs",
-    },
-)
+__getattr__ = attributes(__name__)

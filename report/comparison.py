@@ -23,14 +23,6 @@ MAX_LISTED = 10
 """Number of comparisons in the table, at most."""
 
 
-@dataclass
-class _Group:
-    """Pairs of one data set and part that runs were evaluated on."""
-
-    labels: dict[str, int] = field(default_factory=dict)
-    """The class of each pair, by its id."""
-
-
 @dataclass(frozen=True)
 class RunComparison:
     """A comparison of two runs on the pairs that both predicted."""
@@ -131,20 +123,20 @@ def compare_data(
         texts: the known texts of each run, by the id of the pair.
         shown: the names of the runs in the browser of pairs, in order.
     """
-    keys = list(dict.fromkeys(_key(run) for run in runs.values()))
-    groups = {key: _Group() for key in keys}
-    words: dict[str, dict[str, str]] = {key: {} for key in keys}
+    labels: dict[str, dict[str, int]] = {}  # those of all pairs that runs of one key were evaluated on
+    words: dict[str, dict[str, str]] = {}
     for name, run in runs.items():
-        table = _predicted(run)
-        groups[_key(run)].labels.update({str(one): LABELS.index(label) for one, label in table["label"].items()})
-        words[_key(run)].update(texts.get(name, {}))
+        own = labels.setdefault(_key(run), {})
+        own |= {str(one): LABELS.index(label) for one, label in _predicted(run)["label"].items()}
+        words.setdefault(_key(run), {}).update(texts.get(name, {}))
+    keys = list(labels)
     return {
         "labels": list(LABELS),
         "groups": [
             {
-                "ids": list(groups[key].labels),
-                "labels": list(groups[key].labels.values()),
-                "texts": [words[key].get(one, "") for one in groups[key].labels],
+                "ids": list(labels[key]),
+                "labels": list(labels[key].values()),
+                "texts": [words[key].get(one, "") for one in labels[key]],
             }
             for key in keys
         ],
@@ -152,7 +144,7 @@ def compare_data(
             {
                 "name": name,
                 "group": keys.index(_key(run)),
-                "predicted": _predicted_classes(run, list(groups[_key(run)].labels)),
+                "predicted": _predicted_classes(run, list(labels[_key(run)])),
                 "shown": list(shown).index(name) if name in shown else None,
             }
             for name, run in runs.items()

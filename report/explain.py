@@ -17,7 +17,7 @@ from ..predict.prediction import SPECIAL, Prediction, Region
 from ..predict.words import segments
 from .browser import RunPairs, pairs_data
 from .page.colors import SHADE, over, region_color, strength
-from .page.html import iframe, make_folder, page_html, write_page
+from .page.html import Page, iframe, make_folder, page_html, write_page
 from .page.plot import missing_glyphs, save
 from .page.section import Section
 from .thumbnails import Images, picture
@@ -115,27 +115,24 @@ class Explanation:
             raise ValueError(f"{path.name}: expected a name that ends in {', '.join(ENDINGS)}")
         make_folder(path.parent)
         if path.suffix.lower() == ".html":
-            return write_page(path=path, **self._page())
+            return write_page(self._page(), path)
         save(self.figure(), path)
         return path
 
     def html(self) -> str:
         """Return the page as HTML."""
-        return page_html(**self._page())
+        return page_html(self._page())
 
     def _repr_html_(self) -> str:
         return iframe(self.html())
 
-    def _page(self) -> dict[str, Any]:
+    def _page(self) -> Page:
         shown = picture(self.image, PAGE_SIDE)
         data = pairs_data([RunPairs("", "test", [self.pair])], {self.pair.image_sha256: shown})
         chances = ", ".join(f"{label} {p:.1%}" for label, p in self.prediction.probabilities.items())
-        return {
-            "sections": [Section("pairs", f"Predicted {self.prediction.label}", [chances], widget="pairs")],
-            "title": "What the head looked at",
-            "banner": self.note,
-            "data": {"pairs": {**data, "large": True}},
-        }
+        section = Section("pairs", f"Predicted {self.prediction.label}", [chances], widget="pairs")
+        large = {"pairs": {**data, "large": True}}
+        return Page("What the head looked at", [section], banner=self.note, data=large)
 
     def _write(self, write: _Writer) -> None:
         """Write the text beside the image; a first pass without axes measures the space that it takes."""

@@ -16,7 +16,7 @@ from .browser import RunPairs, pairs_data
 from .comparison import compare_all, compare_data, comparison
 from .names import names_of
 from .page.files import write_figures, write_tables
-from .page.html import iframe, page_html, write_page
+from .page.html import Page, iframe, page_html, write_page
 from .page.section import Section
 from .run_sections import Runs, classes, confusion, learning, provenance, reliability, summary
 from .sweep_sections import sweep_sections
@@ -32,16 +32,9 @@ PAGE = "report.html"
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Page):
     """A report that can be written to files or shown in a notebook."""
 
-    title: str
-    sections: list[Section]
-    intro: list[str] = field(default_factory=list)
-    banner: str | None = None
-    """A note that stays visible while the page is scrolled, or None."""
-    data: dict[str, Any] = field(default_factory=dict)
-    """The data of the page's widgets, by their names."""
     missing: list[str] = field(default_factory=list)
     """What could not be shown and why, one line each."""
 
@@ -59,9 +52,7 @@ class Report:
             RunError: a file cannot be written.
         """
         folder = Path(folder)
-        page = write_page(
-            self.sections, folder / PAGE, title=self.title, intro=self.intro, banner=self.banner, data=self.data
-        )
+        page = write_page(self, folder / PAGE)
         write_tables(self.sections, folder / "tables")
         if figures is not None:
             write_figures(self.sections, folder / "figures", figures)
@@ -69,7 +60,7 @@ class Report:
 
     def html(self) -> str:
         """Return the page as HTML."""
-        return page_html(self.sections, title=self.title, intro=self.intro, banner=self.banner, data=self.data)
+        return page_html(self)
 
     def _repr_html_(self) -> str:
         return iframe(self.html())
@@ -113,12 +104,10 @@ def report(
         data["compare"] = compare_data(detailed, compared, texts, [one.name for one in shown])
     notes = sorted({run.note for run in runs if run.note})
     names = sorted({str(run.record["dataset"].get("name")) for run in runs})
-    left = len(named) - len(detailed)
-    intro = [_intro(len(runs), len(sweeps), left)]
     return Report(
         title or f"Report on {', '.join(names)}",
         _sections(detailed, sweeps, list(compared.values()), bool(shown), missing),
-        intro,
+        [_intro(len(runs), len(sweeps), len(named) - len(detailed))],
         " ".join(notes) or None,
         data,
         missing,

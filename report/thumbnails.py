@@ -111,9 +111,9 @@ def picture(image: NDArray[np.uint8], side: int) -> Thumbnail:
     return Thumbnail("data:image/webp;base64," + base64.b64encode(out.getvalue()).decode(), size)
 
 
-def thumbnails(pairs: Iterable[Pair], images: Images, side: int = SIDE) -> dict[str, Thumbnail]:
+def thumbnails(pairs: Iterable[Pair], images: Images) -> dict[str, Thumbnail]:
     """Make the thumbnails of many pairs in parallel; the keys are the digests of the images."""
     wanted = list({pair.image_sha256: pair for pair in pairs}.values())
     with ThreadPoolExecutor(default_workers()) as pool:
-        made = pool.map(lambda pair: thumbnail(pair, images, side), wanted)
+        made = pool.map(lambda pair: thumbnail(pair, images), wanted)
         return {pair.image_sha256: one for pair, one in zip(wanted, made, strict=True)}

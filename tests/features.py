@@ -7,13 +7,17 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from itin.cache import Store, StoreWriter, open_store, write_table
 from itin.labels import LABELS
+
+if TYPE_CHECKING:
+    from itin.errors import RunError
+    from itin.train.loop import Fit
 
 KINDS = ("regions", "tokens", "context")
 DIM = 6
@@ -302,3 +306,18 @@ def make_run(
     result = fit(config, features, split, evaluate=evaluate)
     key = Identity(features, found.table, found.stores).key(config, split)
     return write_run(result, features, split, found.table.dataset, found.stores, key, out=out)
+
+
+def results_of(
+    *arguments: Any, on_epoch: Callable[[int, dict[str, float]], None] | None = None, **options: Any
+) -> list[Fit | RunError]:
+    """What `train` gives for each configuration in the end."""
+    from itin.train.loop import train
+
+    results: list[Fit | RunError] = []
+    for j, made in train(*arguments, **options):
+        if not isinstance(made, dict):
+            results.append(made)
+        elif on_epoch is not None:
+            on_epoch(j, made)
+    return results

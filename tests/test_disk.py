@@ -138,3 +138,27 @@ def test_what_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
         disk.replace(tmp_path / "no" / "file", b"")
     with pytest.raises(RunError, match="cannot write"):
         disk.make_folder(Path("/dev/null/nofolder"))
+
+
+def test_a_record_is_read_back_or_its_error_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    with pytest.raises(
+        RunError, match=r"is not a box\n  expected: .*record.json that `itin pack` writes\n  found:    a f"
+    ):
+        disk.record_of(tmp_path, "record.json", "a box", "itin pack")
+    disk.replace(path, disk.to_json({"format": 3, "λ": [0.1, None]}))
+    assert disk.record_of(tmp_path, "record.json", "a box", "itin pack") == path
+    assert disk.read_record(path, "pack again") == disk.read_record(path, "", 3) == {"format": 3, "λ": [0.1, None]}
+    with pytest.raises(RunError, match=r"version\n  expected: format 4\n  found:    format 3\n  next:     pack again$"):
+        disk.read_record(path, "pack again", 4)
+    with pytest.raises(RunError, match=r"newer than this itin\n  .*format 2\n  .*format 3\n  next:     update itin$"):
+        disk.read_record(path, "pack again", 2)
+    with pytest.raises(CacheError, match=r"another format version\n  .*format 1\n  found:    format x"):
+        disk.check_format(path, "x", 1, "", CacheError)
+    missing = r"record.json does not describe a box of this itin\n  found:    missing 'size'"
+    with pytest.raises(RunError, match=missing), disk.describing(path, "a box", "pack again"):
+        _ = disk.read_record(path, "")["size"]
+    for damaged in ("[3]", "{", "\xff"):
+        path.write_bytes(damaged.encode("latin1"))
+        with pytest.raises(RunError, match=r"cannot read .*record.json: .*\n  next:     pack again$"):
+            disk.read_record(path, "pack again")

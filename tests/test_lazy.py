@@ -12,6 +12,8 @@ import itin.itin_head
 import itin.predict
 import itin.train
 from itin.cache.format.schema import fingerprint_of
+from itin.errors import CacheError
+from itin.lazy import optional
 from itin.train.runs.folder import load_run
 
 PACKAGES = (itin.cache, itin.itin_head, itin.predict, itin.train)
@@ -36,3 +38,9 @@ def test_a_package_alone_loads_nothing_heavy() -> None:
         "assert not {'torch', 'pandas', 'h5py', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_not_installed_is_named_with_its_package() -> None:
+    assert optional("json", "this needs JSON", "json").loads("[1]") == [1]
+    with pytest.raises(CacheError, match=r"^a boat needs Noah, which is not installed\n  next:     pip install 'ark'$"):
+        optional("itin.no_such_module", "a boat needs Noah", "ark", CacheError)

@@ -18,13 +18,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Sweep", "TrainConfig", "load", "runs_table"]
 
-__getattr__ = attributes(
-    __name__,
-    {
-        "Run": "runs.folder",
-        "Sweep": "sweeps.folder",
-        "TrainConfig": "config",
-        "load": "runs.folder:load_run",
-        "runs_table": "runs.listing",
-    },
-)
+__getattr__ = attributes(__name__)

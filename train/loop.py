@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,69 +83,44 @@ def fit(
     """
     if compute is None:
         compute = ComputeOptions(recurrence=choose(gru, torch.device(device), work_of(config, features, split)))
-    training = train([config], features, split, device, evaluate, compute)
-    (result,) = _drain(training, lambda _, row: on_epoch(row) if on_epoch is not None else None)
-    if isinstance(result, RunError):
-        raise result
-    return result
-
-
-def fit_side_by_side(
-    configs: Sequence[TrainConfig],
-    features: Features,
-    split: Split,
-    device: str | torch.device = "cpu",
-    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
-    evaluate: Sequence[str] = ("val", "test"),
-    compute: ComputeOptions | None = None,
-) -> list[Fit | RunError]:
-    """Train J heads at once and keep the best epoch of each.
-
-    Each result is that of `fit` but for rounding: each head has its own seed, hence its own initial weights and its own
-    order of the samples.
-
-    Args:
-        configs: J recipes of one `shape_of`, each `stackable`.
-        features: as for `fit`.
-        split: as for `fit`.
-        device: where to train.
-        on_epoch: called with the number of the configuration and its history's newest row.
-        evaluate: the parts to score at the end.
-        compute: how to compute the training.
-
-    Returns:
-        The result of each, or the error that ended it; an error does not affect the others.
-
-    Raises:
-        ValueError: configurations that cannot be trained side by side.
-    """
-    return _drain(train(configs, features, split, device, evaluate, compute), on_epoch)
-
-
-def _drain(training: Epochs, on_epoch: Callable[[int, dict[str, float]], None] | None) -> list[Fit | RunError]:
-    while True:
-        try:
-            j, row = next(training)
-        except StopIteration as ended:
-            results: list[Fit | RunError] = ended.value
-            return results
+    for _, made in train([config], features, split, device, evaluate, compute):
+        if isinstance(made, Fit):
+            return made
+        if isinstance(made, RunError):
+            raise made
         if on_epoch is not None:
-            on_epoch(j, row)
-
-
-Epochs = Generator[tuple[int, dict[str, float]], None, "list[Fit | RunError]"]
-"""Yields a configuration's number and its history's newest row; returns the results."""
+            on_epoch(made)
+    raise AssertionError("unreachable")
 
 
 def train(
     configs: Sequence[TrainConfig],
     features: Features,
     split: Split,
-    device: str | torch.device,
-    evaluate: Sequence[str],
+    device: str | torch.device = "cpu",
+    evaluate: Sequence[str] = ("val", "test"),
     compute: ComputeOptions | None = None,
-) -> Epochs:
-    """Train J heads epoch by epoch; the arguments are those of `fit_side_by_side`."""
+) -> Iterator[tuple[int, dict[str, float] | Fit | RunError]]:
+    """Train J heads at once and keep the best epoch of each.
+
+    Each result is that of `fit` but for rounding: each head has its own seed, hence its own initial weights and its own
+    order of the samples.
+
+    Args:
+        configs: J recipes of one `shape_of`, each `stackable` where J > 1.
+        features: as for `fit`.
+        split: as for `fit`.
+        device: where to train.
+        evaluate: the parts to score at the end.
+        compute: how to compute the training.
+
+    Yields:
+        After each epoch the number of a configuration and its history's newest row; after the last one its result, or
+        the error that ended it, which does not affect the others.
+
+    Raises:
+        ValueError: configurations that cannot be trained side by side.
+    """
     training = Training(configs, features, split, device, compute or ComputeOptions())
     configs, J = training.configs, len(configs)
     majority = majority_class(features.labels[split.train])
@@ -173,9 +148,7 @@ def train(
                 "seconds": (time.perf_counter() - epoch_begun) / J,
             }
             where = f"in epoch {epoch} (learning rate {row['lr']:g})"
-            try:
-                check_finite(where, {"training": row["train_loss"], "validation": row["val_loss"]})
-            except RunError as error:
+            if error := breakdown(where, {"training": row["train_loss"], "validation": row["val_loss"]}):
                 broken[j] = error
                 continue
             histories[j].append(row)
@@ -188,22 +161,18 @@ def train(
             break
 
     seconds = (time.perf_counter() - begun) / J
-    results: list[Fit | RunError] = []
     for j, (config, head) in enumerate(zip(configs, training.heads, strict=True)):
         if j in broken:
-            results.append(broken[j])
+            yield j, broken[j]
             continue
         own = training.resident.narrow(config.regions)  # the figures are those of the head alone
         predicted = {part: predict(head, own, split.rows(part), training.batch_size) for part in evaluate}
         metrics = {part: score(features.labels[split.rows(part)], each, majority) for part, each in predicted.items()}
-        try:
-            kept = f"(epoch {selections[j].epoch} was kept)"
-            check_finite(kept, {part: each["loss"] for part, each in metrics.items()})
-        except RunError as error:
-            results.append(error)
-            continue
-        results.append(
-            Fit(
+        kept = f"(epoch {selections[j].epoch} was kept)"
+        yield (
+            j,
+            breakdown(kept, {part: each["loss"] for part, each in metrics.items()})
+            or Fit(
                 config,
                 head.config,
                 selections[j].epoch,
@@ -215,9 +184,8 @@ def train(
                 gru=training.compute.recurrence,
                 stacked=J,
                 precision=training.compute.precision,
-            )
+            ),
         )
-    return results
 
 
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:
@@ -226,13 +194,14 @@ def work_of(config: TrainConfig, features: Features, split: Split) -> float:
     return operations(config.d, words, features.tokens.shape[1], config.epochs)
 
 
-def check_finite(where: str, losses: dict[str, float]) -> None:
-    """Raise RunError for a loss that is not finite."""
+def breakdown(where: str, losses: dict[str, float]) -> RunError | None:
+    """Return the error for a loss that is not finite; None where all are."""
     for name, loss in losses.items():
         if not math.isfinite(loss):
-            raise RunError(
+            return RunError(
                 f"training broke down {where}",
                 expected="a finite loss",
                 found=f"{name} loss = {loss}",
                 next_step="lower the learning rate (--lr), or check the features for values that are not finite",
             )
+    return None

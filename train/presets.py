@@ -49,15 +49,6 @@ def preset_of(config: TrainConfig) -> str | None:
     return None
 
 
-def preset_of_values(values: Mapping[str, Any]) -> str | None:
-    """Return `preset_of` the fields in a table's row."""
-    return preset_of(TrainConfig.from_dict({name: _plain(values[name]) for name in READINGS}))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
-
-
 def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of `TrainConfig` with `preset` replaced by the fields it stands for, which others override."""
     rest = dict(values)

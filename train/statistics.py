@@ -52,12 +52,11 @@ class PairedDifference:
     """The two-sided p-value: how often chance alone would give a difference at least this far from 0."""
 
 
-def over_seeds(values: ArrayLike, level: float = CONFIDENCE) -> Estimate:
+def over_seeds(values: ArrayLike) -> Estimate:
     """Return the mean of one figure a seed, with Student's t interval over seeds on the same pairs.
 
     Args:
         values: (S,), S at least 1; with one there is neither deviation nor interval.
-        level: the confidence level of the interval.
     """
     one = np.asarray(values, dtype=np.float64)
     _one_dimension("values", one)
@@ -65,13 +64,13 @@ def over_seeds(values: ArrayLike, level: float = CONFIDENCE) -> Estimate:
     if len(one) == 1:
         return Estimate(mean, np.nan, np.nan, np.nan)
     std = float(one.std(ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, len(one) - 1)) * std / np.sqrt(len(one))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(one) - 1)) * std / np.sqrt(len(one))
     return Estimate(mean, std, mean - half, mean + half)
 
 
-def wilson(right: int, n: int, level: float = CONFIDENCE) -> tuple[float, float]:
+def wilson(right: int, n: int) -> tuple[float, float]:
     """Return Wilson's interval of an accuracy: `right` of `n` pairs predicted as labelled, by one run."""
-    found = stats.binomtest(right, n).proportion_ci(level, method="wilson")
+    found = stats.binomtest(right, n).proportion_ci(CONFIDENCE, method="wilson")
     return float(found.low), float(found.high)
 
 

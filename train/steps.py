@@ -16,7 +16,6 @@ from torch.nn.utils import clip_grad_norm_
 
 from ..itin_head import Head, make
 from ..itin_head.side_by_side import SideBySide, SingleHead
-from ..itin_head.stacked import StackedHead, can_mix_ablations
 from ..precision import matmul_precision
 from .config import PRECISIONS, TrainConfig
 from .features.batches import ResidentFeatures
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
     from .cuda_graphs import GraphSteps
 
 MAY_DIFFER = ("m", "lam", "seed")
-"""The fields in which configurations of any head that are trained side by side may differ."""
-
-FLAGS = ("gate", "ablation")
-"""Further fields that may differ where the head is ITIN as in the equations."""
+"""The fields in which configurations that are trained side by side may differ."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,8 @@ def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
 
 def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
     """Return what configurations must share to be trained side by side."""
-    config = replace(config, batch_size=config.batch_for(dataset))
-    free = MAY_DIFFER + FLAGS * can_mix_ablations(config.head_config({})) if stackable(config) else ()
+    config = replace(config, batch_size=config.batch_for(dataset), ablation=config.effective_ablation)
+    free = MAY_DIFFER if stackable(config) else ()
     return tuple(getattr(config, field.name) for field in fields(config) if field.name not in free)
 
 
@@ -100,7 +96,7 @@ class Training:
         first, J = configs[0], len(configs)
         if len({shape_of(config, features.dataset) for config in configs}) != 1 or (J > 1 and not stackable(first)):
             raise ValueError(
-                f"configs: expected configurations that differ only in {', '.join(MAY_DIFFER + FLAGS)}, got others"
+                f"configs: expected configurations that differ only in {', '.join(MAY_DIFFER)}, got others"
             )
         check_compute(first, compute)
         device = torch.device(device)
@@ -123,10 +119,9 @@ class Training:
                 self.heads.append(head.to(device))
                 self.heads[-1].begin(torch.from_numpy(labels))
         if J == 1 and not compute.graphs:
-            self._stack: SingleHead | SideBySide | StackedHead = SingleHead(self.heads[0])
+            self._stack: SingleHead | SideBySide = SingleHead(self.heads[0])
         else:
-            kind = StackedHead if can_mix_ablations(self.heads[0].config) else SideBySide
-            self._stack = kind(self.heads, compute.recurrence)
+            self._stack = SideBySide(self.heads, compute.recurrence)
         self._clip = clip_grad_norm_ if isinstance(self._stack, SingleHead) else clip_side_by_side
         self._parameters = list(self._stack.parameters())
         self._optimizer = adam(self._parameters, first, device, capturable=compute.graphs)

@@ -7,10 +7,10 @@ unchanged one is never computed twice. The plan only grows: its first segment is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Segment:
         return -(-self.count // self.shard_size)
 
 
-class Rows(Sequence[RowKey]):
+class Rows:
     """The rows of a plan, in order. Ids and digests are separate lists, since pairs would take more memory."""
 
     def __init__(self) -> None:
@@ -51,13 +51,10 @@ class Rows(Sequence[RowKey]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    @overload
-    def __getitem__(self, number: int) -> RowKey: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[RowKey]: ...
-    def __getitem__(self, number: int | slice) -> RowKey | list[RowKey]:
-        if isinstance(number, slice):
-            return list(zip(self.ids[number], self.sha256[number], strict=True))
+    def __iter__(self) -> Iterator[RowKey]:
+        return zip(self.ids, self.sha256, strict=True)
+
+    def __getitem__(self, number: int) -> RowKey:
         return self.ids[number], self.sha256[number]
 
 
@@ -115,14 +112,14 @@ class StorePlan:
         plan._add(first, value, seal_of(data))
         plan.refresh()
         for path in segment_files(folder)[len(plan.segments) :]:
-            if not (missing := plan._path(len(plan.segments))).exists():
+            if not (missing := segment_path(folder, len(plan.segments))).exists():
                 raise CacheError(f"{missing} is missing though {path.name} exists", next_step=repair_advice(folder))
             plan.refresh()
         return plan
 
     def refresh(self) -> None:
         """Read the segments that other writers have added."""
-        while (path := self._path(len(self.segments))).exists():
+        while (path := segment_path(self.folder, len(self.segments))).exists():
             data = read_bytes(path)
             value = from_json(path, data)
             check_stamp(path, value["format"], value["fingerprint"], self.fingerprint)
@@ -153,7 +150,7 @@ class StorePlan:
                 "sha256": [digest for _, digest in new],
             }
             data = to_json(segment)
-            path = self._path(len(self.segments))
+            path = segment_path(self.folder, len(self.segments))
             if disk.create(path, data, write_error):
                 self._add(path, segment, seal_of(data))
             else:
@@ -185,9 +182,6 @@ class StorePlan:
         segment = np.searchsorted(firsts, rows, side="right") - 1
         found: np.ndarray = blocks[segment] + (rows - firsts[segment]) // sizes[segment]
         return found
-
-    def _path(self, segment: int) -> Path:
-        return segment_path(self.folder, segment)
 
     def _add(self, path: Path, value: dict[str, Any], checksum: str) -> None:
         """Append one segment."""

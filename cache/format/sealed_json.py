@@ -142,14 +142,8 @@ def read_json(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
 
 def check_stamp(path: Path, version: object, found: object, expected: str | None) -> None:
     """Check that a file has this format version and the expected fingerprint, if one is given."""
-    if version != FORMAT:
-        newer = isinstance(version, int) and version > FORMAT
-        raise CacheError(
-            f"{path} has another format version" + (", newer than this itin" if newer else ""),
-            expected=f"format {FORMAT}",
-            found=f"format {version}",
-            next_step="update itin" if newer else "extract again with this itin, or read it with the one that wrote it",
-        )
+    older = "extract again with this itin, or read it with the one that wrote it"
+    disk.check_format(path, version, FORMAT, older, CacheError)
     if expected is not None and found != expected:
         raise CacheError(
             f"{path} belongs to other features than its folder",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ... import disk
 from ...errors import CacheError
+from ...lazy import optional
 from ..format.schema import KINDS
 from ..format.sealed_json import write_error
 from ..store import ROWS_AT_ONCE, Arrays, Store
@@ -46,13 +46,9 @@ def export(store: Store, target: Path, first: int | None = None, advance: Advanc
 
 def _parts(store: Store, first: int | None) -> Iterator[tuple[slice, Arrays]]:
     """Yield the packed arrays of a store, `ROWS_AT_ONCE` rows at a time."""
-    for part in _slices(len(store)):
+    for begin in range(0, len(store), ROWS_AT_ONCE):
+        part = slice(begin, min(begin + ROWS_AT_ONCE, len(store)))
         yield part, store.packed(np.arange(part.start, part.stop), first)
-
-
-def _slices(count: int) -> Iterator[slice]:
-    for begin in range(0, count, ROWS_AT_ONCE):
-        yield slice(begin, min(begin + ROWS_AT_ONCE, count))
 
 
 def _shapes(store: Store, first: int | None) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
@@ -62,7 +58,7 @@ def _shapes(store: Store, first: int | None) -> dict[str, tuple[np.dtype[Any], t
         for name, array in store.packed(np.zeros(0, np.int64), first).items()
     }
     if store.kind == "tokens":
-        total = sum(int(store.lengths(np.arange(p.start, p.stop)).sum()) for p in _slices(len(store)))
+        total = int(store.lengths(np.arange(len(store))).sum())
         for schema in KINDS["tokens"]:
             dtype, shape = sizes[schema.name]
             sizes[schema.name] = (dtype, (total, *shape[1:]))
@@ -115,14 +111,8 @@ def _npz(store: Store, path: Path, first: int | None, advance: Advance) -> None:
 
 def _parquet(store: Store, path: Path, first: int | None, advance: Advance) -> None:
     """Write one row per sample: id, sha256, and each array, as a nested list where it has axes."""
-    try:
-        arrow: Any = import_module("pyarrow")
-        parquet: Any = import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise CacheError(
-            "Parquet needs pyarrow, which is not installed",
-            next_step="`pip install pyarrow`, or export to a file that ends in .h5 or .npz",
-        ) from error
+    parquet = optional("pyarrow.parquet", "Parquet needs pyarrow", "pyarrow", CacheError)
+    arrow = optional("pyarrow", "Parquet needs pyarrow", "pyarrow", CacheError)
     stamp = {name: str(value) for name, value in store.stamp.items()}
     writer = None
     try:

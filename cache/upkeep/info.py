@@ -49,31 +49,23 @@ def info(folder: Path) -> Info:
     Raises:
         CacheError: neither manifest nor plan can be read.
     """
-    sizes = shard_sizes(folder)
+    sizes, missing = shard_sizes(folder), 0
     if (folder / NAME).exists():
-        manifest = read_manifest(folder)
-        identity, rows, planned = manifest["identity"], manifest["rows"], manifest["planned"]
-        quarantined, complete, provenance = manifest["quarantined"], manifest["complete"], manifest["provenance"]
-        fingerprint = manifest["fingerprint"]
-        missing = sum(entry["file"] not in sizes for entry in manifest["shards"])
+        known = read_manifest(folder)
+        missing = sum(entry["file"] not in sizes for entry in known["shards"])
     else:
         plan = StorePlan.read(folder)
-        identity, rows, planned, fingerprint = plan.identity, None, len(plan.rows), plan.fingerprint
-        quarantined, complete, provenance, missing = [], False, {}, 0
+        known = {"identity": plan.identity, "fingerprint": plan.fingerprint, "rows": None, "planned": len(plan.rows)}
+        known |= {"quarantined": [], "complete": False, "provenance": {}}
+    same = ("fingerprint", "identity", "rows", "planned", "quarantined", "complete", "provenance")
     return Info(
         path=folder,
-        kind=identity["kind"],
-        encoder=identity["name"],
-        fingerprint=fingerprint,
-        identity=identity,
-        rows=rows,
-        planned=planned,
-        quarantined=quarantined,
+        kind=known["identity"]["kind"],
+        encoder=known["identity"]["name"],
         shards=len(sizes),
         bytes=sum(sizes.values()),
         missing=missing,
-        complete=complete,
-        provenance=provenance,
+        **{name: known[name] for name in same},
     )
 
 

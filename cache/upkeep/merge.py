@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ... import disk
 from ...errors import CacheError
 from ..format import quarantine
-from ..format.manifest import NAME, committed_rows, read_manifest, shard_sizes
+from ..format.manifest import NAME, committed_rows, read_manifest
 from ..format.plan import RowKey, StorePlan
 from ..format.sealed_json import DamagedError, read_bytes, write_error
 from ..format.shard_read import Shard, unpack
@@ -43,27 +41,17 @@ class _MergeSource:
         self.folder = folder
         self.plan = StorePlan.read(folder)
         self.manifest: dict[str, Any] = read_manifest(folder) if (folder / NAME).exists() else {}
-        self._opened = -1
+        self._opened = ""
         self._samples: list[Arrays] = []
-        rows, owners, places = [], [], []
-        self._names = list(shard_sizes(folder))
         committed = committed_rows(folder, self.plan.fingerprint)
-        for owner, name in enumerate(self._names):
-            rows.append(committed[name])
-            owners.append(np.full(len(committed[name]), owner))
-            places.append(np.arange(len(committed[name])))
-        self.rows = np.concatenate([np.zeros(0, np.int64), *rows])
-        order = np.argsort(self.rows)
-        self.rows = self.rows[order]
-        self._owners = np.concatenate([np.zeros(0, np.int64), *owners])[order]
-        self._places = np.concatenate([np.zeros(0, np.int64), *places])[order]
+        self.places = {row: (name, i) for name, rows in committed.items() for i, row in enumerate(rows.tolist())}
+        """The shard of each committed row, and its place in it."""
 
     def sample(self, row: int) -> Arrays:
         """Return the arrays of one row, as `StoreWriter.commit` expects them."""
-        at = int(np.searchsorted(self.rows, row))
-        owner, place = int(self._owners[at]), int(self._places[at])
-        if self._opened != owner:
-            self._opened, self._samples = owner, self._read(self.folder / self._names[owner])
+        name, place = self.places[row]
+        if self._opened != name:
+            self._opened, self._samples = name, self._read(self.folder / name)
         return self._samples[place]
 
     def _read(self, path: Path) -> list[Arrays]:
@@ -104,7 +92,7 @@ def merge(
         )
     have: dict[RowKey, tuple[_MergeSource, int]] = {}
     for source in opened:
-        for row in source.rows.tolist():
+        for row in sorted(source.places):
             have.setdefault(source.plan.rows[row], (source, row))
     planned = dict.fromkeys(row for source in opened for row in source.plan.rows if row[1])
     numbers = writer.extend(planned, opened[0].plan.segments[0].shard_size)

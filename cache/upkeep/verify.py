@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -192,8 +192,9 @@ def _damaged(shard: Shard) -> str:
 def _misplaced(shard: Shard, rows: np.ndarray, plan: StorePlan) -> str | None:
     if not len(rows) or rows[-1] >= len(plan.rows):
         return "is foreign: it holds rows that the plan does not name"
-    if (plan.blocks_of(rows) != block_and_piece(shard.path.name)[0]).any():
-        return f"is foreign: its rows belong to block {plan.block_of(int(rows[0]))}"
+    blocks = plan.blocks_of(rows)
+    if (blocks != block_and_piece(shard.path.name)[0]).any():
+        return f"is foreign: its rows belong to block {blocks[0]}"
     numbers = rows.tolist()
     for name, column in (("ids", plan.rows.ids), ("sha256", plan.rows.sha256)):
         if shard.strings(name) != [column[row] for row in numbers]:
@@ -214,16 +215,14 @@ def _sha256(path: Path) -> str:
 
 
 def _quarantine(report: Verification, plan: StorePlan | None, fingerprint: str) -> None:
-    for path, wrong in _bad_records(report.folder, plan, fingerprint):
-        report.problems.append(Problem("quarantine", path, wrong, remove=True))
-
-
-def _bad_records(folder: Path, plan: StorePlan | None, fingerprint: str) -> Iterator[tuple[Path, str]]:
-    for path in quarantine.record_files(folder):
+    for path in quarantine.record_files(report.folder):
+        wrong = None
         try:
             record = quarantine.read_record(path, fingerprint)
+            own = record.id, record.sha256
+            if plan is not None and (record.row >= len(plan.rows) or plan.rows[record.row] != own):
+                wrong = f"{path} is foreign: row {record.row} is another sample"
         except (CacheError, KeyError, ValueError, TypeError) as error:
-            yield path, error.what if isinstance(error, CacheError) else f"{path} lacks {error}"
-            continue
-        if plan is not None and (record.row >= len(plan.rows) or plan.rows[record.row] != (record.id, record.sha256)):
-            yield path, f"{path} is foreign: row {record.row} is another sample"
+            wrong = error.what if isinstance(error, CacheError) else f"{path} lacks {error}"
+        if wrong is not None:
+            report.problems.append(Problem("quarantine", path, wrong, remove=True))

@@ -25,4 +25,4 @@ def command(store: str, file: Path, first: int | None, cache: Path | None) -> No
     with Bars() as bars, usage_errors():
         bars.start("export", len(opened), 0)
         export(opened, file, first, lambda count: bars.advance("export", count))
-    console.print(f"{len(opened)} samples, {size(file.stat().st_size)}: {file}", markup=False)
+    console.print(f"{len(opened)} samples, {size(file.stat().st_size)}: {file}")

@@ -95,4 +95,4 @@ def show(done: ImportSummary, form: str) -> None:
     lines.append("Matched by id; it was not checked that they were made from the data set's own images.")
     lines.append(f"Done: {done.path}")
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)

@@ -92,10 +92,8 @@ def _details(one: Info) -> None:
     if "names" in one.provenance:  # all of them with --json
         fields["names"] = ", ".join(f"{len(each)} {kind}" for kind, each in one.provenance["names"].items())
     for name, value in fields.items():
-        console.print(f"  {name:14} {value}", markup=False)
+        console.print(f"  {name:14} {value}")
     for record in one.quarantined[:MAX_LISTED]:
-        console.print(f"  in quarantine  {record['id']}: {record['reason']}", markup=False)
+        console.print(f"  in quarantine  {record['id']}: {record['reason']}")
     if len(one.quarantined) > MAX_LISTED:
-        console.print(
-            f"  ... and {len(one.quarantined) - MAX_LISTED} more: `itin cache info {one.path} --json`", markup=False
-        )
+        console.print(f"  ... and {len(one.quarantined) - MAX_LISTED} more: `itin cache info {one.path} --json`")

@@ -49,8 +49,8 @@ def command(sources: tuple[str, ...], into: Path, cache: Path | None) -> None:
             results.append(merge(stores, into, advance))
     for result in results:
         for source_folder, count in result.taken.items():
-            console.print(f"{count} rows from {source_folder}", markup=False)
-        console.print(f"{result.rows} rows, {result.held_before} of them there before: {result.folder}", markup=False)
+            console.print(f"{count} rows from {source_folder}")
+        console.print(f"{result.rows} rows, {result.held_before} of them there before: {result.folder}")
     for folder in dict.fromkeys(store.parent for stores in groups.values() for store in stores):
         if copy_table(folder, into):
-            console.print(f"the data set's table came from {folder}", markup=False)
+            console.print(f"the data set's table came from {folder}")

@@ -64,7 +64,7 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     elif not bad and not damaged:
         shards, rows = (sum(getattr(report, name) for report in reports) for name in ("shards", "rows"))
         amount = size(sum(report.bytes for report in reports))
-        console.print(f"{len(stores)} stores, {rows} rows in {shards} shards, {amount}: all whole", markup=False)
+        console.print(f"{len(stores)} stores, {rows} rows in {shards} shards, {amount}: all whole")
     for file in removed:
         say(f"removed {file}")
     for what in left:

@@ -136,21 +136,21 @@ def _show(
 
     dropped = table.dataset.get("dropped") or {}
     whole = found.classes[found.classes["part"] == WHOLE].iloc[0]
-    console.print(f"{table.dataset['name']}: {whole['n']} labelled pairs that can be used", markup=False)
+    console.print(f"{table.dataset['name']}: {whole['n']} labelled pairs that can be used")
     for reason, count in dropped.items():
-        console.print(f"  {count} left out by the label rule: {reason}", markup=False)
+        console.print(f"  {count} left out by the label rule: {reason}")
     if note := table.dataset.get("texts"):
-        console.print(f"  {note}", markup=False)
+        console.print(f"  {note}")
     if unusable:
         console.print(f"  {len(unusable)} that cannot be used:")
         for id, reason in list(unusable.items())[:MAX_LISTED]:
-            console.print(f"    {id}: {reason}", markup=False)
+            console.print(f"    {id}: {reason}")
         if len(unusable) > MAX_LISTED:
             console.print(f"    and {len(unusable) - MAX_LISTED} more")
     if kind in TABLE_1:
         _show_table_1(DATASETS[kind], TABLE_1[kind], whole)
 
-    console.print(f"\nClasses, protocol {describe(split)}:", markup=False)
+    console.print(f"\nClasses, protocol {describe(split)}:")
     columns = [str(name) for name in found.classes if not str(name).startswith("majority")]
     rows = [
         [*(row[name] for name in columns), f"{row['majority_accuracy']:.1%}" if row["n"] else ""]
@@ -163,7 +163,7 @@ def _show(
     if without:
         console.print(f"{without} in no part: {_why_outside(split)}")
     for line in outside:
-        console.print(line, markup=False)
+        console.print(line)
 
     console.print("\nDuplicates:")
     heads = {
@@ -201,8 +201,6 @@ def _show_table_1(name: str, paper: dict[str, int], whole: Any) -> None:
         ["paper", *paper.values(), sum(paper.values())],
         ["here", *(whole[label] for label in paper), whole["n"]],
     ]
-    console.print(
-        f"\nTable I, {name}: {'the same' if same else 'not the whole data set, or another one'}", markup=False
-    )
+    console.print(f"\nTable I, {name}: {'the same' if same else 'not the whole data set, or another one'}")
     columns = ["", *paper, "pairs"]
     console.print(grid(columns, rows, right=columns[1:]))

@@ -35,5 +35,5 @@ def command(split: str, dataset: str, source: Path | None) -> None:
 
     path = clmlf.fetch(dataset, source)
     sizes = ", ".join(f"{count} {part}" for part, count in clmlf.SPLITS[dataset].sizes.items())
-    console.print(f"{split} of {dataset}: {sizes}", markup=False)
-    console.print(f"Split: {path}", markup=False)
+    console.print(f"{split} of {dataset}: {sizes}")
+    console.print(f"Split: {path}")

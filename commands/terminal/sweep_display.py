@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -50,20 +49,18 @@ class Display:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
         if kind is None and self._source is not None:
-            console.print(self._progress(), markup=False)
+            console.print(self._progress())
 
     def begin(self, source: TrialSource, results: dict[str, Result]) -> None:
         """Begin the display; these results exist already."""
         self._source, self._kept = source, len(results)
         self._begun = time.monotonic()
         if results:
-            console.print(f"{len(results)} results are there already", markup=False)
+            console.print(f"{len(results)} results are there already")
 
     def listen(self, event: Event) -> None:
         """Show an event."""
@@ -81,7 +78,7 @@ class Display:
                 self._best = sorted([*self._best, best], reverse=True)[:MAX_BEST]
             else:
                 self._failed += 1
-                console.print(f"failed: {event.trial.name}: {result.reason}", style="red", markup=False)
+                console.print(f"failed: {event.trial.name}: {result.reason}", style="red")
         self._show()
 
     def _show(self) -> None:
@@ -95,7 +92,7 @@ class Display:
             self._live.update(Group(*parts, Text(self._progress())), refresh=True)
         elif now - self._reported >= LOG_SECONDS:
             self._reported = now
-            console.print(self._progress(), markup=False)
+            console.print(self._progress())
 
     def _progress(self) -> str:
         total = self._source.total if self._source is not None else 0
@@ -144,9 +141,10 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
         table: configurations or runs.
         fields: the columns that are fields of the configuration.
     """
-    from ...train.presets import READINGS, preset_of_values
+    from ...train.config import TrainConfig
+    from ...train.presets import READINGS, preset_of
 
-    names = [preset_of_values(row) or "own" for row in table[list(READINGS)].to_dict("records")]
+    names = [preset_of(TrainConfig.from_dict(row)) or "own" for row in table[list(READINGS)].to_dict("records")]
     table = table.assign(preset=names)
     said = READINGS if "own" not in names else ()
     columns = dict.fromkeys(("head", "preset", *fields))
@@ -160,8 +158,7 @@ def show_test(record: dict[str, Any]) -> None:
     }
     console.print(
         f"Chosen of {record['configurations']} by {record['chosen_by']}: "
-        + ", ".join(f"{name}={_cell(value)}" for name, value in config.items()),
-        markup=False,
+        + ", ".join(f"{name}={_cell(value)}" for name, value in config.items())
     )
     rows = []
     several_folds = len({row.get("fold", 0) for row in record["runs"]}) > 1

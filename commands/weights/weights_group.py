@@ -44,6 +44,7 @@ def command(context: click.Context, /, as_json: bool, **options: Any) -> None:
         one = {name: getattr(row, name) for name in ("encoder", "needs", "looked_in", "found", "how")}
         one |= {"sha256": row.sha256(), "fault": row.fault()}
         one |= {name: getattr(origin, name, None) for name in ("repo", "commit", "licence")}
+        one["licence"] = one["licence"] or row.licence
         described.append({**one, "given": None if origin is None else origin.sha256})
     if as_json:
         print_json(described)
@@ -53,6 +54,8 @@ def command(context: click.Context, /, as_json: bool, **options: Any) -> None:
         console.print(f"  looked in {one['looked_in']}\n  found     {one['found'] or 'nothing'}", markup=False)
         if one["found"] is None:
             console.print(f"  get it    {one['how']}", markup=False)
+            if one["licence"]:
+                console.print(f"  licence   {one['licence']}", markup=False)
             continue
         agrees = {None: "", one["sha256"]: ", as its origin says"}.get(one["given"], f", NOT {one['given']}")
         state = f"but it is {one['fault']}" if one["fault"] else f"sha256    {one['sha256']}{agrees}"

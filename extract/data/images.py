@@ -26,7 +26,8 @@ from .png import SIGNATURE, Png
 from .reading import BadFile, read_bytes
 
 MAX_PIXELS = 89_478_485
-"""Width times height above which an image is refused: Pillow's own default, a quarter of a gigabyte as RGB."""
+"""Width times height above which an image is refused, by its header, before anything is decoded: Pillow's own default,
+a quarter of a gigabyte as RGB."""
 
 MAX_BYTES = 512 * 2**20
 """Size of an image file above which it is not read."""
@@ -67,20 +68,6 @@ def image_bytes(path: Path) -> bytes:
         raise BadImage(f"image file {error.reason}", missing=error.missing) from error
 
 
-def image_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return width and height in pixels of the picture as it is shown, from the header alone; nothing is decoded.
-
-    Args:
-        data: a whole image file.
-        max_pixels: width times height allowed.
-
-    Raises:
-        BadImage: the file is empty or of no known format, its header is damaged, a side has zero pixels, or there are
-            more than `max_pixels`.
-    """
-    return _open(data, max_pixels).size
-
-
 @dataclass(frozen=True)
 class ImageInput:
     """The identity of a picture as an input of encoders."""
@@ -96,24 +83,24 @@ class ImageInput:
     """EXIF orientation of the stored picture, 1 to 8; 1: not turned."""
 
 
-def image_input(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageInput:
+def image_input(data: bytes) -> ImageInput:
     """Return the identity of a picture, from file and header alone; nothing is decoded.
 
     Args:
         data: a whole image file.
-        max_pixels: width times height allowed.
 
     Raises:
-        BadImage: as `image_size`.
+        BadImage: the file is empty or of no known format, its header is damaged, a side has zero pixels, or there are
+            more than `MAX_PIXELS`.
     """
-    opened = _open(data, max_pixels)
+    opened = _open(data)
     digest = hashlib.sha256(data).hexdigest()
     if opened.turn is not None:
         digest = hashlib.sha256(f"{digest} EXIF orientation {opened.orientation}".encode()).hexdigest()
     return ImageInput(digest, *opened.size, opened.orientation)
 
 
-def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, turn: bool = True) -> NDArray[np.uint8]:
+def read_image(source: str | Path | bytes, turn: bool = True) -> NDArray[np.uint8]:
     """Decode an image to RGB.
 
     JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their first bytes whatever the file's name; of several frames or
@@ -123,7 +110,6 @@ def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, turn: b
 
     Args:
         source: path of the image file, or its bytes.
-        max_pixels: width times height allowed; judged by the header, before anything is decoded.
         turn: whether to turn the picture; False gives the picture as versions read it that did not apply the
             orientation (but for TIFF, where it always was applied).
 
@@ -135,7 +121,7 @@ def read_image(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, turn: b
         TransientError: an I/O error that outlasted the retries, or access was denied.
     """
     data = source if isinstance(source, bytes) else image_bytes(Path(source))
-    opened = _open(data, max_pixels)
+    opened = _open(data)
     try:
         opened.image.load()
         rgb = _to_rgb(opened.image)
@@ -163,7 +149,7 @@ class _OpenedImage:
         return None if isinstance(self.image, TiffImagePlugin.TiffImageFile) else TURNS.get(self.orientation)
 
 
-def _open(data: bytes, max_pixels: int) -> _OpenedImage:
+def _open(data: bytes) -> _OpenedImage:
     """Read the header, without `Image.open`, whose limit and warnings are global to the process."""
     if not data:
         raise BadImage("image file is empty")
@@ -171,7 +157,7 @@ def _open(data: bytes, max_pixels: int) -> _OpenedImage:
     if opener is None:
         raise BadImage("not a JPEG, PNG, WebP, GIF, BMP or TIFF image")
     try:
-        _check_size(_claimed_size(opener, data), max_pixels)
+        _check_size(_claimed_size(opener, data))
         image = opener(io.BytesIO(data))
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             way = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -182,14 +168,14 @@ def _open(data: bytes, max_pixels: int) -> _OpenedImage:
         raise
     except Exception as error:  # damaged data make the parsers raise almost anything
         raise BadImage(f"{opener.format} header is damaged: {_line(error)}") from error
-    _check_size(size, max_pixels)
+    _check_size(size)
     way = way if way in TURNS else 1
     return _OpenedImage(image, size[::-1] if way >= 5 else size, way)
 
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
-    if size[0] * size[1] > max_pixels:
-        raise BadImage(f"too large: {size[0]} x {size[1]} pixels exceed the limit of {max_pixels}")
+def _check_size(size: tuple[int, int]) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise BadImage(f"too large: {size[0]} x {size[1]} pixels exceed the limit of {MAX_PIXELS}")
 
 
 def _opener(data: bytes) -> type[ImageFile.ImageFile] | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import DataError, TransientError
-from .images import MAX_BYTES, MAX_PIXELS, ImageInput, image_bytes, image_input, read_image
+from .images import MAX_BYTES, ImageInput, image_bytes, image_input, read_image
 from .reading import BadFile, read_bytes, stat_file
 from .samples import DataSet, Entry, Rejected, Sample
 from .text_encoding import TextEncoding, decide_encoding, decode
@@ -38,7 +38,6 @@ def scan(
     known: Mapping[str, Sample] | None = None,
     workers: int = 8,
     progress: Callable[[int], None] | None = None,
-    max_pixels: int = MAX_PIXELS,
 ) -> Scan:
     """Read all that identifies the inputs of a data set; images are hashed but not decoded.
 
@@ -51,7 +50,6 @@ def scan(
             read the orientation. Texts are always read.
         workers: threads.
         progress: called in the calling thread with the number of entries done so far.
-        max_pixels: width times height allowed.
 
     Raises:
         DataError: not one of the images exists.
@@ -65,7 +63,7 @@ def scan(
 
     def look(entry: Entry) -> _RawEntry | BadFile | TransientError:
         try:
-            return _read(entry, known.get(entry.id), max_pixels)
+            return _read(entry, known.get(entry.id))
         except (BadFile, TransientError) as error:
             return error
 
@@ -125,7 +123,7 @@ class _RawEntry:
     """The text, or the bytes of its file, not decoded yet."""
 
 
-def _read(entry: Entry, known: Sample | None, max_pixels: int) -> _RawEntry:
+def _read(entry: Entry, known: Sample | None) -> _RawEntry:
     try:
         status = stat_file(entry.image, MAX_BYTES)
     except BadFile as error:
@@ -144,7 +142,7 @@ def _read(entry: Entry, known: Sample | None, max_pixels: int) -> _RawEntry:
     ):
         image = ImageInput(known.image_sha256, known.width, known.height, known.orientation)
     else:
-        image = image_input(image_bytes(entry.image), max_pixels)
+        image = image_input(image_bytes(entry.image))
     return _RawEntry(image, status.st_size, status.st_mtime_ns, text)
 
 

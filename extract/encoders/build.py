@@ -31,6 +31,7 @@ ENCODERS: dict[str, dict[str, str]] = {
         "grid": "grid:GridRegions",
         "grid-resnet18": "grid:GridRegions",
         "grid-small": "grid:GridRegions",
+        "efficientnet-lite0": "vision:PatchRegions",
         "fasterrcnn_resnet50_fpn_v2": "torchvision_detector:RegionHead",
         "fasterrcnn_resnet50_fpn": "torchvision_detector:RegionHead",
         "fasterrcnn_mobilenet_v3_large_fpn": "torchvision_detector:RegionHead",
@@ -40,9 +41,10 @@ ENCODERS: dict[str, dict[str, str]] = {
     "context": {
         "resnet18": "context:ResNetContext",
         "resnet18-center": "context:ResNetContext",
+        "efficientnet-lite0": "vision:PooledContext",
         ANY: "vision:PooledContext",
     },
-    "tokens": {ANY: "tokens:BertTokens"},
+    "tokens": {"minilm": "minilm:MiniLMTokens", ANY: "tokens:BertTokens"},
 }
 """Kind of feature -> name -> `module:Class` in this folder, as `contract` describes it. A new encoder is a file here
 and a line in this table."""
@@ -79,8 +81,10 @@ def build_encoder(
 
         return CheckedEncoder(kind, _name_of(kind, config), config, device, batch_size=batch_size, allow=allow)
     more: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
+    trained = config.seed_of(kind) is None  # else nothing is downloaded
     try:
-        encoder: ImageEncoder | TextEncoder = _class_of(kind, config)(config, device, batch_size=batch_size, **more)
+        found = _class_of(kind, config, download=trained)
+        encoder: ImageEncoder | TextEncoder = found(config, device, batch_size=batch_size, **more)
     except WeightsError as error:
         name, known = _name_of(kind, config), [name for name in ENCODERS[kind] if name != ANY]
         if kind == "tokens" or name in known or not _is_misspelt(name):
@@ -101,8 +105,8 @@ def is_own(kind: str, config: EncoderConfig) -> bool:
 def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list[WeightsRequirement]:
     """Return which weights every encoder needs, where they are searched for, and what was found, without a download.
 
-    Encoders of one kind that need the same weights are listed once, by the first. A user's own encoder is listed if its
-    class has `needs`.
+    Encoders of one kind that need the same weights are listed once, by the first; one of two kinds is listed once, too.
+    A user's own encoder is listed if its class has `needs`.
 
     Args:
         config: the encoders by name, where a kind takes any.
@@ -122,7 +126,7 @@ def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list
             if needs is not None:
                 row = needs(one)
                 rows.setdefault((kind, row.needs), row)
-    return list(rows.values())
+    return list({(row.encoder, row.needs): row for row in rows.values()}.values())
 
 
 def weights_of(config: EncoderConfig, kinds: Iterable[str]) -> dict[str, WeightsRequirement]:

@@ -17,7 +17,7 @@ from ...weights_file import UnsoundFile, cause_of, check_real, form_of, read_obj
 from ..weights.download import offline
 from ..weights.hub import WEIGHTS, cached, fetch_model, files_of_model
 from ..weights.origin import check_digest
-from ..weights.requirement import WeightsRequirement, fault_of
+from ..weights.requirement import OTHERWISE, WeightsRequirement, fault_of
 
 Part = Literal["configuration", "tokenizer", "image processor", "model"]
 
@@ -243,7 +243,7 @@ def loading_error(name: str, part: Part, cause: str) -> WeightsError:
         if folder
         else "a model in the Hugging Face cache (HF_HOME), a network to download it, or a folder that holds it",
         next_step=("download the model's files again" if folder else "`itin weights` says where it is searched for")
-        + "; --random-init 0 tries untrained encoders",
+        + f"; or {OTHERWISE}",
     )
 
 

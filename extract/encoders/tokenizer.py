@@ -12,6 +12,7 @@ from typing import Any
 import transformers
 
 from ...errors import WeightsError
+from ..weights.packaged import PACKAGES
 from .pretrained import VOCABULARIES, load_part, loading_error, locate
 from .wordpiece import build_tokenizer
 
@@ -128,8 +129,8 @@ def load_tokenizer(name: str, built: Path | None) -> Any:
 
 
 def has_tokenizer(name: str) -> bool:
-    """Return whether a tokenizer for this model is in its folder or in the hub's cache (nothing is downloaded)."""
-    return any(locate(name, file) is not None for file in VOCABULARIES)
+    """Return whether a model's tokenizer is in its folder, the hub's cache or a package (nothing is downloaded)."""
+    return name in PACKAGES or any(locate(name, file) is not None for file in VOCABULARIES)
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:

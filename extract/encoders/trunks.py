@@ -14,7 +14,10 @@ from .trunk import Trunk
 ANY = "*"
 """The key in `TRUNKS` for every name that has no line of its own."""
 
-TRUNKS: dict[str, str] = {ANY: "transformers_vision:TransformersVision"}
+TRUNKS: dict[str, str] = {
+    "efficientnet-lite0": "efficientnet_lite:EfficientNetLite",
+    ANY: "transformers_vision:TransformersVision",
+}
 """Name -> `module:Class` in this folder. The class is called as `Class(name, device, seed)`, with the seed of random
 weights or None, and its static method `needs(name) -> weights.WeightsRequirement` returns the weights that it takes."""
 

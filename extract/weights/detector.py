@@ -10,7 +10,7 @@ from .download import offline
 from .hub import CARD, cached, fetch_model
 from .names import SHA256, fetch_names, names_beside
 from .origin import check_digest
-from .requirement import WeightsRequirement
+from .requirement import OTHERWISE, WeightsRequirement
 
 REPO = "unc-nlp/frcnn-vg-finetuned"
 """The detector's name on the Hugging Face hub."""
@@ -117,5 +117,5 @@ def _missing(why: str) -> WeightsError:
         expected=f"--detector-weights FILE, or {weights_root() / DETECTOR_FILES[0]} (`itin weights` lists the names), "
         f"or a network to download {REPO}",
         next_step=f"get them from {DETECTOR_SOURCES};\n            or use --regions grid, which needs no detector;"
-        "\n            or try untrained encoders with --random-init 0",
+        f"\n            or {OTHERWISE}",
     )

@@ -32,7 +32,7 @@ def fetch_names() -> str | None:
             try:
                 download(f"{SOURCE}/{file}", path, sha256, f"the names in {file}", f"put {SOURCE}/{file} there")
             except WeightsError as error:
-                return first_line(error)
+                return f"{first_line(error)}; ids are shown instead"
     return None
 
 

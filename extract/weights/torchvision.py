@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...paths import weights_root
 from .download import download
+from .requirement import OTHERWISE
 
 CHECKPOINTS = "checkpoints"
 """The folder for these files, in the weights folder as in torch's."""
@@ -32,6 +33,6 @@ def fetch_checkpoint(url: str, what: str) -> Path:
     """
     path = checkpoint_path(url)
     if not path.exists():
-        next_step = f"put {url} there (TORCH_HOME moves the place), or try untrained encoders with --random-init 0"
+        next_step = f"put {url} there (TORCH_HOME moves the place), or {OTHERWISE}"
         download(url, path, path.stem.rsplit("-", 1)[1], what, next_step)
     return path

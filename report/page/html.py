@@ -7,99 +7,85 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
 from ... import disk
 from ...train.runs.write import version_of
-from .figures import Figure
+from .render import TEMPLATES, render
 from .section import Section
 from .svg import to_svg
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 _NUMBER = re.compile(r"[-+−±<≤]?\s*[\d.,]+\s*%?([\s±(–,\[;−+-]*[\d.,]+\s*%?[\])]?)*|[-–—]?|n/?a", re.I)
 """The pattern of a cell that counts as a number: also 0.75 ± 0.01, 75.2% (73.0% – 77.4%), and a dash for none."""
 
 
-def write_page(
-    sections: Sequence[Section],
-    path: str | Path,
-    *,
-    title: str,
-    intro: Sequence[str] = (),
-    banner: str | None = None,
-    data: Mapping[str, Any] | None = None,
-    now: datetime | None = None,
-) -> Path:
-    """Write the page of a report.
+@dataclass(frozen=True)
+class Page:
+    """A page: its sections, and what stands around them. Texts are plain and are escaped."""
+
+    title: str
+    sections: Sequence[Section]
+    """Each becomes a heading with its paragraphs, its figures, its table and its notes; their names are unique."""
+    intro: Sequence[str] = ()
+    """Paragraphs below the title."""
+    banner: str | None = None
+    """A note that stays visible while the page is scrolled, such as `UNTRAINED_NOTE`, or None."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """The data of the widgets by their names, as `browser.py` and `comparison.py` make it."""
+
+
+def write_page(page: Page, path: Path) -> Path:
+    """Write a page into an HTML file, whose folder is created if missing; return the file.
 
     Any report can be written this way:
 
-        write_page(sections, "itin-report/report.html", title="MVSA-Single", banner=run.note)
-
-    Each section becomes a heading with its paragraphs, its figures, its table and its notes, in
-    their order; the contents list them. Texts are plain and are escaped. `files.write_tables` and
-    `files.write_figures` write the same tables and figures as separate files.
-
-    Args:
-        sections: the sections of the report; their names are unique.
-        path: the HTML file to write; its folder is created if missing.
-        title: the title of the page.
-        intro: paragraphs below the title.
-        banner: a note that stays visible while the page is scrolled, such as `UNTRAINED_NOTE`; None for none.
-        data: the data of the widgets by their names, as `browser.py` and `comparison.py` make it.
-        now: the time of writing that the page shows; the current time by default.
-
-    Returns:
-        The file.
+        write_page(Page("MVSA-Single", sections, banner=run.note), Path("itin-report/report.html"))
 
     Raises:
-        ValueError: two sections or figures share a name, or a name is not a valid anchor.
+        ValueError: as `page_html`.
         RunError: the file cannot be written.
     """
-    path = Path(path)
-    html = page_html(sections, title=title, intro=intro, banner=banner, data=data, now=now)
+    html = page_html(page)
     make_folder(path.parent)
     # File names may hold bytes that are not valid text; they show as a replacement character.
     disk.replace(path, html.encode("utf-8", "xmlcharrefreplace"))
     return path
 
 
-def page_html(
-    sections: Sequence[Section],
-    *,
-    title: str,
-    intro: Sequence[str] = (),
-    banner: str | None = None,
-    data: Mapping[str, Any] | None = None,
-    now: datetime | None = None,
-) -> str:
-    """Return the page as HTML; see `write_page`."""
-    check_names(sections)
-    data = data or {}
+def page_html(page: Page, now: datetime | None = None) -> str:
+    """Return a page as HTML.
+
+    Args:
+        page: the page.
+        now: the time of writing that it shows; the current time by default.
+
+    Raises:
+        ValueError: two sections or figures share a name, or a name is not a valid anchor.
+    """
+    check_names(page.sections)
     style, script = _file("page.css"), "\n".join(_file(f"{name}.js") for name in ("page", "pairs", "compare"))
-    return (
-        _templates()
-        .get_template("page.html")
-        .render(
-            title=title,
-            intro=intro,
-            banner=banner,
-            sections=[section for section in sections if not section.widget or section.widget in data],
-            data={name: Markup(to_script(value)) for name, value in data.items()},
-            style=Markup(style),
-            script=Markup(script),
-            policy=_policy(style, script),
-            when=(now or datetime.now(timezone.utc).astimezone()).strftime("%Y-%m-%d %H:%M"),
-            version=version_of("itin"),
-        )
+    return render(
+        "page.html",
+        title=page.title,
+        intro=page.intro,
+        banner=page.banner,
+        sections=[section for section in page.sections if not section.widget or section.widget in page.data],
+        data={name: Markup(to_script(value)) for name, value in page.data.items()},
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+        when=(now or datetime.now(timezone.utc).astimezone()).strftime("%Y-%m-%d %H:%M"),
+        version=version_of("itin"),
+        cell_text=cell_text,
+        numeric=numeric,
+        svg=lambda figure: Markup(to_svg(figure)),
     )
 
 
@@ -169,19 +155,5 @@ def _digest(text: str) -> str:
 
 
 @cache
-def _templates() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"cell": cell_text, "numeric": numeric, "svg": _svg}
-    return environment
-
-
-@cache
 def _file(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _svg(figure: Figure) -> Markup:
-    return Markup(to_svg(figure))

@@ -5,15 +5,14 @@ REPRODUCTION/test/KEY.csv  id, part, label, predicted, and the probability of ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ... import disk
 from ...errors import RunError
-from ...labels import LABELS
-from ...train.runs.folder import load_run, predict_part
+from ...train.runs.folder import load_run, predict_part, read_table
 from ...train.runs.write import PREDICTIONS, predictions_csv
 from ...train.sweeps.folder import Result
 from ...train.sweeps.prepare import SweepData
@@ -29,13 +28,7 @@ def missing(folder: Path, keys: Sequence[str]) -> list[str]:
     return [key for key in keys if not path_of(folder, key).exists()]
 
 
-def evaluate(
-    folder: Path,
-    results: Sequence[Result],
-    data: SweepData,
-    device: str = "cpu",
-    advance: Callable[[], None] | None = None,
-) -> None:
+def evaluate(folder: Path, results: Sequence[Result], data: SweepData, device: str = "cpu") -> None:
     """Predict the test part with each run that has no test predictions yet.
 
     Args:
@@ -43,7 +36,6 @@ def evaluate(
         results: the finished runs.
         data: the features that the runs were trained on.
         device: the device to compute on.
-        advance: called after each run.
 
     Raises:
         RunError: the features do not fit a run, or a file cannot be written.
@@ -57,8 +49,6 @@ def evaluate(
         features = data.features[run.config.view]
         split, probabilities = predict_part(run, features, device)
         disk.replace(path, predictions_csv({"test": probabilities}, features, split))
-        if advance is not None:
-            advance()
 
 
 def read(folder: Path, key: str) -> pd.DataFrame:
@@ -67,16 +57,14 @@ def read(folder: Path, key: str) -> pd.DataFrame:
     Raises:
         RunError: the file cannot be read.
     """
-    path = path_of(folder, key)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if list(table) != list(PREDICTIONS):
-            raise ValueError(f"expected the columns {', '.join(PREDICTIONS)}, found {', '.join(map(str, table))}")
-        for label in LABELS:
-            table[f"p_{label}"] = [float(value) for value in table[f"p_{label}"]]
-    except (OSError, ValueError) as error:
+    path, again = path_of(folder, key), "remove the file and run `itin reproduce` again"
+    table = read_table(path, again)
+    if list(table) != list(PREDICTIONS):
         raise RunError(
-            f"cannot read {path}: {error}", next_step="remove the file and run `itin reproduce` again"
-        ) from error
-    sorted_table: pd.DataFrame = table.sort_values("id", ignore_index=True)
-    return sorted_table
+            f"{path} is not a table of predictions",
+            expected=f"the columns {', '.join(PREDICTIONS)}",
+            found=", ".join(map(str, table)),
+            next_step=again,
+        )
+    by_id: pd.DataFrame = table.sort_values("id", ignore_index=True)
+    return by_id

@@ -37,7 +37,7 @@ RULE = (
 class Figure7:
     """The section and the data of its widget."""
 
-    section: Section
+    section: Section | None = None
     pairs: list[Pair] = field(default_factory=list)
     images: Images = field(default_factory=Images)
     pictures: dict[str, Thumbnail] = field(default_factory=dict)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ... import disk
-from ...errors import RunError
 from ...train.config import REPEATS
 from ...train.sweeps.axes import PAPER, SweepPlan, Trial, make_plan, parse_values
 
@@ -74,23 +72,15 @@ def read_request(folder: Path) -> Request:
     Raises:
         RunError: the folder has no request, or it has another format.
     """
-    path = folder / NAME
-    if not path.is_file():
-        raise RunError(
-            f"{folder} is no reproduction",
-            expected=f"a folder with the {NAME} that `itin reproduce` writes",
-            found="a folder without one" if folder.is_dir() else "no folder",
-            next_step="give the folder that `itin reproduce` printed",
-        )
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        found = record.pop("format")
-        if found != FORMAT:
-            raise ValueError(f"format {found}, expected {FORMAT}")
+    path, older = (
+        disk.record_of(folder, NAME, "a reproduction", "itin reproduce"),
+        "use the version of itin that wrote it",
+    )
+    record = disk.read_record(path, older, FORMAT)
+    with disk.describing(path, "a reproduction", older):
+        del record["format"]
         values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in record.items()}
         return Request(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"cannot read {path}: {error}", next_step="use the version of itin that wrote it") from error
 
 
 def recipe(trial: Trial) -> tuple[Any, ...]:

@@ -40,21 +40,21 @@ def write(
         table = table.assign(protocol=made.protocol, note=report.banner or "")
         disk.replace(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
     report.write(made.path, figures)
-    if seven is not None and figures is not None:
+    if figures is not None:
         seven.write(made.path / "figures", figures)
     return report
 
 
-def _figure_7(made: Reproduction, images: Path | None, cache: Path | None) -> Figure7 | None:
-    """Make Fig. 7; return None if it was not requested."""
-    return figure_7(made, images, cache) if 7 in made.request.figures else None
+def _figure_7(made: Reproduction, images: Path | None, cache: Path | None) -> Figure7:
+    """Make Fig. 7; one without a section if it was not requested."""
+    return figure_7(made, images, cache) if 7 in made.request.figures else Figure7()
 
 
-def _report(made: Reproduction, seven: Figure7 | None) -> Report:
+def _report(made: Reproduction, seven: Figure7) -> Report:
     name = published.DATASETS.get(made.dataset, made.dataset)
     banner = made.sweep.definition.note
     found = sections(made)
-    if seven is not None:
+    if seven.section is not None:
         found.insert(-1 if found[-1].name == "provenance" else len(found), seven.section)
     if banner is not None:  # for the files of the tables, which have no page around them
         found = [replace(one, caption=f"{one.caption} {banner}" if one.caption else "") for one in found]
@@ -63,6 +63,6 @@ def _report(made: Reproduction, seven: Figure7 | None) -> Report:
         found,
         [f"{published.PAPER}, on {name}. {scope_of(made)}"],
         banner,
-        seven.data if seven is not None else {},
-        seven.missing if seven is not None else [],
+        seven.data,
+        seven.missing,
     )

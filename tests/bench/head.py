@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in cli.py
@@ -41,7 +42,7 @@ from itin.itin_head.gru import compiled
 from itin.train.config import PRECISIONS, TrainConfig, View
 from itin.train.features.features import Features
 from itin.train.features.shared import save_features
-from itin.train.loop import Fit, fit_side_by_side
+from itin.train.loop import Fit, train
 from itin.train.protocols.protocol import Protocol, Splitter
 from itin.train.protocols.split import Split, random_split
 from itin.train.runs.key import canonical
@@ -49,7 +50,7 @@ from itin.train.steps import ComputeOptions, Training
 from itin.train.sweeps.axes import Trial, make_plan
 from itin.train.sweeps.one_device import Stacks
 from itin.train.sweeps.run import Queue
-from itin.train.sweeps.setup import Setup, StoreFacts
+from itin.train.sweeps.setup import Setup
 from itin.train.sweeps.workers import Pool
 
 BATCH = 64
@@ -403,8 +404,8 @@ def bench_stacks(options: argparse.Namespace, features: Features, heights: list[
         first = 0.0
         for J in heights:
             configs = [replace(base, seed=j, lam=j / max(heights)) for j in range(J)]
-            results = fit_side_by_side(configs, features, split, device, evaluate=("val",), compute=how)
-            fits = [result for result in results if isinstance(result, Fit)]
+            training = train(configs, features, split, device, evaluate=("val",), compute=how)
+            fits = [made for _, made in training if isinstance(made, Fit)]
             if len(fits) < J:
                 sys.exit("a configuration broke down")
             seconds = statistics.median(row["seconds"] * J for row in fits[0].history[2:])  # once all is captured
@@ -432,8 +433,8 @@ def bench_paper(options: argparse.Namespace, folder: Path, device: str) -> None:
         how_to = {"device": device, "gru": how.recurrence, "graphs": how.graphs, "precision": how.precision}
         setup = setup_of(features, folder / "paper", folder / f"paper-{number}", **how_to)
         begun = time.perf_counter()
-        with Stacks(setup, None if device == "cuda" else len(configs)) as engine:
-            listen(engine.run(Queue([Trial("bench", config, f"{i}") for i, config in enumerate(configs)])))
+        engine = Stacks(setup, None if device == "cuda" else len(configs))
+        listen(engine.run(Queue([Trial("bench", config, f"{i}") for i, config in enumerate(configs)])))
         rows.append([way, len(configs), time.perf_counter() - begun])
     show(
         f"--paper, {options.seeds} seeds: {options.epochs} epochs, {len(features)} samples, d = {options.d}, "
@@ -445,8 +446,11 @@ def bench_paper(options: argparse.Namespace, folder: Path, device: str) -> None:
 
 def setup_of(features: Features, saved: Path, runs: Path, **how: Any) -> Setup:
     """What a sweep's workers are told, with stores that say nothing; makes the folder of the runs."""
-    facts = {
-        kind: StoreFacts(saved, kind, {"kind": kind}, False, None, None) for kind in ("regions", "tokens", "context")
+    facts: dict[str, Any] = {
+        kind: SimpleNamespace(
+            path=saved, fingerprint=kind, identity={"kind": kind}, untrained=False, options=None, tokenizer_file=None
+        )
+        for kind in ("regions", "tokens", "context")
     }
     splitter = Splitter(Protocol(), features.ids, features.labels)
     runs.mkdir()

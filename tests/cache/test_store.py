@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import stat
 from pathlib import Path
@@ -70,6 +71,16 @@ def test_index_by_id_and_by_input(tmp_path: Path) -> None:
     store = open_store(writer.folder)
     assert store.index(["id-4", "id-2", "nobody"]).tolist() == [4, 5, -1]
     assert store.index(["id-2", "id-2", "id-2"], [f"{2:064x}", "f" * 64, "0" * 64]).tolist() == [2, 5, -1]
+
+
+def test_another_process_opens_a_store_again(tmp_path: Path) -> None:
+    store = made(tmp_path, "context")
+    everything = store.read("context", np.arange(len(store)))
+    sent = pickle.dumps(store)
+    assert len(sent) < 1000  # neither ids nor what was read
+    other = pickle.loads(sent)
+    assert (other.path, other.fingerprint, other.ids) == (store.path, store.fingerprint, store.ids)
+    np.testing.assert_array_equal(other.read("context", np.arange(len(other))), everything)
 
 
 def test_row_numbers_out_of_range_are_refused(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_rows_that_nobody_knows_any_more_are_planned_anew(tmp_path: Path) -> Non
     for name in ("shard-00001.h5", "plan.json"):
         (store.path / name).unlink()
     mend(store)
-    assert StorePlan.read(store.path).rows[3:6] == [("id-3", f"{3:064x}"), ("", ""), ("", "")]
+    assert list(StorePlan.read(store.path).rows)[3:6] == [("id-3", f"{3:064x}"), ("", ""), ("", "")]
     assert len(open_store(store.path)) == 6
     assert open_store(store.path).manifest["planned"] == 6
     assert extract_again(tmp_path) == 4

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from itin.cli import main
 from itin.demo import run
 from itin.demo.draw import MOODS, draw, plan
-from itin.demo.run import RECIPE, load, prepare
+from itin.demo.run import Variant, load, prepare
 from itin.extract.data.datasets import open_dataset
+from itin.extract.weights.requirement import INSTALL
 from itin.train.loop import fit
 from itin.train.protocols.split import random_split
 from itin.train.runs.folder import load_run
+
+from ..commands.test_cli import itin
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,51 +60,70 @@ def test_words_alone_do_not_give_the_label_away() -> None:
     assert set(MOODS.values()) == {"positive", "neutral", "negative"}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
-    summary = prepare(folder)
-    assert len(summary.scan.samples) == 2401  # the truncated picture shows when it is decoded
-    assert [row.reason for row in summary.rejected] == ["text is empty"]
-    assert [len(store.quarantined) for store in summary.stores] == [1, 0, 1]
-    return folder
+VARIANTS = [
+    pytest.param("UNTRAINED", id="untrained"),
+    pytest.param(
+        "TRAINED",
+        id="trained",
+        marks=[pytest.mark.small, pytest.mark.skipif(not run.small_is_installed(), reason=f"needs {INSTALL}")],
+    ),
+]
 
 
 @pytest.mark.slow
-def test_itin_finds_what_takes_image_and_text(folder: Path) -> None:
+@pytest.mark.parametrize("name", VARIANTS)
+def test_itin_finds_what_takes_image_and_text(name: str, tmp_path: Path) -> None:
     """At least ten points above only-context for each of three seeds, and not below no-align in their mean."""
-    _, features, _ = load(folder)
+    chosen: Variant = getattr(run, name)
+    summary = prepare(tmp_path, chosen)
+    assert len(summary.scan.samples) == 2401  # the truncated picture shows when it is decoded
+    assert [row.reason for row in summary.rejected] == ["text is empty"]
+    assert [len(store.quarantined) for store in summary.stores] == [1, 0, 1]
+    _, features, _ = load(tmp_path, chosen)
     assert len(features) == 2400
     accuracy: dict[str, list[float]] = {}
     for ablation in ("none", "only-context", "no-align"):
         for seed in (0, 1, 2):
-            recipe = replace(RECIPE, ablation=ablation, seed=seed, split_seed=seed)
+            recipe = replace(chosen.recipe, ablation=ablation, seed=seed, split_seed=seed)
             result = fit(recipe, features, random_split(features.ids, seed))
             accuracy.setdefault(ablation, []).append(result.metrics["test"]["accuracy"])
     print(accuracy)
-    for itin, context in zip(accuracy["none"], accuracy["only-context"], strict=True):
-        assert itin >= context + 0.1, accuracy
+    for full, context in zip(accuracy["none"], accuracy["only-context"], strict=True):
+        assert full >= context + 0.1, accuracy
     assert np.mean(accuracy["none"]) >= np.mean(accuracy["no-align"]), accuracy
 
 
-def test_the_command_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trained_encoders_are_taken_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for installed, chosen in ((True, run.TRAINED), (False, run.UNTRAINED)):
+        monkeypatch.setattr(run, "small_is_installed", lambda installed=installed: installed)
+        assert run.variant() is chosen
+        assert chosen.untrained is not installed
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_command_says_it_all(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "PAIRS", 40)
-    monkeypatch.setattr(run, "RECIPE", replace(RECIPE, epochs=1, d=8, k=8))
-    monkeypatch.setattr(run.prepare, "__defaults__", (40, 0, None))
-    result = CliRunner().invoke(main, ["demo", "--folder", "demo"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    for said in (
-        "ITIN",
-        "only context",
-        "always ",
-        "truncated",
-        "text is empty",
-        "untrained encoders",
-        "itin train --m 2",
-    ):
-        assert said in result.output, said
-    assert str(tmp_path) not in result.output
-    assert "itin predict demo/runs/" in result.output
+    monkeypatch.setattr(run, "small_is_installed", lambda: name == "TRAINED")
+    chosen: Variant = getattr(run, name)
+    monkeypatch.setattr(run, name, replace(chosen, pairs=40, recipe=replace(chosen.recipe, epochs=1, d=8, k=8)))
+    output = itin("demo", "--folder", "demo")
+    for said in ("ITIN", "only context", "always ", "truncated", "text is empty", "itin train --m 2"):
+        assert said in output, said
+    for said in ("untrained encoders", INSTALL):
+        assert (said in output) is (name == "UNTRAINED"), said
+    assert str(tmp_path) not in output
+    assert "itin predict demo/runs/" in output
     runs = (tmp_path / "demo" / "runs").iterdir()
     assert {load_run(path).config.ablation for path in runs} == {"none", "only-context"}
+
+
+@pytest.mark.small
+@pytest.mark.skipif(not run.small_is_installed(), reason=f"needs {INSTALL}")
+def test_a_folder_made_before_the_installation_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variant takes its own stores, though both are there."""
+    for name in ("UNTRAINED", "TRAINED"):
+        chosen: Variant = replace(getattr(run, name), pairs=12)
+        prepare(tmp_path, chosen)
+    for name, size in (("UNTRAINED", 64), ("TRAINED", 1280)):
+        found, _, _ = load(tmp_path, getattr(run, name))
+        assert found.stores["regions"].feature_dim == size

@@ -27,6 +27,7 @@ from itin.extract.encoders.grid import GridRegions, cell_boxes
 from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
 from itin.extract.encoders.wordpiece import build_tokenizer, train_wordpiece
 from itin.extract.weights.detector import find_detector_weights
+from itin.extract.weights.packaged import PACKAGES
 from itin.extract.weights.requirement import WeightsRequirement
 
 from ..test_weights_file import PAGE, POINTER
@@ -368,8 +369,10 @@ def test_every_kind_of_weights_is_listed_once() -> None:
     rows = build.required_weights(EncoderConfig(text_encoder="no/such-model"))
     torchvision = [name for name in build.ENCODERS["regions"] if name.startswith("fasterrcnn_")]
     assert [row.encoder for row in rows] == [
-        *("vg-frcnn", "grid", "grid-resnet18"), *torchvision, "resnet18", "no/such-model",
-    ]  # fmt: skip
+        *("vg-frcnn", "grid", "grid-resnet18", "efficientnet-lite0"),
+        *torchvision,
+        *("resnet18", "minilm", "no/such-model"),
+    ]
     assert [row.needs for row in rows if "ImageNet" in row.needs] == [
         "resnet50, ImageNet",
         "resnet18, ImageNet",
@@ -379,7 +382,12 @@ def test_every_kind_of_weights_is_listed_once() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind, names in build.ENCODERS.items() for name in names if name not in ("vg-frcnn", build.ANY)],
+    [
+        (kind, name)
+        for kind, names in build.ENCODERS.items()
+        for name in names
+        if name not in ("vg-frcnn", build.ANY, *PACKAGES)  # for the last see test_small.py
+    ],
 )
 def test_every_line_of_the_table_makes_an_encoder(kind: str, name: str) -> None:
     option = {"regions": "regions", "context": "context_encoder"}[kind]

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from itin.errors import DataError
-from itin.extract.data import reading
+from itin.extract.data import images, reading
 from itin.extract.data import scan as scan_module
 from itin.extract.data.datasets import open_dataset
 from itin.extract.data.samples import DataSet, Entry, Rejected, Sample
@@ -142,7 +142,10 @@ def test_labels_come_from_the_entry_not_from_the_last_scan(tmp_path: Path, draw_
     assert scan(dataset, known) == scan(dataset)
 
 
-def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path, draw_mvsa: Draw) -> None:
+def test_what_cannot_be_used_is_rejected_with_its_reason(
+    tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 42 * 34 - 1)
     root = draw_mvsa(tmp_path / "m", 9)
     data = root / "data"
     (data / "1.jpg").unlink()
@@ -154,7 +157,7 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path, draw_mv
     (data / "7.txt").write_bytes(b"x" * (2**20 + 1))
     (data / "8.jpg").unlink()
     (data / "8.jpg").mkdir()
-    result = scan(open_dataset("mvsa-single", root), max_pixels=42 * 34 - 1)
+    result = scan(open_dataset("mvsa-single", root))
     assert result.samples == []
     assert result.unread == []
     assert [(r.id, r.reason) for r in result.rejected] == [

@@ -19,7 +19,7 @@ import torch
 from itin.itin_head import HeadConfig, ITINHead
 from itin.itin_head.gru.recurrence import bigru, weights
 from itin.itin_head.gru.packing import gather_words, pack_words
-from itin.itin_head.stacked import StackedHead
+from itin.itin_head.side_by_side import SideBySide
 
 torch.manual_seed(0)
 worst = {}
@@ -63,7 +63,7 @@ words = gather_words(values, offsets, torch.arange(9).view(3, 3))
 regions, context = torch.randn(3, 3, 2, 7), torch.randn(3, 3, 6)
 ways = []
 for way in ("packed", "fused"):
-    stack = StackedHead(heads, way)
+    stack = SideBySide(heads, way)
     ways.append(results(stack(regions, words, context, torch.ones(3, 3, 2).bool()), list(stack.parameters())))
 compare("side by side", ways)
 from itin.itin_head.gru.choose import fused_failure

@@ -22,7 +22,7 @@ from itin.predict.pairs import Pair, pairs_of
 from itin.predict.prediction import Prediction, Region
 from itin.report.browser import RunPairs, pairs_data
 from itin.report.names import names_of
-from itin.report.page.html import write_page
+from itin.report.page.html import Page, write_page
 from itin.report.page.section import Section
 from itin.report.report import report
 from itin.report.thumbnails import Images, thumbnails
@@ -311,13 +311,9 @@ def test_markup_of_others_does_not_run(driver: Any, made: Made, tmp_path: Path) 
     gone = replace(pairs[0], id=f"{EVIL[2]} gone", image_sha256="0" * 64, image=tmp_path / EVIL[4])
     pictures = thumbnails([*pairs, gone], Images())
     shown = [RunPairs(evil, "test", [*pairs, gone]) for evil in EVIL]
-    page = write_page(
-        [Section("pairs", EVIL[0], [EVIL[1]], widget="pairs")],
-        tmp_path / "evil.html",
-        title=EVIL[2],
-        banner=EVIL[5],
-        data={"pairs": pairs_data(shown, pictures)},
-    )
+    section = Section("pairs", EVIL[0], [EVIL[1]], widget="pairs")
+    whole = Page(EVIL[2], [section], banner=EVIL[5], data={"pairs": pairs_data(shown, pictures)})
+    page = write_page(whole, tmp_path / "evil.html")
     driver.get_log("browser")
     view(driver, page)
     assert ids(driver) == [pair.id for pair in (*pairs, gone)]
@@ -356,7 +352,7 @@ def test_many_pairs_take_no_longer_than_a_plain_page_would(driver: Any, tmp_path
     assert len(pictures) == PAIRS
     assert all(one.url for one in pictures.values())
     data = {"pairs": pairs_data([RunPairs("run", "test", rows)], pictures)}
-    ours = write_page([Section("pairs", "Pairs", widget="pairs")], tmp_path / "ours.html", title="T", data=data)
+    ours = write_page(Page("T", [Section("pairs", "Pairs", widget="pairs")], data=data), tmp_path / "ours.html")
     plain = tmp_path / "plain.html"
     each = "".join(f'<img src="{pictures[p.image_sha256].url}" alt=""><p>{p.text}</p>' for p in rows)
     plain.write_text(f"<!doctype html><meta charset=utf-8><title>T</title>{each}", encoding="utf-8")

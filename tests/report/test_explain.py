@@ -20,7 +20,7 @@ from rich.console import Console
 
 from itin.cli import main
 from itin.commands.predict import MIN_SHADE, shaded
-from itin.demo.run import prepare
+from itin.demo.run import UNTRAINED, prepare
 from itin.errors import RunError
 from itin.extract.data.images import image_input, read_image
 from itin.extract.data.reading import BadFile
@@ -49,7 +49,7 @@ PAIR = Pair("17", TEXT, "neutral", PREDICTION, Path("a.jpg"), (64, 48), "0" * 64
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the demo's data set, by encoders that can be built again."""
     folder = tmp_path_factory.mktemp("demo")
-    prepare(folder, 40)
+    prepare(folder, replace(UNTRAINED, pairs=40))
     small = ["--m", "3", "--d", "16", "--k", "16", "--epochs", "2"]
     done = CliRunner().invoke(main, ["train", "--cache", str(folder / "cache"), "--out", str(folder / "run"), *small])
     assert done.exit_code == 0, done.output

@@ -6,17 +6,20 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from itin.errors import RunError
+from itin.report.page import html as pages
 from itin.report.page.figures import Line, LineChart, Matrix, curve
-from itin.report.page.html import cell_text, numeric, page_html, to_script, write_page
+from itin.report.page.html import Page, cell_text, numeric, to_script, write_page
 from itin.report.page.section import Section
 
 EVIL = [
@@ -30,6 +33,10 @@ EVIL = [
     "&lt;b&gt;",
 ]
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=timezone.utc)
+
+
+def page_html(sections: Sequence[Section], now: datetime | None = None, **page: Any) -> str:
+    return pages.page_html(Page(sections=sections, **page), now)
 
 
 class Outline(HTMLParser):
@@ -154,10 +161,10 @@ def test_names_are_unique_anchors() -> None:
 
 
 def test_file_is_written_whole_into_a_new_folder(tmp_path: Path) -> None:
-    path = write_page([Section("a", "caf\udce9")], tmp_path / "new" / "report.html", title="T")
+    path = write_page(Page("T", [Section("a", "caf\udce9")]), tmp_path / "new" / "report.html")
     assert path == tmp_path / "new" / "report.html"
     assert "caf&#56553;" in path.read_text(encoding="utf-8")
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"cannot make the folder .*file/x: .*\n  next:     choose another place"):
-        write_page([], tmp_path / "file" / "x" / "report.html", title="T")
+        write_page(Page("T", []), tmp_path / "file" / "x" / "report.html")

@@ -26,7 +26,7 @@ from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
 from itin.train.features.find import find_features
 from itin.train.features.load import load_features
-from itin.train.loop import Fit, fit, fit_side_by_side
+from itin.train.loop import Fit, fit
 from itin.train.presets import PRESETS, preset_of, short_name, with_preset
 from itin.train.protocols.split import Split, random_split
 from itin.train.runs.folder import evaluate, load_run
@@ -35,7 +35,7 @@ from itin.train.steps import shape_of, stackable
 from itin.train.sweeps.axes import make_plan, parse_values, readers
 from itin.train.sweeps.folder import Sweep
 
-from ..features import DIMS, make_cache, make_store
+from ..features import DIMS, make_cache, make_store, results_of
 
 pytestmark = pytest.mark.usefixtures("quick_workers")
 
@@ -72,7 +72,7 @@ def test_side_by_side_is_alone(head: str, features: Features, split: Split) -> N
     recipe = {"clip": 0.1, "class_weights": "balanced", "label_smoothing": 0.1, "schedule": "cosine", "warmup": 1}
     base = replace(BASE, head=head, **recipe)  # type: ignore[arg-type]
     configs = [base, replace(base, seed=1, m=1), replace(base, lam=0.9, m=3)]
-    for together, config in zip(fit_side_by_side(configs, features, split), configs, strict=True):
+    for together, config in zip(results_of(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         same(together, fit(config, features, split))
 
@@ -82,12 +82,12 @@ def test_official_without_dropout_side_by_side(features: Features, split: Split)
     assert stackable(official)
     assert not stackable(replace(official, gru_dropout=0.25))
     configs = [official, replace(official, seed=1)]
-    for together, config in zip(fit_side_by_side(configs, features, split), configs, strict=True):
+    for together, config in zip(results_of(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         same(together, fit(config, features, split))
     assert shape_of(official, "x") != shape_of(replace(official, gate="vector"), "x")
-    with pytest.raises(ValueError, match="differ only in m, lam, seed, gate, ablation"):
-        fit_side_by_side([replace(config, gru_dropout=0.25) for config in configs], features, split)
+    with pytest.raises(ValueError, match="differ only in m, lam, seed"):
+        results_of([replace(config, gru_dropout=0.25) for config in configs], features, split)
 
 
 def test_majority_is_that_of_the_training_part(features: Features, split: Split) -> None:
@@ -106,7 +106,7 @@ def test_early_stopping(features: Features, split: Split) -> None:
     for row, other in zip(short.history, whole.history, strict=False):
         assert row["val_loss"] == other["val_loss"]
     configs = [replace(base, patience=2), replace(base, patience=2, seed=1)]
-    for together, config in zip(fit_side_by_side(configs, features, split), configs, strict=True):
+    for together, config in zip(results_of(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         alone = fit(config, features, split)
         assert (together.best_epoch, len(together.history)) == (alone.best_epoch, len(alone.history))
@@ -390,7 +390,7 @@ def test_the_head_of_the_documentation_is_trained_stacked_and_evaluated(
     product: None, features: Features, split: Split, tmp_path: Path
 ) -> None:
     configs = [replace(BASE, head="product"), replace(BASE, head="product", seed=1)]
-    for together, config in zip(fit_side_by_side(configs, features, split), configs, strict=True):
+    for together, config in zip(results_of(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         same(together, fit(config, features, split))
     assert canonical(replace(configs[0], lam=0.9, center_crop=True), "x") == canonical(configs[0], "x")

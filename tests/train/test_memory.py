@@ -28,11 +28,11 @@ from itin.train.features import mapped as mapped_arrays
 from itin.train.features.batches import ResidentFeatures
 from itin.train.features.load import load_features, size_of
 from itin.train.features.shared import open_features, save_features
-from itin.train.loop import fit, fit_side_by_side
+from itin.train.loop import fit
 from itin.train.protocols.split import random_split
 from itin.train.sweeps.prepare import SweepData
 
-from ..features import DIM, make_cache, make_stores, sample
+from ..features import DIM, make_cache, make_stores, results_of, sample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -122,7 +122,7 @@ def test_mapped_training_is_training_in_memory(folder: Path) -> None:
     results = [fit(CONFIG, features, split) for features in (held, mapped)]
     assert all(torch.equal(value, results[1].state_dict[name]) for name, value in results[0].state_dict.items())
     assert results[0].metrics == results[1].metrics
-    stacks = [fit_side_by_side([CONFIG], features, split)[0] for features in (held, mapped)]
+    stacks = [results_of([CONFIG], features, split)[0] for features in (held, mapped)]
     assert stacks[0].metrics == stacks[1].metrics  # type: ignore[union-attr]
 
 

@@ -333,7 +333,7 @@ def test_other_stores_are_refused(run: Run) -> None:
 def test_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is not a run folder[\s\S]*found:    nothing[\s\S]*that `itin train` printed"):
         load_run(tmp_path / "none")
-    with pytest.raises(RunError, match=r"found:    a folder without config.json"):
+    with pytest.raises(RunError, match=r"found:    a folder without one"):
         load_run(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"found:    a file"):
@@ -353,9 +353,7 @@ def test_unreadable_json(copy: Path, name: str) -> None:
     with pytest.raises(RunError, match=rf"cannot read .*{name}: "):
         load_run(copy)
     (copy / name).write_text("[]")
-    with pytest.raises(
-        RunError, match=rf"{name} has another format version\n  expected: format 1\n  found:    format None"
-    ):
+    with pytest.raises(RunError, match=rf"cannot read .*{name}: not a JSON object"):
         load_run(copy)
     (copy / name).write_text('{"format": 2}')
     with pytest.raises(RunError, match=r"newer than this itin[\s\S]*found:    format 2\n  next:     update itin"):
@@ -386,14 +384,14 @@ def test_checkpoint_of_another_shape(copy: Path) -> None:
     with pytest.raises(
         RunError,
         match=r"model.safetensors does not have the shapes[\s\S]*"
-        r"expected: W_f.weight \(3, 4\)\n  found:    W_f.weight \(3, 9\)\n  next:  ",
+        r"found:    1 of another shape: W_f.weight \(3, 9\) instead of \(3, 4\)\n  next:  ",
     ):
         load_run(copy).head()
     save_file({name: value for name, value in whole.items() if name != "W_o.bias"}, path)
-    with pytest.raises(RunError, match=r"expected: W_o.bias \(6,\)\n  found:    W_o.bias absent"):
+    with pytest.raises(RunError, match=r"found:    1 missing: W_o.bias"):
         load_run(copy).head()
     save_file({**whole, "mlp_c.0.bias": torch.zeros(4)}, path)
-    with pytest.raises(RunError, match=r"expected: mlp_c.0.bias absent\n  found:    mlp_c.0.bias \(4,\)"):
+    with pytest.raises(RunError, match=r"found:    1 unknown: mlp_c.0.bias"):
         load_run(copy).head()
 
 

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
 """The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
-
-
-class TableLike(Protocol):
-    """The parts of a data set's table, `itin.cache.Table`, that are read."""
-
-    @property
-    def dataset(self) -> dict[str, Any]:
-        """What is recorded of the data set: at least `name`."""
-        ...
-
-    @property
-    def samples(self) -> pd.DataFrame:
-        """The samples: columns `id`, `label` (None where unlabelled), `image_sha256`, `text_sha256`."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,19 @@ import pandas as pd
 from ...errors import CacheError, DataError
 from ...labels import LABELS
 from ...tabular.matching import MOST_LOST, examples, match
-from .features import INPUT, Features, TableLike
+from .features import INPUT, Features
 from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
+
+if TYPE_CHECKING:
+    from ...cache import Table
 
 BLOCK = 128
 """Samples read at a time where memory cannot hold all of them."""
 
 
 def load_features(
-    table: TableLike,
+    table: Table,
     stores: Mapping[str, Any],
     m: int,
     keep_special: bool = False,
@@ -91,7 +94,7 @@ def load_features(
         free = available()
         mapped = free is not None and sum(size.values()) + size["tokens"] > MEMORY_SHARE * free
     place, on_disk = None, size["tokens"] + size["regions"]
-    hold: Callable[[Iterable[np.ndarray]], np.ndarray] = _only
+    hold: Callable[[Iterator[np.ndarray]], np.ndarray] = next  # all in one part
     if mapped:
         place = folder_with_room(on_disk, next(iter(stores.values())).path.parent)
         hold = partial(to_disk, size=on_disk, place=place)
@@ -216,8 +219,3 @@ def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.nd
         tokens, offsets = tokens[keep], np.concatenate([[0], np.cumsum(keep)])[offsets]
     lengths.append(np.diff(offsets))
     return tokens
-
-
-def _only(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    (block,) = blocks
-    return block

@@ -14,10 +14,10 @@ from ...errors import DataError
 from ..config import DUPLICATES
 from . import clmlf, duplicates
 from .draw import random_parts, stratified_folds, without_leaks
-from .split import PARTS, Split, random_split, read_parts, shuffled, split_from_file, split_from_parts
+from .split import PARTS, Split, read_parts, shuffled, split_from_file, split_from_parts
 
 if TYPE_CHECKING:
-    from ..features.features import TableLike
+    from ...cache import Table
 
 KINDS = ("itin-811", "clmlf", "folds", "agree", "file")
 FORMS = "itin-811, clmlf, clmlf:PATH, folds:K, agree or file:PATH"
@@ -94,8 +94,8 @@ class Splitter:
     ids: list[str]
     labels: NDArray[np.int64]
     """(N,) class of each sample."""
-    rows: NDArray[np.int64] = field(default_factory=lambda: np.array([], dtype=np.int64))
-    """The samples that take part, where the parts are not fixed."""
+    rows: NDArray[np.int64] | None = None
+    """The samples that take part, where the parts are not fixed; None for all."""
     groups: NDArray[np.int64] | None = None
     """(N,) group numbers; samples of one group stay in one part."""
     parts: dict[str, str] | None = None
@@ -111,7 +111,7 @@ class Splitter:
         protocol: Protocol,
         ids: Sequence[str],
         labels: NDArray[np.int64],
-        table: TableLike,
+        table: Table,
         allow_missing: bool = False,
     ) -> Splitter:
         """Apply a protocol to the samples of a data set.
@@ -141,12 +141,10 @@ class Splitter:
             origin = {name: value for name, value in given.description.items() if name != "sizes"}
             origin |= left_out
             return cls(protocol, ids, labels, groups=groups, parts=parts, origin=origin, outside=given.outside)
-        rows = np.arange(len(ids))
-        origin = {}
-        if protocol.kind == "agree":
-            rows = _agreeing(samples, kind_of(table))
-            origin = {"labels_differ": len(ids) - len(rows)}
-        return cls(protocol, ids, labels, rows, groups, origin=origin)
+        if protocol.kind != "agree":
+            return cls(protocol, ids, labels, groups=groups)
+        rows = _agreeing(samples, kind_of(table))
+        return cls(protocol, ids, labels, rows, groups, origin={"labels_differ": len(ids) - len(rows)})
 
     def case(self, seed: int, fold: int) -> tuple[int, int]:
         """Return the seed and fold that the parts depend on: equal cases, equal parts.
@@ -174,27 +172,25 @@ class Splitter:
         record: dict[str, Any] = {"protocol": self.protocol.name}
         if self.protocol.duplicates is not None:
             record["duplicates"] = self.protocol.duplicates
-        if self.parts is not None:
-            made = self._made(self.parts)
-            sizes = {"sizes": made.description["sizes"]}
-            return Split(made.train, made.val, made.test, {**record, **self.origin, **sizes})
-        if self.protocol == Protocol():
-            made = random_split(self.ids, seed)
-            return Split(made.train, made.val, made.test, {**record, **made.description})
+        parts, drawn = (self.parts, {}) if self.parts is not None else self._draw(seed, fold)
+        made = self._made(parts)
+        sizes = {"sizes": made.description["sizes"]}
+        return Split(made.train, made.val, made.test, {**record, **drawn, **self.origin, **sizes})
+
+    def _draw(self, seed: int, fold: int) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the part of each id by the protocol's random choices, and their description."""
         order = shuffled(self.ids, seed, self.rows)
         groups = self.groups if self.groups is not None else np.arange(len(self.ids))
-        if self.protocol.kind == "folds":
-            fold_of = stratified_folds(order, self.labels, groups, self.protocol.folds)
-            part = [PARTS[0]] * self.protocol.folds
-            part[fold], part[(fold + 1) % self.protocol.folds] = "test", "val"
+        folds = self.protocol.folds
+        if folds:
+            fold_of = stratified_folds(order, self.labels, groups, folds)
+            part = [PARTS[0]] * folds
+            part[fold], part[(fold + 1) % folds] = "test", "val"
             parts = {self.ids[row]: part[number] for row, number in fold_of.items()}
-            record |= {"kind": "folds", "folds": self.protocol.folds, "fold": fold, "seed": seed}
-        else:
-            ratio = RATIOS[self.protocol.kind]
-            parts = {self.ids[row]: part for row, part in random_parts(order, groups, ratio).items()}
-            record |= {"kind": "random", "ratio": ":".join(map(str, ratio)), "seed": seed}
-        made = self._made(parts)
-        return Split(made.train, made.val, made.test, {**record, **self.origin, "sizes": made.description["sizes"]})
+            return parts, {"kind": "folds", "folds": folds, "fold": fold, "seed": seed}
+        ratio = RATIOS[self.protocol.kind]
+        parts = {self.ids[row]: part for row, part in random_parts(order, groups, ratio).items()}
+        return parts, {"kind": "random", "ratio": ":".join(map(str, ratio)), "seed": seed}
 
     def _made(self, parts: Mapping[str, str]) -> Split:
         """Return the split of these parts; where one is empty, the error says why."""
@@ -231,7 +227,7 @@ def describe(description: Mapping[str, Any]) -> str:
     return ", ".join([named(description), *more])
 
 
-def kind_of(table: TableLike) -> str:
+def kind_of(table: Table) -> str:
     """Return which data set a table is of: `mvsa-single`, `mvsa-multiple` or another."""
     source = table.dataset.get("source") or {}
     return str(source.get("kind") or table.dataset.get("name", ""))

@@ -12,7 +12,6 @@ RUN/environment.json   versions, machine, device, times
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ...disk import describing, read_record, record_of
 from ...errors import RunError
 from ...itin_head.config import HeadConfig
 from ...labels import LABELS
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the run folder's format; a reader refuses every other one."""
+
+AGAIN = "train the run again"
 
 FILES = (
     "config.json",
@@ -93,23 +95,23 @@ class Run:
     @cached_property
     def history(self) -> pd.DataFrame:
         """The history, one row per epoch."""
-        return _read_table(self.path / "history.csv")
+        return read_table(self.path / "history.csv")
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The predictions, one row per validation and test sample: id, part, label, predicted, p_positive and so on."""
-        return _read_table(self.path / "predictions.csv")
+        return read_table(self.path / "predictions.csv")
 
     @cached_property
     def parts(self) -> dict[str, str]:
         """The part of each id."""
-        table = _read_table(self.path / "split.csv")
+        table = read_table(self.path / "split.csv")
         if list(table) != ["id", "part"] or not set(table["part"]) <= set(PARTS):
             raise RunError(
                 f"cannot read {self.path / 'split.csv'}",
                 expected=f"the columns id and part, parts among {', '.join(PARTS)}",
                 found=f"the columns {', '.join(map(str, table))}",
-                next_step="train the run again",
+                next_step=AGAIN,
             )
         return dict(zip(table["id"], table["part"], strict=True))
 
@@ -136,7 +138,7 @@ class Run:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, machine, device and times."""
-        return _read_json(self.path / "environment.json")
+        return read_record(self.path / "environment.json", AGAIN, FORMAT)
 
     def with_predictions(self, table: pd.DataFrame) -> Run:
         """Return the same run with other predictions than its folder's, such as of the test part; same columns."""
@@ -183,7 +185,7 @@ class Run:
         import torch
 
         from ...itin_head import make
-        from ...weights_file import UnsoundFile, read_state
+        from ...weights_file import UnsoundFile, differences, read_state
 
         path = self.path / "model.safetensors"
         try:
@@ -197,11 +199,14 @@ class Run:
             ) from fault
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced next
             head = make(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
-        _check_shapes(
-            path,
-            {name: tuple(value.shape) for name, value in head.state_dict().items()},
-            {name: tuple(value.shape) for name, value in state.items()},
-        )
+        shapes = [{name: tuple(one.shape) for name, one in each.items()} for each in (head.state_dict(), state)]
+        if (different := differences(*shapes)) is not None:
+            raise RunError(
+                f"the checkpoint {path} does not have the shapes of the run's config.json",
+                expected="the head's parameters",
+                found=different,
+                next_step="put the run's own model.safetensors back, or train the run again",
+            )
         head = head.to_empty(device=device)
         head.load_state_dict(state)
         return head.eval()
@@ -214,13 +219,7 @@ def load_run(path: str | Path) -> Run:
         RunError: it is not one, a file is missing, cannot be read or is of another format version.
     """
     path = Path(path)
-    if not (path / "config.json").is_file():
-        raise RunError(
-            f"{path} is not a run folder",
-            expected="a folder with config.json and what `itin train` writes beside it",
-            found="a folder without config.json" if path.is_dir() else "a file" if path.exists() else "nothing",
-            next_step="give the path that `itin train` printed",
-        )
+    described = record_of(path, "config.json", "a run folder", "itin train")
     for name in FILES:
         if not (path / name).is_file():
             raise RunError(
@@ -229,17 +228,10 @@ def load_run(path: str | Path) -> Run:
                 found=f"no {name}",
                 next_step="copy the whole folder again, or train the run again",
             )
-    record, metrics = _read_json(path / "config.json"), _read_json(path / "metrics.json")
-    try:
+    record, metrics = (read_record(file, AGAIN, FORMAT) for file in (described, path / "metrics.json"))
+    with describing(described, "a run", AGAIN):
         config, head = TrainConfig.from_dict(record["train"]), HeadConfig(**record["head"])
         _ = record["stores"], record["split"], record["dataset"], record["note"], metrics["best_epoch"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path / 'config.json'} does not describe a run of this itin",
-            expected="what `itin train` writes",
-            found=f"missing {error}" if isinstance(error, KeyError) else str(error),
-            next_step="train the run again",
-        ) from error
     return Run(path, config, head, record, metrics)
 
 
@@ -307,40 +299,16 @@ def predict_part(
     return split, predict(head, resident, rows, run.config.batch_for(features.dataset))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path}: {error}", next_step="train the run again") from error
-    found = value.get("format") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or found != FORMAT:
-        newer = isinstance(found, int) and found > FORMAT
-        raise RunError(
-            f"{path} has another format version" + (", newer than this itin" if newer else ""),
-            expected=f"format {FORMAT}",
-            found=f"format {found}",
-            next_step="update itin" if newer else "train the run again",
-        )
-    return value
+def read_table(path: Path, next_step: str = AGAIN) -> pd.DataFrame:
+    """Read a CSV file with its numbers exactly as written; pandas' own parser rounds in some versions.
 
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file with its numbers exactly as written; pandas' own parser rounds in some versions."""
+    Raises:
+        RunError: it cannot be read; the error names the next step.
+    """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         for column in set(table) - TEXT_COLUMNS:
             table[column] = [int(value) if column == "epoch" else float(value) for value in table[column]]
     except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path}: {error}", next_step="train the run again") from error
+        raise RunError(f"cannot read {path}: {error}", next_step=next_step) from error
     return table
-
-
-def _check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
-    for name in sorted({*expected, *found}):
-        if expected.get(name) != found.get(name):
-            raise RunError(
-                f"the checkpoint {path} does not have the shapes of the run's config.json",
-                expected=f"{name} {expected.get(name, 'absent')}",
-                found=f"{name} {found.get(name, 'absent')}",
-                next_step="put the run's own model.safetensors back, or train the run again",
-            )

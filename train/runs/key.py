@@ -13,7 +13,8 @@ from ..config import TrainConfig
 from ..protocols.split import Split
 
 if TYPE_CHECKING:
-    from ..features.features import Features, TableLike
+    from ...cache import Table
+    from ..features.features import Features
 
 REVISION = 1
 """The revision of the keys, raised when a configuration changes its meaning: another default, another formula."""
@@ -61,7 +62,7 @@ class Identity:
         stores: `itin.cache.Store` by kind.
     """
 
-    def __init__(self, features: Features, table: TableLike, stores: Mapping[str, Any]) -> None:
+    def __init__(self, features: Features, table: Table, stores: Mapping[str, Any]) -> None:
         self._ids, self._dims, self._dataset, self._stores = features.ids, features.dims, features.dataset, stores
         inputs: dict[str, list[str]] = {}
         for column in ("image_sha256", "text_sha256"):

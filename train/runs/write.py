@@ -79,6 +79,8 @@ def write_run(
     Raises:
         RunError: `out` is already there, or the folder cannot be written.
     """
+    from ..objective import SELECTED_BY
+
     now = now or datetime.now(timezone.utc).astimezone()
     if out is not None:
         check_free(out)
@@ -86,9 +88,11 @@ def write_run(
     folder = (out.parent if out is not None else parent).absolute()
     files = {
         "config.json": disk.to_json(_config(fit, features, split, dataset, stores, key)),
-        "metrics.json": disk.to_json(_metrics(fit)),
-        "history.csv": _csv(list(fit.history[0]), (row.values() for row in fit.history)),
-        "split.csv": _csv(["id", "part"], split.pairs(features.ids)),
+        "metrics.json": disk.to_json(
+            {"format": FORMAT, "best_epoch": fit.best_epoch, "selected_by": SELECTED_BY, **fit.metrics}
+        ),
+        "history.csv": csv_bytes(list(fit.history[0]), (row.values() for row in fit.history)),
+        "split.csv": csv_bytes(["id", "part"], split.pairs(features.ids)),
         "predictions.csv": predictions_csv(fit.probabilities, features, split),
         "model.safetensors": _checkpoint(fit),
         "environment.json": disk.to_json(_environment(fit, device, now)),
@@ -132,17 +136,6 @@ def _config(
     }
 
 
-def _metrics(fit: Fit) -> dict[str, Any]:
-    from ..objective import SELECTED_BY
-
-    return {
-        "format": FORMAT,
-        "best_epoch": fit.best_epoch,
-        "selected_by": SELECTED_BY,
-        **fit.metrics,
-    }
-
-
 def _environment(fit: Fit, device: str, now: datetime) -> dict[str, Any]:
     import torch
 
@@ -178,7 +171,7 @@ def predictions_csv(probabilities: Mapping[str, NDArray[np.float64]], features: 
         for row, values in zip(split.rows(part), each, strict=True):
             label, predicted = LABELS[features.labels[row]], LABELS[int(values.argmax())]
             rows.append([features.ids[row], part, label, predicted, *map(float, values)])
-    return _csv(PREDICTIONS, rows)
+    return csv_bytes(PREDICTIONS, rows)
 
 
 def _checkpoint(fit: Fit) -> bytes:
@@ -189,7 +182,8 @@ def _checkpoint(fit: Fit) -> bytes:
     return data
 
 
-def _csv(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> bytes:
+def csv_bytes(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    """Return a table as a CSV file."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

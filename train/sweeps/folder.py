@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +151,7 @@ class Sweep:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.definition = read_definition(self.path / "sweep.json")
+        self.definition = read_definition(self.path)
 
     def _repr_html_(self) -> str:
         from ..runs.notebook import block
@@ -172,7 +171,7 @@ class Sweep:
     def failed(self) -> dict[str, Result]:
         """Return the results of all failed runs, by key."""
         files = [file for file in sorted(self.path.glob("failed/*.json")) if not file.name.startswith(disk.TEMPORARY)]
-        records = {file.stem: _read(file) for file in files}
+        records = {file.stem: disk.read_record(file, "remove it, or start a new sweep") for file in files}
         return {
             key: Result(key, error=str(record.get("error", "")), traceback=str(record.get("traceback", "")))
             for key, record in records.items()
@@ -197,16 +196,15 @@ class Sweep:
         more = {"protocol": str(self.definition.protocol_used), "note": note}
         rows = []
         for trial in self.definition.trials:
-            result = results.get(trial.key)
-            run = result.run if result is not None else None
+            result = results.get(trial.key, Result(trial.key))
             row = {
                 "axis": trial.axis,
                 "key": trial.key,
-                "status": "open" if result is None else "failed" if run is None else "done",
+                "status": "done" if result.run else "failed" if trial.key in results else "open",
                 **trial.config.to_dict(),
-                **{name: result.figures.get(name) if result is not None else None for name in ("best_epoch", *_REALS)},
-                "run": run.relative_to(self.path).as_posix() if run is not None else "",
-                "error": result.error if result is not None else "",
+                **{name: result.figures.get(name) for name in ("best_epoch", *_REALS)},
+                "run": result.run.relative_to(self.path).as_posix() if result.run else "",
+                "error": result.error,
             }
             rows.append({**row, **more})
         columns = ["axis", "key", "status", *FIELDS, "best_epoch", *_REALS, "run", "error", *more]
@@ -257,39 +255,18 @@ class Sweep:
         return [load_run(self.path / run) for run in table[same]["run"] if run]
 
 
-def read_definition(path: Path) -> Definition:
-    """Read a `sweep.json`.
+def read_definition(folder: Path) -> Definition:
+    """Read the `sweep.json` of a folder.
 
     Raises:
         RunError: the file is missing, or of another format.
     """
-    if not path.is_file():
-        raise RunError(
-            f"{path.parent} is not a sweep folder",
-            expected="a folder with the sweep.json that `itin sweep` writes",
-            found="a folder without one" if path.parent.is_dir() else "no folder",
-            next_step="give the path that `itin sweep` printed",
-        )
-    record = _read(path)
-    found = record.pop("format", None)
-    if found != FORMAT:
-        raise RunError(
-            f"{path} has another format version",
-            expected=f"format {FORMAT}",
-            found=f"format {found}",
-            next_step="use the itin that made it, or start a new sweep",
-        )
-    try:
-        places = record.pop("places")
+    path = disk.record_of(folder, "sweep.json", "a sweep folder", "itin sweep")
+    record = disk.read_record(path, "use the itin that made it, or start a new sweep", FORMAT)
+    with disk.describing(path, "a sweep", "start a new sweep"):
+        places, _ = record.pop("places"), record.pop("format")
         trials = [Trial(one["axis"], TrainConfig.from_dict(one["config"]), one["key"]) for one in places]
         return Definition(trials=trials, **record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path} does not describe a sweep of this itin",
-            expected="what `itin sweep` writes",
-            found=f"missing {error}" if isinstance(error, KeyError) else str(error),
-            next_step="start a new sweep",
-        ) from error
 
 
 def check_none_failed(sweep: Sweep, keys: Iterable[str] | None = None, again: str | None = None) -> None:
@@ -371,13 +348,3 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
 
 def _same(a: Any, b: Any) -> bool:
     return bool(pd.isna(b)) if pd.isna(a) else not pd.isna(b) and bool(a == b)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_bytes())
-        if not isinstance(record, dict):
-            raise ValueError("not a JSON object")
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path}: {error}", next_step="remove it, or start a new sweep") from error
-    return record

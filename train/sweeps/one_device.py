@@ -46,12 +46,6 @@ class Stacks:
         self.compute = ComputeOptions(setup.graphs, side_by_side(setup.gru, self.device), setup.precision)
         self._features = {view: open_features(folder) for view, folder in setup.features.items()}
 
-    def __enter__(self) -> Stacks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
     def run(self, trials: TrialSource) -> Iterator[Event]:
         """Yield events until no trial is left."""
         waiting: list[Trial] = []
@@ -77,6 +71,7 @@ class Stacks:
         configs = [trial.config for trial in trials]
         features = self._features[configs[0].view]
         split = self.setup.split_for(configs[0])
+        results: list[Fit | RunError] = []
         try:
             # The test part is not evaluated, as in `workers`.
             compute = self.compute
@@ -84,14 +79,11 @@ class Stacks:
                 compute = ComputeOptions(
                     recurrence=choose(self.setup.gru, self.device, work_of(configs[0], features, split))
                 )
-            training = train(configs, features, split, self.device, ("val",), compute)
-            while True:
-                try:
-                    j, row = next(training)
-                except StopIteration as ended:
-                    results: list[Fit | RunError] = ended.value
-                    break
-                yield Event(j, trials[j], row)
+            for j, made in train(configs, features, split, self.device, ("val",), compute):
+                if isinstance(made, dict):
+                    yield Event(j, trials[j], made)
+                else:
+                    results.append(made)
         except Exception as error:  # the configurations of other stacks go on
             failed, named = traceback.format_exc(), f"{type(error).__name__}: {error}"
             if not is_out_of_memory(error) or len(trials) == 1:

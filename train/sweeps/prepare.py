@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -19,12 +18,14 @@ from ..protocols import protocol as protocols
 from ..protocols.protocol import Splitter
 from ..protocols.split import Split
 from ..runs.key import Identity
+from ..runs.write import csv_bytes
 from .axes import SweepPlan, Trial
 from .folder import Definition, Sweep
-from .setup import Setup, StoreFacts
+from .setup import Setup
 
 if TYPE_CHECKING:
-    from ..features.features import Features, TableLike
+    from ...cache import Table
+    from ..features.features import Features
 
 
 class SweepData:
@@ -42,7 +43,7 @@ class SweepData:
 
     def __init__(
         self,
-        table: TableLike,
+        table: Table,
         stores: Mapping[str, Any],
         configs: Iterable[TrainConfig],
         protocol: protocols.Protocol | None = None,
@@ -101,10 +102,7 @@ class SweepData:
             save_features(features, paths[view])
             if features.mapped:  # on the disk once, not twice
                 self.features[view] = open_features(paths[view])
-        stores = {
-            view: {kind: StoreFacts.of(store) for kind, store in own.items()} for view, own in self._stores.items()
-        }
-        return Setup(paths, dict(self.table.dataset), stores, runs, self.splitter, **options)
+        return Setup(paths, dict(self.table.dataset), self._stores, runs, self.splitter, **options)
 
     def key(self, config: TrainConfig) -> str:
         """Return the key of a run."""
@@ -157,9 +155,7 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         ) from error
     fixed = data.splitter.parts
     if fixed is not None:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows([("id", "part"), *fixed.items()])
-        disk.replace(path / "split.csv", text.getvalue().encode())
+        disk.replace(path / "split.csv", csv_bytes(["id", "part"], fixed.items()))
     made = Definition(
         trials=data.keyed(plan.trials),
         left_out=plan.left_out,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import Any
 
@@ -21,13 +20,7 @@ def revealed(sweep: Sweep) -> dict[str, Any] | None:
     path = sweep.path / "test.json"
     if not path.exists():
         return None
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']}, expected {FORMAT}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"cannot read {path}: {error}", next_step="use the itin that made the sweep") from error
-    return record
+    return disk.read_record(path, "use the itin that made the sweep", FORMAT)
 
 
 def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]:

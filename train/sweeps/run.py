@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Event as Flag
 from typing import TYPE_CHECKING
@@ -144,13 +145,13 @@ def run(
     return results
 
 
-def engine_of(setup: Setup, workers: int, stack: int | None) -> Pool | Stacks:
+def engine_of(setup: Setup, workers: int, stack: int | None) -> AbstractContextManager[Pool | Stacks]:
     """Return worker processes for a CPU, or runs side by side in this process for a GPU or where `stack` is set."""
     if stack is None and not setup.device.startswith("cuda"):
         return Pool(setup, workers)
     from .one_device import Stacks
 
-    return Stacks(setup, stack)
+    return nullcontext(Stacks(setup, stack))
 
 
 def record(sweep: Sweep, trial: Trial, result: Result) -> Result:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ... import disk
 from ...errors import RunError
+from ...lazy import optional
 from .axes import Trial, config_of
 from .folder import Result, Sweep
 from .prepare import SweepData
@@ -25,12 +26,7 @@ TRIAL = "trial "
 
 def check_installed() -> None:
     """Raise RunError unless Optuna is installed."""
-    try:
-        import optuna  # noqa: F401
-    except ImportError as error:
-        raise RunError(
-            "a guided search needs Optuna, which is not installed", next_step="pip install 'itin[optuna]'"
-        ) from error
+    optional("optuna", "a guided search needs Optuna", "itin[optuna]")
 
 
 class Search:
@@ -64,7 +60,10 @@ class Search:
         definition = sweep.definition
         self._seeds = definition.seeds
         self._number = definition.number or 0
-        self._axes = {name: _ordered(values) for name, values in definition.axes.items()}
+        self._axes = {
+            name: sorted(values) if all(map(_is_number, values)) else list(values)
+            for name, values in definition.axes.items()
+        }
         self._distributions: dict[str, Any] = {
             name: optuna.distributions.IntDistribution(0, len(values) - 1)
             if self._by_place(name)
@@ -216,10 +215,6 @@ def _sampler(seed: int) -> Any:
     with warnings.catch_warnings():  # the argument is called experimental before Optuna 5
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-
-
-def _ordered(values: Sequence[Any]) -> list[Any]:
-    return sorted(values) if all(_is_number(value) for value in values) else list(values)
 
 
 def _is_number(value: object) -> bool:

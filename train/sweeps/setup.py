@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ...cache import Store
 from ..config import TrainConfig, View
 from ..protocols.protocol import Splitter
 from ..protocols.split import Split
@@ -48,23 +49,6 @@ class TrialSource(Protocol):
 
 
 @dataclass(frozen=True)
-class StoreFacts:
-    """The facts that a run folder records of a store; unlike the store, they can be sent to another process."""
-
-    path: Path
-    fingerprint: str
-    identity: dict[str, Any]
-    untrained: bool
-    options: dict[str, Any] | None
-    tokenizer_file: Path | None
-
-    @classmethod
-    def of(cls, store: Any) -> StoreFacts:
-        """Return the facts of an `itin.cache.Store`."""
-        return cls(store.path, store.fingerprint, store.identity, store.untrained, store.options, store.tokenizer_file)
-
-
-@dataclass(frozen=True)
 class Setup:
     """All that is needed to train, except the trials."""
 
@@ -72,7 +56,7 @@ class Setup:
     """The folders of `shared.save_features`."""
     dataset: dict[str, Any]
     """The record of the data set for run folders."""
-    stores: dict[View, dict[str, StoreFacts]]
+    stores: dict[View, dict[str, Store]]
     """The stores that the features come from, by kind."""
     runs: Path
     """The folder that run folders are written to."""

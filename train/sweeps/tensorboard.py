@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import RunError
+from ...lazy import optional
 from .setup import Event
 
 TAGS = {
@@ -31,14 +31,10 @@ class EventFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise RunError(
-                "event files need TensorBoard, which is not installed", next_step="pip install 'itin[tensorboard]'"
-            ) from error
         self.folder = folder
-        self._make: Any = SummaryWriter
+        self._make = optional(
+            "torch.utils.tensorboard", "event files need TensorBoard", "itin[tensorboard]"
+        ).SummaryWriter
         self._writers: dict[str, Any] = {}
 
     def __enter__(self) -> EventFiles:

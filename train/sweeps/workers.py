@@ -55,18 +55,14 @@ class Pool:
                     if worker is None:
                         worker = self._workers[number] = _Worker(self.setup)
                     worker.give(trial)
-            busy = {worker.connection: number for number, worker in enumerate(self._workers) if worker and worker.trial}
-            if not busy:
+            at_work = [(i, one, one.trial) for i, one in enumerate(self._workers) if one is not None and one.trial]
+            if not at_work:
                 return
-            for connection in wait(list(busy)):
-                number = busy[connection]  # type: ignore[index]
-                yield self._receive(number, self._workers[number])
+            ready = wait([worker.connection for _, worker, _ in at_work])
+            yield from (self._receive(*busy) for busy in at_work if busy[1].connection in ready)
 
-    def _receive(self, number: int, worker: _Worker | None) -> Event:
+    def _receive(self, number: int, worker: _Worker, trial: Trial) -> Event:
         """Return a message from a worker, or a failure if it has died."""
-        if worker is None or worker.trial is None:
-            raise RuntimeError("expected a worker with a trial, got one without")
-        trial = worker.trial
         try:
             message: dict[str, float] | Result = worker.connection.recv()
         except (EOFError, OSError):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+import transformers
 from huggingface_hub import constants
 
 from itin.cache import open_store
@@ -188,3 +189,31 @@ def test_the_list(served: LoopbackHub, tmp_path: Path) -> None:
     assert f"from      {BERT}, commit " in told
     assert "licence   mit" in told
     assert "licence   none stated" in told
+
+
+def test_a_vision_model_for_two_kinds(
+    served: LoopbackHub, tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, name, packed = tmp_path / "vit", "someone/tiny-vit", tmp_path / "packed"
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=16
+    )
+    torch.manual_seed(0)
+    transformers.ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}})
+    )
+    commit = served.add(name, folder)
+    options = ("--only", "regions,context", "--regions", name, "--context-encoder", name)
+    itin("weights", "pack", packed, *options)
+    assert len(served.asked("GET", "/files/")) == 1
+    no_network(monkeypatch, tmp_path)
+    monkeypatch.setenv("ITIN_WEIGHTS", str(packed))
+    root = draw_mvsa(tmp_path / "data", pairs=2)
+    itin("extract", "--dataset", "mvsa-single", "--root", root, "--cache", tmp_path / "cache", *options)
+    found = stores(tmp_path / "cache")
+    assert set(found) == {"regions", "context"}
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    for path in found.values():
+        (one,) = open_store(path).manifest["provenance"]["weights"]
+        assert one == {"file": "model.safetensors", "sha256": digest, "repo": name, "commit": commit}
