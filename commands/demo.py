@@ -46,7 +46,7 @@ def command(folder: Path) -> None:
     show_comparison(trained)
     console.print("\n3. Look at what it aligned, or continue with real data:", style="bold")
     picture = folder / "MVSA_demo" / "data" / "1.jpg"
-    console.print(f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely house"')
+    console.print(f'  itin predict {short(trained[0].run)} --image {short(picture)} --text "poor cat, lovely car"')
     console.print("  itin weights")
     console.print("  itin extract --dataset mvsa-single --root MVSA_Single")
     console.print("  itin train --m 2 --lam 0.2")

@@ -178,11 +178,11 @@ def label_lines(dataset: DataSet) -> list[str]:
     rows = {name: listed([f"{label!r} ({count})" for label, count in getattr(dataset, name).items()])
             for name in ("rare", "unknown")}  # fmt: skip
     if dataset.rare:
-        lines.append(f"{sum(dataset.rare.values())} rows left unlabelled, for few have their label: {rows['rare']}")
+        lines.append(f"left unlabelled, too few rows of a label: {rows['rare']}")
     if dataset.unknown:
-        lines.append(f"{sum(dataset.unknown.values())} rows have a label that is no class: {rows['unknown']}")
+        lines.append(f"in quarantine, labels that are no classes: {rows['unknown']}")
     if dataset.rare or dataset.unknown:
-        lines.append("--classes NAME,... says which labels are classes; runs on other ones have to be trained again")
+        lines.append("--classes NAME,... says which labels are classes; runs on other classes must be trained again")
     return lines
 
 

@@ -85,26 +85,25 @@ def check_number(labelling: Labelling, table: Path) -> None:
 def decide(counts: Mapping[str, int], named: Sequence[str] = (), least: int | None = None) -> Labelling:
     """Decide which labels of a table are its classes.
 
-    Those that are named, in their order; else MVSA's three if all others of the labels are rare; else all that are not
-    rare, by name. Rare is a label of fewer than `least` rows; without it one of fewer than `MIN_SIZE`, where no
-    classes are named, and never one of MVSA's three.
+    Those that are named, in their order; else MVSA's three if all other labels are rare; else all that are not rare, by
+    name. Rare is a label of fewer than `least` rows, by default `MIN_SIZE`; where classes are named or MVSA's, only
+    `least` makes one of them rare, and any other label is unknown.
 
     Args:
         counts: the number of rows of each label, as it stands in the table.
         named: the classes, if given.
         least: the smallest number of rows of a class, if given.
     """
-    classes = tuple(named)
-    if not named:
-        common = sorted(label for label, count in counts.items() if count >= (least or MIN_SIZE))
-        sentiment = {label for label in counts if label.lower() in LABELS}
-        classes = LABELS if sentiment and sentiment.issuperset(common) else tuple(common)
+    common = sorted(label for label, count in counts.items() if count >= (least or MIN_SIZE))
+    sentiment = {label for label in counts if label.lower() in LABELS}
+    fixed = tuple(named) or (LABELS if sentiment and sentiment.issuperset(common) else ())
+    classes = fixed or tuple(common)
     fold = str.lower if _any_case(classes) else str
     sizes: Counter[str] = Counter()
     for label, count in counts.items():
         sizes[fold(label)] += count
     kept = tuple(name for name in classes if least is None or sizes[name] >= least)
-    small = {label for label in counts if fold(label) not in kept and (not named or fold(label) in named)}
+    small = {label for label in counts if fold(label) not in kept and (not fixed or fold(label) in fixed)}
     return Labelling(kept, {label: counts[label] for label in sorted(small)})
 
 

@@ -132,6 +132,8 @@ def load_processor(name: str, config: Any, untrained: bool) -> Any:
     try:
         return load_part(transformers.AutoImageProcessor, name, "image processor", **options)
     except WeightsError as error:
+        if "does not have a slow version" in str(error):  # DINOv3's, before transformers 5
+            return load_part(transformers.AutoImageProcessor, name, "image processor", use_fast=True)
         if not lacking():
             raise
         raise WeightsError(

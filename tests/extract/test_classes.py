@@ -69,7 +69,7 @@ def test_case_tells_classes_apart_but_for_the_sentiments(tmp_path: Path) -> None
         ({"b": 3, "a": 2, "typo": 1}, (), 3, ("b",), {"a": 2, "typo": 1}),
         ({"b": 3, "a": 2, "typo": 1}, ("b", "c", "a"), None, ("b", "c", "a"), {}),
         ({"b": 3, "a": 2, "typo": 1}, ("b", "c", "a"), 3, ("b",), {"a": 2}),
-        ({"positive": 9, "Neutral": 1, "typo": 1}, (), None, ("positive", "neutral", "negative"), {"typo": 1}),
+        ({"positive": 9, "Neutral": 1, "typo": 1}, (), None, ("positive", "neutral", "negative"), {}),
         ({"positive": 9, "neutral": 1, "joy": 2}, (), None, ("joy", "positive"), {"neutral": 1}),
         ({"Positive": 2, "positive": 2, "neutral": 3}, (), 4, ("positive",), {"neutral": 3}),
         ({"NEGATIVE": 1}, ("negative", "positive"), None, ("negative", "positive"), {}),
@@ -135,9 +135,9 @@ def test_classes_stand_when_the_table_grows(tmp_path: Path) -> None:
     assert labels(grown) == ["b", "b", "d", "d", None, None]
     assert label_lines(grown) == [
         "2 classes: b, d",
-        "2 rows left unlabelled, for few have their label: 'typo' (2)",
-        "2 rows have a label that is no class: 'a' (2)",
-        "--classes NAME,... says which labels are classes; runs on other ones have to be trained again",
+        "left unlabelled, too few rows of a label: 'typo' (2)",
+        "in quarantine, labels that are no classes: 'a' (2)",
+        "--classes NAME,... says which labels are classes; runs on other classes must be trained again",
     ]
     named = extracted(root, classes="a,b,d")
     assert (named.classes, named.unknown) == (("a", "b", "d"), {"typo": 2})
@@ -149,7 +149,8 @@ def test_classes_stand_when_the_table_grows(tmp_path: Path) -> None:
     assert (smaller.classes, smaller.rare) == ((), {"a": 2, "b": 2, "d": 2})
     again = extracted(root, classes="d,b", min_class_size=1)
     assert again.classes == ("d", "b")
-    assert open_dataset(**again.source).classes == ("d", "b")
+    source: dict[str, Any] = dict(again.source)
+    assert open_dataset(**source).classes == ("d", "b")
 
 
 def test_a_table_from_before_has_the_three_classes(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def of(model: str, processor: str, config: dict[str, Any], settings: dict[str, A
         with torch.no_grad():  # biases, norms and tokens of their own, so that nothing is left out unseen
             for value in made.parameters():
                 value.add_(0.1 * torch.randn_like(value))
-        return made, getattr(transformers, f"{processor}ImageProcessor")(**settings)
+        name = f"{processor}ImageProcessor"
+        name += "" if hasattr(transformers, name) else "Fast"  # before transformers 5 DINOv3's has no other name
+        return made, getattr(transformers, name)(**settings)
 
     return make
 
@@ -194,10 +196,11 @@ def by_the_library(name: str, folder: Path, image: np.ndarray) -> tuple[np.ndarr
     family = FAMILIES[name]
     model = transformers.AutoModel.from_pretrained(folder).eval()
     part = getattr(model, "vision_model", model)
-    pil = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
+    pil = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": "dinov3" in name}
     inputs = transformers.AutoImageProcessor.from_pretrained(folder, **pil)(Image.fromarray(image), return_tensors="pt")
     with torch.inference_mode():
-        output = part(**inputs)
+        older = name == "siglip2" and "backend" not in pil  # this tower calls its mask otherwise there
+        output = part(**{"attention_mask" if older and "mask" in key else key: one for key, one in inputs.items()})
         hidden, pooled = output.last_hidden_state, family.pooled(output).flatten()
         if name == "timm-swin":
             hidden = hidden.flatten(1, 2)

@@ -16,7 +16,7 @@ from itin.errors import DataError
 from itin.extract.data.sets.mvsa import judge, read_labels
 from itin.labels import LABELS
 from itin.report.paper.published import TABLE_1, TABLE_2, TABLE_3
-from itin.train.protocols.census import census, class_balance
+from itin.train.protocols.census import census, class_balance, column_of
 from itin.train.protocols.split import ALIASES
 
 from ..features import make_cache
@@ -176,3 +176,13 @@ def test_check_of_the_real_sample(shared_data: Path) -> None:
         ("equal", "images"): ["3", "6", "3"],
         ("equal", "text", "and", "image"): ["2", "4", "2"],
     }
+
+
+def test_classes_of_any_name() -> None:
+    """Also of the names that other columns have."""
+    names = ["n", "majority", "part", "z"]
+    found = class_balance(["n", "z", "n", "part"], ["train", "train", "train", "val"], names)
+    assert found["n"].tolist() == [4, 3, 1, 0]
+    assert [found[column_of(name)].iloc[0] for name in names] == [2, 0, 1, 1]
+    assert found["majority"].tolist() == ["n"] * 4
+    assert found["majority_accuracy"].tolist()[:3] == [0.5, pytest.approx(2 / 3), 0]

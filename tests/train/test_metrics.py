@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import classification_report, log_loss
 
 from itin.labels import LABELS
 from itin.train.metrics import majority_class, score
@@ -53,3 +54,26 @@ def test_certain_and_wrong_is_finite() -> None:
 def test_majority_class() -> None:
     assert majority_class(np.array([2, 1, 2, 0])) == 2
     assert majority_class(np.array([1, 2])) == 1
+
+
+@pytest.mark.parametrize("classes", [2, 7, 120])
+def test_any_number_of_classes(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    names = [f"class {n}" for n in range(classes)]
+    labels = rng.integers(classes, size=400)
+    probabilities = rng.dirichlet(np.ones(classes), 400) / 2 + np.eye(classes)[rng.permutation(labels)] / 2
+    probabilities[::2] = probabilities[::2] / 2 + np.eye(classes)[labels[::2]] / 2
+    predicted = probabilities.argmax(1)
+    scores = score(labels, probabilities, majority=1, classes=names)
+    numbers = range(classes)
+    report = classification_report(
+        labels, predicted, labels=numbers, target_names=names, output_dict=True, zero_division=0.0
+    )
+    assert scores["f1"] == pytest.approx({name: report[name]["f1-score"] for name in names}, rel=1e-12)
+    assert scores["macro_f1"] == pytest.approx(report["macro avg"]["f1-score"], rel=1e-12)
+    assert scores["weighted_f1"] == pytest.approx(report["weighted avg"]["f1-score"], rel=1e-12)
+    assert scores["accuracy"] == pytest.approx((labels == predicted).mean(), rel=1e-12)
+    assert scores["loss"] == pytest.approx(log_loss(labels, probabilities, labels=numbers), rel=1e-9)
+    cells = [[int(((labels == true) & (predicted == said)).sum()) for said in numbers] for true in numbers]
+    assert scores["confusion"] == cells
+    assert scores["majority"]["class"] == "class 1"
