@@ -68,8 +68,8 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
     words = ["--dataset", str(source.get("kind", "DATASET"))]
     for name in ("root", "table"):
         words += [f"--{name}", str(source[name])] if source.get(name) else []
-    kind, name = source.get("kind"), source.get("name")
-    words += ["--name", str(name)] if name and (kind == "folder" or name != kind) else []
+    kind, own = source.get("kind"), source.get("name")
+    words += ["--name", str(own)] if own and (kind == "folder" or own != kind) else []
     columns = ",".join(f"{name}={column}" for name, column in (source.get("columns") or {}).items())
     words += ["--columns", columns] if columns else []
     if source.get("classes"):

@@ -235,20 +235,18 @@ def kind_of(table: Table) -> str:
 
 def _own(ids: Sequence[str], table: Table) -> Split:
     """Return the parts that the data set's own annotation files give."""
-    samples = table.samples[table.samples["label"].notna()] if "label" in table.samples else table.samples
-    given = samples[samples["part"].notna()] if "part" in samples else samples[:0]
-    parts = dict(zip(given["id"].astype(str), given["part"].astype(str), strict=True))
+    samples = table.samples[table.samples["label"].notna()]
+    part_of = samples["part"] if "part" in samples else [None] * len(samples)
+    parts = {str(id): str(part) for id, part in zip(samples["id"], part_of, strict=True) if isinstance(part, str)}
     if not parts:
         kind = kind_of(table)
         raise DataError(
             f"{kind or 'the data set'} has no split of its own",
             expected="a data set whose annotation files are its parts, such as msed, extracted with their parts",
             found=f"a part for none of {len(samples)} labelled pairs",
-            next_step="choose another protocol, or run `itin extract` again if the table is from before parts were read",
+            next_step="choose another protocol, or run `itin extract` again if the table is from an older version",
         )
-    return split_from_parts(
-        ids, parts, {"kind": "own", "digest": clmlf.digest(parts)}, what="the data set's own split"
-    )
+    return split_from_parts(ids, parts, {"kind": "own", "digest": clmlf.digest(parts)}, what="the data set's own split")
 
 
 def _given(protocol: Protocol, ids: Sequence[str], table: Table, allow_missing: bool) -> Split:
