@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ class Table:
 
     folder: Path
     dataset: dict[str, Any]
-    """The content of `dataset.json`: name, source, how many rows the label rule dropped."""
+    """The content of `dataset.json`: name, source, classes, how many rows the label rule dropped."""
     samples: pd.DataFrame
     """The usable pairs: id, label, text_label, image_label, text, image, image_sha256, text_sha256, width, ..."""
     rejected: pd.DataFrame
@@ -70,6 +72,11 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
         words += ["--name", str(source["name"])] if source.get("name") else []
         columns = ",".join(f"{name}={column}" for name, column in (source.get("columns") or {}).items())
         words += ["--columns", columns] if columns else []
+        if source.get("classes"):
+            named = io.StringIO()
+            csv.writer(named, lineterminator="").writerow(source["classes"])
+            words += ["--classes", named.getvalue()]
+        words += ["--min-class-size", str(source["min_class_size"])] if source.get("min_class_size") else []
         words += ["--allow-outside"] if source.get("allow_outside") else []
     return words
 

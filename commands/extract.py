@@ -13,12 +13,14 @@ import click
 
 from ..extract.config import EncoderConfig, ExtractConfig
 from ..extract.data.datasets import DATASETS
+from ..labels import LABELS, listed
 from ..parts import Part
 from .terminal.named_encoders import check_named, encoders_named
 from .terminal.options import Command, Option, columns_of, options_of, take, usage_errors
 from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
+    from ..extract.data.samples import DataSet
     from ..extract.summary import Summary
 
 MAX_LISTED = 10
@@ -129,9 +131,11 @@ def show(summary: Summary, part: Part | None = None) -> None:
     from .train import short, show_note
 
     dataset, samples = summary.dataset, summary.scan.samples
-    labels = Counter(sample.label or "unlabelled" for sample in samples)
-    counted = ", ".join(f"{count} {label}" for label, count in labels.most_common())
+    labels = Counter(sample.label for sample in samples).most_common()
+    counted = listed([f"{count} {'unlabelled' if label is None else label}" for label, count in labels])
     console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {short(dataset.root)}", markup=False)
+    for line in label_lines(dataset):
+        console.print(f"  {line}", markup=False)
     for reason, count in dataset.dropped.items():
         console.print(f"  {count} left out by the label rule: {reason}", markup=False)
     if summary.scan.encoding.note:
@@ -160,6 +164,22 @@ def show(summary: Summary, part: Part | None = None) -> None:
     stores = summary.stores
     show_note(untrained_note([store.kind for store in stores if store.untrained], [store.kind for store in stores]))
     console.print(f"Done in {summary.seconds:.1f} s: {short(summary.folder)}", markup=False)
+
+
+def label_lines(dataset: DataSet) -> list[str]:
+    """Return the classes of a data set, and the labels that are none, a line each."""
+    lines = []
+    if dataset.classes and dataset.classes != LABELS:
+        lines.append(f"{len(dataset.classes)} classes: {listed(dataset.classes)}")
+    for what, labels in (
+        ("left unlabelled, too few rows of a label", dataset.rare),
+        ("in quarantine, labels that are no classes", dataset.unknown),
+    ):
+        if labels:
+            lines.append(f"{what}: {listed([f'{label!r} ({count})' for label, count in labels.items()])}")
+    if dataset.rare or dataset.unknown:
+        lines.append("--classes NAME,... says which labels are classes; runs on other classes must be trained again")
+    return lines
 
 
 def lines_by_sample(reasons: Iterable[tuple[str, str, str]]) -> list[str]:

@@ -97,8 +97,7 @@ def show(prediction: Prediction) -> None:
     """Print a prediction and the words aligned with each region, shaded if the terminal has colours."""
     from .terminal.console import console, grid
 
-    others = ", ".join(f"{label} {value:.3f}" for label, value in prediction.probabilities.items())
-    console.print(f"{prediction.label}  ({others})")
+    console.print(f"{prediction.label}  ({prediction.chances('.3f')})")
     rows: list[tuple[object, ...]] = []
     known = [
         name

@@ -137,6 +137,7 @@ def _prepared(
 ) -> tuple[Path, SweepData, Sweep]:
     """Return the folder, the features, and the sweep in the folder, which is created if missing."""
     from ..errors import RunError
+    from ..labels import LABELS, classes_of, listed
     from ..train.sweeps.folder import Sweep
     from ..train.sweeps.prepare import SweepData, check_same, create
     from .train import show_data
@@ -149,6 +150,13 @@ def _prepared(
         sweep = Sweep(out / "sweep")
         configs += sweep.definition.readers
     found = wanted.find(configs)
+    if (classes := classes_of(found.table.dataset)) != LABELS:
+        raise RunError(
+            f"{found.table.dataset.get('name')} has other classes than the paper's data sets",
+            expected=", ".join(LABELS),
+            found=listed(classes),
+            next_step="train the same configurations with `itin sweep --paper`, and compare them with `itin report`",
+        )
     if out is None:
         clean = "".join(c if c.isalnum() or c in "-_." else "-" for c in str(protocol).replace(", ", "-"))
         out = Path("runs") / f"reproduce-{found.table.folder.name}-{clean}"

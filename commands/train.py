@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ..train.sweeps.tensorboard import EventFiles
 
 
+MAX_F1 = 5
+"""The maximum number of classes whose F1 have a column each."""
+
+
 @dataclass(frozen=True)
 class SeedOptions:
     """The seeds of several runs."""
@@ -170,26 +174,41 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
 
 def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> None:
     """Print the protocol, accuracy (with Wilson's 95% interval) and F1 of each part, and of the majority class."""
-    from ..labels import LABELS
     from ..train.protocols.protocol import describe
     from ..train.statistics import wilson
-    from .terminal.console import console, grid
+    from .terminal.console import console, ends, grid
 
     names = {"val": "validation", "test": "test", "train": "training"}
-    columns = ["", "n", "accuracy", "95% interval", "weighted F1", "macro F1", *(f"F1 {label}" for label in LABELS)]
+    classes = list(next(iter(metrics.values()))["f1"])
+    few = classes if len(classes) <= MAX_F1 else []
+    columns = ["", "n", "accuracy", "95% interval", "weighted F1", "macro F1", *(f"F1 {label}" for label in few)]
     rows = []
     for part, scores in metrics.items():
-        f1 = [f"{scores['f1'][label]:.4f}" for label in LABELS]
+        f1 = [f"{scores['f1'][label]:.4f}" for label in few]
         accuracy, *means = (f"{scores[name]:.4f}" for name in ("accuracy", "weighted_f1", "macro_f1"))
         low, high = wilson(round(scores["accuracy"] * scores["n"]), scores["n"])
         rows.append([names[part], str(scores["n"]), accuracy, f"{low:.3f}–{high:.3f}", *means, *f1])
         majority = scores["majority"]
         rows.append(
             [f"  always {majority['class']}", "", f"{majority['accuracy']:.4f}", "", f"{majority['weighted_f1']:.4f}"]
-            + [""] * (1 + len(LABELS))
+            + [""] * (1 + len(few))
         )
     console.print(f"protocol {describe(split)}")
     console.print(grid(columns, rows, right=columns[1:]))
+    if not few:
+        columns = ["F1", *(names[part] for part in metrics)]
+        console.print(grid(columns, ends(_f1_rows(list(metrics.values()))), right=columns[1:]))
+
+
+def _f1_rows(parts: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return the F1 of each class in each part, the best of the last part first; nothing where it has no pair."""
+    rows = []
+    for place, label in enumerate(parts[0]["f1"]):
+        there = [sum(scores["confusion"][place]) > 0 for scores in parts]
+        f1 = [scores["f1"][label] if pairs else -1.0 for scores, pairs in zip(parts, there, strict=True)]
+        if any(there):
+            rows.append((-f1[-1], [label, *(f"{value:.4f}" if value >= 0 else "" for value in f1)]))
+    return [cells for _, cells in sorted(rows, key=lambda row: row[0])]
 
 
 def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from ..cache.format.schema import FLOATS, KINDS
 from ..fields import Limits, check, option
 from ..parts import Part
+from .data.classes import parse_classes
 from .data.datasets import DATASETS
 from .data.text_encoding import ENCODINGS
 from .frcnn.recipe import RECIPES
@@ -132,6 +133,11 @@ class ExtractConfig:
     """For `folder`: its CSV, TSV or JSONL table, if it holds several."""
     columns: dict[str, str] = field(default_factory=dict, metadata={"limits": Limits(metavar="id=ID,text=TWEET,...")})
     """For `folder`: columns of the table that have other names than id, image, text and label."""
+    classes: str | None = option(None, metavar="NAME,...")
+    """For `folder`: the classes, in their order; by default those of before, else positive, neutral and negative, else
+    all labels, by name."""
+    min_class_size: int | None = option(None, least=1)
+    """For `folder`: leave rows unlabelled whose label has fewer rows; by default only labels of a single row."""
     allow_outside: bool = False
     """For `folder`: accept images outside of the root."""
     encoding: str | None = option(None, choices=ENCODINGS)
@@ -168,6 +174,8 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.classes is not None:
+            parse_classes(self.classes)
         if (self.part is not None) + self.plan + self.consolidate > 1:
             raise ValueError("part, plan and consolidate exclude one another: choose one")
         if self.limit is not None and self.ids is not None:

@@ -14,7 +14,6 @@ from ..errors import RunError, WeightsError
 from ..extract.config import EncoderConfig
 from ..extract.frcnn.vocabulary import Vocabulary, find_vocabulary
 from ..extract.weights.detector import find_detector_weights
-from ..labels import LABELS
 from ..tabular.matching import examples, match
 from ..train.features.features import Features
 from ..train.features.find import FeatureStores, stores_of_run
@@ -106,7 +105,7 @@ def pairs_of(
             prediction=replace(
                 prediction,
                 label=str(recorded.at[sample, "predicted"]),
-                probabilities={label: float(recorded.at[sample, f"p_{label}"]) for label in LABELS},
+                probabilities={label: float(recorded.at[sample, f"p_{label}"]) for label in run.classes},
             ),
             image=Path(str(row["image"])),
             size=(int(row.get("width", 0)), int(row.get("height", 0))),
@@ -175,9 +174,10 @@ def _check_there(run: Run, ids: Iterable[str], there: Iterable[str]) -> None:
 
 def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     """Return the row of each recorded prediction among the features, (N,) int64."""
+    run.check_classes(features.classes)
     _check_there(run, recorded.index, features.ids)
     place = {sample: row for row, sample in enumerate(features.ids)}
-    changed = [s for s in recorded.index if LABELS[features.labels[place[s]]] != recorded.at[s, "label"]]
+    changed = [s for s in recorded.index if run.classes[features.labels[place[s]]] != recorded.at[s, "label"]]
     if changed:
         raise RunError(
             f"the cache does not hold the labels that the run {run.path} was made of",
@@ -212,7 +212,7 @@ def _details(run: Run, found: FeatureStores, texts: pd.DataFrame) -> list[PairDe
 def _check(run: Run, recorded: pd.DataFrame, computed: Sequence[Prediction]) -> None:
     """Check that the checkpoint reproduces the run's probabilities; raise RunError otherwise."""
     own = [list(one.probabilities.values()) for one in computed]
-    away = float(np.abs(recorded[[f"p_{label}" for label in LABELS]].to_numpy() - own).max())
+    away = float(np.abs(recorded[[f"p_{label}" for label in run.classes]].to_numpy() - own).max())
     if away > TOLERANCE:
         raise RunError(
             f"the checkpoint of {run.path} does not reproduce the run's predictions",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..itin_head import Head, HeadOutput
-from ..labels import LABELS
+from ..labels import listed
 from ..precision import matmul_precision
 from ..train.config import TrainConfig
 from ..train.features.batches import ResidentFeatures
@@ -63,6 +63,13 @@ class Prediction:
     regions: list[Region]
     """The regions by descending score; empty for heads that do not align regions."""
 
+    def chances(self, form: str, most: int = 8) -> str:
+        """Return the classes with their probabilities in a format such as `.3f`; of many only the most probable."""
+        each = list(self.probabilities.items())
+        if len(each) > most:
+            each.sort(key=lambda one: -one[1])
+        return listed([f"{label} {value:{form}}" for label, value in each], most)
+
     def word(self, number: int) -> str:
         """Return the word with this number."""
         return self.words[number] if 0 <= number < len(self.words) else "[CLS]/[SEP]"
@@ -102,7 +109,7 @@ def predictions(
     Args:
         head: a run's head, on the device.
         config: the run's recipe.
-        features: features of the kinds that the head reads; the others may be empty.
+        features: features of the kinds that the head reads, with the run's classes; the others may be empty.
         rows: (N,), the rows of the samples.
         details: N, of the same samples.
         vocabulary: names of objects and attributes.
@@ -118,8 +125,8 @@ def predictions(
                 one = details[len(found)]
                 found.append(
                     Prediction(
-                        LABELS[int(values.argmax())],
-                        dict(zip(LABELS, map(float, values), strict=True)),
+                        features.classes[int(values.argmax())],
+                        dict(zip(features.classes, map(float, values), strict=True)),
                         one.words,
                         [] if one.regions is None else regions_of(out, place, one.regions, one.word_ids, vocabulary),
                     )

@@ -89,7 +89,8 @@ class Predictor:
         if "context" in encoded:
             context = np.stack([arrays["context"] for arrays in encoded["context"]])
         offsets = np.concatenate([[0], np.cumsum([keep.sum() for keep in kept] or [0] * n)])
-        return Features([""] * n, np.zeros(n, np.int64), regions, counts, tokens, offsets, context)
+        labels = np.zeros(n, np.int64)
+        return Features([""] * n, labels, regions, counts, tokens, offsets, context, classes=self.run.classes)
 
     def _encoder(self, kind: str) -> ImageEncoder | TextEncoder:
         entry = self._stores[kind]

@@ -22,15 +22,12 @@ from ..extract.data.samples import DataSet, Entry, Rejected, Sample
 from ..extract.data.scan import Scan, scan
 from ..extract.data.sets.folder import read_rows
 from ..extract.encoders.checked import FailedInputError
-from ..labels import LABELS
 from ..train.runs.folder import FILES
 from .prediction import Prediction
 from .predictor import Predictor
 
 CHUNK = 32
 """Number of rows predicted together."""
-
-COLUMNS = ["id", "predicted", *(f"p_{label}" for label in LABELS), "error"]
 
 _NEXT_STEP = "fix the folder or the disk, or choose another file with --out; then run the command again"
 
@@ -62,10 +59,11 @@ def predict_table(
     """
     check_out(out, table, predictor.run.path)
     table = table.resolve()
-    rows = read_rows(table, table.parent, columns or {}, allow_outside, labels=False)
+    rows, _ = read_rows(table, table.parent, columns or {}, allow_outside)
     scanned = scan(DataSet(table.name, table.parent, [row for row in rows if isinstance(row, Entry)], rejected=[]))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(sys.stdout if out is None else text, COLUMNS, restval="")
+    names = ["id", "predicted", *(f"p_{name}" for name in predictor.run.classes), "error"]
+    writer = csv.DictWriter(sys.stdout if out is None else text, names, restval="")
     good = 0
     try:
         writer.writeheader()

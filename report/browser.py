@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..labels import LABELS
 from ..predict.pairs import PART_NAMES, Pair
 from ..predict.words import segments
 from .thumbnails import Thumbnail
@@ -27,6 +26,11 @@ class RunPairs:
     part: str
     pairs: Sequence[Pair]
 
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of the run's."""
+        return list(self.pairs[0].prediction.probabilities) if self.pairs else []
+
 
 def pairs_data(shown: Sequence[RunPairs], pictures: Mapping[str, Thumbnail]) -> dict[str, Any]:
     """Return the data of the widget `pairs`.
@@ -36,12 +40,12 @@ def pairs_data(shown: Sequence[RunPairs], pictures: Mapping[str, Thumbnail]) -> 
         pictures: thumbnails by the digest of the image.
     """
     return {
-        "labels": list(LABELS),
         "runs": [
             {
                 "name": one.name,
                 "part": PART_NAMES[one.part],
-                "pairs": [_pair(pair) for pair in one.pairs],
+                "labels": list(one.classes),
+                "pairs": [_pair(pair, {name: number for number, name in enumerate(one.classes)}) for pair in one.pairs],
             }
             for one in shown
         ],
@@ -52,14 +56,14 @@ def pairs_data(shown: Sequence[RunPairs], pictures: Mapping[str, Thumbnail]) -> 
     }
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
+def _pair(pair: Pair, numbers: Mapping[str, int]) -> dict[str, Any]:
     prediction = pair.prediction
     return {
         "id": pair.id,
         "text": segments(pair.text, prediction.words),
-        "label": LABELS.index(pair.label) if pair.label else -1,
-        "predicted": LABELS.index(prediction.label),
-        "p": [_round(prediction.probabilities[label]) for label in LABELS],
+        "label": numbers[pair.label] if pair.label else -1,
+        "predicted": numbers[prediction.label],
+        "p": [_round(value) for value in prediction.probabilities.values()],
         "picture": pair.image_sha256[:KEY_LENGTH],
         "regions": [
             {

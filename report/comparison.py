@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..labels import LABELS
+from ..labels import numbers_of
 from ..predict.pairs import shown_part
 from ..tabular.matching import Match, match
 from ..train.runs.folder import Run
@@ -123,17 +123,19 @@ def compare_data(
         texts: the known texts of each run, by the id of the pair.
         shown: the names of the runs in the browser of pairs, in order.
     """
+    classes: dict[str, list[str]] = {}
     labels: dict[str, dict[str, int]] = {}  # those of all pairs that runs of one key were evaluated on
     words: dict[str, dict[str, str]] = {}
     for name, run in runs.items():
+        classes[_key(run)] = list(run.classes)
         own = labels.setdefault(_key(run), {})
-        own |= {str(one): LABELS.index(label) for one, label in _predicted(run)["label"].items()}
+        own |= _numbers(run, _predicted(run)["label"])
         words.setdefault(_key(run), {}).update(texts.get(name, {}))
     keys = list(labels)
     return {
-        "labels": list(LABELS),
         "groups": [
             {
+                "classes": classes[key],
                 "ids": list(labels[key]),
                 "labels": list(labels[key].values()),
                 "texts": [words[key].get(one, "") for one in labels[key]],
@@ -170,11 +172,17 @@ def _predicted(run: Run) -> pd.DataFrame:
 
 
 def _predicted_classes(run: Run, ids: Sequence[str]) -> list[int | None]:
-    predicted = {str(one): LABELS.index(label) for one, label in _predicted(run)["predicted"].items()}
+    predicted = _numbers(run, _predicted(run)["predicted"])
     return [predicted.get(one) for one in ids]
 
 
+def _numbers(run: Run, labels: pd.Series) -> dict[str, int]:
+    """Return the numbers of the classes of some pairs, by their ids."""
+    return dict(zip(map(str, labels.index), numbers_of(labels, run.classes).tolist(), strict=True))
+
+
 def _key(run: Run) -> str:
-    """Return what two runs must share to be compared: the data set as it was extracted, and the part."""
+    """Return what two runs must share to be compared: the data set as it was extracted, its classes, and the part."""
     data = run.record["dataset"]
-    return json.dumps([data.get("name"), data.get("sha256", data.get("source")), shown_part(run)], sort_keys=True)
+    shared = [data.get("name"), data.get("sha256", data.get("source")), run.classes, shown_part(run)]
+    return json.dumps(shared, sort_keys=True)

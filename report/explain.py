@@ -129,8 +129,9 @@ class Explanation:
     def _page(self) -> Page:
         shown = picture(self.image, PAGE_SIDE)
         data = pairs_data([RunPairs("", "test", [self.pair])], {self.pair.image_sha256: shown})
-        chances = ", ".join(f"{label} {p:.1%}" for label, p in self.prediction.probabilities.items())
-        section = Section("pairs", f"Predicted {self.prediction.label}", [chances], widget="pairs")
+        section = Section(
+            "pairs", f"Predicted {self.prediction.label}", [self.prediction.chances(".1%")], widget="pairs"
+        )
         large = {"pairs": {**data, "large": True}}
         return Page("What the head looked at", [section], banner=self.note, data=large)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..labels import LABELS, numbers_of
+from ..labels import listed, numbers_of
 from ..predict.pairs import PART_NAMES, shown_part
 from ..train.protocols.protocol import describe
 from ..train.runs.folder import Run
@@ -23,6 +23,12 @@ Runs = Mapping[str, Run]
 BINS = 10
 """Number of bins of a reliability diagram."""
 
+MAX_CLASSES = 20
+"""Number of classes of a run that are listed, at most: half of them the best by F1, half of them the worst."""
+
+MAX_CONFUSIONS = 10
+"""Number of confusions of a run that are listed, at most, where the matrix has too many cells for numbers."""
+
 MAX_WITH_TRAINING = 3
 """Number of runs up to which the training curves are drawn beside the validation curves."""
 
@@ -35,8 +41,8 @@ def summary(runs: Runs) -> Section:
             scores, majority = run.metrics[part], run.metrics[part]["majority"]
             right = round(scores["accuracy"] * scores["n"])
             predictions = run.predictions[run.predictions["part"] == part]
-            labels, predicted = (numbers_of(predictions[column]) for column in ("label", "predicted"))
-            f1 = interval(bootstrap(labels, [predicted], len(LABELS))["weighted_f1"][0])
+            labels, predicted = (numbers_of(predictions[column], run.classes) for column in ("label", "predicted"))
+            f1 = interval(bootstrap(labels, [predicted], len(run.classes))["weighted_f1"][0])
             rows.append(
                 {
                     "run": name,
@@ -65,11 +71,23 @@ def summary(runs: Runs) -> Section:
 
 def classes(runs: Runs) -> Section:
     """Return precision, recall and F1 of each class, on the shown part of each run."""
-    rows = []
+    rows, notes = [], []
     for name, run in runs.items():
         part = shown_part(run)
-        counts = np.array(run.metrics[part]["confusion"])
-        for place, label in enumerate(LABELS):
+        counts, f1 = np.array(run.metrics[part]["confusion"]), run.metrics[part]["f1"]
+        places = list(range(len(run.classes)))
+        if len(places) > MAX_CLASSES:
+            half = MAX_CLASSES // 2
+            there = [place for place in places if counts[place].any()]
+            there.sort(key=lambda place: -f1[run.classes[place]])
+            places = there if len(there) <= MAX_CLASSES else [*there[:half], *there[-half:]]
+            notes.append(
+                f"{name} has {len(run.classes)} classes, {len(there)} of them in this part."
+                + f" Listed are the {half} best and the {half} worst by F1;" * (len(there) > MAX_CLASSES)
+                + f" {run.path / 'metrics.json'} holds all."
+            )
+        for place in places:
+            label = run.classes[place]
             right, predicted, true = counts[place, place], counts[:, place].sum(), counts[place].sum()
             rows.append(
                 {
@@ -79,25 +97,51 @@ def classes(runs: Runs) -> Section:
                     "pairs": int(true),
                     "precision": percent(right / predicted) if predicted else NONE,
                     "recall": percent(right / true) if true else NONE,
-                    "F1": percent(run.metrics[part]["f1"][label]),
+                    "F1": percent(f1[label]),
                 }
             )
-    return Section("classes", "Classes", table=pd.DataFrame(rows), caption="Scores of each class.")
+    return Section("classes", "Classes", table=pd.DataFrame(rows), caption="Scores of each class.", notes=notes)
 
 
 def confusion(runs: Runs) -> Section:
     """Return the section with a confusion matrix of each run."""
     figures = [
-        Matrix(
+        Matrix.of(
             f"confusion-{number}",
             f"{name}, {PART_NAMES[shown_part(run)]}",
-            LABELS,
-            tuple(tuple(map(int, row)) for row in run.metrics[shown_part(run)]["confusion"]),
+            run.classes,
+            run.metrics[shown_part(run)]["confusion"],
         )
         for number, (name, run) in enumerate(runs.items(), 1)
     ]
     text = ["Rows are the true classes; the shade and the percentage are shares of the row."]
-    return Section("confusion", "Confusion", text, figures=figures)
+    if any(len(run.classes) > len(figure.classes) for run, figure in zip(runs.values(), figures, strict=True)):
+        text.append("Classes that neither occur nor are predicted are left out.")
+    rows = [row for (name, _), figure in zip(runs.items(), figures, strict=True) for row in _confused(name, figure)]
+    caption = "What is most often taken for something else."
+    table = pd.DataFrame(rows) if rows else None
+    return Section("confusion", "Confusion", text, table, caption if rows else "", figures=figures)
+
+
+def _confused(name: str, matrix: Matrix) -> list[dict[str, Any]]:
+    """Return the most frequent confusions, a row each; none where the matrix itself can be read."""
+    if not matrix.large:
+        return []
+    counts = np.array(matrix.counts)
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_CONFUSIONS]
+    places = [(int(place) // len(counts), int(place) % len(counts)) for place in order]
+    return [
+        {
+            "run": name,
+            "class": matrix.classes[true],
+            "predicted as": matrix.classes[said],
+            "pairs": int(counts[true, said]),
+            "share of the class": percent(counts[true, said] / counts[true].sum()),
+        }
+        for true, said in places
+        if wrong[true, said]
+    ]
 
 
 def reliability(runs: Runs) -> Section:
@@ -107,7 +151,9 @@ def reliability(runs: Runs) -> Section:
         part = shown_part(run)
         table = run.predictions[run.predictions["part"] == part]
         error, bins = calibration(
-            numbers_of(table["label"]), table[[f"p_{label}" for label in LABELS]].to_numpy(), BINS
+            numbers_of(table["label"], run.classes),
+            table[[f"p_{label}" for label in run.classes]].to_numpy(),
+            BINS,
         )
         figures.append(
             Reliability(
@@ -173,6 +219,7 @@ def _provenance(run: Run) -> dict[str, str]:
     facts = {
         "run folder": str(run.path),
         "data set": f"{data.get('name')}, {samples['used']} of {samples['labelled']} labelled pairs",
+        "classes": listed(run.classes, MAX_CLASSES),
         "read from": str(data.get("source", {}).get("root", NONE)),
         "protocol": protocol(record["split"]),
         "seed": str(run.config.seed),

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
-from ..labels import LABELS
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -127,10 +126,11 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features; what is left out keeps its default.
+            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, their number; what is left
+                out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
-        own |= {"ablation": self.effective_ablation, "classes": len(LABELS), **dims}
+        own |= {"ablation": self.effective_ablation, **dims}
         return HeadConfig(**own)
 
     def batch_for(self, dataset: str) -> int:

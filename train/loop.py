@@ -136,7 +136,7 @@ def train(
         for j, config in enumerate(configs):
             if j in broken or j in ended:
                 continue
-            scores = score(features.labels[split.val], probabilities[j], majority)
+            scores = score(features.labels[split.val], probabilities[j], majority, features.classes)
             row = {
                 "epoch": epoch,
                 "lr": config.lr_at(epoch, training.batches - 1, training.batches),
@@ -167,7 +167,10 @@ def train(
             continue
         own = training.resident.narrow(config.regions)  # the figures are those of the head alone
         predicted = {part: predict(head, own, split.rows(part), training.batch_size) for part in evaluate}
-        metrics = {part: score(features.labels[split.rows(part)], each, majority) for part, each in predicted.items()}
+        metrics = {
+            part: score(features.labels[split.rows(part)], each, majority, features.classes)
+            for part, each in predicted.items()
+        }
         kept = f"(epoch {selections[j].epoch} was kept)"
         yield (
             j,

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from ..labels import LABELS
-
 
 def majority_class(labels: NDArray[np.int64]) -> int:
     """Return the most frequent class of a training part; of equally frequent ones the first."""
-    return int(np.bincount(labels, minlength=len(LABELS)).argmax())
+    return int(np.bincount(labels).argmax())
 
 
-def score(labels: NDArray[np.int64], probabilities: NDArray[np.float64], majority: int) -> dict[str, Any]:
+def score(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], majority: int, classes: Sequence[str]
+) -> dict[str, Any]:
     """Return the scores of one part.
 
     Args:
         labels: (N,), N at least 1.
         probabilities: (N, classes), rows that sum to 1; the greatest is the prediction.
         majority: the most frequent class of the training part; the scores of always predicting it are returned too.
+        classes: the names of the classes.
 
     Returns:
         `n`; `loss`, the mean cross-entropy; `accuracy`; `weighted_f1`, the mean of the classes' F1 by their frequency,
@@ -31,24 +33,23 @@ def score(labels: NDArray[np.int64], probabilities: NDArray[np.float64], majorit
     """
     predicted = probabilities.argmax(1)
     own = probabilities[np.arange(len(labels)), labels]
-    classes = list(range(len(LABELS)))
-    each = f1_score(labels, predicted, labels=classes, average=None, zero_division=0.0)
+    numbers = list(range(len(classes)))
+    each = f1_score(labels, predicted, labels=numbers, average=None, zero_division=0.0)
     return {
         "n": len(labels),
         "loss": float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).mean()),
         "accuracy": float(accuracy_score(labels, predicted)),
-        "weighted_f1": _mean_f1(labels, predicted, "weighted"),
-        "macro_f1": _mean_f1(labels, predicted, "macro"),
-        "f1": {label: float(value) for label, value in zip(LABELS, each, strict=True)},
-        "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
+        "weighted_f1": _mean_f1(labels, predicted, numbers, "weighted"),
+        "macro_f1": _mean_f1(labels, predicted, numbers, "macro"),
+        "f1": {label: float(value) for label, value in zip(classes, each, strict=True)},
+        "confusion": confusion_matrix(labels, predicted, labels=numbers).tolist(),
         "majority": {
-            "class": LABELS[majority],
+            "class": classes[majority],
             "accuracy": float(np.mean(labels == majority)),
-            "weighted_f1": _mean_f1(labels, np.full(len(labels), majority), "weighted"),
+            "weighted_f1": _mean_f1(labels, np.full(len(labels), majority), numbers, "weighted"),
         },
     }
 
 
-def _mean_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], average: str) -> float:
-    classes = list(range(len(LABELS)))
-    return float(f1_score(labels, predicted, labels=classes, average=average, zero_division=0.0))
+def _mean_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], numbers: list[int], average: str) -> float:
+    return float(f1_score(labels, predicted, labels=numbers, average=average, zero_division=0.0))

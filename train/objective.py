@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ..labels import LABELS
 from .config import TrainConfig
 
 SELECTED_BY = "validation accuracy, then lower validation loss, then the earlier epoch"
@@ -24,14 +23,15 @@ class Objective:
         config: the recipe.
         labels: (N,) labels of the training part, from which balanced weights are computed.
         device: where logits will be.
+        classes: how many classes there are.
     """
 
-    def __init__(self, config: TrainConfig, labels: NDArray[np.int64], device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, labels: NDArray[np.int64], device: torch.device, classes: int) -> None:
         self.smoothing = config.label_smoothing
         self.weight: Tensor | None = None
         if config.class_weights == "balanced":
-            counts = np.bincount(labels, minlength=len(LABELS))
-            weight = len(labels) / (len(LABELS) * np.maximum(counts, 1))  # an absent class is never used
+            counts = np.bincount(labels, minlength=classes)
+            weight = len(labels) / (classes * np.maximum(counts, 1))  # an absent class is never used
             self.weight = torch.from_numpy(weight).float().to(device)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:

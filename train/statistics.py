@@ -129,18 +129,30 @@ def bootstrap(
     if not each or any(one.shape != (len(each[0]), len(truth)) for one in each):
         shapes = ", ".join(str(one.shape) for one in each) or "none"
         raise ValueError(f"predicted: expected arrays of one shape (S, {len(truth)}), got {shapes}")
-    outcome = np.stack([classes * truth + one for one in each])  # (C, S, N): the cell of the confusion matrix
-    configurations, seeds, n = outcome.shape
-    cells = (outcome[..., None] == np.arange(classes**2)).astype(np.float32)  # (C, S, N, classes ** 2)
-    flat = np.ascontiguousarray(np.moveaxis(cells, 2, 0)).reshape(n, -1)
+    stacked = np.stack(each)  # (C, S, N)
+    configurations, seeds, n = stacked.shape
+    is_true = (truth[:, None] == np.arange(classes)).astype(np.float32)  # (N, classes)
+    is_said = (np.moveaxis(stacked, 2, 0)[..., None] == np.arange(classes)).astype(np.float32)  # (N, C, S, classes)
+    is_right = is_said * is_true[:, None, None]
+    block = max(1, CHUNK // (configurations * seeds * classes))
     rng = np.random.default_rng(seed)
     figures: dict[str, list[NDArray[np.float64]]] = {"accuracy": [], "weighted_f1": []}
     for size in _chunks(resamples, max(1, CHUNK // n)):
         weights = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float32)  # how often each pair is drawn
         drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds  # (size, S)
-        confusion = (weights @ flat).astype(np.float64).reshape(size, configurations, seeds, classes, classes)
-        for name, value in (("accuracy", accuracy_of(confusion)), ("weighted_f1", weighted_f1_of(confusion))):
-            figures[name].append(np.einsum("bcs,bs->cb", value, drawn))
+        values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in figures}
+        for begin in range(0, size, block):
+            some = weights[begin : begin + block]
+            # Whole numbers: float32 counts them exactly.
+            right, said = (
+                (some @ cells.reshape(n, -1)).astype(np.float64).reshape(len(some), configurations, seeds, classes)
+                for cells in (is_right, is_said)
+            )
+            true = (some @ is_true).astype(np.float64)[:, None, None]
+            values["accuracy"].append(right.sum(-1) / n)
+            values["weighted_f1"].append(_weighted_f1(right, true, said))
+        for name, parts in values.items():
+            figures[name].append(np.einsum("bcs,bs->cb", np.concatenate(parts), drawn))
     return {name: np.concatenate(parts, axis=1) for name, parts in figures.items()}
 
 
@@ -182,8 +194,13 @@ def accuracy_of(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def weighted_f1_of(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the F1 weighted by class of confusion matrices (..., classes, classes), as scikit-learn computes it."""
-    right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    true, said = confusion.sum(-1), confusion.sum(-2)
+    return _weighted_f1(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1), confusion.sum(-2))
+
+
+def _weighted_f1(
+    right: NDArray[np.float64], true: NDArray[np.float64], said: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the F1 weighted by class, from counts (..., classes): predicted rightly, true, and predicted."""
     f1 = 2 * right / np.maximum(true + said, 1)
     weighted: NDArray[np.float64] = (f1 * true).sum(-1) / true.sum(-1)
     return weighted

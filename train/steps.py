@@ -125,7 +125,7 @@ class Training:
         self._clip = clip_grad_norm_ if isinstance(self._stack, SingleHead) else clip_side_by_side
         self._parameters = list(self._stack.parameters())
         self._optimizer = adam(self._parameters, first, device, capturable=compute.graphs)
-        self._objective = Objective(first, labels, device)
+        self._objective = Objective(first, labels, device, len(features.classes))
         # Sums of float32 numbers are exact in float64, whatever their order; Apple's devices have none.
         wide = torch.float32 if device.type == "mps" else torch.float64
         self._sums = torch.zeros(2, J, device=device, dtype=wide)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...extract.data.text_encoding import ENCODINGS
-from ...labels import numbers_of
+from ...labels import classes_of, numbers_of
 from ...parts import default_workers
 from ...train.config import TrainConfig
 from ..terminal.json_output import json_option, print_json
@@ -18,6 +19,9 @@ from ..terminal.run_options import ProtocolOptions
 if TYPE_CHECKING:
     from ...cache import Table
     from ...train.protocols.census import Census
+
+MAX_COLUMNS = 8
+"""The maximum number of classes that have a column each."""
 
 MAX_LISTED = 10
 """The maximum number of unusable pairs that are listed."""
@@ -59,11 +63,12 @@ def command(**options: Any) -> None:
     table, unusable = _from_root(options) if options["root"] is not None else _from_cache(options)
     labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
     ids = [str(one) for one in labelled["id"]]
-    labels = numbers_of(labelled["label"])
+    classes = classes_of(table.dataset)
+    labels = numbers_of(labelled["label"], classes)
     splitter = Splitter.of(protocol, ids, labels, table, allow_missing=True)
     with usage_errors():
         split = splitter.split(options["split_seed"], options["fold"])
-    found = census(labelled, dict(split.pairs(ids)))
+    found = census(labelled, dict(split.pairs(ids)), classes)
     if options["as_json"]:
         named = {name: table.dataset.get(name) for name in ("name", "source", "dropped", "texts")}
         print_json(
@@ -122,7 +127,13 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
             next_step=seen.encoding.note or "check that --dataset and --root belong together",
         )
     source = dataset.read_as(seen.encoding.name).source
-    record = {"name": dataset.name, "source": source, "dropped": dataset.dropped, "texts": seen.encoding.note}
+    record = {
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "source": source,
+        "dropped": dataset.dropped,
+        "texts": seen.encoding.note,
+    }
     return Table(dataset.root, record, pd.DataFrame(map(asdict, seen.samples)), pd.DataFrame()), unusable
 
 
@@ -151,13 +162,7 @@ def _show(
         _show_table_1(DATASETS[kind], TABLE_1[kind], whole)
 
     console.print(f"\nClasses, protocol {describe(split)}:")
-    columns = [str(name) for name in found.classes if not str(name).startswith("majority")]
-    rows = [
-        [*(row[name] for name in columns), f"{row['majority_accuracy']:.1%}" if row["n"] else ""]
-        for _, row in found.classes.iterrows()
-    ]
-    columns.append(f"always {whole['majority']}")
-    console.print(grid(columns, rows, right=columns[1:]))
+    _show_classes(found.classes, classes_of(table.dataset))
 
     without = int(whole["n"]) - sum(split["sizes"].values())
     if without:
@@ -180,6 +185,25 @@ def _show(
     console.print(grid(list(heads.values()), rows, right=list(heads.values())[1:]))
     if found.duplicates["across"].any() and "duplicates" not in split:
         console.print("--group-duplicates keeps them in one part.")
+
+
+def _show_classes(balance: Any, classes: Sequence[str]) -> None:
+    """Print the classes of each part: a column per class, or a row where there are many."""
+    from ...train.protocols.census import column_of
+    from ..terminal.console import console, ends, grid
+
+    always = f"always {balance['majority'].iloc[0]}"
+    shares = [f"{row['majority_accuracy']:.1%}" if row["n"] else "" for _, row in balance.iterrows()]
+    if len(classes) <= MAX_COLUMNS:
+        columns = ["part", "n", *classes, always]
+        names = ["part", "n", *map(column_of, classes)]
+        rows = [[*row, share] for row, share in zip(balance[names].to_numpy().tolist(), shares, strict=True)]
+    else:
+        columns = ["class", *balance["part"]]
+        ordered = sorted(classes, key=lambda label: -int(balance[column_of(label)].iloc[0]))
+        counts = [[label, *balance[column_of(label)]] for label in ordered]
+        rows = [*map(list, ends(counts)), ["all classes", *balance["n"]], [always, *shares]]
+    console.print(grid(columns, rows, right=columns[1:]))
 
 
 def _why_outside(split: dict[str, Any]) -> str:

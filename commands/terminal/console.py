@@ -95,6 +95,15 @@ def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
         yield on_epoch
 
 
+def ends(rows: Sequence[Sequence[object]], most: int = 20) -> list[Sequence[object]]:
+    """Return the rows of a table; of more than `most` the first and the last, and how many are left out between."""
+    half = most // 2
+    if len(rows) <= most + 1:
+        return list(rows)
+    between = [f"... {len(rows) - 2 * half} more ..."] + [""] * (len(rows[0]) - 1)
+    return [*rows[:half], between, *rows[-half:]]
+
+
 def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Text:
     """Return a plain table, one record per line, as wide as its values: nothing is cut, whatever the terminal's width.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,8 @@ class Reader(NamedTuple):
     module: str
     """The file in `sets/` whose `read` makes a `DataSet` of a `DataSetSource`."""
     of_table: bool = False
-    """Whether it is the user's own table, with the options `table`, `columns` and `allow_outside`; else it is in its
+    """Whether it is the user's own table, with the options `table`, `columns`, `classes`,
+    `min_class_size` and `allow_outside`; else it is in its
     authors' layout, with text files in an `encoding`."""
 
 
@@ -39,6 +40,9 @@ def open_dataset(
     columns: Mapping[str, str] | None = None,
     allow_outside: bool = False,
     encoding: str | None = None,
+    classes: Sequence[str] | None = None,
+    min_class_size: int | None = None,
+    cache: Path | None = None,
 ) -> DataSet:
     """Read a data set's table; images and text files are not touched.
 
@@ -51,6 +55,10 @@ def open_dataset(
         columns: for `folder`: the table's names for `id`, `image`, `text` and `label` where they differ.
         allow_outside: for `folder`: accept images outside `root`.
         encoding: for MVSA: the encoding of the text files, one of `text_encoding.ENCODINGS`; None: by their contents.
+        classes: for `folder`: the names of the classes, in their order; by default what was decided before, else
+            `classes.decide` decides.
+        min_class_size: for `folder`: the rows of a label that make it a class.
+        cache: the cache folder that knows what was decided before.
 
     Raises:
         DataError: a folder or table is missing or is not what its reader expects.
@@ -66,8 +74,11 @@ def open_dataset(
         )
     if name in DATASETS and name != kind:
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
-    if not reader.of_table and (table is not None or columns or allow_outside):
-        raise ValueError(f"table, columns and allow_outside belong to the data set 'folder', not to {kind!r}")
+    if not reader.of_table and (table is not None or columns or allow_outside or classes or min_class_size):
+        raise ValueError(
+            "table, columns, classes, min_class_size and allow_outside belong to the data set 'folder', not to "
+            f"{kind!r}"
+        )
     if encoding is not None and (reader.of_table or encoding not in ENCODINGS):
         raise ValueError(f"encoding is for MVSA's text files, one of {', '.join(ENCODINGS)}: not {encoding!r}")
     source = DataSetSource(
@@ -78,6 +89,9 @@ def open_dataset(
         columns=dict(columns) if columns else None,
         allow_outside=allow_outside,
         encoding=encoding,
+        classes=tuple(classes) if classes else None,
+        min_class_size=min_class_size,
+        cache=cache,
     )
     read: Callable[[DataSetSource], DataSet] = import_module(f".sets.{reader.module}", __package__).read
     return read(source)

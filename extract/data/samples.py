@@ -18,7 +18,7 @@ class Entry:
     text: Path | str
     """The text itself, or the absolute path of a file that holds it."""
     label: str | None
-    """One of `LABELS`, or None: unlabelled."""
+    """The name of its class, or None: unlabelled."""
     text_label: str | None = None
     """The text's own label, where the data set has one."""
     image_label: str | None = None
@@ -36,7 +36,7 @@ class Sample:
     text: str
     """The decoded text, without white space at its ends; never empty."""
     label: str | None
-    """One of `LABELS`, or None: unlabelled."""
+    """The name of its class, or None: unlabelled."""
     text_label: str | None
     """The text's own label, where the data set has one."""
     image_label: str | None
@@ -83,6 +83,12 @@ class DataSet:
     """Rows that make no entry: malformed, with a duplicate id, an unknown label, or an image outside the root."""
     dropped: dict[str, int] = field(default_factory=dict)
     """How many pairs the data set's own label rule leaves out, by reason."""
+    classes: tuple[str, ...] = ()
+    """The names of the classes, in their order."""
+    rare: dict[str, int] = field(default_factory=dict)
+    """How many rows are left unlabelled, by their label: one of too few rows to be a class."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """How many rows have another label that is no class, by label; they are among `rejected`."""
     source: dict[str, object] = field(default_factory=dict)
     """The arguments with which `datasets.open_dataset(**source)` opens it again."""
     text_encoding: str = "utf-8"
@@ -110,11 +116,21 @@ class DataSetSource:
     columns: dict[str, str] | None
     allow_outside: bool
     encoding: str | None
+    classes: tuple[str, ...] | None = None
+    min_class_size: int | None = None
+    cache: Path | None = None
+    """The cache folder whose record of the data set says what was decided before; no part of a source."""
 
 
 def source_of(source: DataSetSource, *, root: Path, name: str, table: Path | None = None) -> dict[str, object]:
     """Return `source` as the arguments of `open_dataset`, with the root, name and table that the reader found."""
-    return {**asdict(source), "root": str(root), "name": name, "table": None if table is None else str(table)}
+    values = {**asdict(source), "root": str(root), "name": name, "table": None if table is None else str(table)}
+    del values["cache"]
+    values["classes"] = list(source.classes) if source.classes else None  # as JSON gives it back
+    # Younger options are left out where they are not given, so that sources of before stay the same.
+    return {
+        one: value for one, value in values.items() if value is not None or one not in ("classes", "min_class_size")
+    }
 
 
 def reject(failed: Iterable[tuple[str, str, str]], kept: Container[str], file: str) -> list[Rejected]:

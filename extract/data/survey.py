@@ -12,6 +12,7 @@ from ...cache.table import read_lines
 from ...errors import CacheError
 from ...paths import cache_root
 from ..config import ExtractConfig
+from .classes import parse_classes
 from .datasets import open_dataset
 from .images import MAX_BYTES
 from .reading import stat_file
@@ -39,6 +40,9 @@ def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
         columns=config.columns or None,
         allow_outside=config.allow_outside,
         encoding=config.encoding,
+        classes=None if config.classes is None else parse_classes(config.classes),
+        min_class_size=config.min_class_size,
+        cache=cache_root(config.cache),
     )
     return dataset, cache_root(config.cache) / dataset.name
 
@@ -53,6 +57,8 @@ def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int
         "source": dataset.source,
         "samples": len(seen.samples),
         "labelled": sum(sample.label is not None for sample in seen.samples),
+        "classes": list(dataset.classes),
+        **({"rare": dataset.rare} if dataset.rare else {}),
         "dropped": dataset.dropped,
         "quarantined": len(dataset.rejected) + len(seen.rejected),
         "texts": seen.encoding.note,

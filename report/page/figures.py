@@ -76,6 +76,13 @@ class LineChart:
         return f"{y:.1%}" if self.percent else f"{y:.3g}"
 
 
+MANY = 12
+"""Number of classes above which a matrix has no numbers in its cells."""
+
+LONGEST = 24
+"""The characters of a class's name that stand beside a matrix, at most."""
+
+
 @dataclass(frozen=True)
 class Matrix:
     """A confusion matrix."""
@@ -86,13 +93,35 @@ class Matrix:
     counts: tuple[tuple[int, ...], ...]
     """The counts (classes, classes); the row is the true class, the column the predicted one."""
 
+    @classmethod
+    def of(cls, name: str, title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Matrix:
+        """Return the matrix of these counts; of many classes only those that occur or are predicted."""
+        table = np.array(counts)
+        kept = np.arange(len(classes))
+        if len(classes) > MANY:
+            kept = np.flatnonzero(table.any(0) | table.any(1))
+        rows = tuple(tuple(map(int, row)) for row in table[np.ix_(kept, kept)])
+        return cls(name, title, tuple(classes[place] for place in kept.tolist()), rows)
+
+    @property
+    def large(self) -> bool:
+        """Whether it has too many cells for numbers in them."""
+        return len(self.classes) > MANY
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the classes, long ones cut."""
+        return tuple(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in self.classes)
+
     @property
     def alt(self) -> str:
         """The figure in words."""
         rows = zip(self.classes, self.counts, strict=True)
         each = (
-            f"of {sum(row)} {label}, " + ", ".join(f"{n} as {to}" for n, to in zip(row, self.classes, strict=True))
+            f"of {sum(row)} {label}, "
+            + ", ".join(f"{n} as {to}" for n, to in zip(row, self.classes, strict=True) if n or not self.large)
             for label, row in rows
+            if any(row) or not self.large
         )
         return f"{self.title}: {'; '.join(each)}."
 

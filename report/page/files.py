@@ -17,6 +17,7 @@ _LATEX = str.maketrans(
         "^": r"\textasciicircum{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
+        "|": r"\textbar{}",
         "λ": r"$\lambda$",
         "α": r"$\alpha$",
         "±": r"$\pm$",

@@ -37,7 +37,10 @@ def plot(figure: Figure) -> Canvas:
     """Draw a matplotlib figure, for notebooks and for papers that set their own style."""
     from matplotlib.figure import Figure as Canvas
 
-    size = (5.6, 3.3) if isinstance(figure, LineChart) else (3.6, 3.6)
+    side = 3.6
+    if isinstance(figure, Matrix) and len(figure.classes) > 6:
+        side = 1.5 + len(figure.classes) * (0.14 if figure.large else 0.5)
+    size = (5.6, 3.3) if isinstance(figure, LineChart) else (side, side)
     canvas = Canvas(figsize=size, layout="constrained")
     axes = canvas.add_subplot()
     if isinstance(figure, LineChart):
@@ -105,11 +108,16 @@ def _matrix(matrix: Matrix, axes: Axes) -> None:
     counts = np.array(matrix.counts)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1.6)
-    for (i, j), count in np.ndenumerate(counts):
-        axes.text(j, i, f"{count}\n{share[i, j]:.0%}", ha="center", va="center")
-    names = [_plain(name) for name in matrix.classes]
+    if not matrix.large:
+        for (i, j), count in np.ndenumerate(counts):
+            axes.text(j, i, f"{count}\n{share[i, j]:.0%}", ha="center", va="center")
+    names = [_plain(name) for name in matrix.names]
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
+    if len(names) > 6 or max(map(len, names)) > 12:
+        axes.tick_params(axis="x", rotation=90)
+    if matrix.large:
+        axes.tick_params(labelsize=6)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
 

@@ -30,10 +30,10 @@ def to_svg(figure: Figure) -> str:
     if isinstance(figure, LineChart):
         name, places = "lines.svg", _lines(figure)
     elif isinstance(figure, Matrix):
-        name, places = "matrix.svg", {}
+        name, places = "matrix.svg", _matrix(figure)
     else:
         name, places = "reliability.svg", _reliability(figure)
-    return render(name, figure=figure, left=LEFT, n="{:.2f}".format, **places)
+    return render(name, n="{:.2f}".format, **{"figure": figure, "left": LEFT, **places})
 
 
 def _lines(chart: LineChart) -> dict[str, Any]:
@@ -92,6 +92,14 @@ def _legend(labels: Sequence[str]) -> Iterator[tuple[float, float]]:
             x, y = float(LEFT), y + 18
         yield x, y
         x += width
+
+
+def _matrix(matrix: Matrix) -> dict[str, Any]:
+    """Return the side of a cell, and the room for the names, which are turned above narrow columns."""
+    width = LETTER * max(map(len, matrix.names), default=0)
+    cell = 16 if matrix.large else 74 if len(matrix.classes) <= 6 else 46
+    turned = width > cell - 6
+    return {"cell": cell, "left": max(92, width + 30), "top": width + 30 if turned else 42, "turned": turned}
 
 
 def _reliability(figure: Reliability) -> dict[str, Any]:

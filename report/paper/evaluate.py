@@ -12,8 +12,9 @@ import pandas as pd
 
 from ... import disk
 from ...errors import RunError
+from ...labels import LABELS
 from ...train.runs.folder import load_run, predict_part, read_table
-from ...train.runs.write import PREDICTIONS, predictions_csv
+from ...train.runs.write import prediction_columns, predictions_csv
 from ...train.sweeps.folder import Result
 from ...train.sweeps.prepare import SweepData
 
@@ -52,17 +53,17 @@ def evaluate(folder: Path, results: Sequence[Result], data: SweepData, device: s
 
 
 def read(folder: Path, key: str) -> pd.DataFrame:
-    """Return the test predictions of a run, sorted by id, with the columns `PREDICTIONS`.
+    """Return the test predictions of a run, sorted by id, with the columns of `prediction_columns`.
 
     Raises:
         RunError: the file cannot be read.
     """
     path, again = path_of(folder, key), "remove the file and run `itin reproduce` again"
-    table = read_table(path, again)
-    if list(table) != list(PREDICTIONS):
+    table, columns = read_table(path, again), prediction_columns(LABELS)
+    if list(table) != columns:
         raise RunError(
             f"{path} is not a table of predictions",
-            expected=f"the columns {', '.join(PREDICTIONS)}",
+            expected=f"the columns {', '.join(columns)}",
             found=", ".join(map(str, table)),
             next_step=again,
         )

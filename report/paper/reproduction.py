@@ -181,9 +181,9 @@ class Reproduction:
             folds = len(tables) // seeds
             by_seed = [pd.concat(tables[s * folds : (s + 1) * folds], ignore_index=True) for s in range(seeds)]
             if labels is None:
-                ids, labels = by_seed[0]["id"].tolist(), numbers_of(by_seed[0]["label"])
+                ids, labels = by_seed[0]["id"].tolist(), numbers_of(by_seed[0]["label"], LABELS)
             for table in by_seed:
-                if table["id"].tolist() != ids or not np.array_equal(numbers_of(table["label"]), labels):
+                if table["id"].tolist() != ids or not np.array_equal(numbers_of(table["label"], LABELS), labels):
                     apart = match(table["id"], ids).lines("pairs in them alone", "pairs in the others alone")
                     raise RunError(
                         f"the test predictions in {self.path / 'test'} are not of the same pairs",
@@ -191,5 +191,5 @@ class Reproduction:
                         found=f"others in those of {keys[0]}: {'; '.join(apart) or 'the same pairs with other labels'}",
                         next_step="reproduce into another folder with --out",
                     )
-            predicted[keys] = np.stack([numbers_of(table["predicted"]) for table in by_seed])
+            predicted[keys] = np.stack([numbers_of(table["predicted"], LABELS) for table in by_seed])
         return ids, labels if labels is not None else np.array([], np.int64), predicted

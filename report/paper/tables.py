@@ -114,7 +114,8 @@ def runs_table(
         row |= {"val_accuracy": result.figures.get("val_accuracy") if result is not None else None}
         if key not in missing:
             table = read(key)
-            scores = scores_of(numbers_of(table["label"]), numbers_of(table["predicted"])[None])
+            labels, predicted = (numbers_of(table[name], LABELS) for name in ("label", "predicted"))
+            scores = scores_of(labels, predicted[None])
             row |= {"n": len(table), **{f"test_{name}": float(values[0]) for name, values in scores.items()}}
         rows.append({**row, "error": missing.get(key, "")})
     found: pd.DataFrame = pd.DataFrame(rows)

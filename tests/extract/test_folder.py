@@ -106,7 +106,7 @@ def test_bad_json_lines_are_rejected_by_line(tmp_path: Path) -> None:
         '{"id": "7", "image": "a.jpg", "text": "\\ud800"}',
         json.dumps({**good, "id": "8", "image": "a\0b"}),
         "[" * 100_000,
-        json.dumps({**good, "id": "10", "label": 2}),
+        json.dumps({**good, "id": "10", "label": 2.5}),
         json.dumps({"image": "a.jpg", "text": "no id"}),
     ]
     dataset = open_dataset("folder", write(tmp_path, "t.jsonl", "\n".join(lines)))
@@ -121,7 +121,7 @@ def test_bad_json_lines_are_rejected_by_line(tmp_path: Path) -> None:
         "6": "text is of type int, not text",
         "7": "text is not UTF-8",
         "8": "the image path holds a NUL character",
-        "10": "label is of type int, not text",
+        "10": "label is of type float, not text",
         "line 11": "no id",
     }
 
@@ -214,7 +214,7 @@ def test_wrong_root(tmp_path: Path) -> None:
         ("t.csv", "", "t.csv has no rows"),
         ("t.csv", "id,image,text,text\n1,a,b,c\n", "t.csv has more than one column 'text'"),
         ("t.csv", "id,image,text".encode("utf-16"), "t.csv is in UTF-16\n.*expected: UTF-8\n.*save the table again"),
-        ("t.csv", "id,image,text,label\n1,a,b,0\n", "no row of .*t.csv can be used\n.*1 bad rows; .*unknown label '0'"),
+        ("t.csv", "id,image,text,label\n1,,b,0\n", "no row of .*t.csv can be used\n.*1 bad rows; .*no image path"),
     ],
 )
 def test_wrong_table(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:

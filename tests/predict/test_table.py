@@ -20,14 +20,16 @@ from itin.cli import main
 from itin.errors import DataError, ItinError, RunError
 from itin.labels import LABELS
 from itin.predict import Prediction, Predictor
-from itin.predict.table import COLUMNS, check_out, predict_table
+from itin.predict.table import check_out, predict_table
+
+COLUMNS = ["id", "predicted", "p_positive", "p_neutral", "p_negative", "error"]
 
 
 class Fake:
     """A predictor that tells a pair by its image's brightness, and can be made to fail."""
 
     def __init__(self, run: Path) -> None:
-        self.run = type("Run", (), {"path": run})()
+        self.run = type("Run", (), {"path": run, "classes": LABELS})()
         self.asked = 0
 
     def predict(self, pairs: list[tuple[np.ndarray, str]]) -> list[Prediction]:

@@ -332,6 +332,37 @@ def test_markup_of_others_does_not_run(driver: Any, made: Made, tmp_path: Path) 
     assert len(find(driver, "script")) == 2
 
 
+def test_classes_of_each_run_are_its_filters_and_have_colours(driver: Any, tmp_path: Path) -> None:
+    """A run with 2 classes, of hostile names, and one with 40."""
+    shown = []
+    for names in (["<b>a</b>", "=b|c"], [f"emotion {n}" for n in range(40)]):
+        chances = {name: 2.0 ** -(place + 1) for place, name in enumerate(names)}
+        pairs = [
+            Pair(f"p{n}", "a day", names[n % 2], Prediction(names[0], chances, ["a", "day"], []), tmp_path, (0, 0), "")
+            for n in range(6)
+        ]
+        shown.append(RunPairs(f"run of {len(names)}", "test", pairs))
+    data = {"pairs": pairs_data(shown, {})}
+    page = write_page(Page("T", [Section("pairs", "Pairs", widget="pairs")], data=data), tmp_path / "p.html")
+    view(driver, page)
+    options = [one.get_property("textContent") for one in find(driver, "#pairs-label option")]
+    assert options == ["any", "<b>a</b>", "=b|c"]
+    assert not find(driver, ".verdict b b")
+    choose(driver, "pairs-label", "=b|c")
+    assert ids(driver) == ["p1", "p3", "p5"]
+    choose(driver, "pairs-run", "run of 40, test")
+    assert len(find(driver, "#pairs-label option")) == 41
+    assert len(ids(driver)) == 6  # the filter of the other run's classes is gone
+    choose(driver, "pairs-predicted", "emotion 1")
+    assert ids(driver) == []
+    choose(driver, "pairs-predicted", "emotion 0")
+    colours = "return [...document.querySelector('.shares').children].map(e => getComputedStyle(e).backgroundColor)"
+    found = driver.execute_script(colours)
+    assert len(found) == len(set(found)) == 8 + 1  # the most probable ones, and all others
+    guesses = find(driver, ".guesses")[0].text.split("emotion ")
+    assert [one.strip() for one in guesses] == ["", "0 50.0%", "1 25.0%", "2 12.5%"]
+
+
 def test_many_pairs_take_no_longer_than_a_plain_page_would(driver: Any, tmp_path: Path) -> None:
     made = make_data(tmp_path, 60)
     rng = np.random.default_rng(0)

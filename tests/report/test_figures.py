@@ -144,3 +144,37 @@ def test_tables_are_files_that_read_back(tmp_path: Path) -> None:
     assert r"\label{tab:tab}" in latex
     with pytest.raises(ValueError, match="section 'no' has no table"):
         to_latex(Section("no", "None"))
+
+
+@pytest.mark.parametrize("size", [2, 7, 12, 40, 120])
+def test_matrices_of_any_size_can_be_read(size: int) -> None:
+    """Numbers as long as there is room, then colours alone, of the cells that are not empty; and nothing is lost."""
+    names = [f"a class with quite a long name, {n}" for n in range(size)]
+    counts = np.zeros((size, size), int)
+    counts[0, 1], counts[1, 1], counts[0, 0] = 3, 4, 1
+    matrix = Matrix.of("m", "M", names, counts.tolist())
+    kept = 2 if size > 12 else size
+    assert matrix.classes == tuple(names[:kept])
+    root = ET.fromstring(to_svg(matrix))
+    titles = [one.text for one in root.iter("title")]
+    assert f"3 of 4 {names[0]} predicted as {names[1]}" in titles
+    assert names[1] in titles  # the whole name of one that is cut
+    assert "a class with quite a lo…" in [one.text for one in root.iter("text")]
+    assert f"of 4 {names[0]}, 1 as {names[0]}, 3 as {names[1]}" in matrix.alt
+    plot(matrix)
+
+
+def test_a_matrix_of_many_classes_draws_what_there_is() -> None:
+    counts = np.diag(np.arange(1, 41))
+    counts[3, 5] = 2
+    matrix = Matrix.of("m", "M", [f"c{n}" for n in range(40)], counts.tolist())
+    root = ET.fromstring(to_svg(matrix))
+    cells = [one for one in root.iter("rect") if one.attrib["class"].startswith("cell")]
+    assert len(cells) == 41
+    assert not [one for one in root.iter("text") if one.attrib["class"] in ("count", "share")]
+    (wrong,) = [one for one in cells if one.attrib["class"] == "cell wrong"]
+    right = [float(one.attrib["x"]) for one in cells if one.attrib["class"] == "cell right"]
+    assert float(wrong.attrib["x"]) == right[5]
+    assert float(wrong.attrib["fill-opacity"]) == pytest.approx(0.15 + 0.85 * 2 / 6, abs=1e-3)
+    assert len(matrix.alt) < 2000
+    plot(matrix)

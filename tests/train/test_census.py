@@ -16,7 +16,7 @@ from itin.errors import DataError
 from itin.extract.data.sets.mvsa import judge, read_labels
 from itin.labels import LABELS
 from itin.report.paper.published import TABLE_1, TABLE_2, TABLE_3
-from itin.train.protocols.census import census, class_balance
+from itin.train.protocols.census import census, class_balance, column_of
 from itin.train.protocols.split import ALIASES
 
 from ..features import make_cache
@@ -44,7 +44,7 @@ PARTS_OF = {"a": "train", "b": "test", "c": "test", "d": "train", "e": "val", "f
 
 
 def test_duplicates_by_hand() -> None:
-    found = census(SAMPLES, PARTS_OF)
+    found = census(SAMPLES, PARTS_OF, LABELS)
     rows = {str(row.pop("kind")): row for row in found.duplicates.to_dict("records")}
     names = ["groups", "pairs", "conflicting", "across", "val_in_train", "test_in_train", "test_in_val"]
     assert {kind: [row[name] for name in names] for kind, row in rows.items()} == {
@@ -59,17 +59,17 @@ def test_duplicates_by_hand() -> None:
 
 
 def test_classes_by_hand() -> None:
-    found = census(SAMPLES, PARTS_OF).classes.set_index("part")
+    found = census(SAMPLES, PARTS_OF, LABELS).classes.set_index("part")
     assert found["n"].to_dict() == {"all": 7, "train": 3, "val": 1, "test": 2}
     assert found.loc["all", list(LABELS)].tolist() == [4, 2, 1]
     assert set(found["majority"]) == {P}  # of the training part: two positive, one neutral
     assert found["majority_accuracy"].to_dict() == {"all": 4 / 7, "train": 2 / 3, "val": 0, "test": 0.5}
-    assert class_balance([M, M, P], [None] * 3)["majority"].tolist() == [M] * 4  # no training part
+    assert class_balance([M, M, P], [None] * 3, LABELS)["majority"].tolist() == [M] * 4  # no training part
 
 
 def test_a_table_without_digests() -> None:
     with pytest.raises(DataError, match="the column image_sha256"):
-        census(SAMPLES.drop(columns="image_sha256"), {})
+        census(SAMPLES.drop(columns="image_sha256"), {}, LABELS)
 
 
 @pytest.mark.parametrize(("name", "annotators", "unreadable"), [
@@ -86,7 +86,7 @@ def test_table_1_of_the_real_label_files(
 @pytest.mark.parametrize(("name", "majority"), [("mvsa-single", 268 / 450), ("mvsa-multiple", 1131 / 1700)])
 def test_the_majority_class_of_the_published_test_parts(shared_data: Path, name: str, majority: float) -> None:
     split = pd.read_csv(shared_data / "mvsa-labels" / "splits" / f"clmlf-{name}.tsv", sep="\t", dtype=str)
-    found = class_balance(split["label"].tolist(), [ALIASES[part] for part in split["split"]]).set_index("part")
+    found = class_balance(split["label"].tolist(), [ALIASES[part] for part in split["split"]], LABELS).set_index("part")
     assert found.loc["test", "majority_accuracy"] == pytest.approx(majority)
     assert found.loc["test", "majority"] == P
     assert found.loc["all", list(LABELS)].to_dict() == TABLE_1[name]
@@ -176,3 +176,13 @@ def test_check_of_the_real_sample(shared_data: Path) -> None:
         ("equal", "images"): ["3", "6", "3"],
         ("equal", "text", "and", "image"): ["2", "4", "2"],
     }
+
+
+def test_classes_of_any_name() -> None:
+    """Also of the names that other columns have."""
+    names = ["n", "majority", "part", "z"]
+    found = class_balance(["n", "z", "n", "part"], ["train", "train", "train", "val"], names)
+    assert found["n"].tolist() == [4, 3, 1, 0]
+    assert [found[column_of(name)].iloc[0] for name in names] == [2, 0, 1, 1]
+    assert found["majority"].tolist() == ["n"] * 4
+    assert found["majority_accuracy"].tolist()[:3] == [0.5, pytest.approx(2 / 3), 0]

@@ -118,7 +118,9 @@ def test_scores_are_those_of_the_probabilities(trained: Fit, features: Features,
     assert np.array_equal(predict(head, resident, split.test, 32), trained.probabilities["test"])
     np.testing.assert_allclose(predict(head, resident, split.test, 7), trained.probabilities["test"], atol=1e-6)
     majority = np.bincount(features.labels[split.train]).argmax()
-    assert trained.metrics["test"] == score(features.labels[split.test], trained.probabilities["test"], majority)
+    assert trained.metrics["test"] == score(
+        features.labels[split.test], trained.probabilities["test"], majority, features.classes
+    )
 
 
 def test_one_step_is_adams(features: Features, split: Split) -> None:

@@ -31,7 +31,7 @@ def plain_loss(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray, smoot
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss(class_weights: str, smoothing: float) -> None:
     config = TrainConfig(class_weights=class_weights, label_smoothing=smoothing)
-    objective = Objective(config, LABELS, CPU)
+    objective = Objective(config, LABELS, CPU, 3)
     weight = np.ones(3)
     if class_weights == "balanced":
         weight = compute_class_weight("balanced", classes=np.arange(3), y=LABELS)
@@ -44,7 +44,7 @@ def test_loss(class_weights: str, smoothing: float) -> None:
 
 
 def test_a_class_that_is_not_there_breaks_nothing() -> None:
-    objective = Objective(TrainConfig(class_weights="balanced"), np.array([0, 0, 1]), CPU)
+    objective = Objective(TrainConfig(class_weights="balanced"), np.array([0, 0, 1]), CPU, 3)
     assert float(objective(torch.zeros(1, 2, 3), torch.tensor([[0, 1]]))) == pytest.approx(np.log(3))
 
 

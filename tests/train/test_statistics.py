@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
+from itin.train import statistics
 from itin.train.statistics import (
     accuracy_of,
     bootstrap,
@@ -227,3 +228,28 @@ def test_calibration_is_that_of_scikit_learn() -> None:
     assert held["confidence"].tolist() == pytest.approx(confidence)
     assert error == pytest.approx((held["n"] / 500 * (accuracy - confidence).__abs__()).sum())
     assert error < 0.1
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7, 120])
+def test_resamples_of_any_number_of_classes(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each resample against scikit-learn, with the times that each pair is drawn as weights."""
+    monkeypatch.setattr(statistics, "CHUNK", 3 * 2 * 3 * classes)  # blocks smaller than the resamples
+    rng = np.random.default_rng(classes)
+    labels = rng.integers(classes, size=90)
+    predicted = [
+        np.where(rng.random((2, 90)) < skill, labels, rng.integers(classes, size=(2, 90))) for skill in (0.4, 0.7)
+    ]
+    found = bootstrap(labels, predicted, classes, resamples=7, seed=5)
+    again = np.random.default_rng(5)
+    size = max(1, statistics.CHUNK // 90)
+    drawn = []
+    for begin in range(0, 7, size):
+        number = min(size, 7 - begin)
+        pairs = again.multinomial(90, np.full(90, 1 / 90), size=number)
+        drawn += list(zip(pairs, again.multinomial(2, np.full(2, 1 / 2), size=number) / 2, strict=True))
+    for row, (pairs, seeds) in enumerate(drawn):
+        for number, one in enumerate(predicted):
+            f1 = [f1_score(labels, each, average="weighted", sample_weight=pairs, zero_division=0.0) for each in one]
+            accuracy = [accuracy_score(labels, each, sample_weight=pairs) for each in one]
+            assert found["weighted_f1"][number, row] == pytest.approx(seeds @ f1, rel=1e-9)
+            assert found["accuracy"][number, row] == pytest.approx(seeds @ accuracy, rel=1e-9)

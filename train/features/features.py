@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...labels import LABELS
+
 INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
 """The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
 
@@ -22,7 +24,7 @@ class Features:
     ids: list[str]
     """The N ids."""
     labels: np.ndarray
-    """(N,) int64, places in `LABELS`."""
+    """(N,) int64, places in `classes`."""
     regions: np.ndarray
     """(N, m, region_dim), by descending score; rows from `counts` on hold nothing."""
     counts: np.ndarray
@@ -35,6 +37,8 @@ class Features:
     """(N, context_dim)."""
     dataset: str = ""
     """The data set's name."""
+    classes: tuple[str, ...] = LABELS
+    """The names of the data set's classes, in their order."""
     labelled: int = 0
     """The number of samples of the data set with a label."""
     missing: dict[str, int] = field(default_factory=dict)
@@ -63,8 +67,9 @@ class Features:
 
     @property
     def dims(self) -> dict[str, int]:
-        """`region_dim`, `token_dim` and `context_dim`, those of features that are there."""
+        """`region_dim`, `token_dim` and `context_dim`, those of features that are there, and `classes`."""
         sizes = {
+            "classes": len(self.classes),
             "region_dim": self.regions.shape[2],
             "token_dim": self.tokens.shape[1],
             "context_dim": self.context.shape[1],

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import CacheError, DataError
-from ...labels import LABELS
+from ...labels import classes_of, listed, numbers_of
 from ...tabular.matching import MOST_LOST, examples, match
 from .features import INPUT, Features
 from .mapped import folder_with_room, to_disk
@@ -69,7 +69,8 @@ def load_features(
             next_step=f"train with --m {held}, or run `itin extract --only regions --max-regions {m}`",
         )
 
-    samples, labels = _labelled(table.samples, name)
+    classes = classes_of(table.dataset)
+    samples, labels = _labelled(table.samples, name, classes)
     ids = [str(sample) for sample in samples["id"]]
     inputs = {kind: [str(digest) for digest in samples[INPUT[kind]]] for kind in stores}
     rows = {kind: store.index(ids, inputs[kind]) for kind, store in stores.items()}
@@ -121,6 +122,7 @@ def load_features(
         offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
         context=context,
         dataset=name,
+        classes=classes,
         labelled=len(ids),
         missing=missing,
         mapped=place,
@@ -187,26 +189,32 @@ def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -
     }
 
 
-def _labelled(samples: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+def _labelled(samples: pd.DataFrame, name: str, classes: tuple[str, ...]) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the samples with a label, and the labels' numbers (N,) int64."""
     has_label = samples["label"].notna() if "label" in samples else pd.Series([], dtype=bool)
     if not has_label.any():
         raise DataError(
             f"no sample of {name or 'this data set'} has a label, so there is nothing to train on",
-            expected=f"labels among {', '.join(LABELS)}",
+            expected=f"labels among {listed(classes)}" if classes else "a table with labels",
             found=f"{len(samples)} samples without a label",
             next_step="extract a data set with labels",
         )
     samples = samples[has_label]
-    numbers = {label: number for number, label in enumerate(LABELS)}
-    if unknown := sorted({str(label) for label in samples["label"]} - set(numbers)):
+    if unknown := sorted({str(label) for label in samples["label"]} - set(classes)):
         raise DataError(
             f"unknown labels in {name or 'this data set'}",
-            expected=", ".join(LABELS),
-            found=", ".join(unknown),
+            expected=listed(classes),
+            found=listed(unknown),
             next_step="fix the labels in the data set's table and run `itin extract` again",
         )
-    return samples, np.array([numbers[label] for label in samples["label"]], dtype=np.int64)
+    if len(classes) < 2:
+        raise DataError(
+            f"{name or 'this data set'} has one class, so there is nothing to tell apart",
+            expected="at least two classes",
+            found=listed(classes),
+            next_step="fix the labels in the data set's table, or name the classes: `itin extract --classes a,b`",
+        )
+    return samples, numbers_of(samples["label"], classes)
 
 
 def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray]) -> np.ndarray:

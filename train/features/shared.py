@@ -21,6 +21,7 @@ def save_features(features: Features, folder: Path) -> None:
     rest = {
         "ids": features.ids,
         "dataset": features.dataset,
+        "classes": features.classes,
         "labelled": features.labelled,
         "missing": features.missing,
     }
@@ -31,7 +32,7 @@ def open_features(folder: Path) -> Features:
     """Return the features of a folder, mapped: the processes that open it share the memory they read from."""
     arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in _ARRAYS}
     rest = json.loads((folder / "features.json").read_text(encoding="utf-8"))
-    return Features(**arrays, **rest)
+    return Features(**{**arrays, **rest, "classes": tuple(rest["classes"])})
 
 
 def _mapped(path: Path) -> np.ndarray:

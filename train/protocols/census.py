@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from ...labels import LABELS
 from .duplicates import image_keys, sets_of, text_keys
 from .split import PARTS
+
+COLUMNS = ("part", "n", "majority", "majority_accuracy")
+"""The columns of `Census.classes` beside those of the classes."""
 
 WHOLE = "all"
 """The name of the row of all parts together."""
@@ -30,7 +33,8 @@ class Census:
     """The census of a data set; shares are fractions of 1."""
 
     classes: pd.DataFrame
-    """A row per part, and `all`: part, n, a column per class, majority (the training part's), majority_accuracy."""
+    """A row per part, and `all`: part, n, a column per class (`column_of`), majority (the training part's),
+    majority_accuracy."""
     duplicates: pd.DataFrame
     """One row per kind of duplicate: kind, groups, pairs, conflicting (groups with differing labels), across (groups in
     several parts), and how many pairs of one part equal one of another: val_in_train, test_in_train, test_in_val."""
@@ -41,12 +45,13 @@ class Census:
         return f"{self.classes.to_html(index=False)}{self.duplicates.to_html(index=False)}"
 
 
-def census(samples: pd.DataFrame, part_of: Mapping[str, str]) -> Census:
+def census(samples: pd.DataFrame, part_of: Mapping[str, str], classes: Sequence[str]) -> Census:
     """Count the labelled samples of a data set.
 
     Args:
         samples: the data set's table: id, label, text, text_sha256, image_sha256.
         part_of: the part of each id; samples without a part count only in `all`.
+        classes: the data set's classes.
 
     Raises:
         DataError: a column is missing.
@@ -61,25 +66,33 @@ def census(samples: pd.DataFrame, part_of: Mapping[str, str]) -> Census:
         for number, group in enumerate(groups):
             members += [(kind, number, ids[row], parts[row] or "", labels[row]) for row in group]
     columns = ["kind", "group", "id", "part", "label"]
-    return Census(class_balance(labels, parts), pd.DataFrame(rows), pd.DataFrame(members, columns=columns))
+    return Census(class_balance(labels, parts, classes), pd.DataFrame(rows), pd.DataFrame(members, columns=columns))
 
 
-def class_balance(labels: list[str], parts: list[str | None]) -> pd.DataFrame:
+def column_of(label: str) -> str:
+    """Return the column of a class in `Census.classes`: its name, unless another column has it."""
+    return f"class {label}" if label in COLUMNS else label
+
+
+def class_balance(labels: list[str], parts: list[str | None], classes: Sequence[str]) -> pd.DataFrame:
     """Return `Census.classes`.
 
     Args:
         labels: the label of each sample.
         parts: the part of each sample; None for no part.
+        classes: the data set's classes.
     """
     table = pd.DataFrame({"part": parts, "label": labels})
     trained = table["label"][table["part"] == "train"]
     chosen = trained if len(trained) else table["label"]
-    majority = max(LABELS, key=chosen.tolist().count)
+    frequency = Counter(chosen)
+    majority = max(classes, key=lambda label: frequency[label])
     rows: list[dict[str, object]] = []
     for part in (WHOLE, *PARTS):
         own = table["label"] if part == WHOLE else table["label"][table["part"] == part]
-        counts = {label: int((own == label).sum()) for label in LABELS}
-        share = counts[majority] / len(own) if len(own) else float("nan")
+        frequency = Counter(own)
+        counts = {column_of(label): frequency[label] for label in classes}
+        share = frequency[majority] / len(own) if len(own) else float("nan")
         rows.append({"part": part, "n": len(own), **counts, "majority": majority, "majority_accuracy": share})
     balance: pd.DataFrame = pd.DataFrame(rows)
     return balance

@@ -23,7 +23,7 @@ import pandas as pd
 from ...disk import describing, read_record, record_of
 from ...errors import RunError
 from ...itin_head.config import HeadConfig
-from ...labels import LABELS
+from ...labels import LABELS, listed
 from ...tabular.matching import examples, match
 from ..config import TrainConfig
 from ..protocols.split import PARTS, Split, split_from_parts
@@ -82,9 +82,14 @@ class Run:
     head_config: HeadConfig
     """The configuration of the head that was trained."""
     record: dict[str, Any]
-    """All of `config.json`: also `dataset`, `stores`, `split`, `samples`, `untrained_encoders`, `note`."""
+    """All of `config.json`: also `labels`, `dataset`, `stores`, `split`, `samples`, `untrained_encoders`, `note`."""
     metrics: dict[str, Any]
     """All of `metrics.json`: `best_epoch`, and the scores by part."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that the head tells apart, in the order of its outputs."""
+        return tuple(self.record.get("labels", LABELS))
 
     @property
     def note(self) -> str | None:
@@ -99,7 +104,7 @@ class Run:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """The predictions, one row per validation and test sample: id, part, label, predicted, p_positive and so on."""
+        """The predictions, a row per validation and test sample: id, part, label, predicted, p_CLASS of each class."""
         return read_table(self.path / "predictions.csv")
 
     @cached_property
@@ -117,13 +122,13 @@ class Run:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """The scores by part: part, n, accuracy, weighted_f1, macro_f1, loss, f1_positive etc., majority_accuracy."""
+        """The scores: part, n, accuracy, weighted_f1, macro_f1, loss, f1_CLASS of each class, majority_accuracy."""
         rows = []
         for part in PARTS:
             if part in self.metrics:
                 scores = self.metrics[part]
                 row = {name: scores[name] for name in ("n", "accuracy", "weighted_f1", "macro_f1", "loss")}
-                row |= {f"f1_{label}": scores["f1"][label] for label in LABELS}
+                row |= {f"f1_{label}": scores["f1"][label] for label in self.classes}
                 rows.append({"part": part, **row, "majority_accuracy": scores["majority"]["accuracy"]})
         frame: pd.DataFrame = pd.DataFrame(rows)
         return frame
@@ -159,6 +164,16 @@ class Run:
                     found="no store" if store is None else f"{store.path}, fingerprint {store.fingerprint[:12]}",
                     next_step="name the run's own store, or train again on these features",
                 )
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Raise RunError unless a data set's classes are those that the run was trained on, in the same order."""
+        if tuple(classes) != self.classes:
+            raise RunError(
+                f"the run {self.path} was trained on other classes than the data set has now",
+                expected=listed(self.classes),
+                found=listed(classes),
+                next_step="train again on the data set's classes, or name the run's own: `itin extract --classes`",
+            )
 
     def split(self, ids: Sequence[str]) -> Split:
         """Return the run's split as rows of these ids.
@@ -231,6 +246,8 @@ def load_run(path: str | Path) -> Run:
     record, metrics = (read_record(file, AGAIN, FORMAT) for file in (described, path / "metrics.json"))
     with describing(described, "a run", AGAIN):
         config, head = TrainConfig.from_dict(record["train"]), HeadConfig(**record["head"])
+        if (given := len(record.get("labels", LABELS))) != head.classes:
+            raise ValueError(f"{given} labels for a head of {head.classes} classes")
         _ = record["stores"], record["split"], record["dataset"], record["note"], metrics["best_epoch"]
     return Run(path, config, head, record, metrics)
 
@@ -251,7 +268,7 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
 
     split, probabilities = predict_part(run, features, device, part)
     rows = split.rows(part)
-    return score(features.labels[rows], probabilities, majority_class(features.labels[split.train]))
+    return score(features.labels[rows], probabilities, majority_class(features.labels[split.train]), run.classes)
 
 
 def predict_part(
@@ -266,6 +283,7 @@ def predict_part(
     from ..features.batches import ResidentFeatures
     from ..steps import predict
 
+    run.check_classes(features.classes)
     head = run.head(device)
     for name in [DIMS[kind] for kind in sorted(run.config.inputs)]:
         if (size := features.dims.get(name)) != (expected := getattr(run.head_config, name)):
@@ -287,7 +305,8 @@ def predict_part(
             found="; ".join(met.lines("in split.csv only", "in predictions.csv only")),
             next_step="put the run's own files back, or train the run again",
         )
-    changed = [features.ids[row] for row in rows if label_of.get(features.ids[row]) != LABELS[features.labels[row]]]
+    named = {features.ids[row]: run.classes[features.labels[row]] for row in rows}
+    changed = [sample for sample, label in named.items() if label_of.get(sample) != label]
     if label_of and changed:
         raise RunError(
             f"the labels are not those of the run {run.path}",

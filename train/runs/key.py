@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ...itin_head.config import HeadConfig
+from ...labels import LABELS
 from ..config import TrainConfig
 from ..protocols.split import Split
 
@@ -51,10 +52,10 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
 class Identity:
     """The keys of runs on the same features.
 
-    A key depends on the recipe, the head's sizes, the samples with their labels and the digests of their inputs, the
-    encoders that made the features (the stores' fingerprints) and the parts. It does not depend on the device, the
-    threads, the way that the GRU is computed or the precision of products, which change results only by rounding and
-    which every run records.
+    A key depends on the recipe, the head's sizes, the classes, the samples with their labels and the digests of their
+    inputs, the encoders that made the features (the stores' fingerprints) and the parts. It does not depend on the
+    device, the threads, the way that the GRU is computed or the precision of products, which change results only by
+    rounding and which every run records.
 
     Args:
         features: the features that are trained on.
@@ -69,9 +70,16 @@ class Identity:
             if column in table.samples:
                 for sample, digest in zip(table.samples["id"], table.samples[column], strict=True):
                     inputs.setdefault(str(sample), []).append(str(digest))
+        # MVSA's classes stay out, so that the keys of old runs do not change.
+        named = [["classes", *features.classes]] if features.classes != LABELS else []
         self.samples = _digest(
-            [sample, int(label), *inputs.get(sample, ())]
-            for sample, label in zip(features.ids, features.labels, strict=True)
+            [
+                *named,
+                *(
+                    [sample, int(label), *inputs.get(sample, ())]
+                    for sample, label in zip(features.ids, features.labels, strict=True)
+                ),
+            ]
         )
 
     def key(self, config: TrainConfig, split: Split) -> str:

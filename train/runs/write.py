@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ... import disk
 from ...errors import ItinError, RunError
-from ...labels import LABELS
 from ..config import TrainConfig
 from ..presets import short_name
 from ..protocols.split import Split
@@ -28,8 +27,10 @@ if TYPE_CHECKING:
     from ..features.features import Features
     from ..loop import Fit
 
-PREDICTIONS = ("id", "part", "label", "predicted", *(f"p_{label}" for label in LABELS))
-"""The columns of a table of predictions."""
+
+def prediction_columns(classes: Iterable[str]) -> list[str]:
+    """Return the columns of a table of predictions."""
+    return ["id", "part", "label", "predicted", *(f"p_{name}" for name in classes)]
 
 
 def run_name(config: TrainConfig, dataset: str, when: datetime) -> str:
@@ -118,7 +119,7 @@ def _config(
         "key": key,
         "train": fit.config.to_dict(),
         "head": fit.head.to_dict(),
-        "labels": list(LABELS),
+        "labels": list(features.classes),
         "dataset": dict(dataset),
         "samples": {"labelled": features.labelled, "used": len(features), "missing": features.missing},
         "split": split.description,
@@ -166,12 +167,12 @@ def predictions_csv(probabilities: Mapping[str, NDArray[np.float64]], features: 
         features: the features, with ids and labels.
         split: the parts as rows of the features.
     """
-    rows = []
+    rows, classes = [], features.classes
     for part, each in probabilities.items():
         for row, values in zip(split.rows(part), each, strict=True):
-            label, predicted = LABELS[features.labels[row]], LABELS[int(values.argmax())]
+            label, predicted = classes[features.labels[row]], classes[int(values.argmax())]
             rows.append([features.ids[row], part, label, predicted, *map(float, values)])
-    return csv_bytes(PREDICTIONS, rows)
+    return csv_bytes(prediction_columns(classes), rows)
 
 
 def _checkpoint(fit: Fit) -> bytes:

@@ -6,15 +6,18 @@ import hashlib
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
-from ....labels import LABELS
 from ....tabular.lines import lines_of
 from ....tabular.rows import Row
+from ..classes import Labelling, check_number, clean, decide, recorded, unknown_of
 from ..reading import retrying
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
 from ..tables import SUFFIXES, read_table
@@ -27,31 +30,53 @@ def read(source: DataSetSource) -> DataSet:
     """Read the data set `folder`, for `open_dataset`."""
     root = _root(source.root)
     table = _table(root, source.table)
-    rows = read_rows(table, root, source.columns or {}, source.allow_outside)
     name = source.name or _default_name(root)
+    record = source_of(source, root=root, name=name, table=table)
+    before, options = recorded(None if source.cache is None else source.cache / name, record)
+    counts: Counter[str] = Counter()
+
+    def labelling(found: Counter[str]) -> Labelling:
+        counts.update(found)
+        if before is not None:
+            return replace(before, rare={label: counts[label] for label in before.rare})
+        decided = decide(counts, options.get("classes", ()), options.get("min_class_size"))
+        check_number(decided, table)
+        return decided
+
+    rows, labels = read_rows(table, root, source.columns or {}, source.allow_outside, labelling)
     return DataSet(
         name=name,
         root=root,
         entries=[row for row in rows if isinstance(row, Entry)],
         rejected=[row for row in rows if isinstance(row, Rejected)],
-        source=source_of(source, root=root, name=name, table=table),
+        classes=labels.classes,
+        rare={label: count for label, count in labels.rare.items() if count},
+        unknown=unknown_of(counts, labels),
+        source={**record, **options},
     )
 
 
 def read_rows(
-    table: Path, root: Path, given: Mapping[str, str], allow_outside: bool, labels: bool = True
-) -> list[Entry | Rejected]:
+    table: Path,
+    root: Path,
+    given: Mapping[str, str],
+    allow_outside: bool,
+    labelling: Callable[[Counter[str]], Labelling] | None = None,
+) -> tuple[list[Entry | Rejected], Labelling]:
     """Read a table of pairs: one entry or rejected row for each of its rows, in the table's order.
 
     A row whose id or label is not valid, whose image lies outside the root, or which is malformed is rejected with its
-    line number; of several rows with one id the first is kept. A label is any of `LABELS` in any case, or empty.
+    line number; of several rows with one id the first is kept.
 
     Args:
         table: the file.
         root: the folder, all links followed, that image paths start from.
         given: the table's names for some of `COLUMNS`.
         allow_outside: accept images outside `root`.
-        labels: whether labels are wanted; else the table's label column is ignored.
+        labelling: decides the classes from the number of rows of each label; without, labels are ignored.
+
+    Returns:
+        The rows, and the classes.
 
     Raises:
         DataError: the table cannot be read, lacks a column, or has no row that can be used.
@@ -59,8 +84,9 @@ def read_rows(
         ValueError: `given` names a column that is not in `COLUMNS`.
     """
     found, rows = read_table(table)
-    columns = _columns(table, found, given, labels)
+    columns = _columns(table, found, given, labelling is not None)
     inside = (lambda path: True) if allow_outside else _containment_check(root)
+    labels = Labelling(()) if labelling is None else labelling(_label_counts(rows, columns))
     entries: dict[str, Entry] = {}
     kept: list[Entry | None] = []
     failed: list[tuple[str, str, str]] = []
@@ -71,7 +97,7 @@ def read_rows(
             id = _id(row, columns)
             if id in entries:
                 raise ValueError(f"id {id} is on an earlier line too")
-            entries[id] = _entry(id, row.values, columns, root, inside)
+            entries[id] = _entry(id, row.values, columns, root, inside, labels)
             kept.append(entries[id])
         except ValueError as error:
             failed.append((id, row.where, str(error)))
@@ -84,7 +110,18 @@ def read_rows(
             next_step="fix the table, or say with --columns what its columns are",
         )
     left = iter(rejected)
-    return [next(left) if entry is None else entry for entry in kept]
+    return [next(left) if entry is None else entry for entry in kept], labels
+
+
+def _label_counts(rows: Iterable[Row], columns: dict[str, str]) -> Counter[str]:
+    """Return the number of rows of each label; rows that cannot be read do not count."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        if not row.problem:
+            with suppress(ValueError):
+                counts[_label(row.values, columns)] += 1
+    del counts[""]
+    return counts
 
 
 def _root(given: str | None) -> Path:
@@ -181,26 +218,36 @@ def _id(row: Row, columns: dict[str, str]) -> str:
 
 
 def _entry(
-    id: str, values: dict[str, Any], columns: dict[str, str], root: Path, inside: Callable[[Path], bool]
+    id: str,
+    values: dict[str, Any],
+    columns: dict[str, str],
+    root: Path,
+    inside: Callable[[Path], bool],
+    labels: Labelling,
 ) -> Entry:
-    label = _string(values, "label", columns).strip().lower() if "label" in columns else ""
-    if label and label not in LABELS:
-        raise ValueError(f"unknown label {label[:40]!r}; known are {', '.join(LABELS)}")
+    label = labels.class_of(_label(values, columns))
     image = _string(values, "image", columns).strip()
     if not image or "\0" in image:
         raise ValueError("no image path" if not image else "the image path holds a NUL character")
     path = root / image
     if not inside(path):
         raise ValueError(f"the image {image!r} lies outside the root (--allow-outside accepts it)")
-    return Entry(id, path, _string(values, "text", columns), label or None)
+    return Entry(id, path, _string(values, "text", columns), label)
+
+
+def _label(values: dict[str, Any], columns: dict[str, str]) -> str:
+    """Return a row's label, empty where there is none."""
+    return clean(_string(values, "label", columns)) if "label" in columns else ""
 
 
 def _string(values: dict[str, Any], column: str, columns: dict[str, str]) -> str:
-    """Return a row's value as text; JSON may leave a value out, or give a whole number for an id."""
+    """Return a row's value as text; JSON may leave a value out, or give a whole number for an id or a label."""
     value = values.get(columns[column])
     if value is None:
         return ""
-    if column == "id" and isinstance(value, int) and not isinstance(value, bool):
+    if column == "label" and isinstance(value, bool):
+        return str(value).lower()  # as JSON writes it
+    if column in ("id", "label") and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
         raise ValueError(f"{column} is of type {type(value).__name__}, not text")

@@ -135,6 +135,7 @@ def read(source: DataSetSource) -> DataSet:
         entries=entries,
         rejected=rejected,
         dropped={reason: count for reason, count in dropped.items() if count},
+        classes=LABELS,
         source=source_of(source, root=root, name=name),
         text_encoding=TEXT_ENCODING,
     )

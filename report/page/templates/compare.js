@@ -51,9 +51,9 @@
     for (const [place, label, first, second] of rows.slice(shown, shown + STEP)) {
       const group = data.groups[one.group];
       const said = (number) => make("td", { class: number === label ? "said right" : "said wrong" },
-        `${number === label ? "✓" : "✗"} ${data.labels[number]}`);
+        `${number === label ? "✓" : "✗"} ${group.classes[number]}`);
       table.tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, group.ids[place]),
-        make("td", {}, data.labels[label]), said(first), said(second), make("td", {}, group.texts[place])));
+        make("td", {}, group.classes[label]), said(first), said(second), make("td", {}, group.texts[place])));
     }
     shown = Math.min(rows.length, shown + STEP);
     more.hidden = shown >= rows.length;

@@ -6,6 +6,10 @@
 
   const STEP = 24; // cards that are added at once
   const COLORS = 8; // r0 to r7 in the style sheet
+  const SENTIMENT = ["positive", "neutral", "negative"]; // these have colours of their own in the style sheet
+  const GOLDEN = 137.508; // degrees between the hues of two classes: near ones in number are far apart in hue
+  const SHARES = 8; // classes with a share of the bar of their own, the most probable ones of more
+  const GUESSES = 3; // classes named below the bar
   const SPECIAL = -1; // the word number of [CLS] and [SEP]
   const byId = (name) => document.getElementById("pairs-" + name);
   const [list, more, status, form] = ["list", "more", "status", "controls"].map(byId);
@@ -23,6 +27,7 @@
   ];
   let chosen = []; // the pairs that pass the filters, in order
   let shown = 0; // how many of them have a card
+  let labels = []; // the classes of the chosen run
   let only = null; // ids, where the comparison of two runs has asked for some
 
   const wordsOf = (pair) => pair.text.map((piece) => piece[0]).join("");
@@ -45,8 +50,20 @@
     return within.some((text) => text.toLowerCase().includes(searched));
   }
 
+  /** The class of the style sheet and the hue of a class: of positive, neutral and negative their own. */
+  function colored(element, number) {
+    const plain = labels.every((label) => SENTIMENT.includes(label));
+    element.className = plain ? labels[number] : "hue";
+    if (!plain) element.style.setProperty("--hue", ((number * GOLDEN + 215) % 360).toFixed(0));
+    return element;
+  }
+
   function renew() {
     const run = data.runs[Number(controls.run.value)];
+    if (JSON.stringify(run.labels) !== JSON.stringify(labels)) {
+      labels = run.labels;
+      for (const name of ["label", "predicted"]) fill(controls[name], ["any", ...labels]);
+    }
     chosen = run.pairs.filter(passes);
     const by = ORDERS[Number(controls.order.value)][1];
     if (by !== null) chosen = chosen.map((pair) => [by(pair), pair]).sort((a, b) => a[0] - b[0]).map((two) => two[1]);
@@ -72,19 +89,29 @@
     const right = pair.label === pair.predicted;
     const item = make("li", { class: data.large ? "pair large" : "pair", "data-id": pair.id });
     const verdict = make("span", { class: "verdict" }, "predicted ");
-    verdict.append(make("b", {}, data.labels[pair.predicted]), " " + percent(pair.p[pair.predicted]));
+    verdict.append(make("b", {}, labels[pair.predicted]), " " + percent(pair.p[pair.predicted]));
     const head = make("header", {}, make("h3", {}, pair.id), verdict);
     if (pair.label >= 0) {
-      verdict.append(", label ", make("b", {}, data.labels[pair.label]));
+      verdict.append(", label ", make("b", {}, labels[pair.label]));
       head.append(make("span", { class: right ? "tag right" : "tag wrong" }, right ? "✓ right" : "✗ wrong"));
     }
-    const spoken = data.labels.map((label, number) => `${label} ${percent(pair.p[number])}`).join(", ");
+    const order = labels.map((label, number) => number);
+    const many = labels.length > SHARES;
+    if (many) order.sort((x, y) => pair.p[y] - pair.p[x]).length = SHARES;
+    const spoken = order.map((number) => `${labels[number]} ${percent(pair.p[number])}`).join(", ");
     const shares = make("div", { class: "shares", role: "img", "aria-label": spoken, title: spoken });
-    data.labels.forEach((label, number) => {
-      const part = make("span", { class: label });
-      part.style.setProperty("--v", Math.max(pair.p[number], 0.001));
-      shares.append(part);
-    });
+    const share = (element, value) => {
+      element.style.setProperty("--v", Math.max(value, 0.001));
+      shares.append(element);
+    };
+    order.forEach((number) => share(colored(make("span"), number), pair.p[number]));
+    if (many) share(make("span", { class: "others" }), 1 - order.reduce((sum, number) => sum + pair.p[number], 0));
+    const guesses = make("p", { class: "guesses" });
+    if (labels.length > SENTIMENT.length) {
+      for (const number of order.slice().sort((x, y) => pair.p[y] - pair.p[x]).slice(0, GUESSES)) {
+        guesses.append(make("span", {}, colored(make("i"), number), `${labels[number]} ${percent(pair.p[number])}`));
+      }
+    }
     const text = make("p", { class: "text" });
     const words = new Map();
     for (const [piece, number] of pair.text) {
@@ -97,7 +124,9 @@
     }
     const body = make("div", {}, text);
     const [view, outlines] = picture(pair);
-    item.append(head, shares, view, body);
+    item.append(head, shares);
+    if (guesses.hasChildNodes()) item.append(guesses);
+    item.append(view, body);
     if (!pair.regions.length) body.append(make("p", { class: "hint" }, "No regions aligned with words."));
     else body.append(regions(pair, item, text, words, outlines, `region-${shown + place}`));
     return item;
@@ -195,8 +224,6 @@
   }
 
   fill(controls.run, data.runs.map((run) => `${run.name}, ${run.part}`));
-  fill(controls.label, ["any", ...data.labels]);
-  fill(controls.predicted, ["any", ...data.labels]);
   fill(controls.right, ["both", "right", "wrong"]);
   fill(controls.order, ORDERS.map((order) => order[0]));
   if (data.runs.length < 2) controls.run.closest("label").hidden = true;
