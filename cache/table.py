@@ -68,16 +68,17 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
     words = ["--dataset", str(source.get("kind", "DATASET"))]
     for name in ("root", "table"):
         words += [f"--{name}", str(source[name])] if source.get(name) else []
-    if source.get("kind") == "folder":
-        words += ["--name", str(source["name"])] if source.get("name") else []
-        columns = ",".join(f"{name}={column}" for name, column in (source.get("columns") or {}).items())
-        words += ["--columns", columns] if columns else []
-        if source.get("classes"):
-            named = io.StringIO()
-            csv.writer(named, lineterminator="").writerow(source["classes"])
-            words += ["--classes", named.getvalue()]
-        words += ["--min-class-size", str(source["min_class_size"])] if source.get("min_class_size") else []
-        words += ["--allow-outside"] if source.get("allow_outside") else []
+    kind, own = source.get("kind"), source.get("name")
+    words += ["--name", str(own)] if own and (kind == "folder" or own != kind) else []
+    columns = ",".join(f"{name}={column}" for name, column in (source.get("columns") or {}).items())
+    words += ["--columns", columns] if columns else []
+    if source.get("classes"):
+        named = io.StringIO()
+        csv.writer(named, lineterminator="").writerow(source["classes"])
+        words += ["--classes", named.getvalue()]
+    words += ["--min-class-size", str(source["min_class_size"])] if source.get("min_class_size") else []
+    words += ["--allow-outside"] if source.get("allow_outside") else []
+    words += ["--aspect", str(source["aspect"])] if source.get("aspect") else []
     return words
 
 

@@ -138,6 +138,10 @@ def show(summary: Summary, part: Part | None = None) -> None:
         console.print(f"  {line}", markup=False)
     for reason, count in dataset.dropped.items():
         console.print(f"  {count} left out by the label rule: {reason}", markup=False)
+    parts = Counter(sample.part for sample in samples if sample.part is not None)
+    if parts:
+        told = ", ".join(f"{count} {part}" for part, count in parts.items())
+        console.print(f"  its own split, --protocol own: {told}", markup=False)
     if summary.scan.encoding.note:
         console.print(f"  {summary.scan.encoding.note}", markup=False)
     rows = [

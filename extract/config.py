@@ -12,7 +12,7 @@ from ..cache.format.schema import FLOATS, KINDS
 from ..fields import Limits, check, option
 from ..parts import Part
 from .data.classes import parse_classes
-from .data.datasets import DATASETS
+from .data.datasets import ASPECTS, DATASETS
 from .data.text_encoding import ENCODINGS
 from .frcnn.recipe import RECIPES
 
@@ -123,7 +123,7 @@ def _seed_pairs(text: str) -> list[tuple[str, int]]:
 class ExtractConfig:
     """One extraction: which data set, into which cache, with which encoders, and how."""
 
-    dataset: str = option(choices=tuple(DATASETS), group="Data set")
+    dataset: str = option(choices=tuple(DATASETS), metavar="NAME", group="Data set")
     """Which data set, or `folder` for your own."""
     root: Path | None = option(None)
     """Folder of the data set; by default $ITIN_DATA/<dataset>."""
@@ -132,14 +132,18 @@ class ExtractConfig:
     table: Path | None = option(None)
     """For `folder`: its CSV, TSV or JSONL table, if it holds several."""
     columns: dict[str, str] = field(default_factory=dict, metadata={"limits": Limits(metavar="id=ID,text=TWEET,...")})
-    """For `folder`: columns of the table that have other names than id, image, text and label."""
+    """For `folder`: columns of the table that have other names than id, image, text and label; for `msed` and
+    `memotion` label=NAME alone, the column that is learnt."""
     classes: str | None = option(None, metavar="NAME,...")
-    """For `folder`: the classes, in their order; by default those of before, else positive, neutral and negative, else
-    all labels, by name."""
+    """For all but MVSA: the classes, in their order; by default the data set's own; for `folder` those of before, else
+    positive, neutral and negative, else all labels, by name."""
     min_class_size: int | None = option(None, least=1)
     """For `folder`: leave rows unlabelled whose label has fewer rows; by default only labels of a single row."""
     allow_outside: bool = False
     """For `folder`: accept images outside of the root."""
+    aspect: str | None = option(None, choices=ASPECTS)
+    """For `twitter-2015` and `twitter-2017`: how a text names the aspect that its label is about; by default pair: the
+    text with $T$ in the aspect's place, [SEP] and the aspect."""
     encoding: str | None = option(None, choices=ENCODINGS)
     """For MVSA: what its text files are read as; by default what was decided before, else by what they hold."""
     cache: Path | None = option(None, group="Output")

@@ -32,14 +32,16 @@ class Row(NamedTuple):
     """Column -> value: a str, except in JSONL, where it is what JSON says."""
     problem: str = ""
     """The reason why the row has no values, else empty."""
+    unit: str = "line"
+    """What `line` and `last` count."""
 
     @property
     def where(self) -> str:
         """The row's place in the file, such as `line 4` or `lines 4-9`."""
-        return f"line {self.line}" if self.line == self.last else f"lines {self.line}-{self.last}"
+        return f"{self.unit} {self.line}" if self.line == self.last else f"{self.unit}s {self.line}-{self.last}"
 
 
-def rows_of(path: Path, data: bytes) -> tuple[list[str], Iterator[Row]]:
+def rows_of(path: Path, data: bytes, suffix: str | None = None) -> tuple[list[str], Iterator[Row]]:
     """Return the columns and the rows of a table in UTF-8, with or without a byte order mark.
 
     - `.csv`: a cell in quotation marks may hold commas, line ends and, doubled, quotation marks.
@@ -53,8 +55,9 @@ def rows_of(path: Path, data: bytes) -> tuple[list[str], Iterator[Row]]:
     holds, so that the rest can be used.
 
     Args:
-        path: the file; its suffix gives its format.
+        path: the file.
         data: its contents.
+        suffix: the format, by default the file's own suffix.
 
     Returns:
         The columns (an empty list for JSONL, which has no header), and an iterator over the rows in file order.
@@ -66,7 +69,7 @@ def rows_of(path: Path, data: bytes) -> tuple[list[str], Iterator[Row]]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path} is in UTF-16", expected="UTF-8", next_step="save the table again as UTF-8")
     lines, total = lines_of(data, "surrogateescape"), count_lines(data)
-    suffix = path.suffix.lower()
+    suffix = path.suffix.lower() if suffix is None else suffix
     if suffix == ".jsonl":
         return [], _rows(_without_blanks(path, total, _json(path, lines)))
     raw = _csv(path, data, lines, total) if suffix == ".csv" else _tsv(path, lines)

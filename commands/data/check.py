@@ -28,7 +28,7 @@ MAX_LISTED = 10
 
 
 @click.command("check", short_help="Duplicates, conflicting labels, class balance, Table I.")
-@click.option("--dataset", help="The data set's name in the cache, or with --root mvsa-single or mvsa-multiple.")
+@click.option("--dataset", help="The data set's name in the cache, or with --root one that `itin extract` knows.")
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
@@ -100,8 +100,6 @@ def _from_cache(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 
 def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
     """Return the table of a data set's own folder, and the unusable pairs with their reasons."""
-    from dataclasses import asdict
-
     import pandas as pd
 
     from ...cache import Table
@@ -134,7 +132,7 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
         "dropped": dataset.dropped,
         "texts": seen.encoding.note,
     }
-    return Table(dataset.root, record, pd.DataFrame(map(asdict, seen.samples)), pd.DataFrame()), unusable
+    return Table(dataset.root, record, pd.DataFrame([sample.row for sample in seen.samples]), pd.DataFrame()), unusable
 
 
 def _show(

@@ -113,6 +113,8 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
     metavar = limits.metavar or (f"[{'|'.join(limits.choices)}]" if limits.choices else _METAVARS.get(kind))
     more: dict[str, Any] = {"default": default, "metavar": metavar, "cls": Option, "heading": heading}
     shown = [] if default in (None, "") else [f"default: {default}"]
+    if limits.metavar and limits.choices:  # too many to stand in one word
+        help += f" One of {', '.join(limits.choices)}."
     if many:
         more |= {"default": None, "metavar": "true,false" if kind == "bool" else f"{metavar},..."}
         shown = [one.lower() if kind == "bool" else one for one in shown]

@@ -50,7 +50,7 @@ class ProtocolOptions:
     """The protocol that splits samples into parts."""
 
     protocol: str | None = option(None, group="Data and split")
-    """How samples become parts: itin-811 (the default), clmlf, folds:K, agree or file:PATH."""
+    """How samples become parts: itin-811 (the default), own (the data set's), clmlf, folds:K, agree or file:PATH."""
     split: Path | None = option(None)
     """Short for --protocol file:PATH."""
     group_duplicates: str | None = option(None, choices=DUPLICATES, alone="exact")

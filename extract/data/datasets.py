@@ -17,16 +17,27 @@ class Reader(NamedTuple):
 
     module: str
     """The file in `sets/` whose `read` makes a `DataSet` of a `DataSetSource`."""
-    of_table: bool = False
-    """Whether it is the user's own table, with the options `table`, `columns`, `classes`,
-    `min_class_size` and `allow_outside`; else it is in its
-    authors' layout, with text files in an `encoding`."""
+    options: tuple[str, ...] = ("classes",)
+    """Those of `OPTIONS` that it has."""
 
+
+OPTIONS = ("table", "columns", "classes", "min_class_size", "allow_outside", "aspect", "encoding")
+"""The options that only some data sets have."""
+
+ASPECTS = ("pair", "insert", "keep")
+"""How a text names the aspect that its label is about: `sets/twitter.py`."""
 
 DATASETS = {
-    "mvsa-single": Reader("mvsa"),
-    "mvsa-multiple": Reader("mvsa"),
-    "folder": Reader("folder", of_table=True),
+    "mvsa-single": Reader("mvsa", ("encoding",)),
+    "mvsa-multiple": Reader("mvsa", ("encoding",)),
+    "msed": Reader("msed", ("columns", "classes")),
+    "hfm": Reader("hfm"),
+    "mmsd2": Reader("mmsd2"),
+    "tumemo": Reader("tumemo"),
+    "twitter-2015": Reader("twitter", ("classes", "aspect")),
+    "twitter-2017": Reader("twitter", ("classes", "aspect")),
+    "memotion": Reader("memotion", ("columns", "classes")),
+    "folder": Reader("folder", ("table", "columns", "classes", "min_class_size", "allow_outside")),
 }
 """The readers by name of the data set. A new data set is a file in `sets/` and a line here."""
 
@@ -42,22 +53,25 @@ def open_dataset(
     encoding: str | None = None,
     classes: Sequence[str] | None = None,
     min_class_size: int | None = None,
+    aspect: str | None = None,
     cache: Path | None = None,
 ) -> DataSet:
     """Read a data set's table; images and text files are not touched.
 
     Args:
         kind: one of `DATASETS`.
-        root: the data set's folder; for MVSA `$ITIN_DATA/<kind>` where none is given.
+        root: the data set's folder; for all but `folder` `$ITIN_DATA/<kind>` where none is given.
         name: names the data set in the cache; by default the kind, for `folder` the folder's name and a short hash of
             its path.
         table: for `folder`: the CSV, TSV or JSONL file, where the folder does not hold exactly one.
-        columns: for `folder`: the table's names for `id`, `image`, `text` and `label` where they differ.
+        columns: for `folder`: the table's names for `id`, `image`, `text` and `label` where they differ; for `msed` and
+            `memotion` that of `label` alone: which of their columns it is.
         allow_outside: for `folder`: accept images outside `root`.
         encoding: for MVSA: the encoding of the text files, one of `text_encoding.ENCODINGS`; None: by their contents.
-        classes: for `folder`: the names of the classes, in their order; by default what was decided before, else
-            `classes.decide` decides.
+        classes: for all but MVSA: the names of the classes, in their order; by default the data set's own, for
+            `folder` what was decided before, else `classes.decide` decides.
         min_class_size: for `folder`: the rows of a label that make it a class.
+        aspect: for `twitter-2015` and `twitter-2017`: one of `ASPECTS`, by default the first.
         cache: the cache folder that knows what was decided before.
 
     Raises:
@@ -74,12 +88,15 @@ def open_dataset(
         )
     if name in DATASETS and name != kind:
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
-    if not reader.of_table and (table is not None or columns or allow_outside or classes or min_class_size):
-        raise ValueError(
-            "table, columns, classes, min_class_size and allow_outside belong to the data set 'folder', not to "
-            f"{kind!r}"
-        )
-    if encoding is not None and (reader.of_table or encoding not in ENCODINGS):
+    given = {"table": table, "columns": columns, "classes": classes, "min_class_size": min_class_size,
+             "allow_outside": allow_outside, "aspect": aspect}  # fmt: skip
+    for option, value in given.items():
+        if value and option not in reader.options:
+            have = [one for one, other in DATASETS.items() if option in other.options]
+            raise ValueError(f"{option} is an option of {', '.join(have)}, not of the data set {kind!r}")
+    if aspect is not None and aspect not in ASPECTS:
+        raise ValueError(f"aspect: expected one of {', '.join(ASPECTS)}, got {aspect!r}")
+    if encoding is not None and ("encoding" not in reader.options or encoding not in ENCODINGS):
         raise ValueError(f"encoding is for MVSA's text files, one of {', '.join(ENCODINGS)}: not {encoding!r}")
     source = DataSetSource(
         kind=kind,
@@ -91,6 +108,7 @@ def open_dataset(
         encoding=encoding,
         classes=tuple(classes) if classes else None,
         min_class_size=min_class_size,
+        aspect=aspect,
         cache=cache,
     )
     read: Callable[[DataSetSource], DataSet] = import_module(f".sets.{reader.module}", __package__).read

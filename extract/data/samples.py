@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Entry:
     """The text's own label, where the data set has one."""
     image_label: str | None = None
     """The image's own label, where the data set has one."""
+    part: str | None = None
+    """`train`, `val` or `test` in the data set's own split, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,13 @@ class Sample:
     orientation: int = 0
     """EXIF orientation of the picture, 1 to 8; 0 in a table of a version that did not read it: digest and size are then
     those of the picture as stored."""
+    part: str | None = None
+    """`train`, `val` or `test` in the data set's own split, where it has one."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The sample in the data set's table; without a part, one as it was before there were any."""
+        return {name: value for name, value in asdict(self).items() if name != "part" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,7 @@ class DataSetSource:
     encoding: str | None
     classes: tuple[str, ...] | None = None
     min_class_size: int | None = None
+    aspect: str | None = None
     cache: Path | None = None
     """The cache folder whose record of the data set says what was decided before; no part of a source."""
 
@@ -128,9 +139,8 @@ def source_of(source: DataSetSource, *, root: Path, name: str, table: Path | Non
     del values["cache"]
     values["classes"] = list(source.classes) if source.classes else None  # as JSON gives it back
     # Younger options are left out where they are not given, so that sources of before stay the same.
-    return {
-        one: value for one, value in values.items() if value is not None or one not in ("classes", "min_class_size")
-    }
+    younger = ("classes", "min_class_size", "aspect")
+    return {one: value for one, value in values.items() if value is not None or one not in younger}
 
 
 def reject(failed: Iterable[tuple[str, str, str]], kept: Container[str], file: str) -> list[Rejected]:

@@ -167,6 +167,7 @@ def _sample(entry: Entry, read: _RawEntry, encoding: str) -> Sample:
         image_bytes=read.image_bytes,
         image_mtime_ns=read.image_mtime_ns,
         orientation=read.image.orientation,
+        part=entry.part,
     )
 
 

@@ -42,6 +42,7 @@ def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
         encoding=config.encoding,
         classes=None if config.classes is None else parse_classes(config.classes),
         min_class_size=config.min_class_size,
+        aspect=config.aspect,
         cache=cache_root(config.cache),
     )
     return dataset, cache_root(config.cache) / dataset.name
@@ -64,7 +65,7 @@ def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int
         "texts": seen.encoding.note,
     }
     rejected = [asdict(row) for row in dataset.rejected + seen.rejected]
-    write_table(folder, record, map(asdict, seen.samples), rejected)
+    write_table(folder, record, (sample.row for sample in seen.samples), rejected)
     return Survey(dataset, folder, seen)
 
 
@@ -106,7 +107,7 @@ def _with_known_encoding(dataset: DataSet, folder: Path) -> DataSet:
 
 
 def _same(entry: Entry, sample: Sample) -> bool:
-    names = ("label", "text_label", "image_label")
+    names = ("label", "text_label", "image_label", "part")
     text = not isinstance(entry.text, str) or entry.text.strip() == sample.text
     read = text and sample.orientation > 0
     return read and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)

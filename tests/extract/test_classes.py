@@ -184,6 +184,6 @@ def test_classes_with_commas() -> None:
     assert parse_classes('a, "b, c" ,d') == ["a", "b, c", "d"]
 
 
-def test_only_a_folder_has_classes_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="belong to the data set 'folder', not to 'mvsa-single'"):
+def test_mvsa_has_no_other_classes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"classes is an option of .*, not of the data set 'mvsa-single'"):
         open_dataset("mvsa-single", tmp_path, classes=["a", "b"])

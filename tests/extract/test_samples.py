@@ -34,10 +34,10 @@ def test_every_kind_has_a_reader(kind: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_new_data_set_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     read = SimpleNamespace(read=lambda source: (source.kind, source.root, source.encoding))
     monkeypatch.setitem(sys.modules, "itin.extract.data.sets.mine", read)
-    monkeypatch.setitem(DATASETS, "mine", Reader("mine"))
+    monkeypatch.setitem(DATASETS, "mine", Reader("mine", ("encoding",)))
     found: Any = open_dataset("mine", "here", encoding="utf-8")
     assert found == ("mine", "here", "utf-8")
-    with pytest.raises(ValueError, match="belong to the data set 'folder', not to 'mine'"):
+    with pytest.raises(ValueError, match="table is an option of folder, not of the data set 'mine'"):
         open_dataset("mine", "here", table="t.csv")
     with pytest.raises(ValueError, match="the name 'mine' belongs to the data set mine"):
         open_dataset("folder", "here", name="mine")
@@ -46,14 +46,16 @@ def test_a_new_data_set_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "mvsa"}, "no data set 'mvsa'; there are mvsa-single, mvsa-multiple, folder"),
+        ({"kind": "mvsa"}, "no data set 'mvsa'; there are mvsa-single, mvsa-multiple, msed, .*, folder"),
         ({"kind": "folder", "name": "a/b"}, "the name 'a/b' cannot be used"),
         ({"kind": "folder", "name": ".hidden"}, "'.' not first"),
         ({"kind": "folder", "name": ""}, "the name '' cannot be used"),
         ({"kind": "folder", "name": "mvsa-single"}, "the name 'mvsa-single' belongs to the data set mvsa-single"),
-        ({"kind": "mvsa-single", "table": "t.csv"}, "belong to the data set 'folder', not to 'mvsa-single'"),
-        ({"kind": "mvsa-single", "columns": {"id": "x"}}, "belong to the data set 'folder'"),
-        ({"kind": "mvsa-single", "allow_outside": True}, "belong to the data set 'folder'"),
+        ({"kind": "mvsa-single", "table": "t.csv"}, "table is an option of folder, not of the data set 'mvsa-single'"),
+        ({"kind": "mvsa-single", "columns": {"id": "x"}}, "columns is an option of msed, memotion, folder, not"),
+        ({"kind": "mvsa-single", "allow_outside": True}, "allow_outside is an option of folder, not"),
+        ({"kind": "msed", "aspect": "pair"}, "aspect is an option of twitter-2015, twitter-2017, not of the .* 'msed'"),
+        ({"kind": "twitter-2015", "aspect": "both"}, "aspect: expected one of pair, insert, keep, got 'both'"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:

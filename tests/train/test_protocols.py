@@ -62,6 +62,7 @@ def part_of(split: Split) -> dict[str, str]:
         ("itin-811", Protocol(), "itin-811"),
         ("folds:10", Protocol("folds", folds=10), "folds:10"),
         ("agree", Protocol("agree"), "agree"),
+        ("own", Protocol("own"), "own"),
         ("clmlf", Protocol("clmlf"), "clmlf"),
         ("clmlf:a/b.tsv", Protocol("clmlf", path=Path("a/b.tsv")), "clmlf"),
         ("file:a/b:c.csv", Protocol("file", path=Path("a/b:c.csv")), "file:b:c.csv"),
@@ -73,7 +74,9 @@ def test_names(text: str, protocol: Protocol, name: str) -> None:
     assert str(Protocol.parse(text, "exact")) == f"{name}, duplicates together (exact)"
 
 
-@pytest.mark.parametrize("text", ["", "itin", "folds", "folds:", "folds:two", "file", "file:", "agree:3", "itin-811:x"])
+@pytest.mark.parametrize(
+    "text", ["", "itin", "folds", "folds:", "folds:two", "file", "file:", "agree:3", "own:msed", "itin-811:x"]
+)
 def test_no_protocol(text: str) -> None:
     with pytest.raises(ValueError, match=r"protocol: expected .*got"):
         Protocol.parse(text)
@@ -298,6 +301,30 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_own_parts_are_the_tables() -> None:
+    part = [None if row % 10 == 9 else PARTS[row % 3] for row in range(N)]
+    own = splitter("own", part=part, label="x")
+    split = own.split(seed=3)
+    assert own.case(3, 0) == (0, 0)
+    assert part_of(split) == {id: one for id, one in zip(IDS, part, strict=True) if one is not None}
+    assert split.description == {
+        "protocol": "own",
+        "kind": "own",
+        "digest": clmlf.digest(part_of(split)),
+        "not_in_split": 9,
+        "not_in_features": 0,
+        "sizes": {name: part.count(name) for name in PARTS},
+    }
+    parts = ["train", "test", "val", "test", "test", "train", "train", "val", "val", "val", *part[10:]]
+    left_out = splitter("own", "exact", twins=5, part=parts, label="x").split().description["duplicates_left_out"]
+    assert left_out == {"train": 3, "val": 1}  # the twin of a row is the next one
+    with pytest.raises(DataError, match=r"the data set's own split leaves the val part empty"):
+        splitter("own", part=["train"] * 50 + ["test"] * (N - 50), label="x")
+    for columns in ({}, {"part": None}, {"part": float("nan")}):
+        with pytest.raises(DataError, match=r"msed has no split of its own(.|\n)*part for none of 97 labelled pairs"):
+            splitter("own", name="msed", label="x", **columns)
+
+
 def test_clmlf_from_a_copy(tiny: Path) -> None:
     with pytest.raises(DataError, match=r"published for mvsa-single is not here[\s\S]*itin data fetch clmlf --dataset"):
         splitter("clmlf")
@@ -426,7 +453,7 @@ def test_train_names_its_protocol(cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--protocol", "fold:3"], "protocol: expected itin-811, clmlf"),
+        (["--protocol", "fold:3"], "protocol: expected itin-811, own, clmlf"),
         (["--protocol", "folds:3", "--fold", "3"], "fold: expected from 0 to 2, got 3"),
         (["--fold", "1"], "fold: expected 0, since only folds:K has folds, got 1"),
         (["--protocol", "agree", "--split", "x.csv"], "--split is short for --protocol file:PATH: give one"),

@@ -19,8 +19,8 @@ from .split import PARTS, Split, read_parts, shuffled, split_from_file, split_fr
 if TYPE_CHECKING:
     from ...cache import Table
 
-KINDS = ("itin-811", "clmlf", "folds", "agree", "file")
-FORMS = "itin-811, clmlf, clmlf:PATH, folds:K, agree or file:PATH"
+KINDS = ("itin-811", "own", "clmlf", "folds", "agree", "file")
+FORMS = "itin-811, own, clmlf, clmlf:PATH, folds:K, agree or file:PATH"
 RATIOS = {"itin-811": (8, 1, 1), "agree": (6, 2, 2)}
 """The shares of training, validation and test part where they are drawn at random."""
 
@@ -82,8 +82,8 @@ class Protocol:
 
     @property
     def fixed(self) -> bool:
-        """Whether the parts are given by a file, and no seed changes them."""
-        return self.kind in ("clmlf", "file")
+        """Whether the parts are given by a file or the data set, and no seed changes them."""
+        return self.kind in ("own", "clmlf", "file")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ class Splitter:
         if (way := protocol.duplicates) is not None:
             groups = duplicates.groups_of(duplicates.text_keys(samples, way), duplicates.image_keys(samples))
         if protocol.fixed:
-            given = _given(protocol, ids, kind_of(table), allow_missing)
+            given = _own(ids, table) if protocol.kind == "own" else _given(protocol, ids, table, allow_missing)
             parts = dict(given.pairs(ids))
             left_out: dict[str, Any] = {}
             if groups is not None:
@@ -233,9 +233,25 @@ def kind_of(table: Table) -> str:
     return str(source.get("kind") or table.dataset.get("name", ""))
 
 
-def _given(protocol: Protocol, ids: Sequence[str], kind: str, allow_missing: bool) -> Split:
+def _own(ids: Sequence[str], table: Table) -> Split:
+    """Return the parts that the data set's own annotation files give."""
+    samples = table.samples[table.samples["label"].notna()]
+    part_of = samples["part"] if "part" in samples else [None] * len(samples)
+    parts = {str(id): str(part) for id, part in zip(samples["id"], part_of, strict=True) if isinstance(part, str)}
+    if not parts:
+        kind = kind_of(table)
+        raise DataError(
+            f"{kind or 'the data set'} has no split of its own",
+            expected="a data set whose annotation files are its parts, such as msed, extracted with their parts",
+            found=f"a part for none of {len(samples)} labelled pairs",
+            next_step="choose another protocol, or run `itin extract` again if the table is from an older version",
+        )
+    return split_from_parts(ids, parts, {"kind": "own", "digest": clmlf.digest(parts)}, what="the data set's own split")
+
+
+def _given(protocol: Protocol, ids: Sequence[str], table: Table, allow_missing: bool) -> Split:
     """Return the parts that a file gives."""
-    path = protocol.path
+    path, kind = protocol.path, kind_of(table)
     if protocol.kind == "file":
         return split_from_file(path if path is not None else Path(), ids, allow_missing)
     if path is None:

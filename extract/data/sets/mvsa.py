@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from ....labels import LABELS
 from ....tabular.lines import lines_of
 from ..reading import BadFile, read_bytes
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
+from .published import Place, find, listing
 
 ANNOTATORS = {"mvsa-single": 1, "mvsa-multiple": 3}
 """Number of label columns in each data set's table."""
@@ -19,9 +19,11 @@ ANNOTATORS = {"mvsa-single": 1, "mvsa-multiple": 3}
 LABEL_FILE = "labelResultAll.txt"
 AUTHORS_PAGE = "http://mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data/"
 LAYOUT = f"a folder with {LABEL_FILE} and data/{{id}}.jpg, data/{{id}}.txt"
-HOW_TO_GET = (
+PLACE = Place(
+    (LABEL_FILE,),
+    LAYOUT,
     f"get MVSA from the page of the data set's authors, {AUTHORS_PAGE}, unpack it, "
-    "and name the folder that holds {file} with --root (or put it at $ITIN_DATA/{kind})"
+    f"and name the folder that holds {LABEL_FILE} with --root",
 )
 
 NO_MAJORITY = "no majority"
@@ -110,14 +112,14 @@ def read_labels(path: Path, annotators: int) -> tuple[list[LabelRow], list[Rejec
 
 def read(source: DataSetSource) -> DataSet:
     """Read either data set, for `open_dataset`."""
-    root = _find(source.kind, source.root)
+    root = find(PLACE, source)
     rows, rejected = read_labels(root / LABEL_FILE, ANNOTATORS[source.kind])
     data = root / "data"
     if not data.is_dir():
         raise DataError(
             f"{root} holds {LABEL_FILE} but no folder data",
             expected=LAYOUT,
-            found=_listing(root),
+            found=listing(root),
             next_step=f"put the pictures and texts into {data}",
         )
     entries = []
@@ -154,52 +156,6 @@ def _row(line: str, annotators: int) -> LabelRow:
             raise ValueError(f"{cell[:40]!r} is not two of {', '.join(LABELS)}, with a comma between")
         votes.append((text, image))
     return LabelRow(id, votes)
-
-
-def _find(kind: str, given: str | None) -> Path:
-    if given is None:
-        base = os.environ.get("ITIN_DATA")
-        place = Path(base).expanduser() / kind if base else None
-        if place is None or not place.is_dir():
-            searched = f"{place} ($ITIN_DATA/{kind}), where there is no folder" if place else "ITIN_DATA is not set"
-            raise DataError(
-                f"the folder of {kind} is not known: no --root was given",
-                expected=f"{LAYOUT} at $ITIN_DATA/{kind}",
-                found=searched,
-                next_step=HOW_TO_GET.format(file=LABEL_FILE, kind=kind),
-            )
-        given = str(place)
-    root = Path(given).expanduser().resolve()
-    if _has_labels(root):
-        return root
-    if root.is_dir() and (near := _near(root)):
-        next_step = "use --root " + " or --root ".join(f"'{folder}'" for folder in near)
-    else:
-        next_step = HOW_TO_GET.format(file=LABEL_FILE, kind=kind)
-    raise DataError(
-        f"{root} is not the folder of {kind}",
-        expected=LAYOUT,
-        found=_listing(root) if root.is_dir() else "a file" if root.exists() else "no such folder",
-        next_step=next_step,
-    )
-
-
-def _has_labels(folder: Path) -> bool:
-    try:
-        return (folder / LABEL_FILE).exists()
-    except OSError:  # a folder without permission
-        return False
-
-
-def _near(root: Path) -> list[Path]:
-    """Return folders one level down or up that may be the one meant."""
-    return sorted(filter(_has_labels, root.iterdir())) or list(filter(_has_labels, [root.parent]))
-
-
-def _listing(root: Path) -> str:
-    names = sorted(path.name for path in root.iterdir())
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return "a folder with " + ", ".join(names[:5]) + more if names else "an empty folder"
 
 
 def _not_labels(path: Path, annotators: int, found: str) -> DataError:
