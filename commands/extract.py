@@ -175,12 +175,12 @@ def label_lines(dataset: DataSet) -> list[str]:
     lines = []
     if dataset.classes and dataset.classes != LABELS:
         lines.append(f"{len(dataset.classes)} classes: {listed(dataset.classes)}")
-    rows = {name: listed([f"{label!r} ({count})" for label, count in getattr(dataset, name).items()])
-            for name in ("rare", "unknown")}  # fmt: skip
-    if dataset.rare:
-        lines.append(f"left unlabelled, too few rows of a label: {rows['rare']}")
-    if dataset.unknown:
-        lines.append(f"in quarantine, labels that are no classes: {rows['unknown']}")
+    for what, labels in (
+        ("left unlabelled, too few rows of a label", dataset.rare),
+        ("in quarantine, labels that are no classes", dataset.unknown),
+    ):
+        if labels:
+            lines.append(f"{what}: {listed([f'{label!r} ({count})' for label, count in labels.items()])}")
     if dataset.rare or dataset.unknown:
         lines.append("--classes NAME,... says which labels are classes; runs on other classes must be trained again")
     return lines

@@ -150,9 +150,11 @@ def test_plain(cluster: Path, tmp_path: Path, draw_mvsa: Callable[..., Path]) ->
     assert "the parts" in printed
     assert "cancel: scancel --name=itin-" in printed
     job.wait(lambda: job.committed() > 2)
+    status = status_of(job.submissions()[0])  # a command of its own may see the end of so short a job
+    assert status.running
+    assert status.rate > 0
     shown = run_itin("cluster", "status", "--cache", job.cache)
     assert " run, " in shown
-    assert "features/s" in shown
     assert "resubmit    job" in shown
     finish(job)
     report("plain", job, started, kills=0)

@@ -22,6 +22,7 @@ import pandas as pd
 
 from ... import disk
 from ...errors import RunError
+from ...labels import LABELS
 from ...parts import Part
 from ..config import REPEATS, TrainConfig
 from ..protocols.protocol import Protocol
@@ -77,6 +78,8 @@ class Definition:
     """`Protocol.name`."""
     duplicates: str | None = None
     """`Protocol.duplicates`."""
+    classes: list[str] = field(default_factory=lambda: list(LABELS))
+    """The names of the classes; a sweep without them is older, and on MVSA's."""
 
     @property
     def protocol_used(self) -> Protocol:

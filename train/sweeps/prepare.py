@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ... import disk
 from ...cache import open_store, read_table
 from ...errors import CacheError, RunError
+from ...labels import listed
 from ..config import TrainConfig, View
 from ..features.find import stores_of_view
 from ..protocols import protocol as protocols
@@ -77,6 +78,7 @@ class SweepData:
                     next_step="run `itin extract` again with both context encoders: it makes what is missing",
                 )
         self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
+        self.classes = list(one.classes)
         self.protocol = protocol or protocols.Protocol()
         if parts is not None:
             self.splitter = Splitter(self.protocol, self.ids, one.labels, parts=dict(parts), origin=dict(split or {}))
@@ -168,6 +170,7 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         protocol=data.protocol.name,
         duplicates=data.protocol.duplicates,
         samples=data.samples,
+        classes=data.classes,
         untrained=sorted(kind for kind, store in data.stores.items() if store.untrained),
         created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
         **definition,
@@ -242,6 +245,13 @@ def check_same(sweep: Sweep, data: SweepData) -> None:
                 found="no store" if store is None else f"fingerprint {store.fingerprint[:12]}",
                 next_step="name the sweep's own cache with --cache, or start a new sweep",
             )
+    if data.classes != definition.classes:
+        raise RunError(
+            f"the sweep {sweep.path} was begun on other classes than the data set has now",
+            expected=listed(definition.classes),
+            found=listed(data.classes),
+            next_step="start a new sweep, or name the sweep's own: `itin extract --classes`",
+        )
     changed = [one.key for one in definition.trials if data.key(one.config) != one.key]
     if data.samples != definition.samples or changed:
         raise RunError(
