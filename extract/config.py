@@ -128,7 +128,7 @@ class ExtractConfig:
     root: Path | None = option(None)
     """Folder of the data set; by default $ITIN_DATA/<dataset>."""
     name: str | None = option(None)
-    """For `folder`: its name in the cache; by default the folder's with a short hash of its path."""
+    """Its name in the cache; by default the data set's, for `folder` the folder's with a short hash of its path."""
     table: Path | None = option(None)
     """For `folder`: its CSV, TSV or JSONL table, if it holds several."""
     columns: dict[str, str] = field(default_factory=dict, metadata={"limits": Limits(metavar="id=ID,text=TWEET,...")})

@@ -36,17 +36,19 @@ def literals(data: bytes, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def cells(data: bytes, columns: Sequence[str]) -> Iterator[Row]:
-    """Yield a row for each line of cells that tabs separate, but for the first line, which may name them otherwise.
+    """Yield a row for each line of cells that tabs separate.
 
-    A quotation mark is an ordinary character; blank lines are skipped.
+    A first line that begins with the first column's name is skipped, whatever it calls the others. A quotation mark is
+    an ordinary character; blank lines are skipped.
 
     Args:
         data: the file's contents, in UTF-8.
         columns: the name of each cell.
     """
     for number, line in enumerate(lines_of(data, "surrogateescape"), 1):
-        if number > 1 and line.strip():
-            yield _named(number, line.rstrip("\r\n").split("\t"), columns)
+        found = line.rstrip("\r\n").split("\t")
+        if line.strip() and not (number == 1 and found[0].strip() == columns[0]):
+            yield _named(number, found, columns)
 
 
 def json_array(data: bytes) -> Iterator[Row]:

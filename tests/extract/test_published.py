@@ -126,7 +126,7 @@ def test_hfm(tmp_path: Path) -> None:
         ("915657464401580032", "dataset_image/915657464401580032.jpg", "whew ... emoji_92", "non-sarcastic", "val"),
         ("862902619928506372", "dataset_image/862902619928506372.jpg", "i am guessing", "sarcastic", "test"),
     ]  # fmt: skip
-    assert dataset.dropped == {"a word such as sarcasm or <url>, as its authors leave out": 2}
+    assert dataset.dropped == {"a word such as sarcasm or <url>, whose posts the authors leave out": 2}
     found = reasons(dataset)
     assert found == {
         "text/train.txt, line 3": "text/train.txt, line 3: id 725333760762363905 is on an earlier row too",

@@ -88,13 +88,14 @@ def test_other_lines_that_are_refused() -> None:
 
 
 def test_cells_by_position() -> None:
-    rows = list(cells('any\thead\n1\t"a\tb"\n\n2\tc\r\n3\n4\td\te'.encode(), ("n", "x")))  # noqa: UP012
+    rows = list(cells('\ufeffn\n1\t"a\tb"\n\n2\tc\r\n3\n4\td\te'.encode(), ("n", "x")))
     assert [(row.where, row.values.get("x"), row.problem) for row in rows] == [
         ("line 2", None, "3 values instead of 2: n, x"),
         ("line 4", "c", ""),
         ("line 5", None, "1 values instead of 2: n, x"),
         ("line 6", None, "3 values instead of 2: n, x"),
     ]
+    assert [row.values for row in cells(b"1\tn\n", ("n", "x"))] == [{"n": "1", "x": "n"}]  # no line of names
 
 
 def test_items_of_a_json_array() -> None:

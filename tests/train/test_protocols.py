@@ -304,6 +304,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_own_parts_are_the_tables() -> None:
     part = [None if row % 10 == 9 else PARTS[row % 3] for row in range(N)]
     own = splitter("own", part=part, label="x")
+    assert own.outside == []
     split = own.split(seed=3)
     assert own.case(3, 0) == (0, 0)
     assert part_of(split) == {id: one for id, one in zip(IDS, part, strict=True) if one is not None}

@@ -140,7 +140,9 @@ class Splitter:
                 parts, left_out = without_leaks(parts, dict(zip(ids, groups.tolist(), strict=True)))
             origin = {name: value for name, value in given.description.items() if name != "sizes"}
             origin |= left_out
-            return cls(protocol, ids, labels, groups=groups, parts=parts, origin=origin, outside=given.outside)
+            # A data set's own split can differ from its samples only by those without features, which are named anyway.
+            outside = [] if protocol.kind == "own" else given.outside
+            return cls(protocol, ids, labels, groups=groups, parts=parts, origin=origin, outside=outside)
         if protocol.kind != "agree":
             return cls(protocol, ids, labels, groups=groups)
         rows = _agreeing(samples, kind_of(table))

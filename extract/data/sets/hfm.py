@@ -34,7 +34,7 @@ GIVEAWAYS = frozenset(
 )
 """The words whose posts the authors leave out; there are no images of them."""
 
-GIVEN_AWAY = "a word such as sarcasm or <url>, as its authors leave out"
+GIVEN_AWAY = "a word such as sarcasm or <url>, whose posts the authors leave out"
 
 
 def read(source: DataSetSource) -> DataSet:
