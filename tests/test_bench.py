@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parent / "bench" / "head.py"
 
 
+@pytest.mark.long
 def test_head_bench_runs() -> None:
     sizes = "--samples 64 --words 4 --d 8 --k 4 --rounds 1 --threads 1 --stacks 1,2 --paper 40 --epochs 1 --seeds 1"
     done = subprocess.run(

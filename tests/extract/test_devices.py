@@ -135,7 +135,7 @@ def test_two_devices_make_the_store_that_one_makes(config: ExtractConfig, tmp_pa
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_parts_on_two_devices(config: ExtractConfig, tmp_path: Path) -> None:
     extract(replace(config, device="cpu", cache=tmp_path / "one"))
     part = extract(replace(config, device="cpu,cpu", part=Part(1, 2)))
@@ -146,7 +146,7 @@ def test_parts_on_two_devices(config: ExtractConfig, tmp_path: Path) -> None:
     assert manifests(config.cache) == manifests(tmp_path / "one")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_stop_reaches_all(config: ExtractConfig) -> None:
     stop = Event()
     summary = extract(replace(config, device="cpu,cpu", only=ONE, shard_size=1), Seen(stop.set), stop)
@@ -175,7 +175,7 @@ def test_a_child_that_dies_is_named_and_leaves_no_half_shard(config: ExtractConf
         assert verify(path).problems == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_child_told_to_end_alone_stops_the_run(config: ExtractConfig) -> None:
     def end() -> None:
         child = multiprocessing.active_children()[0]
@@ -188,7 +188,7 @@ def test_a_child_told_to_end_alone_stops_the_run(config: ExtractConfig) -> None:
     assert manifests(config.cache) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_error_of_a_child_names_its_device(config: ExtractConfig) -> None:
     class Damage(Seen):
         def start(self, kind: str, total: int, done: int) -> None:
@@ -201,7 +201,7 @@ def test_an_error_of_a_child_names_its_device(config: ExtractConfig) -> None:
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupt_ends_all_children(config: ExtractConfig) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt

@@ -106,6 +106,7 @@ def run(script: str, folder: Path, **environment: str) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.long
 def test_equals_packed(tmp_path: Path) -> None:
     """Values and gradients, which of `packed` are held equal to `torch.nn.GRU`."""
     worst = run(COMPARE, tmp_path, TRITON_INTERPRET="1")
@@ -116,6 +117,7 @@ def test_equals_packed(tmp_path: Path) -> None:
     assert not worst
 
 
+@pytest.mark.long
 def test_kernels_compile(tmp_path: Path) -> None:
     """For the A100's kind and the H100's, which Triton's own assembler does without a GPU."""
     sizes = run(COMPILE, tmp_path, TRITON_INTERPRET="0")

@@ -270,6 +270,7 @@ def test_every_configuration_is_found(
 # The command ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("one_thread")
 def test_killed_search_goes_on(optuna: Any, tmp_path: Path) -> None:
     """SIGTERM to a real search: resumed, it gives the trials of one that was not ended, here all that there are."""
