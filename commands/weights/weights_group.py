@@ -54,8 +54,7 @@ def command(context: click.Context, /, as_json: bool, **options: Any) -> None:
         console.print(f"  looked in {one['looked_in']}\n  found     {one['found'] or 'nothing'}", markup=False)
         if one["found"] is None:
             console.print(f"  get it    {one['how']}", markup=False)
-            if one["licence"]:
-                console.print(f"  licence   {one['licence']}", markup=False)
+            console.print(f"  licence   {one['licence'] or 'not known before the download'}", markup=False)
             continue
         agrees = {None: "", one["sha256"]: ", as its origin says"}.get(one["given"], f", NOT {one['given']}")
         state = f"but it is {one['fault']}" if one["fault"] else f"sha256    {one['sha256']}{agrees}"
