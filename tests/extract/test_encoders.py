@@ -40,7 +40,6 @@ TEXTS = ["The happy dog runs", "A sad, sad cat!", "dogs and cats and dogs", "rui
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("ITIN_WEIGHTS", str(tmp_path / "weights"))
-    torch.hub.set_dir(str(tmp_path / "torch" / "hub"))
 
 
 def picture(width: int = 90, height: int = 50, seed: int = 0) -> np.ndarray:

@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 def address(hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A ResNet18 with its digest in its name, as torchvision's; its address is the hub's."""
     monkeypatch.setenv("ITIN_WEIGHTS", str(tmp_path / "weights"))
-    torch.hub.set_dir(str(tmp_path / "torch" / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     folder = tmp_path / "published"
     folder.mkdir()
     torch.manual_seed(7)

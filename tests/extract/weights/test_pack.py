@@ -32,7 +32,6 @@ BERT = "someone/tiny-bert"
 def served(hub: LoopbackHub, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoopbackHub:  # noqa: F811
     """A hub with the detector and a BERT, and a ResNet where torch keeps it."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    torch.hub.set_dir(str(tmp_path / "torch" / "hub"))
     (bert_folder(tmp_path / "bert") / "README.md").write_text("---\nlicense: mit\n---\n")
     hub.add(BERT, tmp_path / "bert")
     path = resnet.weights_path("resnet18")
@@ -47,7 +46,7 @@ def no_network(patch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     patch.setenv("HF_HUB_OFFLINE", "1")
     patch.setattr(constants, "HF_HUB_OFFLINE", True)
     patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty" / "hub"))
-    torch.hub.set_dir(str(tmp_path / "empty" / "torch"))
+    patch.setenv("TORCH_HOME", str(tmp_path / "empty" / "torch"))
 
 
 def stores(cache: Path) -> dict[str, Path]:
