@@ -217,3 +217,18 @@ def _json(path: Path, lines: Iterable[str]) -> Iterator[_RawRow]:
             )
         first = False
         yield number, number, value
+
+
+def as_text(value: object, column: str) -> str:
+    """Return a cell's value, which must be text.
+
+    Raises:
+        ValueError: it is of another type or not UTF-8; names the column.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{column} is of type {type(value).__name__}, not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{column} is not UTF-8") from None
+    return value

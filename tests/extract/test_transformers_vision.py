@@ -222,10 +222,10 @@ def test_cells_and_pooled_vector_are_the_librarys(name: str, saved: Callable[[st
         cells, pooled = by_the_library(name, folder, image)
         (found,) = run(regions, image)
         vectors, _ = in_place(found)
-        np.testing.assert_allclose(vectors, cells, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(run(context, image)[0]["context"], pooled, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(vectors, cells, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(run(context, image)[0]["context"], pooled, rtol=1e-5, atol=1e-5)
         cosine = found["regions"] @ pooled / np.linalg.norm(found["regions"], axis=1) / np.linalg.norm(pooled)
-        np.testing.assert_allclose(found["scores"], cosine, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found["scores"], cosine, rtol=1e-5, atol=1e-5)
         assert (np.diff(found["scores"]) <= 0).all()
         if image.shape[1] == 140:
             assert len(cells) == family.cells[0] * family.cells[1]
@@ -277,7 +277,7 @@ def test_batch_size_order_and_padding_change_nothing(name: str, saved: Callable[
         for i, one in enumerate(alone):
             for other in (together[i], shuffled[order.index(i)]):
                 a, b = (in_place(x)[0] if made is regions else x["context"] for x in (one, other))
-                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip2", "convnext"])
@@ -311,7 +311,7 @@ def test_other_sizes_than_those_of_training_interpolate_positions(saved: Callabl
     with torch.inference_mode():
         hidden = part(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
         expected = part.post_layernorm(hidden[0, 1:])
-    np.testing.assert_allclose(in_place(run(made, image)[0])[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(in_place(run(made, image)[0])[0], expected, rtol=1e-5, atol=1e-5)
     assert "interpolate_pos_encoding" not in encoder("regions", saved("clip")).spec.preprocessing
 
 

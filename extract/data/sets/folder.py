@@ -16,7 +16,7 @@ from typing import Any
 
 from ....errors import DataError
 from ....tabular.lines import lines_of
-from ....tabular.rows import Row
+from ....tabular.rows import Row, as_text
 from ..classes import Labelling, check_number, clean, decide, recorded, unknown_of
 from ..reading import retrying
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
@@ -249,13 +249,7 @@ def _string(values: dict[str, Any], column: str, columns: dict[str, str]) -> str
         return str(value).lower()  # as JSON writes it
     if column in ("id", "label") and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{column} is of type {type(value).__name__}, not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{column} is not UTF-8") from None
-    return value
+    return as_text(value, column)
 
 
 def _containment_check(root: Path) -> Callable[[Path], bool]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ....errors import DataError
 from ....tabular.annotations import json_array
-from ....tabular.rows import Row, rows_of
+from ....tabular.rows import Row, as_text, rows_of
 from ..classes import Labelling, clean, unknown_of
 from ..reading import BadFile, read_bytes
 from ..samples import DataSet, DataSetSource, Entry, Rejected, source_of
@@ -213,13 +213,7 @@ def string(values: Values, column: str) -> str:
     value = values[column]
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{column} is of type {type(value).__name__}, not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{column} is not UTF-8") from None
-    return value
+    return as_text(value, column)
 
 
 def _is_there(folder: Path, markers: Iterable[str]) -> bool:
