@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..device import matmul_precision
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..itin_head import Head, HeadOutput
 from ..labels import listed
-from ..precision import matmul_precision
 from ..train.config import TrainConfig
 from ..train.features.batches import ResidentFeatures
 from ..train.features.features import Features

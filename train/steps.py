@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from ..device import matmul_precision
 from ..itin_head import Head, make
 from ..itin_head.side_by_side import SideBySide, SingleHead
-from ..precision import matmul_precision
 from .config import PRECISIONS, TrainConfig
 from .features.batches import ResidentFeatures
 from .features.features import Features

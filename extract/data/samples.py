@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ...targets import Target
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -26,6 +28,8 @@ class Entry:
     """The image's own label, where the data set has one."""
     part: str | None = None
     """`train`, `val` or `test` in the data set's own split, where it has one."""
+    targets: dict[str, str | float] = field(default_factory=dict)
+    """The values of further targets, by name: the name of a class, or a number."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,13 @@ class Sample:
     those of the picture as stored."""
     part: str | None = None
     """`train`, `val` or `test` in the data set's own split, where it has one."""
+    targets: dict[str, str | float] = field(default_factory=dict)
+    """The values of further targets, by name: the name of a class, or a number."""
 
     @property
     def row(self) -> dict[str, Any]:
-        """The sample in the data set's table; without a part, one as it was before there were any."""
-        return {name: value for name, value in asdict(self).items() if name != "part" or value is not None}
+        """The sample in the data set's table; without part or targets, one as it was before there were any."""
+        return {name: value for name, value in asdict(self).items() if name not in ("part", "targets") or value}
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class DataSet:
     """How many pairs the data set's own label rule leaves out, by reason."""
     classes: tuple[str, ...] = ()
     """The names of the classes, in their order."""
+    targets: tuple[Target, ...] = ()
+    """What can be learnt from it beside its label."""
     rare: dict[str, int] = field(default_factory=dict)
     """How many rows are left unlabelled, by their label: one of too few rows to be a class."""
     unknown: dict[str, int] = field(default_factory=dict)

@@ -168,6 +168,7 @@ def _sample(entry: Entry, read: _RawEntry, encoding: str) -> Sample:
         image_mtime_ns=read.image_mtime_ns,
         orientation=read.image.orientation,
         part=entry.part,
+        targets=entry.targets,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...precision import matmul_precision
+from ...device import matmul_precision
 from ..config import EncoderConfig
 from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec

@@ -14,8 +14,8 @@ import transformers
 from PIL import Image
 
 from ...cache.format.schema import canonical
+from ...device import matmul_precision
 from ...errors import WeightsError
-from ...precision import matmul_precision
 from ...weights_file import cause_of, read_object
 from ..config import EncoderConfig
 from ..frcnn.vocabulary import Vocabulary

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import transformers
 
+from ...device import matmul_precision
 from ...errors import WeightsError
-from ...precision import matmul_precision
 from ...weights_file import cause_of
 from ..config import EncoderConfig
 from ..weights.requirement import WeightsRequirement

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 import torchvision
 
+from ...device import matmul_precision
 from ...errors import WeightsError
-from ...precision import matmul_precision
 from ..config import EncoderConfig
 from ..frcnn.vocabulary import Vocabulary
 from ..weights.requirement import WeightsRequirement

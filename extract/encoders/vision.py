@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity
 
-from ...precision import matmul_precision
+from ...device import matmul_precision
 from ..config import EncoderConfig
 from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, Kind

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...precision import matmul_precision
+from ...device import matmul_precision
 from .network import FasterRCNN
 from .pooling import MaxPooler, make_pooler, spread
 from .preprocess import PreparedImage

@@ -22,7 +22,7 @@ from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
-from ...precision import matmul_precision
+from ...device import matmul_precision
 from .network import ANCHORS, STRIDE, FasterRCNN
 from .preprocess import PreparedImage
 from .recipe import Architecture, Recipe

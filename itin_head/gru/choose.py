@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...precision import matmul_precision
+from ...device import matmul_precision
 from ..config import GRUS
 from . import compiled
 from .packing import pack_words

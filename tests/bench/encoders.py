@@ -26,10 +26,10 @@ import transformers
 from detector import seconds, texts_of  # type: ignore[import-not-found]  # beside this file
 from torch.nn.utils.rnn import pad_sequence
 
+from itin.device import matmul_precision
 from itin.extract.config import EncoderConfig
 from itin.extract.data.images import read_image
 from itin.extract.encoders.build import build_encoder
-from itin.precision import matmul_precision
 
 Clock = Callable[[], float]
 

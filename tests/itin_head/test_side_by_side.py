@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from itin.device import matmul_precision
 from itin.errors import RunError
 from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
 from itin.itin_head.gru.packing import Words, gather_words
 from itin.itin_head.side_by_side import SideBySide, SingleHead
-from itin.precision import matmul_precision
 from itin.train.config import TrainConfig, View
 from itin.train.cuda_graphs import GraphSteps, bucket_of, longest_by_rank
 from itin.train.features.batches import ResidentFeatures

@@ -6,16 +6,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...labels import LABELS
+from ...targets import LABEL, UNKNOWN, Target
 
 INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
 """The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
 
 
 @dataclass(frozen=True, eq=False)
+class TargetColumn:
+    """The values of one target for N samples."""
+
+    target: Target
+    values: NDArray[np.int64] | NDArray[np.float64]
+    """(N,) class numbers, `UNKNOWN` where there is none; or numbers, NaN where there is none."""
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(N,) True at a sample with a value."""
+        known: NDArray[np.bool_] = ~np.isnan(self.values) if self.target.is_number else self.values != UNKNOWN
+        return known
+
+
+@dataclass(frozen=True, eq=False)
 class Features:
-    """The labelled samples of a data set, packed, in the dtype of their stores.
+    """The samples of a data set that have a target, packed, in the dtype of their stores.
 
     Raises:
         ValueError: arrays that do not fit together.
@@ -24,7 +41,7 @@ class Features:
     ids: list[str]
     """The N ids."""
     labels: np.ndarray
-    """(N,) int64, places in `classes`."""
+    """(N,) int64, places in `classes`; `targets.UNKNOWN` where a sample has another target alone."""
     regions: np.ndarray
     """(N, m, region_dim), by descending score; rows from `counts` on hold nothing."""
     counts: np.ndarray
@@ -47,6 +64,10 @@ class Features:
     """The folder of the temporary file with regions and words that memory cannot hold."""
     outside: list[str] = field(default_factory=list)
     """The reasons why labelled samples are not among these, a line each; known where features are read from stores."""
+    further: dict[str, TargetColumn] = field(default_factory=dict)
+    """The values of further targets, by name."""
+    texts: list[str] | None = None
+    """The N texts, where they were asked for."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -64,6 +85,14 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def column(self, name: str = LABEL) -> TargetColumn:
+        """Return the values of a target; raise ValueError for one that is not among these."""
+        if name == LABEL and self.classes:
+            return TargetColumn(Target(classes=self.classes), self.labels)
+        if name not in self.further:
+            raise ValueError(f"target: expected one of {', '.join([LABEL, *self.further])}, got {name!r}")
+        return self.further[name]
 
     @property
     def dims(self) -> dict[str, int]:
