@@ -1,0 +1,83 @@
+"""The scores of a target's predictions, whatever its type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..itin_head.outputs import scaled
+from ..targets import Target
+from .config import SELECTS, TrainConfig
+from .features.features import TargetColumn
+from .metrics import majority_class, score, score_number, zero_band
+from .objective import number_loss
+
+CLASS_SCORES = ("accuracy", "weighted_f1", "macro_f1", "loss")
+NUMBER_SCORES = ("loss", "mae", "rmse", "pearson", "spearman", "ccc")
+"""The scores of each type of target that can be selected by, the default first."""
+
+
+def scores_of(target: Target) -> tuple[str, ...]:
+    """Return the names of the scores of a target, its default for selecting first."""
+    return NUMBER_SCORES if target.is_number else CLASS_SCORES
+
+
+def select_of(config: TrainConfig, target: Target) -> str:
+    """Return the score that a recipe selects by.
+
+    Args:
+        config: the recipe.
+        target: the first of its targets.
+
+    Raises:
+        ValueError: the target does not have the recipe's score.
+    """
+    there = scores_of(target)
+    select = config.select or there[0]
+    if select not in there:
+        raise ValueError(f"select: expected one of {', '.join(there)} for the target {target.name}, got {select!r}")
+    return select
+
+
+def better_first(score: str) -> bool:
+    """Return whether a higher value of a score is better."""
+    return SELECTS[score] > 0
+
+
+class Scorer:
+    """The scores of one target's predictions.
+
+    Args:
+        column: the target with its values for all samples.
+        train: (N,) rows of the training part, whose majority class or mean the scores are held against.
+        loss: the recipe's loss of numbers.
+    """
+
+    def __init__(self, column: TargetColumn, train: NDArray[np.int64], loss: str) -> None:
+        self.target, self.column, self._loss = column.target, column, loss
+        taught = column.values[train][column.known[train]]
+        self._majority, self._center, self._band = 0, 0.0, 0.0
+        if self.target.is_number:
+            self._center, self._band = float(taught.mean()), zero_band(taught)
+        else:
+            self._majority = majority_class(taught.astype(np.int64))
+
+    def __call__(self, rows: NDArray[np.int64], predicted: NDArray[np.float64]) -> dict[str, Any]:
+        """Return the scores (`metrics.score` or `metrics.score_number`, with `loss`) of the rows that have a value.
+
+        Args:
+            rows: (n,) samples.
+            predicted: (n, classes) their probabilities, or (n,) numbers in the target's units.
+        """
+        known = self.column.known[rows]
+        values, predicted = self.column.values[rows][known], predicted[known]
+        if not self.target.is_number:
+            return score(values.astype(np.int64), predicted, self._majority, self.target.classes)
+        units = [torch.from_numpy(scaled(self.target, one))[None] for one in (predicted, values)]
+        loss = float(number_loss(self._loss, *units)[0])
+        span = self.target.bounds
+        found = score_number(values, predicted, center=self._center, band=self._band, span=span)
+        return {"n": found["n"], "loss": loss, **found}
