@@ -83,10 +83,10 @@ def predicted(logits: Tensor, targets: Sequence[Target]) -> dict[str, NDArray[np
         targets: the targets in the order of the outputs.
     """
     wide = logits.cpu().double()
-    found = {}
+    found: dict[str, NDArray[np.float64]] = {}
     for target, own in cut(wide, targets):
-        values: NDArray[np.float64] = (
-            own[..., 0] if target.is_number else class_logits(target, own).softmax(-1)
-        ).numpy()
-        found[target.name] = in_units(target, values) if target.is_number else values
+        if target.is_number:
+            found[target.name] = in_units(target, own[..., 0].numpy())
+        else:
+            found[target.name] = class_logits(target, own).softmax(-1).numpy()
     return found

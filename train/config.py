@@ -180,7 +180,7 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, the outputs of all targets;
+            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, the number of outputs;
                 what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}

@@ -36,7 +36,7 @@ class Fit:
     best_epoch: int
     """The epoch that was kept, counted from 1."""
     history: list[dict[str, float]]
-    """The history by epoch: epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy, val_weighted_f1, seconds; for
+    """The history by epoch: epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy, val_weighted_f1, seconds; of
     a number train_mae, val_mae and val_pearson; and the score that is selected by, where it is another."""
     state_dict: dict[str, Tensor]
     """The head's parameters after the best epoch, on the CPU."""
