@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
-from ..targets import LABEL
+from ..targets import LABEL, Target
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -44,6 +44,23 @@ SELECTS = {
     "ccc": 1,
 }
 """The scores of the validation part that an epoch, a sweep or a search can select by: 1 where more is better."""
+
+CLASS_SCORES = ("accuracy", "weighted_f1", "macro_f1", "loss")
+NUMBER_SCORES = ("loss", "mae", "rmse", "pearson", "spearman", "ccc")
+"""The scores of each type of target that can be selected by, the default first."""
+
+SCORE_TITLES = {
+    "accuracy": "accuracy",
+    "weighted_f1": "weighted F1",
+    "macro_f1": "macro F1",
+    "loss": "loss",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "ccc": "CCC",
+}
+"""The names of the scores for people."""
 
 _LAST_SEED = 2**32 - 1
 
@@ -217,3 +234,30 @@ class TrainConfig(HeadOptions):
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown fields: {', '.join(unknown)}")
         return cls(**values)
+
+
+def scores_of(target: Target) -> tuple[str, ...]:
+    """Return the names of the scores of a target, its default for selecting first."""
+    return NUMBER_SCORES if target.is_number else CLASS_SCORES
+
+
+def shown_scores(is_number: bool) -> tuple[str, str]:
+    """Return the two scores of a target that are shown where there is room for two."""
+    return ("mae", "pearson") if is_number else ("accuracy", "weighted_f1")
+
+
+def select_of(config: TrainConfig, target: Target) -> str:
+    """Return the score that a recipe selects by.
+
+    Args:
+        config: the recipe.
+        target: the first of its targets.
+
+    Raises:
+        ValueError: the target does not have the recipe's score.
+    """
+    there = scores_of(target)
+    select = config.select or there[0]
+    if select not in there:
+        raise ValueError(f"select: expected one of {', '.join(there)} for the target {target.name}, got {select!r}")
+    return select

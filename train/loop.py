@@ -17,11 +17,11 @@ from ..errors import RunError
 from ..itin_head import HeadConfig
 from ..itin_head.gru.choose import choose, operations
 from ..targets import Target
-from .config import TrainConfig
+from .config import TrainConfig, select_of, shown_scores
 from .features.features import Features
 from .objective import EpochSelection, selected_by
 from .protocols.split import Split
-from .scoring import Scorer, select_of
+from .scoring import Scorer
 from .steps import ComputeOptions, Training, predict
 
 
@@ -146,7 +146,7 @@ def train(
             if j in broken or j in ended:
                 continue
             scores = first(split.val, predicted[j])
-            shown = ("mae", "pearson") if first.target.is_number else ("accuracy", "weighted_f1")
+            shown = shown_scores(first.target.is_number)
             row = {
                 "epoch": epoch,
                 "lr": config.lr_at(epoch, training.batches - 1, training.batches),

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, huber_loss
 
 from ..itin_head.outputs import class_logits, cut
-from .config import SELECTS, TrainConfig
+from .config import SCORE_TITLES, SELECTS, TrainConfig
 from .features.batches import ABSENT
 from .features.features import TargetColumn
 
@@ -146,5 +146,5 @@ def selected_by(score: str) -> str:
     """Return the rule that chooses the epoch to keep, in words; the paper does not name one."""
     if score == "loss":
         return "lower validation loss, then the earlier epoch"
-    named = score.replace("_", " ")
-    return f"{'' if SELECTS[score] > 0 else 'lower '}validation {named}, then lower validation loss, then the earlier epoch"
+    way = "" if SELECTS[score] > 0 else "lower "
+    return f"{way}validation {SCORE_TITLES[score]}, then lower validation loss, then the earlier epoch"

@@ -9,42 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..itin_head.outputs import scaled
-from ..targets import Target
-from .config import SELECTS, TrainConfig
 from .features.features import TargetColumn
 from .metrics import majority_class, score, score_number, zero_band
 from .objective import number_loss
-
-CLASS_SCORES = ("accuracy", "weighted_f1", "macro_f1", "loss")
-NUMBER_SCORES = ("loss", "mae", "rmse", "pearson", "spearman", "ccc")
-"""The scores of each type of target that can be selected by, the default first."""
-
-
-def scores_of(target: Target) -> tuple[str, ...]:
-    """Return the names of the scores of a target, its default for selecting first."""
-    return NUMBER_SCORES if target.is_number else CLASS_SCORES
-
-
-def select_of(config: TrainConfig, target: Target) -> str:
-    """Return the score that a recipe selects by.
-
-    Args:
-        config: the recipe.
-        target: the first of its targets.
-
-    Raises:
-        ValueError: the target does not have the recipe's score.
-    """
-    there = scores_of(target)
-    select = config.select or there[0]
-    if select not in there:
-        raise ValueError(f"select: expected one of {', '.join(there)} for the target {target.name}, got {select!r}")
-    return select
-
-
-def better_first(score: str) -> bool:
-    """Return whether a higher value of a score is better."""
-    return SELECTS[score] > 0
 
 
 class Scorer:
