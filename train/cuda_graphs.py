@@ -126,7 +126,7 @@ class GraphSteps:
         resident: ResidentFeatures,
         heads: Callable[..., Tensor],
         region_limit_mask: Tensor,
-        step: Callable[[Tensor, Tensor], None],
+        step: Callable[[Tensor, tuple[Tensor, ...]], None],
         batches: Iterable[Tensor],
     ) -> None:
         if not resident.held:

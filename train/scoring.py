@@ -43,7 +43,7 @@ class Scorer:
         values, predicted = self.column.values[rows][known], predicted[known]
         if not self.target.is_number:
             return score(values.astype(np.int64), predicted, self._majority, self.target.classes)
-        units = [torch.from_numpy(scaled(self.target, one))[None] for one in (predicted, values)]
+        units = [torch.from_numpy(scaled(self.target, one.astype(np.float64)))[None] for one in (predicted, values)]
         loss = float(number_loss(self._loss, *units)[0])
         span = self.target.bounds
         found = score_number(values, predicted, center=self._center, band=self._band, span=span)

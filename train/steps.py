@@ -75,7 +75,7 @@ def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
 
 def taught_by(column: TargetColumn, rows: NDArray[np.int64]) -> TargetColumn:
     """Return a target with the values of some rows; raise ValueError if none of them has one."""
-    own = TargetColumn(column.target, np.asarray(column.values)[rows])
+    own = column.take(rows)
     if not own.known.any():
         raise ValueError(f"target: no pair of the training part has a value for {column.target.name}")
     return own

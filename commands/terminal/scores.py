@@ -37,9 +37,8 @@ def show_scores(metrics: Mapping[str, dict[str, Any]], split: dict[str, Any], ta
 
 def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any]) -> None:
     """Print the protocol, the mean over the seeds, and their standard deviation."""
-    shown = (
-        ("mae", "rmse", "pearson", "ccc") if "mae" in metrics[0]["test"] else ("accuracy", "weighted_f1", "macro_f1")
-    )
+    is_number = "mae" in metrics[0]["test"]
+    shown = ("mae", "rmse", "pearson", "ccc") if is_number else ("accuracy", "weighted_f1", "macro_f1")
     columns = [f"mean of {len(metrics)} seeds", "n", *(SCORE_TITLES[name] for name in shown)]
     rows = []
     for part in ("val", "test"):

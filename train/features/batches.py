@@ -136,7 +136,7 @@ def fits(size: int, device: torch.device) -> bool:
 def _numbers(column: TargetColumn) -> np.ndarray:
     """Return a target's values as a loss reads them."""
     if column.target.is_number:
-        return scaled(column.target, column.values).astype(np.float32)
+        return scaled(column.target, column.values.astype(np.float64)).astype(np.float32)
     values = column.values.astype(np.int64, copy=False)
     return values if column.known.all() else np.where(column.known, values, ABSENT)
 

@@ -23,6 +23,11 @@ class TargetColumn:
     values: NDArray[np.int64] | NDArray[np.float64]
     """(N,) class numbers, `UNKNOWN` where there is none; or numbers, NaN where there is none."""
 
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> TargetColumn:
+        """Return the values of some rows."""
+        taken: NDArray[np.int64] | NDArray[np.float64] = self.values[rows]
+        return TargetColumn(self.target, taken)
+
     @property
     def known(self) -> NDArray[np.bool_]:
         """(N,) True at a sample with a value."""

@@ -131,7 +131,7 @@ def load_features(
         missing=missing,
         mapped=place,
         outside=outside,
-        further={name: TargetColumn(column.target, column.values[held_by_all]) for name, column in columns.items()},
+        further={name: column.take(held_by_all) for name, column in columns.items()},
     )
 
 

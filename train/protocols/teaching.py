@@ -149,7 +149,8 @@ class TargetSplitter:
     def _allowed(self, apart: NDArray[np.int64], closed: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of some samples without a label that may train beside a validation and test part."""
         leaks = [np.isin(own[apart], own[closed][own[closed] >= 0]) for own in self.keys]
-        return apart[~np.any([self.held_out[apart], *leaks], axis=0)]
+        allowed: NDArray[np.int64] = apart[~np.any([self.held_out[apart], *leaks], axis=0)]
+        return allowed
 
 
 def _codes(keys: Sequence[str | None]) -> NDArray[np.int64]:

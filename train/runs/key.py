@@ -125,9 +125,7 @@ class Identity:
                 for name, value in config.to_dict().items()
                 if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
             },
-            "dims": {
-                name: size for name, size in self._features.dims.items() if name in {DIMS[kind] for kind in inputs}
-            },
+            "dims": {name: size for name, size in self._features.dims.items() if name in map(DIMS.get, inputs)},
             "dataset": self._features.dataset,
             "samples": self.samples_of(config.targets),
             "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},

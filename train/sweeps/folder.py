@@ -206,8 +206,8 @@ class Sweep:
         """Return one row per trial; equal configurations have the same run.
 
         Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, `best_epoch`,
-        `Definition.figures`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every table made
-        from the rows must carry where it is not empty.
+        `Definition.figures`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every
+        table made from the rows must carry where it is not empty.
         """
         return self.frame(self.ended())
 
@@ -248,8 +248,8 @@ class Sweep:
     def configurations(self) -> pd.DataFrame:
         """Return one row per configuration: mean and standard deviation of its validation figures, the best first.
 
-        Best is the best mean of the score that is selected by, then the lowest mean loss. `seeds` counts the finished runs, one per seed and
-        fold, `open` those that are missing or failed.
+        Best is the best mean of the score that is selected by, then the lowest mean loss. `seeds` counts the finished
+        runs, one per seed and fold, `open` those that are missing or failed.
         """
         table, figures = self.results().drop_duplicates("key"), self.definition.figures
         own = [name for name in FIELDS if name not in REPEATS]

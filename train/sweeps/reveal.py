@@ -42,8 +42,8 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
         device: where to compute.
 
     Returns:
-        `config`, the configuration without seeds; `chosen_by`; `val_accuracy` or what it was chosen by; `runs`, with `run`, `seed` and the test
-        part's `score` each; `mean` and `std` over the runs; `note`.
+        `config`, the configuration without seeds; `chosen_by`; `val_accuracy`, or the score that it was chosen by;
+        `runs`, with `run`, `seed` and the test part's scores each; `mean` and `std` over the runs; `note`.
 
     Raises:
         RunError: runs are missing, or none has finished.
