@@ -79,6 +79,7 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
     words += ["--min-class-size", str(source["min_class_size"])] if source.get("min_class_size") else []
     words += ["--allow-outside"] if source.get("allow_outside") else []
     words += ["--aspect", str(source["aspect"])] if source.get("aspect") else []
+    words += ["--labelled-only"] if source.get("labelled_only") else []
     return words
 
 

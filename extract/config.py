@@ -144,6 +144,8 @@ class ExtractConfig:
     aspect: str | None = option(None, choices=ASPECTS)
     """For `twitter-2015` and `twitter-2017`: how a text names the aspect that its label is about; by default pair: the
     text with $T$ in the aspect's place, [SEP] and the aspect."""
+    labelled_only: bool = False
+    """For MVSA: leave the pairs out that its label rule gives no label; they can be learnt from in other ways."""
     encoding: str | None = option(None, choices=ENCODINGS)
     """For MVSA: what its text files are read as; by default what was decided before, else by what they hold."""
     cache: Path | None = option(None, group="Output")
@@ -153,7 +155,8 @@ class ExtractConfig:
     only: tuple[str, ...] = option(tuple(KINDS), metavar="KIND,...", group="Encoders")
     """Kinds of feature to extract."""
     limit: int | None = option(None, least=1, group="Data set")
-    """Extract only the first so many samples."""
+    """Extract only the first so many samples; those that MVSA's label rule gives no label do not count, and come
+    along."""
     ids: Path | None = option(None, metavar="FILE")
     """Extract only the samples that this file lists, one id a line."""
     shard_size: int = option(128, least=1, group="Output")

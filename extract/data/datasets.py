@@ -21,15 +21,15 @@ class Reader(NamedTuple):
     """Those of `OPTIONS` that it has."""
 
 
-OPTIONS = ("table", "columns", "classes", "min_class_size", "allow_outside", "aspect", "encoding")
+OPTIONS = ("table", "columns", "classes", "min_class_size", "allow_outside", "aspect", "encoding", "labelled_only")
 """The options that only some data sets have."""
 
 ASPECTS = ("pair", "insert", "keep")
 """How a text names the aspect that its label is about: `sets/twitter.py`."""
 
 DATASETS = {
-    "mvsa-single": Reader("mvsa", ("encoding",)),
-    "mvsa-multiple": Reader("mvsa", ("encoding",)),
+    "mvsa-single": Reader("mvsa", ("encoding", "labelled_only")),
+    "mvsa-multiple": Reader("mvsa", ("encoding", "labelled_only")),
     "msed": Reader("msed", ("columns", "classes")),
     "hfm": Reader("hfm"),
     "mmsd2": Reader("mmsd2"),
@@ -54,6 +54,7 @@ def open_dataset(
     classes: Sequence[str] | None = None,
     min_class_size: int | None = None,
     aspect: str | None = None,
+    labelled_only: bool = False,
     cache: Path | None = None,
 ) -> DataSet:
     """Read a data set's table; images and text files are not touched.
@@ -72,6 +73,7 @@ def open_dataset(
             `folder` what was decided before, else `classes.decide` decides.
         min_class_size: for `folder`: the rows of a label that make it a class.
         aspect: for `twitter-2015` and `twitter-2017`: one of `ASPECTS`, by default the first.
+        labelled_only: for MVSA: leave the pairs out that its label rule gives no label.
         cache: the cache folder that knows what was decided before.
 
     Raises:
@@ -89,7 +91,7 @@ def open_dataset(
     if name in DATASETS and name != kind:
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
     given = {"table": table, "columns": columns, "classes": classes, "min_class_size": min_class_size,
-             "allow_outside": allow_outside, "aspect": aspect}  # fmt: skip
+             "allow_outside": allow_outside, "aspect": aspect, "labelled_only": labelled_only}  # fmt: skip
     for option, value in given.items():
         if value and option not in reader.options:
             have = [one for one, other in DATASETS.items() if option in other.options]
@@ -109,6 +111,7 @@ def open_dataset(
         classes=tuple(classes) if classes else None,
         min_class_size=min_class_size,
         aspect=aspect,
+        labelled_only=labelled_only,
         cache=cache,
     )
     read: Callable[[DataSetSource], DataSet] = import_module(f".sets.{reader.module}", __package__).read
