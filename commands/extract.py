@@ -177,8 +177,9 @@ def show(summary: Summary, part: Part | None = None) -> None:
 def label_lines(dataset: DataSet) -> list[str]:
     """Return the classes of a data set, and the labels that are none, a line each."""
     lines = []
-    if dataset.classes and dataset.classes != LABELS:
-        lines.append(f"{len(dataset.classes)} classes: {listed(dataset.classes)}")
+    if dataset.ordered or (dataset.classes and dataset.classes != LABELS):
+        order = " from the least to the greatest" if dataset.ordered else ""
+        lines.append(f"{len(dataset.classes)} classes{order}: {listed(dataset.classes)}")
     for what, labels in (
         ("left unlabelled, too few rows of a label", dataset.rare),
         ("in quarantine, labels that are no classes", dataset.unknown),

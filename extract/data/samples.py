@@ -108,6 +108,8 @@ class DataSet:
     """How many entries have no label by the data set's own label rule, by reason; if any, these are all without one."""
     classes: tuple[str, ...] = ()
     """The names of the classes, in their order."""
+    ordered: bool = False
+    """Whether the classes go from the least to the greatest."""
     targets: tuple[Target, ...] = ()
     """What can be learnt from it beside its label."""
     rare: dict[str, int] = field(default_factory=dict)
@@ -122,7 +124,8 @@ class DataSet:
     @property
     def all_targets(self) -> list[Target]:
         """Its targets, `label` first where it has classes."""
-        return [*([Target(classes=self.classes)] if self.classes else []), *self.targets]
+        label = Target(kind="ordered" if self.ordered else "classes", classes=self.classes) if self.classes else None
+        return [*([] if label is None else [label]), *self.targets]
 
     @property
     def encoding(self) -> str | None:
@@ -150,6 +153,8 @@ class DataSetSource:
     min_class_size: int | None = None
     aspect: str | None = None
     labelled_only: bool = False
+    ordered: bool | None = None
+    score_range: tuple[float, float] | None = None
     cache: Path | None = None
     """The cache folder whose record of the data set says what was decided before; no part of a source."""
 
@@ -158,9 +163,10 @@ def source_of(source: DataSetSource, *, root: Path, name: str, table: Path | Non
     """Return `source` as the arguments of `open_dataset`, with the root, name and table that the reader found."""
     values = {**asdict(source), "root": str(root), "name": name, "table": None if table is None else str(table)}
     del values["cache"]
-    values["classes"] = list(source.classes) if source.classes else None  # as JSON gives it back
+    for name in ("classes", "score_range"):  # as JSON gives them back
+        values[name] = list(values[name]) if values[name] else None
     # Younger options are left out where they are not given, so that sources of before stay the same.
-    younger = ("classes", "min_class_size", "aspect", "labelled_only")
+    younger = ("classes", "min_class_size", "aspect", "labelled_only", "ordered", "score_range")
     return {one: value for one, value in values.items() if value or one not in younger}
 
 

@@ -18,6 +18,7 @@ from .images import MAX_BYTES
 from .reading import stat_file
 from .samples import DataSet, Entry, Rejected, Sample
 from .scan import Scan, scan
+from .sets.scores import parse_range
 from .text_encoding import TextEncoding
 
 
@@ -44,6 +45,8 @@ def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
         min_class_size=config.min_class_size,
         aspect=config.aspect,
         labelled_only=config.labelled_only,
+        ordered=config.ordered,
+        score_range=None if config.score_range is None else parse_range(config.score_range),
         cache=cache_root(config.cache),
     )
     return dataset, cache_root(config.cache) / dataset.name
