@@ -188,6 +188,9 @@ def label_lines(dataset: DataSet) -> list[str]:
             lines.append(f"{what}: {listed([f'{label!r} ({count})' for label, count in labels.items()])}")
     if dataset.rare or dataset.unknown:
         lines.append("--classes NAME,... says which labels are classes; runs on other classes must be trained again")
+    if dataset.strange:
+        told = listed([f"{value} ({count})" for value, count in dataset.strange.items()])
+        lines.append(f"without a value of a target, none of its classes: {told}")
     return lines
 
 

@@ -116,6 +116,8 @@ class DataSet:
     """How many rows are left unlabelled, by their label: one of too few rows to be a class."""
     unknown: dict[str, int] = field(default_factory=dict)
     """How many rows have another label that is no class, by label; they are among `rejected`."""
+    strange: dict[str, int] = field(default_factory=dict)
+    """How many values of further targets are none of their classes, by target and value; these pairs have no value."""
     source: dict[str, object] = field(default_factory=dict)
     """The arguments with which `datasets.open_dataset(**source)` opens it again."""
     text_encoding: str = "utf-8"
