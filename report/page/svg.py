@@ -143,13 +143,13 @@ def _scatter(figure: Scatter) -> dict[str, Any]:
     ]
     low, high = max(x0, y0), min(x1, y1)  # the diagonal lies inside both ranges
     h = figure.half_width
-    around = [] if h is None else [(x0, x0 - h), (x0, x0 + h), (x1, x1 + h), (x1, x1 - h)]
+    around = [] if h is None else _around(figure, h)
     return {
         "marks": marks,
         "dots": [(x(a), y(b), f"mean prediction {show(b)} where {show(a)} is true") for a, b in figure.means],
         "means": _path([(x(a), y(b)) for a, b in figure.means]),
         "diagonal": (x(low), x(high), y(low), y(high)),
-        "band": _path([(x(a), y(min(max(b, y0), y1))) for a, b in around]),
+        "band": _path([(x(a), y(b)) for a, b in around]),
         "x": x,
         "y": y,
         "x_ticks": ticks(x0, x1),
@@ -159,6 +159,15 @@ def _scatter(figure: Scatter) -> dict[str, Any]:
         "top": TOP,
         "bottom": bottom,
     }
+
+
+def _around(figure: Scatter, half: float) -> list[tuple[float, float]]:
+    """Return the corners of the band of this half width around the diagonal, within the ranges of x and y."""
+    (x0, x1), (y0, y1) = figure.x, figure.y
+    corners = {x0, x1, *(end + way * half for end in (y0, y1) for way in (-1, 1))}
+    inside = sorted(corner for corner in corners if x0 <= corner <= x1)
+    upper = [(corner, min(max(corner + half, y0), y1)) for corner in inside]
+    return upper + [(corner, min(max(corner - half, y0), y1)) for corner in reversed(inside)]
 
 
 def _histogram(figure: Histogram) -> dict[str, Any]:
