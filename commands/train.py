@@ -20,6 +20,7 @@ from .terminal.run_options import Computing, FeatureOptions, OutputOptions, Prot
 
 if TYPE_CHECKING:
     from ..train.features.features import Features
+    from ..train.protocols.split import Split
     from ..train.sweeps.prepare import SweepData
     from ..train.sweeps.tensorboard import EventFiles
 
@@ -89,7 +90,7 @@ def command(**options: Any) -> None:
     splitter = TargetSplitter.of(rule, features, found.table, missing)
     with usage_errors():
         split = splitter.split(config.split_seed, config.fold, config.targets)
-    show_data(stores, features, splitter.outside)
+    show_data(stores, features, [*splitter.outside, *only_train(split)])
     with usage_errors():
         if compute.plain:
             recurrence = choose(computing.gru, device, work_of(config, features, split), say=console.print)
@@ -166,7 +167,10 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
     """
     from .terminal.console import console
 
-    console.print(f"{data.dataset}: {len(data.ids)} labelled samples")
+    values = [f"{int(known.sum())} with {name}" for name, known in data.known.items()]
+    several = f" ({', '.join(values)})" if len(values) > 1 else ""
+    what = "samples" if several or list(data.known) != [LABEL] else "labelled samples"
+    console.print(f"{data.dataset}: {len(data.ids)} {what}{several}")
     for kind, store in stores.items():
         console.print(f"  {kind:8} {store.path.name}")
     for line in (*data.outside, *outside):
@@ -176,6 +180,15 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
             f"  they do not fit into memory: they are in a temporary file in {data.mapped}, which is slower",
             style="yellow",
         )
+
+
+def only_train(split: Split) -> list[str]:
+    """Return how many samples without a label train for other targets, and how many may not, a line each."""
+    counts = split.description.get("only_train", {"used": 0, "left_out": 0})
+    lines = [f"{counts['used']} without a label only train"] if counts["used"] else []
+    if counts["left_out"]:
+        lines.append(f"{counts['left_out']} more are left out: their text or image is in the validation or test part")
+    return lines
 
 
 def show_note(note: str | None) -> None:
