@@ -60,7 +60,7 @@ def predict_table(
     """
     check_out(out, table, predictor.run.path)
     table = table.resolve()
-    rows, _ = read_rows(table, table.parent, columns or {}, allow_outside)
+    rows, _, _ = read_rows(table, table.parent, columns or {}, allow_outside)
     scanned = scan(DataSet(table.name, table.parent, [row for row in rows if isinstance(row, Entry)], rejected=[]))
     text = io.StringIO(newline="")
     names = ["id", *(name for target in predictor.run.targets for name in _columns(target, predictor.run)), "error"]
