@@ -209,7 +209,7 @@ def _train(retry: bool, computing: Computing, sweep: Sweep, data: SweepData) -> 
         gru = prepare(computing.gru, device, sweep.definition, data, click.echo)
     settings = computing.arguments(device, gru)
     try:
-        with Display() as display:
+        with Display("accuracy") as display:
             run(sweep, data, retry=retry, begin=display.begin, listen=display.listen, **settings)
     except KeyboardInterrupt:
         click.echo("Stopped. Finished runs are kept; run the same command again to continue.", err=True)

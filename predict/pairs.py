@@ -83,6 +83,7 @@ def pairs_of(
         run.config.keep_special,
         allow_missing=True,  # `_rows` checks that every pair of the run is there
         inputs=run.config.inputs,
+        targets=run.config.targets,
     )
     rows = _rows(run, features, recorded)
     texts = samples.set_index(samples["id"].astype(str)).loc[ids]
@@ -174,10 +175,10 @@ def _check_there(run: Run, ids: Iterable[str], there: Iterable[str]) -> None:
 
 def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     """Return the row of each recorded prediction among the features, (N,) int64."""
-    run.check_classes(features.classes)
+    run.check_targets(features)
     _check_there(run, recorded.index, features.ids)
     place = {sample: row for row, sample in enumerate(features.ids)}
-    changed = [s for s in recorded.index if run.classes[features.labels[place[s]]] != recorded.at[s, "label"]]
+    changed = [s for s in recorded.index if run.label_of(features, place[s]) != recorded.at[s, "label"]]
     if changed:
         raise RunError(
             f"the cache does not hold the labels that the run {run.path} was made of",
