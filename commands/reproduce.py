@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 VARIED = ("head", "m", "lam", "ablation", "seed", "fold")
 """The fields of `TrainConfig` that the tables and figures vary; the others are the same for all runs."""
 
+FIXED = ("target", "target_weights", "loss", "select")
+"""The fields that stay as in the paper: its tables are about the label."""
+
 
 @dataclass(frozen=True)
 class ReproduceOptions:
@@ -57,7 +60,7 @@ class ReproduceOptions:
 
 @click.command("reproduce", cls=Command, short_help="The paper's tables and figures, trained, tested, compared.")
 @options_of(ReproduceOptions)
-@options_of(TrainConfig, but=VARIED)
+@options_of(TrainConfig, but=VARIED + FIXED)
 @options_of(PresetOptions)
 @options_of(ProtocolOptions)
 @options_of(FeatureOptions)

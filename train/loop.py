@@ -58,6 +58,11 @@ class Fit:
     selected_by: str = ""
     """The rule that chose the epoch."""
 
+    @property
+    def probabilities(self) -> dict[str, NDArray[np.float64]]:
+        """What is said of the first target in each part, as `predicted`."""
+        return {part: said[self.targets[0].name] for part, said in self.predicted.items()}
+
 
 def fit(
     config: TrainConfig,

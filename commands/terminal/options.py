@@ -24,6 +24,7 @@ HEADINGS = (
     "The search",
     "What is reproduced",
     "What is trained",
+    "What is learnt",
     "Encoders",
     "The recipe",
     "Data and split",
@@ -37,7 +38,21 @@ HEADINGS = (
 """The headings of all commands, in the order of the help."""
 
 FIRST = (
-    *("dataset", "root", "head", "preset", "m", "lam", "ablation", "epochs", "batch_size", "lr", "seed", "seeds"),
+    *(
+        "dataset",
+        "root",
+        "head",
+        "preset",
+        "m",
+        "lam",
+        "ablation",
+        "target",
+        "epochs",
+        "batch_size",
+        "lr",
+        "seed",
+        "seeds",
+    ),
     *("protocol", "split", "split_seed", "fold", "group_duplicates", "regions", "text_encoder", "context_encoder"),
     "device",
 )

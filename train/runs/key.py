@@ -67,7 +67,8 @@ class Identity:
     """
 
     def __init__(self, features: Features, table: Table, stores: Mapping[str, Any]) -> None:
-        self._features, self._stores = features, stores
+        self._ids, self._dims, self._dataset, self._stores = features.ids, features.dims, features.dataset, stores
+        self._columns = {name: features.column(name) for name in features.known}
         inputs: dict[str, list[str]] = {}
         for column in ("image_sha256", "text_sha256"):
             if column in table.samples:
@@ -81,7 +82,7 @@ class Identity:
     def samples_of(self, targets: tuple[str, ...]) -> str:
         """Return a digest of the samples that have a value for some target, with their values and inputs."""
         if targets not in self._samples:
-            columns = [self._features.column(name) for name in targets]
+            columns = [self._columns[name] for name in targets]
             known = np.any([column.known for column in columns], axis=0)
             first = columns[0].target
             # What was always learnt stays as it was, so that the keys of old runs do not change.
@@ -97,7 +98,7 @@ class Identity:
                     *named,
                     *(
                         [sample, *(each[row] for each in values), *self._inputs.get(sample, ())]
-                        for row, sample in enumerate(self._features.ids)
+                        for row, sample in enumerate(self._ids)
                         if known[row]
                     ),
                 ]
@@ -110,7 +111,7 @@ class Identity:
 
     def parts(self, split: Split) -> str:
         """Return a digest of the parts."""
-        return _digest(split.pairs(self._features.ids))
+        return _digest(split.pairs(self._ids))
 
     def of(self, config: TrainConfig, parts: str) -> str:
         """Return the key of a run on these parts, for many runs on the same ones."""
@@ -125,8 +126,8 @@ class Identity:
                 for name, value in config.to_dict().items()
                 if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
             },
-            "dims": {name: size for name, size in self._features.dims.items() if name in map(DIMS.get, inputs)},
-            "dataset": self._features.dataset,
+            "dims": {name: size for name, size in self._dims.items() if name in map(DIMS.get, inputs)},
+            "dataset": self._dataset,
             "samples": self.samples_of(config.targets),
             "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},
             "parts": parts,
@@ -135,8 +136,8 @@ class Identity:
 
     def _canonical(self, config: TrainConfig) -> TrainConfig:
         """Return the canonical form of a configuration on these targets."""
-        config = canonical(config, self._features.dataset)
-        targets = [self._features.column(name).target for name in config.targets]
+        config = canonical(config, self._dataset)
+        targets = [self._columns[name].target for name in config.targets]
         weights = "+".join(f"{weight:g}" for weight in config.weights)
         return replace(
             config,
