@@ -20,6 +20,10 @@ class HeadSpec(NamedTuple):
     configurations that differ only in others are the same."""
     summary: str
     """A short summary of what it computes."""
+    averages: bool = False
+    """Whether of a text's words it reads their mean alone (`pooled` without attention)."""
+    solved: bool = False
+    """Whether its weights are solved for at once (`train.solving`), not learnt step by step."""
 
 
 _EVERY = ("regions", "tokens", "context")
@@ -52,8 +56,17 @@ HEADS = {
     "pooled": HeadSpec(
         "heads.pooled:PooledHead",
         ("tokens", "context"),
-        ("hidden", "pooling", "dropout", "mask", "max_words"),
+        ("hidden", "pooling", "dropout", "max_words"),
         "MLP(mean of words) ⊕ MLP(V), standardised",
+        averages=True,
+    ),
+    "linear": HeadSpec(
+        "heads.linear:LinearHead",
+        ("tokens", "context"),
+        ("word_ngrams", "char_ngrams", "means_scale", "max_words"),
+        "TF-IDF of words and characters ⊕ means of words and V, logistic regression",
+        averages=True,
+        solved=True,
     ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }

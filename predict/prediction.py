@@ -116,7 +116,8 @@ def predictions(
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
-    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words)
+    where = torch.device(device)
+    resident = ResidentFeatures(features, where, config.regions, config.max_words, averaged=config.averages)
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
