@@ -71,15 +71,8 @@ class Predictor:
             )
             for row, (_, text) in enumerate(pairs)
         ]
-<<<<<<< HEAD
         features, n = self._features(encoded, kept, [text for _, text in pairs]), len(pairs)
-        return predictions(
-            self._head, self.run.config, features, np.arange(n), details, self._vocabulary, n, self._device
-        )
-=======
-        features, n = self._features(encoded, kept, len(pairs)), len(pairs)
         return predictions(self._head, self.run, features, np.arange(n), details, self._vocabulary, n, self._device)
->>>>>>> main
 
     def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], texts: list[str]) -> Features:
         """Return the features of n pairs as if read from stores; kinds that the head does not read are zeros."""

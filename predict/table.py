@@ -22,12 +22,8 @@ from ..extract.data.samples import DataSet, Entry, Rejected, Sample
 from ..extract.data.scan import Scan, scan
 from ..extract.data.sets.folder import read_rows
 from ..extract.encoders.checked import FailedInputError
-<<<<<<< HEAD
-from ..train.runs.folder import FILES, VOCABULARY
-=======
 from ..targets import Target
-from ..train.runs.folder import FILES, Run
->>>>>>> main
+from ..train.runs.folder import FILES, VOCABULARY, Run
 from .prediction import Prediction
 from .predictor import Predictor
 
