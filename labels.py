@@ -33,6 +33,13 @@ def numbers_of(labels: Iterable[str], classes: Sequence[str]) -> NDArray[np.int6
         raise ValueError(f"expected a label among {listed(classes)}, got {error.args[0]!r}") from None
 
 
+def combine(text: str, image: str) -> str | None:
+    """Return the pair's label: equal labels stay, a neutral one yields, positive with negative is a conflict (None)."""
+    if text == image or image == "neutral":
+        return text
+    return image if text == "neutral" else None
+
+
 def listed(names: Sequence[str], most: int = 10) -> str:
     """Return names for people, only the first of many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -19,6 +19,7 @@ from ..targets import Target
 from ..train.config import TrainConfig
 from ..train.features.batches import ResidentFeatures
 from ..train.features.features import Features
+from ..train.label_rule import decided
 from ..train.runs.folder import Run
 from ..train.runs.write import COVERAGE
 from ..train.steps import chunks
@@ -141,7 +142,7 @@ def predictions(
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
             out = head(*resident.batch(some).inputs)
-            said = predicted(out.logits, run.targets)
+            said = decided(predicted(out.logits, run.targets), config.label_from)
             for place in range(len(some)):
                 one = details[len(found)]
                 first, *further = (

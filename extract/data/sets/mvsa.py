@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....errors import DataError
-from ....labels import LABELS
+from ....labels import LABELS, combine
 from ....tabular.lines import lines_of
 from ....targets import Target
 from ..reading import BadFile, read_bytes
@@ -57,13 +57,6 @@ def majority(votes: Sequence[str]) -> str | None:
     """Return the label that more than half of the annotators gave, or None."""
     best = max(set(votes), key=votes.count)
     return best if 2 * votes.count(best) > len(votes) else None
-
-
-def combine(text: str, image: str) -> str | None:
-    """Return the pair's label: equal labels stay, a neutral one yields, positive with negative is a conflict (None)."""
-    if text == image or image == "neutral":
-        return text
-    return image if text == "neutral" else None
 
 
 def judge(votes: Sequence[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:
