@@ -100,7 +100,7 @@ class TrainConfig(HeadOptions):
     """The weights of the targets' losses, joined by + in the same order; by default 1 each."""
     loss: str = option("mse", choices=LOSSES)
     """The loss of targets that are numbers: the squared error, Huber's or 1 - CCC. Classes have cross-entropy."""
-    select: str | None = option(None, choices=SELECTS)
+    select: str | None = option(None, choices=SELECTS, metavar="SCORE")
     """The validation score that selects the epoch, and the best of a sweep or search; by default accuracy, for a number
     the loss. Of equal ones the lower validation loss."""
     lr: float = option(1e-3, above=0, group="The recipe")

@@ -75,8 +75,8 @@ def score_number(
         or there are fewer than two pairs; `ccc`, Lin's concordance correlation 2 cov / (var + var + (mean - mean)^2)
         with variances over N (Biometrics 45, 1989), 0 if one side is constant, None if both are the same constant or
         there are fewer than two pairs; `cut`, by the names of `CUTS`, each with `n`, `accuracy`, `weighted_f1` and
-        `macro_f1`; and `baseline` with `value`, `mae` and `rmse`. The scores of a cut without a pair are None. `cut`
-        itself is None unless 0 lies inside the span: 1 to 5 stars have no values below 0, and no other middle is
+        `macro_f1`; `band`; and `baseline` with `value`, `mae` and `rmse`. The scores of a cut without a pair are None.
+        `cut` itself is None unless 0 lies inside the span: 1 to 5 stars have no values below 0, and no other middle is
         chosen. Everything is JSON: no NaN.
 
     Raises:
@@ -94,6 +94,7 @@ def score_number(
         "spearman": _correlation(rankdata(true), rankdata(said)),
         "ccc": _concordance(true, said),
         "cut": {name: _cut_scores(*cut(name, true, said, band), CUTS[name]) for name in CUTS} if is_cut(span) else None,
+        "band": float(band),
         "baseline": {"value": float(center), **errors(true, np.full(len(true), float(center)))},
     }
 

@@ -38,21 +38,8 @@ HEADINGS = (
 """The headings of all commands, in the order of the help."""
 
 FIRST = (
-    *(
-        "dataset",
-        "root",
-        "head",
-        "preset",
-        "m",
-        "lam",
-        "ablation",
-        "target",
-        "epochs",
-        "batch_size",
-        "lr",
-        "seed",
-        "seeds",
-    ),
+    *("dataset", "root", "head", "preset", "m", "lam", "ablation", "target"),
+    *("epochs", "batch_size", "lr", "seed", "seeds"),
     *("protocol", "split", "split_seed", "fold", "group_duplicates", "regions", "text_encoder", "context_encoder"),
     "device",
 )

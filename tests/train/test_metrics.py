@@ -98,7 +98,7 @@ def test_number_by_hand() -> None:
     """Errors 0, 0.5, -0.5 and 1; the means are -0.25 and 0."""
     values, predicted = [-1.0, -1.0, 0.5, 0.5], [-1.0, -0.5, 0.0, 1.5]
     scores = score_number(values, predicted, center=0.25, band=0.25, span=SPAN)
-    assert (scores["n"], scores["mae"]) == (4, 0.5)
+    assert (scores["n"], scores["mae"], scores["band"]) == (4, 0.5, 0.25)
     assert scores["rmse"] == pytest.approx((1.5 / 4) ** 0.5, rel=1e-12)
     products, true, said = 2.25, 2.25, 3.5  # sums about the means
     assert scores["pearson"] == pytest.approx(products / (true * said) ** 0.5, rel=1e-12)

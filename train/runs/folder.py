@@ -111,6 +111,12 @@ class Run:
         return self.target.classes
 
     @property
+    def half_widths(self) -> dict[str, float]:
+        """Half the width of the prediction interval of each target that is a number, by name."""
+        found: dict[str, float] = self.metrics.get("conformal", {}).get("half_width", {})
+        return found
+
+    @property
     def note(self) -> str | None:
         """The note that every table made from the run must carry beside its figures, or None."""
         note: str | None = self.record["note"]
