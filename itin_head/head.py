@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .config import HeadConfig
-from .gru.packing import Words, fill_up, pack_words
+from .gru.packing import Words, fill_up, pack_words, padded
 from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
+
+Inputs = tuple[Tensor | None, Tensor | Words | None, Tensor | None, Tensor | None, Tensor | None, Sequence[str] | None]
+"""The arguments of `Head.forward`."""
 
 
 class HeadOutput(NamedTuple):
@@ -26,15 +30,17 @@ class HeadOutput(NamedTuple):
     """(B, m), α_z of eq. 12: the regions' weights, which sum to 1; zero at padding."""
     fused: Tensor | None = None
     """(B, hidden), F of eq. 18, or the input of the last layer."""
+    words: Tensor | None = None
+    """(B, n), the words' weights where the head attends to words, which sum to 1; zero at padding."""
 
 
 class Text(NamedTuple):
     """A batch of texts after the GRU; J is the first axis where J batches are side by side."""
 
     W: Tensor
-    """(B, n, d), w of eq. 4, zero at padding."""
+    """(B, n, d), w of eq. 4, zero at padding. For a head that is not `recurrent`, x: (B, n, token_dim)."""
     S: Tensor
-    """(B, d), eq. 15."""
+    """(B, d), eq. 15; or the mean of x."""
     mask: Tensor
     """(B, n) bool, True at a word."""
 
@@ -43,7 +49,8 @@ class Head(nn.Module):
     """A head: its inputs among `regions`, `tokens` and `context` -> logits.
 
     A new head derives from this, makes its layers in `__init__`, and computes in `join`; `registry.HEADS` names
-    it and what it reads. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4. Padding
+    it and what it reads. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4; a head that
+    reads them in its own way says `recurrent = False`, and `join` is given the words' features themselves. Padding
     must take part in nothing: neither its values (even NaN) nor its amount nor the order of the batch may change a
     sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
     so that J heads with different weights can be computed side by side (`side_by_side.SideBySide`).
@@ -54,6 +61,11 @@ class Head(nn.Module):
             same.
     """
 
+    recurrent: ClassVar[bool] = True
+    """Whether the words are read by the GRU of eqs. 2-4."""
+    vocabulary: Mapping[str, Any] | None = None
+    """What a run keeps of the head in `vocabulary.json`, beside its weights."""
+
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__()
         if gru not in RECURRENCES:
@@ -61,7 +73,7 @@ class Head(nn.Module):
         self.config = config
         self.recurrence = gru
         self.lam: float | Tensor = config.lam  # a tensor where heads of different λ are computed side by side
-        if "tokens" in config.inputs:
+        if "tokens" in config.inputs and self.recurrent:
             self.gru = self._gru()  # eqs. 2-3
             if config.context_gru and "context_gru" in config.settings:
                 self.gru_s = self._gru()
@@ -73,6 +85,22 @@ class Head(nn.Module):
             prior: (outputs,), the constant outputs that fit the targets of the training part best, such as the
                 logarithms of the classes' frequencies (`outputs.prior`).
         """
+
+    def scale(self, batches: Iterable[Inputs]) -> None:
+        """Take what the head needs from the features of the training part, before the first epoch.
+
+        Args:
+            batches: the arguments of `forward` for all of the training part, batch after batch.
+        """
+
+    def know(self, vocabulary: Mapping[str, Any]) -> None:
+        """Take the vocabulary of a trained head, before its weights, whose shapes it may decide."""
+
+    def drop(self, values: Tensor) -> Tensor:
+        """Apply dropout in training, where the configuration has any."""
+        if not self.training or not self.config.dropout:
+            return values
+        return nn.functional.dropout(values, self.config.dropout)
 
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
@@ -94,6 +122,7 @@ class Head(nn.Module):
         token_mask: Tensor | None,
         context: Tensor | None,
         region_mask: Tensor | None = None,
+        texts: Sequence[str] | None = None,
     ) -> HeadOutput:
         """Compute logits and what they were made from. Inputs that the head does not use may be None, and are not read.
 
@@ -103,6 +132,7 @@ class Head(nn.Module):
             token_mask: (B, n) bool, True at a word; words first, padding after them. None for packed words.
             context: (B, context_dim), V.
             region_mask: (B, m) bool, True at a region; None means that all are.
+            texts: the B texts, for a head that reads them.
 
         Raises:
             ValueError: a shape or dtype is not the one named here, or padding stands before a word.
@@ -122,6 +152,8 @@ class Head(nn.Module):
         """Compute eqs. 2-4 and 15."""
         if not self.config.mask:
             words = fill_up(words, self.config.max_words)
+        if not self.recurrent:
+            return plain(words)
         W = self._states(self.gru, words)
         W_s = self._states(self.gru_s, words) if hasattr(self, "gru_s") else W
         return Text(W, mean_of(W_s, words.mask), words.mask)
@@ -189,6 +221,12 @@ class Head(nn.Module):
         return words
 
 
+def plain(words: Words) -> Text:
+    """Return the words' features as they are, for a head that is not `recurrent`."""
+    x = padded(words)
+    return Text(x, mean_of(x, words.mask), words.mask)
+
+
 def mlp(length: int, hidden: int) -> nn.Sequential:
     """Return a linear layer with ReLU, the MLP of eqs. 16-17."""
     return nn.Sequential(nn.Linear(length, hidden), nn.ReLU())
@@ -197,6 +235,14 @@ def mlp(length: int, hidden: int) -> nn.Sequential:
 def mean_of(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean (..., D) of the vectors (..., n, D) where `mask` (..., n) is True; zero where there is none."""
     return values.masked_fill(~mask[..., None], 0).sum(-2) / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
+def standard(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) and the standard deviation (D,) of vectors (N, D), computed in float64; 1 instead of 0."""
+    if not len(values):
+        return values.new_zeros(values.shape[1]), values.new_ones(values.shape[1])
+    sd, mean = torch.std_mean(values.double(), dim=0, correction=0)
+    return mean, torch.where(sd > 1e-6 * mean.abs(), sd, 1.0)
 
 
 def check_words_first(token_mask: Tensor) -> None:
