@@ -44,6 +44,18 @@ class TargetColumn:
         return known
 
 
+def strata_of(column: TargetColumn) -> NDArray[np.int64]:
+    """Return what splits are stratified by, (N,): the class, or the fifth of the values, `UNKNOWN` for none."""
+    if not column.target.is_number:
+        return column.values.astype(np.int64)
+    strata = np.full(len(column.values), UNKNOWN, dtype=np.int64)
+    known = column.known
+    if known.any():
+        edges = np.quantile(column.values[known], [0.2, 0.4, 0.6, 0.8])
+        strata[known] = np.searchsorted(edges, column.values[known], side="left")
+    return strata
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
     """The samples of a data set that have a target, packed, in the dtype of their stores.
@@ -106,14 +118,7 @@ class Features:
         the fifth of its range that the first other target lies in."""
         if self.classes or not self.further:
             return self.labels
-        column = next(iter(self.further.values()))
-        if not column.target.is_number:
-            return column.values.astype(np.int64)
-        strata = np.full(len(self), UNKNOWN, dtype=np.int64)
-        known = column.known
-        edges = np.quantile(column.values[known], [0.2, 0.4, 0.6, 0.8])
-        strata[known] = np.searchsorted(edges, column.values[known], side="left")
-        return strata
+        return strata_of(next(iter(self.further.values())))
 
     @property
     def columns(self) -> dict[str, TargetColumn]:
