@@ -136,7 +136,7 @@ def predictions(
         device: the device to compute on.
     """
     config = run.config
-    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words)
+    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words, targets=())
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
