@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 LABELS = ("positive", "neutral", "negative")
 """MVSA's classes, and those of every table and run from before classes were recorded."""
 
+VALUES = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
+"""MVSA's classes as numbers, of which its intensities are means."""
+
 
 def classes_of(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the classes that a data set's record names; the number of a class is its position.

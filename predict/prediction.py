@@ -137,7 +137,7 @@ def predictions(
         device: the device to compute on.
     """
     config, where = run.config, torch.device(device)
-    resident = ResidentFeatures(features, where, config.regions, config.max_words, averaged=config.averages)
+    resident = ResidentFeatures(features, where, config.regions, config.max_words, targets=(), averaged=config.averages)
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....errors import DataError
-from ....labels import LABELS, combine
+from ....labels import LABELS, VALUES, combine
 from ....tabular.lines import lines_of
 from ....targets import Target
 from ..reading import BadFile, read_bytes
@@ -30,9 +30,6 @@ PLACE = Place(
 
 NO_MAJORITY = "no majority"
 CONFLICT = "text and image labels conflict"
-
-VALUES = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
-"""The labels as numbers; the mean of several is an intensity."""
 
 INTENSITIES = tuple(
     Target(name, "number", span=(-1.0, 1.0)) for name in ("intensity", "text-intensity", "image-intensity")
