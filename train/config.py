@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
+from .lexicons.registry import count_of, parse_names
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -59,6 +60,9 @@ class TrainConfig(HeadOptions):
     """Keep [CLS] and [SEP] among the words; stores hold them, and they are dropped by default."""
     center_crop: bool = option(False, switch=True)
     """Take V from the centre of the image (resized to 256, cropped to 224), not from all of it (resized to 224x224)."""
+    lexicons: str = option("", metavar="NAME[+NAME]")
+    """Polarity lexicons that heads read beside the words, joined by +: vader, afinn, pattern, hashtags, shape; none.
+    Where no axis of a sweep is meant, commas join them too."""
     lr: float = option(1e-3, above=0, group="The recipe")
     """Learning rate of Adam in the first epochs."""
     schedule: str = option("step", choices=SCHEDULES)
@@ -93,6 +97,7 @@ class TrainConfig(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "lexicons", "+".join(parse_names(self.lexicons)))
         if self.warmup > self.epochs:
             raise ValueError(f"warmup: expected at most epochs = {self.epochs}, got {self.warmup}")
         if self.m == 0 and self.ablation == "no-context":
@@ -113,6 +118,11 @@ class TrainConfig(HeadOptions):
         return self.head_config({}).inputs
 
     @property
+    def lexicon_names(self) -> tuple[str, ...]:
+        """The lexicons whose values the head reads; none for a head that reads no text."""
+        return parse_names(self.lexicons) if "tokens" in self.inputs else ()
+
+    @property
     def regions(self) -> int:
         """The number of regions of an image that the head uses."""
         return self.m if "regions" in self.inputs else 0
@@ -126,11 +136,11 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, their number; what is left
-                out keeps its default.
+            dims: `region_dim`, `token_dim` and `context_dim` of the features, `classes`, their number, and `entries` of
+                a learned table; what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
-        own |= {"ablation": self.effective_ablation, **dims}
+        own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}
         return HeadConfig(**own)
 
     def batch_for(self, dataset: str) -> int:
