@@ -28,7 +28,13 @@ def command(run: Path, cache: Path | None, device: str) -> None:
     found = stores_of_run(opened, cache)
     config, allow_missing = opened.config, True  # `evaluate` itself requires every pair of the run
     features = load_features(
-        found.table, found.stores, config.regions, config.keep_special, None, allow_missing, config.inputs
+        found.table,
+        found.stores,
+        config.regions,
+        config.keep_special,
+        allow_missing=allow_missing,
+        inputs=config.inputs,
+        lexicons=opened.lexicons,
     )
     scores = evaluate(opened, features, where)
     show_scores({"test": scores}, opened.record["split"])

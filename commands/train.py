@@ -78,7 +78,13 @@ def command(**options: Any) -> None:
     found = wanted.find([config])
     stores, missing = found.of(config.view), wanted.allow_missing
     features = load_features(
-        found.table, stores, config.regions, config.keep_special, allow_missing=missing, inputs=config.inputs
+        found.table,
+        stores,
+        config.regions,
+        config.keep_special,
+        allow_missing=missing,
+        inputs=config.inputs,
+        lexicons=config.lexicon_names,
     )
     splitter = Splitter.of(rule, features.ids, features.labels, found.table, missing)
     with usage_errors():
@@ -163,6 +169,12 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
     console.print(f"{data.dataset}: {len(data.ids)} labelled samples")
     for kind, store in stores.items():
         console.print(f"  {kind:8} {store.path.name}")
+    if data.lexicons:
+        from ..train.lexicons.values import foreign
+
+        unread = foreign(data.lexicons)
+        told = f"; {unread} texts in other languages than English get no values" if unread else ""
+        console.print(f"  lexicons {', '.join(data.lexicons)}{told}")
     for line in (*data.outside, *outside):
         console.print(f"  {line}", style="yellow")
     if data.mapped:

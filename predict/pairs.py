@@ -83,6 +83,7 @@ def pairs_of(
         run.config.keep_special,
         allow_missing=True,  # `_rows` checks that every pair of the run is there
         inputs=run.config.inputs,
+        lexicons=run.lexicons,
     )
     rows = _rows(run, features, recorded)
     texts = samples.set_index(samples["id"].astype(str)).loc[ids]

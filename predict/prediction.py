@@ -116,11 +116,14 @@ def predictions(
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
-    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words)
+    resident = ResidentFeatures(
+        features, torch.device(device), config.regions, config.max_words, config.lexicon_names, head.table
+    )
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
-            out = head(*resident.batch(some).inputs)
+            batch = resident.batch(some)
+            out = head(*batch.inputs, batch.extras)
             for place, values in enumerate(out.logits.double().softmax(1).cpu().numpy()):
                 one = details[len(found)]
                 found.append(

@@ -72,4 +72,6 @@ def short_name(config: TrainConfig) -> str:
         parts.append(f"lam{config.lam:g}")
     if head.ablation != "none":
         parts.append(head.ablation)
+    parts += ["+".join(config.lexicon_names)] if config.lexicon_names else []
+    parts += [f"lexical{config.lexical}"] if head.has_table else []
     return "-".join(parts)

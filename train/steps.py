@@ -20,6 +20,8 @@ from ..itin_head.side_by_side import SideBySide, SingleHead
 from .config import PRECISIONS, TrainConfig
 from .features.batches import ResidentFeatures
 from .features.features import Features
+from .features.word_table import table_of
+from .lexicons.values import joined
 from .objective import Objective, clip_side_by_side
 from .protocols.split import Split
 
@@ -105,7 +107,9 @@ class Training:
         self.batch_size = first.batch_for(features.dataset)
         self.configs = [replace(config, batch_size=self.batch_size) for config in configs]
         regions = torch.tensor([config.regions for config in configs])
-        self.resident = ResidentFeatures(features, device, int(regions.max()), first.max_words)
+        table = table_of(features, split.train, first.max_words) if first.head_config({}).has_table else None
+        lexicons = first.lexicon_names
+        self.resident = ResidentFeatures(features, device, int(regions.max()), first.max_words, lexicons, table)
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""
         self.batches = math.ceil(len(split.train) / self.batch_size)
@@ -116,9 +120,13 @@ class Training:
         """J heads, each with the weights that were kept."""
         for config, own in zip(configs, self._randomness, strict=True):
             with own():
-                head = make(config.head_config(features.dims), compute.recurrence)  # on the CPU: the same everywhere
+                dims = features.dims | ({} if table is None else {"entries": len(table)})
+                head = make(config.head_config(dims), compute.recurrence)  # on the CPU: the same everywhere
                 self.heads.append(head.to(device))
                 self.heads[-1].begin(torch.from_numpy(labels))
+                if head.extra is not None:
+                    known = torch.from_numpy(joined(features.lexicons, lexicons, len(features))[split.train])
+                    head.extra.begin(known, None if table is None else torch.from_numpy(table))
                 with torch.no_grad():
                     narrow = self.resident.narrow(config.regions)
                     self.heads[-1].scale(narrow.batch(rows).inputs for rows in chunks(self._samples, self.batch_size))
@@ -179,7 +187,7 @@ class Training:
         """Return the logits (J, B, classes) and labels (J, B) of samples (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
-        return self._logits(batch.regions, batch.words, batch.context, mask), batch.labels
+        return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras), batch.labels
 
     def _logits(self, *batch: Any) -> Tensor:
         """Compute logits (J, B, classes) in float32, by products in bfloat16 where that is the precision."""
@@ -248,7 +256,7 @@ def predict(head: Head, resident: ResidentFeatures, rows: NDArray[np.int64], bat
     head.eval()
     with torch.inference_mode():
         batches = (resident.batch(some) for some in chunks(torch.from_numpy(rows), batch_size))
-        logits = [head(*batch.inputs).logits for batch in batches]
+        logits = [head(*batch.inputs, batch.extras).logits for batch in batches]
         values: NDArray[np.float64] = torch.cat(logits).cpu().double().softmax(1).numpy()
     return values
 

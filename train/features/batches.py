@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ...itin_head.extras import Extras
 from ...itin_head.gru.batch import mask_of
 from ...itin_head.gru.packing import Words, gather_words
+from ..lexicons.values import joined
 from .features import Features
 from .memory import MEMORY_SHARE
+from .word_table import NONE, entries_of
 
 
 class Batch(NamedTuple):
@@ -28,6 +33,8 @@ class Batch(NamedTuple):
     """(B, m) bool, or None when m is 0."""
     labels: Tensor
     """(B,) int64."""
+    extras: Extras | None = None
+    """Lexicon values and entries of the learned table, for heads with either."""
 
     @property
     def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None]:
@@ -45,12 +52,22 @@ class ResidentFeatures:
         device: the device that holds them.
         m: how many of the features' regions to use.
         max_words: how many of a text's words to use, the first ones; None for all.
+        lexicons: the lexicons whose values to use.
+        table: (V,) the keys of the learned table's entries; None without such a table.
 
     Raises:
         ValueError: the features have fewer regions than m.
     """
 
-    def __init__(self, features: Features, device: torch.device, m: int, max_words: int | None = None) -> None:
+    def __init__(
+        self,
+        features: Features,
+        device: torch.device,
+        m: int,
+        max_words: int | None = None,
+        lexicons: Sequence[str] = (),
+        table: NDArray[np.int64] | None = None,
+    ) -> None:
         if features.regions.shape[1] < m:
             raise ValueError(f"features: expected at least m = {m} regions per image, got {features.regions.shape[1]}")
         self.device = device
@@ -65,6 +82,11 @@ class ResidentFeatures:
         self.offsets = _tensor(features.offsets, torch.device("cpu"))  # where batches are planned
         self.context = _tensor(features.context, device)
         self.labels = _tensor(features.labels, device)
+        self._beside: ResidentExtras | None = None
+        if lexicons or table is not None:
+            values = joined(features.lexicons, lexicons, len(features))
+            entries = np.zeros((2, 0), np.int32) if table is None else entries_of(features, table)
+            self._beside = ResidentExtras(values, entries, features.offsets, max_words, device)
 
     def narrow(self, m: int) -> ResidentFeatures:
         """Return the same features, without a copy, with only the first m regions of each image."""
@@ -90,7 +112,17 @@ class ResidentFeatures:
             context=self.context[rows].float(),
             region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
             labels=self.labels[rows],
+            extras=self.extras(rows, words.packing.n),
         )
+
+    def extras(self, rows: Tensor, n: int) -> Extras | None:
+        """Return lexicon values and entries of the learned table of samples (B,) or (J, B); None without either.
+
+        Args:
+            rows: the samples, on the device.
+            n: the padded length of their texts.
+        """
+        return None if self._beside is None else self._beside(rows, n)
 
     def _texts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the words of all texts or of these only, their offsets (on the CPU), and the rows of these texts."""
@@ -102,6 +134,41 @@ class ResidentFeatures:
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         places = torch.arange(int(offsets[-1])) + (start - offsets[:-1]).repeat_interleave(lengths)
         return self.tokens[places].to(self.device), offsets, torch.arange(len(flat)).view_as(rows)
+
+
+class ResidentExtras:
+    """Lexicon values and entries of the learned table on the device.
+
+    Args:
+        values: (N, L) float32.
+        entries: (2, T) int32, of all texts one after the other; (2, 0) without a learned table.
+        offsets: (N + 1,) int64, as in `Features`.
+        max_words: how many of a text's words to use, the first ones; None for all.
+        device: the device that holds them.
+    """
+
+    def __init__(
+        self,
+        values: NDArray[np.float32],
+        entries: NDArray[np.int32],
+        offsets: NDArray[np.int64],
+        max_words: int | None,
+        device: torch.device,
+    ) -> None:
+        self._values, self._entries = _tensor(values, device), _tensor(entries, device)
+        self._offsets, self._max_words = _tensor(offsets, device), max_words
+
+    def __call__(self, rows: Tensor, n: int) -> Extras:
+        """Gather those of some samples, without waiting for the device; the arguments are those of `extras`."""
+        if not self._entries.shape[1]:
+            n = 0
+        start = self._offsets[rows]
+        length = (self._offsets[rows + 1] - start).clamp(0, self._max_words)[..., None, None]
+        step = torch.arange(n, device=rows.device)
+        whole = torch.stack([step, step + 1])  # where a token ends, and a pair
+        places = (start[..., None] + step).clamp(max=max(self._entries.shape[1] - 1, 0))
+        entries = torch.stack([each[places] for each in self._entries], -2).long()  # (..., 2, n)
+        return Extras(self._values[rows], entries.masked_fill(whole >= length, NONE))
 
 
 def fits(size: int, device: torch.device) -> bool:

@@ -165,6 +165,28 @@ class Run:
                     next_step="name the run's own store, or train again on these features",
                 )
 
+    @property
+    def lexicons(self) -> tuple[str, ...]:
+        """The lexicons that the head reads.
+
+        Raises:
+            RunError: one is not installed, or not as it was when the run was trained.
+        """
+        from ..lexicons.values import record_of
+
+        names = self.config.lexicon_names
+        recorded, here = self.record.get("lexicons", {}), record_of(names)
+        for name, found in here.items():
+            if (expected := recorded.get(name)) != found:
+                package = f"{expected['package']}=={expected['version']}" if expected and "package" in expected else ""
+                raise RunError(
+                    f"the run {self.path} was trained with another {name} lexicon",
+                    expected=str(expected),
+                    found=str(found),
+                    next_step=f"pip install '{package}'" if package else "train the run again",
+                )
+        return names
+
     def check_classes(self, classes: Sequence[str]) -> None:
         """Raise RunError unless a data set's classes are those that the run was trained on, in the same order."""
         if tuple(classes) != self.classes:
@@ -314,7 +336,14 @@ def predict_part(
             found=f"{len(changed)} others: {examples(changed)}",
             next_step="train again on the new labels",
         )
-    resident = ResidentFeatures(features, torch.device(device), run.config.regions, run.config.max_words)
+    resident = ResidentFeatures(
+        features,
+        torch.device(device),
+        run.config.regions,
+        run.config.max_words,
+        run.config.lexicon_names,
+        head.table,
+    )
     return split, predict(head, resident, rows, run.config.batch_for(features.dataset))
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ... import disk
 from ...errors import ItinError, RunError
 from ..config import TrainConfig
+from ..lexicons.values import record_of
 from ..presets import short_name
 from ..protocols.split import Split
 from .folder import FORMAT, untrained_note
@@ -132,6 +133,7 @@ def _config(
             }
             for kind, store in stores.items()
         },
+        **({"lexicons": record_of(fit.config.lexicon_names)} if fit.config.lexicon_names else {}),
         "untrained_encoders": untrained,
         "note": untrained_note(untrained, stores),
     }
