@@ -92,7 +92,8 @@ class HeadConfig(HeadOptions):
     context_dim: int = option(512, least=1)
     """Length of the visual context V."""
     classes: int = option(3, least=1)
-    """Number of classes, the rows of W_f."""
+    """Number of outputs, the rows of W_f: the classes; of several targets or other ones, the sum of their
+    `Target.outputs`."""
     lexicon_values: int = option(0, least=0)
     """Number of lexicon values of a text, which every head that reads text takes."""
     entries: int = option(0, least=0)

@@ -80,8 +80,13 @@ class Head(nn.Module):
                 self.gru_s = self._gru()
         self.extra = ExtraLogits(config) if config.has_extras else None
 
-    def begin(self, labels: Tensor) -> None:
-        """Take what the head needs from the labels (N,) of the training part, before the first epoch."""
+    def begin(self, prior: Tensor) -> None:
+        """Take what the head needs from the training part before the first epoch.
+
+        Args:
+            prior: (outputs,), the constant outputs that fit the targets of the training part best, such as the
+                logarithms of the classes' frequencies (`outputs.prior`).
+        """
 
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Take what the head needs from the features of the training part, before the first epoch.

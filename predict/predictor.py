@@ -78,9 +78,7 @@ class Predictor:
         ]
         features, n = self._features(encoded, kept, [text for _, text in pairs]), len(pairs)
         self.foreign += foreign(features.lexicons)
-        return predictions(
-            self._head, self.run.config, features, np.arange(n), details, self._vocabulary, n, self._device
-        )
+        return predictions(self._head, self.run, features, np.arange(n), details, self._vocabulary, n, self._device)
 
     def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], texts: list[str]) -> Features:
         """Return the features of n pairs as if read from stores; kinds that the head does not read are zeros."""

@@ -126,7 +126,7 @@ class GraphSteps:
         resident: ResidentFeatures,
         heads: Callable[..., Tensor],
         region_limit_mask: Tensor,
-        step: Callable[[Tensor, Tensor], None],
+        step: Callable[[Tensor, tuple[Tensor, ...]], None],
         batches: Iterable[Tensor],
     ) -> None:
         if not resident.held:
@@ -180,7 +180,7 @@ class GraphSteps:
             region_mask = mask_of(resident.counts[rows], resident.m) & self._region_limit_mask
         words, extras = self._words(rows, shape), resident.extras(rows, len(shape.sizes))
         logits = self._heads(regions, words, resident.context[rows].float(), region_mask, extras)
-        self._step(logits, resident.labels[rows])
+        self._step(logits, tuple(values[rows] for values in resident.targets))
 
     def _words(self, rows: Tensor, shape: StaticShape) -> Words:
         start = self._offsets[rows]

@@ -68,7 +68,7 @@ def test_batches_hold_the_entries_of_their_texts(longest: int) -> None:
     table = table_of(made, np.arange(9), 100)
     assert len(table) > 5
     known = {int(one): place for place, one in enumerate(table)}
-    resident = ResidentFeatures(made, torch.device("cpu"), 0, longest, ("shape", "vader"), table)
+    resident = ResidentFeatures(made, torch.device("cpu"), 0, longest, lexicons=("shape", "vader"), table=table)
     rows = torch.tensor([[4, 1, 5], [0, 8, 6]])
     batch = resident.batch(rows)
     assert batch.extras is not None
@@ -90,12 +90,10 @@ def test_batches_hold_the_entries_of_their_texts(longest: int) -> None:
 def test_batches_without_either_or_with_one() -> None:
     made, cpu, rows = features(), torch.device("cpu"), torch.tensor([0, 3])
     assert ResidentFeatures(made, cpu, 0).batch(rows).extras is None
-    values = ResidentFeatures(made, cpu, 0, None, ("vader",)).batch(rows).extras
-    entries = ResidentFeatures(made, cpu, 0, None, (), table_of(made, np.arange(9), 9)).batch(rows).extras
-    empty = ResidentFeatures(made, cpu, 0, None, (), np.zeros(0, np.int64)).batch(rows).extras
-    nothing = (
-        ResidentFeatures(features([[], []]), cpu, 0, None, (), np.zeros(0, np.int64)).batch(torch.arange(2)).extras
-    )
+    values = ResidentFeatures(made, cpu, 0, lexicons=("vader",)).batch(rows).extras
+    entries = ResidentFeatures(made, cpu, 0, table=table_of(made, np.arange(9), 9)).batch(rows).extras
+    empty = ResidentFeatures(made, cpu, 0, table=np.zeros(0, np.int64)).batch(rows).extras
+    nothing = ResidentFeatures(features([[], []]), cpu, 0, table=np.zeros(0, np.int64)).batch(torch.arange(2)).extras
     assert values is not None
     assert entries is not None
     assert empty is not None
@@ -112,7 +110,9 @@ def lines(extras: Extras, j: int) -> list[str]:
 
 def test_graph_steps_take_the_same_extras() -> None:
     made = features()
-    resident = ResidentFeatures(made, torch.device("cpu"), 0, 3, ("vader",), table_of(made, np.arange(9), 3))
+    resident = ResidentFeatures(
+        made, torch.device("cpu"), 0, 3, lexicons=("vader",), table=table_of(made, np.arange(9), 3)
+    )
     rows = torch.tensor([[0, 1, 2], [4, 5, 7]])
     seen: list[Extras] = []
 

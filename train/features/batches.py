@@ -14,10 +14,15 @@ from torch import Tensor
 from ...itin_head.extras import Extras
 from ...itin_head.gru.batch import mask_of
 from ...itin_head.gru.packing import Words, gather_words
+from ...itin_head.outputs import scaled
+from ...targets import LABEL
 from ..lexicons.values import joined
-from .features import Features
+from .features import Features, TargetColumn
 from .memory import MEMORY_SHARE
 from .word_table import NONE, entries_of
+
+ABSENT = -100
+"""The class of a sample without a value, which PyTorch's cross-entropy leaves out."""
 
 
 class Batch(NamedTuple):
@@ -31,10 +36,17 @@ class Batch(NamedTuple):
     """(B, context_dim)."""
     region_mask: Tensor | None
     """(B, m) bool, or None when m is 0."""
-    labels: Tensor
-    """(B,) int64."""
+    targets: tuple[Tensor, ...]
+    """(B,) of each target: int64 class numbers, `ABSENT` where there is none; or float32 numbers scaled to -1 to 1, NaN
+    where there is none."""
+
     extras: Extras | None = None
     """Lexicon values and entries of the learned table, for heads with either."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(B,) of the first target."""
+        return self.targets[0]
 
     @property
     def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None]:
@@ -52,6 +64,7 @@ class ResidentFeatures:
         device: the device that holds them.
         m: how many of the features' regions to use.
         max_words: how many of a text's words to use, the first ones; None for all.
+        targets: the names of the targets.
         lexicons: the lexicons whose values to use.
         table: (V,) the keys of the learned table's entries; None without such a table.
 
@@ -65,6 +78,7 @@ class ResidentFeatures:
         device: torch.device,
         m: int,
         max_words: int | None = None,
+        targets: Sequence[str] = (LABEL,),
         lexicons: Sequence[str] = (),
         table: NDArray[np.int64] | None = None,
     ) -> None:
@@ -81,7 +95,7 @@ class ResidentFeatures:
         self.tokens = _tensor(features.tokens, home)
         self.offsets = _tensor(features.offsets, torch.device("cpu"))  # where batches are planned
         self.context = _tensor(features.context, device)
-        self.labels = _tensor(features.labels, device)
+        self.targets = tuple(_tensor(_numbers(features.column(name)), device) for name in targets)
         self._beside: ResidentExtras | None = None
         if lexicons or table is not None:
             values = joined(features.lexicons, lexicons, len(features))
@@ -111,7 +125,7 @@ class ResidentFeatures:
             words=words,
             context=self.context[rows].float(),
             region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
-            labels=self.labels[rows],
+            targets=tuple(values[rows] for values in self.targets),
             extras=self.extras(rows, words.packing.n),
         )
 
@@ -178,6 +192,14 @@ def fits(size: int, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # reserved by us, but free
     return size <= MEMORY_SHARE * (free + unused)
+
+
+def _numbers(column: TargetColumn) -> np.ndarray:
+    """Return a target's values as a loss reads them."""
+    if column.target.is_number:
+        return scaled(column.target, column.values.astype(np.float64)).astype(np.float32)
+    values = column.values.astype(np.int64, copy=False)
+    return values if column.known.all() else np.where(column.known, values, ABSENT)
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .features import Features
+from ...targets import Target
+from .features import Features, TargetColumn
 
 _ARRAYS = ("labels", "regions", "counts", "tokens", "offsets", "context")
 _TOKEN_IDS = "token_ids.npy"
@@ -19,7 +20,11 @@ def save_features(features: Features, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in _ARRAYS:
         np.save(folder / f"{name}.npy", getattr(features, name))
+    for number, column in enumerate(features.further.values()):
+        np.save(folder / f"target{number}.npy", column.values)
     rest = {
+        "further": [column.target.to_dict() for column in features.further.values()],
+        "texts": features.texts,
         "ids": features.ids,
         "dataset": features.dataset,
         "classes": features.classes,
@@ -41,7 +46,12 @@ def open_features(folder: Path) -> Features:
     rest["lexicons"] = {name: _mapped(folder / f"lexicon-{name}.npy") for name in rest["lexicons"]}
     if (folder / _TOKEN_IDS).exists():
         rest["token_ids"] = _mapped(folder / _TOKEN_IDS)
-    return Features(**{**arrays, **rest, "classes": tuple(rest["classes"])})
+    targets = [Target.from_dict(record) for record in rest.pop("further")]
+    further = {
+        target.name: TargetColumn(target, _mapped(folder / f"target{number}.npy"))
+        for number, target in enumerate(targets)
+    }
+    return Features(**{**arrays, **rest, "classes": tuple(rest["classes"]), "further": further})
 
 
 def _mapped(path: Path) -> np.ndarray:
