@@ -136,12 +136,22 @@ def predictions(
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
-    config, where = run.config, torch.device(device)
-    resident = ResidentFeatures(features, where, config.regions, config.max_words, targets=(), averaged=config.averages)
+    config = run.config
+    resident = ResidentFeatures(
+        features,
+        torch.device(device),
+        config.regions,
+        config.max_words,
+        targets=(),
+        averaged=config.averages,
+        lexicons=config.lexicon_names,
+        table=head.table,
+    )
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
-            out = head(*resident.batch(some).inputs)
+            batch = resident.batch(some)
+            out = head(*batch.inputs, batch.extras)
             said = decided(predicted(out.logits, run.targets), config.label_from)
             for place in range(len(some)):
                 one = details[len(found)]
