@@ -19,6 +19,7 @@ from ..targets import Target
 from ..train.config import TrainConfig
 from ..train.features.batches import ResidentFeatures
 from ..train.features.features import Features
+from ..train.label_rule import decided
 from ..train.runs.folder import Run
 from ..train.runs.write import COVERAGE
 from ..train.steps import chunks
@@ -139,7 +140,7 @@ def predictions(
         device: the device to compute on.
     """
     config, where = run.config, torch.device(device)
-    resident = ResidentFeatures(features, where, config.regions, config.max_words, averaged=config.averages)
+    resident = ResidentFeatures(features, where, config.regions, config.max_words, targets=(), averaged=config.averages)
     bounds = run.target.bounds if run.target.is_number else (-1, 1)
     unit = (bounds[1] - bounds[0]) / 2
     found: list[Prediction] = []
@@ -147,7 +148,7 @@ def predictions(
         for some in chunks(torch.from_numpy(rows), batch_size):
             inputs = resident.batch(some).inputs
             out, reasons = head(*inputs), head.reasons(*inputs)
-            said = predicted(out.logits, run.targets)
+            said = decided(predicted(out.logits, run.targets), config.label_from)
             for place in range(len(some)):
                 one = details[len(found)]
                 first, *further = (

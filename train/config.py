@@ -32,6 +32,10 @@ LOSSES = ("mse", "huber", "ccc")
 """Losses of a number: the squared error; Huber's, quadratic up to a tenth of the span and linear beyond; or one minus
 the concordance correlation of a batch."""
 
+LABEL_FROM = ("joint", "rule", "mean")
+"""Where the label comes from: its own output, the label rule over the own labels of text and image, or the mean of the
+two."""
+
 SELECTS = {
     "accuracy": 1,
     "weighted_f1": 1,
@@ -106,6 +110,9 @@ class TrainConfig(HeadOptions):
     """The weights of the targets' losses, joined by + in the same order; by default 1 each."""
     loss: str = option("mse", choices=LOSSES)
     """The loss of targets that are numbers: the squared error, Huber's or 1 - CCC. Classes have cross-entropy."""
+    label_from: str = option("joint", choices=LABEL_FROM)
+    """Where the label comes from with --target label+text-label+image-label. joint: its own output; rule: the label
+    rule over the text's and the image's; mean: the mean of both. The scores of all three are kept."""
     select: str | None = option(None, choices=SELECTS, metavar="SCORE")
     """The validation score that selects the epoch, and the best of a sweep or search; by default accuracy, for a number
     the loss. Of equal ones the lower validation loss."""
@@ -148,6 +155,11 @@ class TrainConfig(HeadOptions):
         super().__post_init__()
         if not all(self.targets) or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"target: expected names joined by +, each once, got {self.target!r}")
+        if self.label_from != "joint" and not {LABEL, "text-label", "image-label"} <= set(self.targets):
+            raise ValueError(
+                f"label_from: expected joint without the targets label, text-label and image-label, got "
+                f"{self.label_from} with {self.target}"
+            )
         if len(self.weights) != len(self.targets):
             raise ValueError(
                 f"target_weights: expected {len(self.targets)} numbers joined by +, one for each of {self.target}, got "

@@ -20,8 +20,9 @@ from ..itin_head.outputs import class_logits, cut, predicted, prior
 from ..itin_head.side_by_side import SideBySide, SingleHead
 from ..targets import Target
 from .config import PRECISIONS, TrainConfig
-from .features.batches import ResidentFeatures
+from .features.batches import ABSENT, ResidentFeatures
 from .features.features import Features, TargetColumn
+from .label_rule import decided
 from .objective import Objective, clip_side_by_side
 from .protocols.split import Split
 
@@ -83,7 +84,7 @@ def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
 def taught_by(column: TargetColumn, rows: NDArray[np.int64]) -> TargetColumn:
     """Return a target with the values of some rows; raise ValueError if none of them has one."""
     own = column.take(rows)
-    if not own.known.any():
+    if not own.taught.any():
         raise ValueError(f"target: no pair of the training part has a value for {column.target.name}")
     return own
 
@@ -203,7 +204,8 @@ class Training:
         with torch.inference_mode(), matmul_precision(tf32=self.compute.precision != "float32"):
             some = chunks(torch.from_numpy(rows), self.batch_size)
             parts = [self._forward(part.expand(J, -1))[0] for part in some]
-            return predicted(torch.cat(parts, 1), self.targets)[self.targets[0].name]
+            said = predicted(torch.cat(parts, 1), self.targets)
+        return decided(said, self.configs[0].label_from)[self.targets[0].name]
 
     def keep(self, j: int) -> None:
         """Copy the present weights of head j into `heads`, on the device."""
@@ -239,7 +241,10 @@ class Training:
         if first.is_number:
             right = (own[..., 0] - targets[0]).abs().nan_to_num().sum(1)
         else:
-            right = (class_logits(first, own).argmax(-1) == targets[0]).sum(1)
+            true = targets[0]
+            if true.ndim == 3:  # shares, of which more than half agree on the value
+                true = torch.where(true.amax(-1) > 0.5, true.argmax(-1), ABSENT)
+            right = (class_logits(first, own).argmax(-1) == true).sum(1)
         self._sums.add_(torch.stack([losses.detach() * targets[0].shape[1], right.to(losses.dtype)]))
 
     def _shuffled(self) -> Iterator[Tensor]:

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     """(B, m) bool, or None when m is 0."""
     targets: tuple[Tensor, ...]
     """(B,) of each target: int64 class numbers, `ABSENT` where there is none; or float32 numbers scaled to -1 to 1, NaN
-    where there is none."""
+    where there is none; or (B, classes) float32 shares of annotators, zeros where there is none."""
     texts: list[str] | None = None
     """The B texts, where the features have them and one batch is gathered."""
 
@@ -163,6 +163,8 @@ def _numbers(column: TargetColumn) -> np.ndarray:
     """Return a target's values as a loss reads them."""
     if column.target.is_number:
         return scaled(column.target, column.values.astype(np.float64)).astype(np.float32)
+    if column.shares is not None:
+        return column.shares.astype(np.float32)
     values = column.values.astype(np.int64, copy=False)
     return values if column.known.all() else np.where(column.known, values, ABSENT)
 

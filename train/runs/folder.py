@@ -322,13 +322,13 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
 
     split, predicted = predict_part(run, features, device, part)
     scorers = [Scorer(features.column(one.name), split.train, run.config.loss) for one in run.targets]
-    return scores_by_target(scorers, split.rows(part), predicted)
+    return scores_by_target(scorers, split.rows(part), predicted, run.config.label_from)
 
 
 def predict_part(
     run: Run, features: Features, device: str | torch.device = "cpu", part: str = "test"
 ) -> tuple[Split, dict[str, NDArray[np.float64]]]:
-    """Return the run's parts as rows of the features, and what the head says of a part by target: `steps.predict`.
+    """Return the run's parts as rows of the features, and what the head's outputs say of a part: `steps.predict`.
 
     The arguments and errors are those of `evaluate`.
     """

@@ -85,7 +85,7 @@ class Identity:
         """Return a digest of the samples that have a value for some target, with their values and inputs."""
         if targets not in self._samples:
             columns = [self._columns[name] for name in targets]
-            known = np.any([column.known for column in columns], axis=0)
+            known = np.any([column.taught for column in columns], axis=0)
             first = columns[0].target
             # What was always learnt stays as it was, so that the keys of old runs do not change.
             named: list[list[object]] = []
@@ -95,6 +95,7 @@ class Identity:
                 named = [["classes", *first.classes]]
             # `tolist` of numbers gives Python's, whose text is the shortest that is the same number.
             values = [column.values.tolist() for column in columns]
+            values += [column.shares.tolist() for column in columns if column.shares is not None]
             self._samples[targets] = _digest(
                 [
                     *named,
