@@ -107,6 +107,8 @@ def show(prediction: Prediction) -> None:
 
     for name, one in {"": prediction, **prediction.further}.items():
         console.print(f"{f'{name}: ' * bool(name)}{one.label}  ({one.chances('.3f')})".removesuffix("  ()"))
+    if prediction.reasons:
+        console.print("  because  " + "  ".join(f"{name} {value:+.2f}" for name, value in prediction.reasons.items()))
     rows: list[tuple[object, ...]] = []
     known = [
         name

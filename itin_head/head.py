@@ -106,6 +106,17 @@ class Head(nn.Module):
             return values
         return nn.functional.dropout(values, self.config.dropout)
 
+    def reasons(self, *batch: Any) -> list[dict[str, float]]:
+        """Return for each sample what spoke for the first target's prediction, by name, and how strongly.
+
+        Args:
+            batch: the arguments of `forward`.
+
+        Returns:
+            B dictionaries; no list at all for a head that cannot say.
+        """
+        return []
+
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
