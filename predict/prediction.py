@@ -139,15 +139,24 @@ def predictions(
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
-    config, where = run.config, torch.device(device)
-    resident = ResidentFeatures(features, where, config.regions, config.max_words, targets=(), averaged=config.averages)
+    config = run.config
+    resident = ResidentFeatures(
+        features,
+        torch.device(device),
+        config.regions,
+        config.max_words,
+        targets=(),
+        averaged=config.averages,
+        lexicons=config.lexicon_names,
+        table=head.table,
+    )
     bounds = run.target.bounds if run.target.is_number else (-1, 1)
     unit = (bounds[1] - bounds[0]) / 2
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
-            inputs = resident.batch(some).inputs
-            out, reasons = head(*inputs), head.reasons(*inputs)
+            batch = resident.batch(some)
+            out, reasons = head(*batch.inputs, batch.extras), head.reasons(*batch.inputs)
             said = decided(predicted(out.logits, run.targets), config.label_from)
             for place in range(len(some)):
                 one = details[len(found)]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...targets import Target
 from ..config import HeadConfig
+from ..extras import Extras
 from ..gru.packing import Words
 from ..head import Head, HeadOutput, Inputs, mean_of, standard
 from ..outputs import steps_of
@@ -123,6 +124,7 @@ class LinearHead(Head):
         context: Tensor | None,
         region_mask: Tensor | None = None,
         texts: Sequence[str] | None = None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the outputs, in float64 on the CPU; the arguments are those of every head."""
         X = self.matrix((regions, tokens, token_mask, context, region_mask, texts))
