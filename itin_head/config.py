@@ -60,9 +60,17 @@ class HeadOptions:
     as words (the demo; there they are what BERT makes of [PAD])."""
     max_words: int = option(100, least=1)
     """Words of a text that are read."""
+    hops: int | None = option(None, least=1)
+    """Hops over the words and the image, comn and mvan; by default the original's, 6 and 3."""
+    filters: int = option(100, least=1)
+    """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
+    dropout: float = option(0.0, least=0, below=1)
+    """Dropout in training, cnn-multi: of the last layer's input; dnn-lr: of the last image layer's weights."""
 
     def __post_init__(self) -> None:
         check(self)
+        if self.hops is None:
+            object.__setattr__(self, "hops", HEADS[self.head].hops)
         if self.ablation != "none" and "ablation" not in HEADS[self.head].settings:
             raise ValueError(f"ablation: expected none, for the head {self.head} has no ablations; got {self.ablation}")
 
@@ -106,6 +114,11 @@ class HeadConfig(HeadOptions):
         if self.gru_layers == 1:
             read -= {"gru_dropout"}
         return frozenset(read)
+
+    @property
+    def dropout_fields(self) -> list[str]:
+        """The fields that give it dropout, for which it draws random numbers in training."""
+        return [name for name in ("gru_dropout", "dropout") if name in self.settings and getattr(self, name)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as they stand in `config.json` and beside the weights."""

@@ -20,6 +20,16 @@ class HeadSpec(NamedTuple):
     configurations that differ only in others are the same."""
     summary: str
     """A short summary of what it computes."""
+    inferred: bool = False
+    """Whether parts of it were inferred and not read, since the original cannot be had; tables write `*`."""
+    stand_in: str = ""
+    """What it reads in place of a feature that no store holds, as tables write it."""
+    hops: int | None = None
+    """Its hops by default."""
+
+    def label(self, name: str) -> str:
+        """Return the name as tables write it, such as `mvan* (mean region as scene)`."""
+        return f"{name}{'*' * self.inferred}" + (f" ({self.stand_in})" if self.stand_in else "")
 
 
 _EVERY = ("regions", "tokens", "context")
@@ -36,6 +46,8 @@ _LOCAL = (
     *GRU_SETTINGS,
 )
 _TEXT = ("d", "hidden", *GRU_SETTINGS)
+_WORDS = ("mask", "max_words")
+_SCENE = "mean region as scene"
 
 HEADS = {
     "itin": HeadSpec("itin:ITINHead", _EVERY, (*_LOCAL, "ablation"), "the paper's network, eqs. 1-19"),
@@ -48,6 +60,21 @@ HEADS = {
     "text-only": HeadSpec("heads.text_only:TextOnlyHead", ("tokens",), _TEXT, "MLP(S)"),
     "image-only": HeadSpec(
         "heads.image_only:ImageOnlyHead", ("regions", "context"), ("hidden",), "MLP(mean of regions ⊕ V)"
+    ),
+    "multisentinet": HeadSpec(
+        "heads.multisentinet:MultiSentiNetHead",
+        _EVERY,
+        ("d", "hidden", *_WORDS),
+        "LSTM over the words, attended with V and the scene",
+        stand_in=_SCENE,
+    ),
+    "comn": HeadSpec(
+        "heads.comn:CoMNHead",
+        ("regions", "tokens"),
+        ("d", "k", "hops", "gru_layers", "gru_dropout", *_WORDS),
+        "words and image attend to each other in hops",
+        inferred=True,
+        hops=6,
     ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }

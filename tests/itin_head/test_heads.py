@@ -32,8 +32,9 @@ from ..head_reference import (
     sigmoid,
     softmax,
 )
+from ..table2_reference import SYSTEMS
 
-SIZES = {**DIMS, "max_words": 9}
+SIZES = {**DIMS, "max_words": 9, "filters": 2}
 OFFICIAL = {name: value for name, value in PRESETS["official"].items() if name in HeadConfig.__dataclass_fields__}
 READINGS: dict[str, dict[str, object]] = {
     "paper": {},
@@ -45,6 +46,7 @@ READINGS: dict[str, dict[str, object]] = {
     "gru layers": {"gru_layers": 3},
     "context gru": {"context_gru": True},
     "no mask": {"mask": False},
+    "one hop": {"hops": 1},
 }
 CASES = [
     *[("itin", name) for name in READINGS],
@@ -52,6 +54,9 @@ CASES = [
     *itertools.product(["global-local"], ["paper", "self-attention", "context gru"]),
     *itertools.product(["concat", "text-only"], ["paper", "gru layers", "no mask"]),
     ("image-only", "paper"),
+    *[(name, "paper") for name in SYSTEMS],
+    *[(name, "no mask") for name in SYSTEMS],
+    *itertools.product(["comn"], ["one hop"]),
 ]
 
 
@@ -113,6 +118,8 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
     words = list(x)
     if not config.mask:
         words += [np.zeros(config.token_dim)] * (config.max_words - len(words))
+    if config.head in SYSTEMS:
+        return SYSTEMS[config.head](config, p, list(f), words, V)
     d, lam, out = config.d, config.lam, {}
     mean_f = f.mean(0) if len(f) else np.zeros(config.region_dim)
     if config.head != "image-only":
@@ -161,18 +168,19 @@ def test_equations(head: str, reading: str) -> None:
     for b, (f, x, V) in enumerate(SAMPLES):
         want = equations(made.config, p, f, x, V)
         m, n = len(f), made.config.max_words if not made.config.mask else len(x)
-        close(out.logits[b], want["logits"])
-        close(out.fused[b], want["fused"])
-        if head not in ("itin", "global-local"):
-            assert out.alignment is out.gate is out.attention is None
-            continue
-        close(out.alignment[b, :m, :n], want["alignment"])
-        close(out.attention[b, :m], want["attention"])
-        assert not out.alignment[b, m:].any()
-        assert not out.alignment[b, :, n:].any()
-        assert not out.attention[b, m:].any()
-        if m:
-            close(out.gate[b, :m], want["gate"])
+        lengths = {"alignment": (m, n), "gate": (m,), "attention": (m,), "words": (n,)}
+        for name, value in out._asdict().items():
+            if name not in want:
+                assert value is None, name
+            elif name not in lengths:
+                close(value[b], want[name])
+            else:
+                there = tuple(slice(length) for length in lengths[name])
+                if m or name == "words":
+                    close(value[b][there], want[name])
+                rest = value[b].clone()
+                rest[there] = 0
+                assert not rest.any()
 
 
 def test_official_is_the_demos_architecture() -> None:
