@@ -76,6 +76,15 @@ HEADS = {
         inferred=True,
         hops=6,
     ),
+    "mvan": HeadSpec(
+        "heads.mvan:MVANHead",
+        ("regions", "tokens"),
+        ("d", "k", "hidden", "hops", *_WORDS),
+        "text, objects and scene read each other in hops",
+        inferred=True,
+        stand_in=_SCENE,
+        hops=3,
+    ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""

@@ -14,7 +14,7 @@ Outputs = dict[str, Array]
 
 
 def lstm(p: Weights, name: str, x: list[Array], d: int) -> list[Array]:
-    """One direction of an LSTM (Hochreiter & Schmidhuber 1997, with a forget gate): `lstm.*_l0` or `_l0_reverse`."""
+    """One direction of an LSTM (Hochreiter & Schmidhuber 1997, with a forget gate): `lstm/` or `lstm/_reverse`."""
     module, _, way = name.partition("/")
     W_i, W_h, b_i, b_h = (p[f"{module}.{one}_l0{way}"] for one in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     h, c, states = np.zeros(d), np.zeros(d), []
@@ -51,7 +51,7 @@ def additive(p: Weights, name: str, K: list[Array], q: Array, size: int) -> tupl
 
 def multisentinet(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
     o, s = mlp(p, "W_o", V), mlp(p, "W_s", mean(f, config.region_dim))
-    d, a = additive(p, "attend", lstm(p, "lstm", x, config.d), np.concatenate([o, s]), config.d)
+    d, a = additive(p, "attend", lstm(p, "lstm/", x, config.d), np.concatenate([o, s]), config.d)
     F = mlp(p, "W_m", np.concatenate([s, o, d]))
     return {"logits": linear(p, "W_f", F), "fused": F, "words": a}
 
@@ -77,7 +77,35 @@ def comn(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Arra
     return {"logits": linear(p, "W_f", F), "fused": F, "words": words, "attention": attention}
 
 
+def mvan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
+    d, D = config.d, 2 * config.d
+    forward, backward = lstm(p, "lstm/", x, d), lstm(p, "lstm/_reverse", x[::-1], d)[::-1]
+    H = [np.concatenate(both) for both in zip(forward, backward, strict=True)]
+    O = [linear(p, "W_o", one) for one in f]  # noqa: E741
+    S = linear(p, "W_s", mean(f, config.region_dim))
+    M_t, M_o, M_s = mean(H, D), mean(O, D), S
+
+    def cell(name: str, x: Array, h: Array) -> Array:
+        """torch's: the gates r, z and n; the second bias of n is within r's product."""
+        i, s = (p[f"{name}.weight_{one}"] @ a + p[f"{name}.bias_{one}"] for one, a in (("ih", x), ("hh", h)))
+        r, z = sigmoid(i[:D] + s[:D]), sigmoid(i[D : 2 * D] + s[D : 2 * D])
+        n = np.tanh(i[2 * D :] + r * s[2 * D :])
+        return np.asarray((1 - z) * n + z * h)
+
+    assert config.hops is not None
+    for _ in range(config.hops):
+        o, attention = additive(p, "add_o", O, M_t, D)
+        s, _one = additive(p, "add_o", [S], M_t, D)  # by whatever weights: it has one vector to choose from
+        (by_o, words_o), (by_s, words_s) = additive(p, "add_t", H, o, D), additive(p, "add_t", H, s, D)
+        M_t, M_o = cell("cell_t", np.concatenate([by_o, by_s]), M_t), cell("cell_o", o, M_o)
+        M_s = cell("cell_s", s, M_s)
+    t, o, s = M_t, M_o, M_s
+    F = mlp(p, "W_m", np.concatenate([t, o, s, t * o, t * s, o * s, abs(t - o), abs(t - s), abs(o - s)]))
+    return {"logits": linear(p, "W_f", F), "fused": F, "attention": attention, "words": (words_o + words_s) / 2}
+
+
 SYSTEMS: dict[str, Callable[[HeadConfig, Weights, list[Array], list[Array], Array], Outputs]] = {
     "multisentinet": multisentinet,
     "comn": comn,
+    "mvan": mvan,
 }

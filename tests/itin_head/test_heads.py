@@ -56,7 +56,7 @@ CASES = [
     ("image-only", "paper"),
     *[(name, "paper") for name in SYSTEMS],
     *[(name, "no mask") for name in SYSTEMS],
-    *itertools.product(["comn"], ["one hop"]),
+    *itertools.product(["comn", "mvan"], ["one hop"]),
 ]
 
 
