@@ -62,7 +62,7 @@ class HeadOptions:
     """Words of a text that are read."""
     hops: int | None = option(None, least=1)
     """Hops over the words and the image, comn and mvan; by default the original's, 6 and 3."""
-    filters: int = option(100, least=1)
+    filters: int = option(100, least=2)
     """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
     dropout: float = option(0.0, least=0, below=1)
     """Dropout in training, cnn-multi: of the last layer's input; dnn-lr: of the last image layer's weights."""

@@ -85,6 +85,13 @@ HEADS = {
         stand_in=_SCENE,
         hops=3,
     ),
+    "cnn-multi": HeadSpec(
+        "heads.cnn_multi:CNNMultiHead",
+        ("tokens", "context"),
+        ("filters", "dropout", *_WORDS),
+        "a convolution across a text's vector and V",
+        inferred=True,
+    ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from itin.itin_head import HeadConfig
 
-from .head_reference import Array, Weights, linear, mlp, recurrence, sigmoid, softmax
+from .head_reference import Array, Weights, linear, mlp, recurrence, relu, sigmoid, softmax
 
 Outputs = dict[str, Array]
 
@@ -104,8 +104,25 @@ def mvan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Arra
     return {"logits": linear(p, "W_f", F), "fused": F, "attention": attention, "words": (words_o + words_s) / 2}
 
 
+def text_cnn(p: Weights, name: str, x: list[Array], size: int, filters: int) -> Array:
+    wide, found = [*x, *[np.zeros(size)] * 4], []
+    for place, w in enumerate((3, 4, 5)):
+        for K, b in zip(p[f"{name}.windows.{place}.weight"], p[f"{name}.windows.{place}.bias"], strict=True):
+            values = [sum(K[j * size : (j + 1) * size] @ wide[i + j] for j in range(w)) + b for i in range(len(x))]
+            found.append(max([0.0, *values]))
+    return np.array(found)
+
+
+def cnn_multi(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
+    t, v = text_cnn(p, "text_cnn", x, config.token_dim, config.filters), mlp(p, "W_v", V)
+    c = [relu(linear(p, "joint", np.concatenate([t[i : i + 3], v[i : i + 3]]))) for i in range(len(t) - 2)]
+    F = np.concatenate([np.maximum(c[i], c[i + 1]) for i in range(0, len(c) - 1, 2)])
+    return {"logits": linear(p, "W_f", F), "fused": F}
+
+
 SYSTEMS: dict[str, Callable[[HeadConfig, Weights, list[Array], list[Array], Array], Outputs]] = {
     "multisentinet": multisentinet,
     "comn": comn,
     "mvan": mvan,
+    "cnn-multi": cnn_multi,
 }

@@ -47,6 +47,7 @@ READINGS: dict[str, dict[str, object]] = {
     "context gru": {"context_gru": True},
     "no mask": {"mask": False},
     "one hop": {"hops": 1},
+    "filters": {"filters": 3},
 }
 CASES = [
     *[("itin", name) for name in READINGS],
@@ -57,6 +58,7 @@ CASES = [
     *[(name, "paper") for name in SYSTEMS],
     *[(name, "no mask") for name in SYSTEMS],
     *itertools.product(["comn", "mvan"], ["one hop"]),
+    *itertools.product(["cnn-multi"], ["filters"]),
 ]
 
 
@@ -308,6 +310,21 @@ def test_dropout_stands_between_layers_in_training_alone() -> None:
     assert torch.equal(single(*batch).logits, single.eval()(*batch).logits)
 
 
+def test_dropout_of_the_last_input() -> None:
+    """cnn-multi drops half of F in training and doubles the rest; each draws its own, so none stands side by side."""
+    made = make(HeadConfig(head="cnn-multi", dropout=0.5, **SIZES)).double()  # type: ignore[arg-type]
+    redraw(made)
+    batch = batch_of(SAMPLES, 7, 3)
+    still, seen = made.eval()(*batch), []
+    made.W_f.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    assert torch.equal(made.train()(*batch).fused, still.fused)
+    given = seen[0]
+    assert torch.equal(given[given != 0], 2 * still.fused[given != 0])
+    assert 0 < int((given[still.fused != 0] == 0).sum()) < int((still.fused != 0).sum())
+    with pytest.raises(ValueError, match="heads: expected dropout 0, since each head draws its own"):
+        SideBySide([made, made])
+
+
 def test_filling_up() -> None:
     _, tokens, mask, *_ = batch_of(SAMPLES, 7, 3, rubbish=float("nan"))
     words = fill_up(pack_words(tokens, mask), 9)
@@ -391,12 +408,23 @@ def test_side_by_side_refuses_what_differs() -> None:
         ({"pooling_heads": 0}, "pooling_heads: expected an integer of at least 1, got 0"),
         ({"gru_layers": True}, "gru_layers: expected an integer of at least 1, got True"),
         ({"gru_dropout": 1.0}, "gru_dropout: expected a number from 0 to below 1, got 1.0"),
+        ({"filters": 1}, "filters: expected an integer of at least 2, got 1"),
+        ({"hops": 0}, "hops: expected an integer of at least 1 or None, got 0"),
         ({"max_words": 2.5}, "max_words: expected an integer of at least 1, got 2.5"),
     ],
 )
 def test_wrong_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HeadConfig(**values)  # type: ignore[arg-type]
+
+
+def test_hops_are_the_originals_by_default() -> None:
+    """The same configuration whether they are named or not; where no head reads them, they are nothing."""
+    assert [HeadConfig(head=head).hops for head in ("comn", "mvan", "itin")] == [6, 3, None]
+    assert HeadConfig(head="comn", hops=6) == HeadConfig(head="comn")
+    three, six = head_of("comn", seed=2), head_of("comn", seed=2)
+    three.hops = 3
+    assert not torch.allclose(three(*batch_of(SAMPLES)).logits, six(*batch_of(SAMPLES)).logits)
 
 
 @pytest.mark.parametrize("head", HEADS)
