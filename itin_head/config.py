@@ -26,7 +26,7 @@ class HeadOptions:
     Wrong values raise ValueError, and so do options that the head does not have.
     """
 
-    head: str = option("itin", choices=HEADS, group="What is trained")
+    head: str = option("itin", choices=HEADS, metavar="HEAD", group="What is trained")
     """Which head; docs/heads.md says what each computes."""
     lam: float = option(0.2, least=0, most=1)
     """λ of eq. 18, the share of the visual context: F = λ F1 + (1 - λ) F2."""

@@ -27,10 +27,6 @@ class HeadSpec(NamedTuple):
     hops: int | None = None
     """Its hops by default."""
 
-    def label(self, name: str) -> str:
-        """Return the name as tables write it, such as `mvan* (mean region as scene)`."""
-        return f"{name}{'*' * self.inferred}" + (f" ({self.stand_in})" if self.stand_in else "")
-
 
 _EVERY = ("regions", "tokens", "context")
 _LOCAL = (
@@ -95,3 +91,9 @@ HEADS = {
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""
+
+
+def label_of(head: str) -> str:
+    """Return the name of a head as tables write it, such as `mvan* (mean region as scene)`."""
+    spec = HEADS[head]
+    return f"{head}{'*' * spec.inferred}" + (f" ({spec.stand_in})" if spec.stand_in else "")
