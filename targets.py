@@ -53,6 +53,13 @@ class Target:
         return self.kind == "number"
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """The span of a number; raise ValueError for classes."""
+        if self.span is None:
+            raise ValueError(f"the target {self.name!r}: expected a number, got {self.kind}")
+        return self.span
+
+    @property
     def outputs(self) -> int:
         """The outputs of a head for it: one a class, one for a number, and one a step between ordered classes."""
         return {"classes": len(self.classes), "ordered": len(self.classes) - 1, "number": 1}[self.kind]

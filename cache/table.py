@@ -77,8 +77,11 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
         csv.writer(named, lineterminator="").writerow(source["classes"])
         words += ["--classes", named.getvalue()]
     words += ["--min-class-size", str(source["min_class_size"])] if source.get("min_class_size") else []
+    words += ["--ordered"] if source.get("ordered") else []
+    words += ["--score-range", ",".join(map(repr, source["score_range"]))] if source.get("score_range") else []
     words += ["--allow-outside"] if source.get("allow_outside") else []
     words += ["--aspect", str(source["aspect"])] if source.get("aspect") else []
+    words += ["--labelled-only"] if source.get("labelled_only") else []
     return words
 
 

@@ -16,10 +16,12 @@ from ..cache import StoreWriter
 from ..cache.format.manifest import NAME as MANIFEST
 from ..cache.format.manifest import shard_sizes
 from ..cache.format.plan import StorePlan
+from ..cache.format.sealed_json import read_json
 from ..cache.format.shard_read import Shard
 from ..cache.table import read_lines
 from ..extract.config import ExtractConfig
 from ..extract.data.listed import read_ids, wanted_positions
+from ..extract.data.samples import Sample
 from ..extract.encoders.own import FIELDS, FLAGS, has_form
 from ..paths import cache_root
 from .submission import Submission
@@ -86,17 +88,18 @@ class Extraction:
 
     def missing(self, submission: Submission) -> Missing:
         """Return what the stores lack of the samples in the last scan."""
-        samples = read_lines(submission.home / "samples.jsonl")
+        samples = [Sample(**row) for row in read_lines(submission.home / "samples.jsonl")]
+        undecided = bool(read_json(submission.home / "dataset.json").get("undecided"))
         ids = submission.config.get("ids")
         listed = None if ids is None else read_ids(Path(ids))
-        samples = [samples[i] for i in wanted_positions([row["id"] for row in samples], submission.limit, listed)]
+        samples = [samples[i] for i in wanted_positions(samples, submission.limit, listed, undecided)]
         parts: Counter[int] = Counter()
         quarantined = 0
         for name in submission.stores:
             identity = StorePlan.read(submission.home / name).identity
             writer = StoreWriter(submission.home, identity)
             digest = "text_sha256" if writer.kind == "tokens" else "image_sha256"
-            found = writer.plan.find([row["id"] for row in samples], [row[digest] for row in samples])
+            found = writer.plan.find([one.id for one in samples], [getattr(one, digest) for one in samples])
             rows = [row for row in found if row >= 0]
             quarantined += len(set(rows) & set(writer.quarantined()))
             for piece in writer.missing(rows):

@@ -20,7 +20,8 @@ def command(run: Path, cache: Path | None, device: str) -> None:
     from ..train.features.find import stores_of_run
     from ..train.features.load import load_features
     from ..train.runs.folder import evaluate, load_run
-    from .train import show_note, show_scores
+    from .terminal.scores import show_scores
+    from .train import show_note
 
     opened = load_run(run)
     with usage_errors():
@@ -28,8 +29,14 @@ def command(run: Path, cache: Path | None, device: str) -> None:
     found = stores_of_run(opened, cache)
     config, allow_missing = opened.config, True  # `evaluate` itself requires every pair of the run
     features = load_features(
-        found.table, found.stores, config.regions, config.keep_special, None, allow_missing, config.inputs
+        found.table,
+        found.stores,
+        config.regions,
+        config.keep_special,
+        allow_missing=allow_missing,
+        inputs=config.inputs,
+        targets=config.targets,
     )
     scores = evaluate(opened, features, where)
-    show_scores({"test": scores}, opened.record["split"])
+    show_scores({"test": scores}, opened.record["split"], opened.target_name)
     show_note(opened.note)

@@ -15,6 +15,7 @@ from ..extract.config import EncoderConfig, ExtractConfig
 from ..extract.data.datasets import DATASETS
 from ..labels import LABELS, listed
 from ..parts import Part
+from .terminal.data_lines import rule_lines, target_line
 from .terminal.named_encoders import check_named, encoders_named
 from .terminal.options import Command, Option, columns_of, options_of, take, usage_errors
 from .terminal.signals import stop_on_signals
@@ -136,8 +137,11 @@ def show(summary: Summary, part: Part | None = None) -> None:
     console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {short(dataset.root)}", markup=False)
     for line in label_lines(dataset):
         console.print(f"  {line}", markup=False)
-    for reason, count in dataset.dropped.items():
-        console.print(f"  {count} left out by the label rule: {reason}", markup=False)
+    for line in rule_lines(dataset.dropped, dataset.undecided):
+        console.print(f"  {line}", markup=False)
+    if dataset.targets:
+        counts = {one.name: sum(pair.value(one.name) is not None for pair in samples) for one in dataset.all_targets}
+        console.print(f"  {target_line(counts)}", markup=False)
     parts = Counter(sample.part for sample in samples if sample.part is not None)
     if parts:
         told = ", ".join(f"{count} {part}" for part, count in parts.items())
@@ -173,8 +177,9 @@ def show(summary: Summary, part: Part | None = None) -> None:
 def label_lines(dataset: DataSet) -> list[str]:
     """Return the classes of a data set, and the labels that are none, a line each."""
     lines = []
-    if dataset.classes and dataset.classes != LABELS:
-        lines.append(f"{len(dataset.classes)} classes: {listed(dataset.classes)}")
+    if dataset.ordered or (dataset.classes and dataset.classes != LABELS):
+        order = " from the least to the greatest" if dataset.ordered else ""
+        lines.append(f"{len(dataset.classes)} classes{order}: {listed(dataset.classes)}")
     for what, labels in (
         ("left unlabelled, too few rows of a label", dataset.rare),
         ("in quarantine, labels that are no classes", dataset.unknown),
@@ -183,6 +188,9 @@ def label_lines(dataset: DataSet) -> list[str]:
             lines.append(f"{what}: {listed([f'{label!r} ({count})' for label, count in labels.items()])}")
     if dataset.rare or dataset.unknown:
         lines.append("--classes NAME,... says which labels are classes; runs on other classes must be trained again")
+    if dataset.strange:
+        told = listed([f"{value} ({count})" for value, count in dataset.strange.items()])
+        lines.append(f"without a value of a target, none of its classes: {told}")
     return lines
 
 

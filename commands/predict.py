@@ -97,7 +97,8 @@ def show(prediction: Prediction) -> None:
     """Print a prediction and the words aligned with each region, shaded if the terminal has colours."""
     from .terminal.console import console, grid
 
-    console.print(f"{prediction.label}  ({prediction.chances('.3f')})")
+    for name, one in {"": prediction, **prediction.further}.items():
+        console.print(f"{f'{name}: ' * bool(name)}{one.label}  ({one.chances('.3f')})".removesuffix("  ()"))
     rows: list[tuple[object, ...]] = []
     known = [
         name

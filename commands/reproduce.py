@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 VARIED = ("head", "m", "lam", "ablation", "seed", "fold")
 """The fields of `TrainConfig` that the tables and figures vary; the others are the same for all runs."""
 
+FIXED = ("target", "target_weights", "loss", "select")
+"""The fields that stay as in the paper: its tables are about the label."""
+
 
 @dataclass(frozen=True)
 class ReproduceOptions:
@@ -57,7 +60,7 @@ class ReproduceOptions:
 
 @click.command("reproduce", cls=Command, short_help="The paper's tables and figures, trained, tested, compared.")
 @options_of(ReproduceOptions)
-@options_of(TrainConfig, but=VARIED)
+@options_of(TrainConfig, but=VARIED + FIXED)
 @options_of(PresetOptions)
 @options_of(ProtocolOptions)
 @options_of(FeatureOptions)
@@ -209,7 +212,7 @@ def _train(retry: bool, computing: Computing, sweep: Sweep, data: SweepData) -> 
         gru = prepare(computing.gru, device, sweep.definition, data, click.echo)
     settings = computing.arguments(device, gru)
     try:
-        with Display() as display:
+        with Display("accuracy") as display:
             run(sweep, data, retry=retry, begin=display.begin, listen=display.listen, **settings)
     except KeyboardInterrupt:
         click.echo("Stopped. Finished runs are kept; run the same command again to continue.", err=True)

@@ -146,7 +146,7 @@ def command(**options: Any) -> None:
     with locked(sweep.path):
         sweep = Sweep(sweep.path)  # as the previous holder of the lock left it
         try:
-            with event_files(output.tensorboard) as files, Display() as display:
+            with event_files(output.tensorboard) as files, Display(data.select) as display:
 
                 def listen(event: Event) -> None:
                     display.listen(event)
@@ -177,7 +177,7 @@ def _run_part(sweep: Sweep, data: SweepData, part: Part, settings: dict[str, Any
     from ..train.sweeps.run import run
     from .terminal.sweep_display import Display
 
-    with locked(sweep.path, shared=True), stop_on_signals() as stop, Display() as display:
+    with locked(sweep.path, shared=True), stop_on_signals() as stop, Display(data.select) as display:
         results = run(sweep, data, part, stop=stop, begin=display.begin, listen=display.listen, **settings)
     if left := len(sweep.definition.missing(results, part)):
         click.echo(f"Stopped by a signal: {left} runs are left. Run the command again to continue.", err=True)

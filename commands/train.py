@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..fields import option
-from ..train.config import TrainConfig
+from ..targets import LABEL
+from ..train.config import TrainConfig, select_of
 from ..train.presets import PresetOptions, with_preset
 from .terminal.options import Command, given, options_of, take, usage_errors
 from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from ..train.features.features import Features
     from ..train.sweeps.prepare import SweepData
     from ..train.sweeps.tensorboard import EventFiles
-
-
-MAX_F1 = 5
-"""The maximum number of classes whose F1 have a column each."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +50,14 @@ def command(**options: Any) -> None:
     from ..itin_head.gru.choose import choose, side_by_side
     from ..train.features.load import load_features
     from ..train.loop import fit, work_of
-    from ..train.protocols.protocol import Splitter
+    from ..train.protocols.teaching import TargetSplitter
     from ..train.runs.folder import load_run
     from ..train.runs.key import Identity
     from ..train.runs.write import check_free, write_run
     from ..train.steps import ComputeOptions, check_compute
     from ..train.sweeps.axes import parse_seeds
     from .terminal.console import console, epochs_bar
+    from .terminal.scores import show_mean, show_scores
 
     fields = given(options, TrainConfig, PresetOptions)
     seeds, protocol = take(SeedOptions, options).seeds, take(ProtocolOptions, options)
@@ -77,12 +75,20 @@ def command(**options: Any) -> None:
         check_free(output.out)
     found = wanted.find([config])
     stores, missing = found.of(config.view), wanted.allow_missing
-    features = load_features(
-        found.table, stores, config.regions, config.keep_special, allow_missing=missing, inputs=config.inputs
-    )
-    splitter = Splitter.of(rule, features.ids, features.labels, found.table, missing)
     with usage_errors():
-        split = splitter.split(config.split_seed, config.fold)
+        features = load_features(
+            found.table,
+            stores,
+            config.regions,
+            config.keep_special,
+            allow_missing=missing,
+            inputs=config.inputs,
+            targets=config.targets,
+        )
+        select_of(config, features.column(config.targets[0]).target)
+    splitter = TargetSplitter.of(rule, features, found.table, missing)
+    with usage_errors():
+        split = splitter.split(config.split_seed, config.fold, config.targets)
     show_data(stores, features, splitter.outside)
     with usage_errors():
         if compute.plain:
@@ -112,7 +118,7 @@ def command(**options: Any) -> None:
             epochs = f"{len(result.history)} of {one.epochs}" if len(result.history) < one.epochs else f"{one.epochs}"
             console.print(f"{seed}best epoch {result.best_epoch} of {epochs}, {result.seconds:.1f} s on {device}")
             if seeds is None:
-                show_scores(result.metrics, split.description)
+                show_scores(result.metrics, split.description, None if one.target == LABEL else one.targets[0])
             else:
                 console.print(f"  {short(run)}")
     if seeds is not None:
@@ -170,65 +176,6 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
             f"  they do not fit into memory: they are in a temporary file in {data.mapped}, which is slower",
             style="yellow",
         )
-
-
-def show_scores(metrics: dict[str, dict[str, Any]], split: dict[str, Any]) -> None:
-    """Print the protocol, accuracy (with Wilson's 95% interval) and F1 of each part, and of the majority class."""
-    from ..train.protocols.protocol import describe
-    from ..train.statistics import wilson
-    from .terminal.console import console, ends, grid
-
-    names = {"val": "validation", "test": "test", "train": "training"}
-    classes = list(next(iter(metrics.values()))["f1"])
-    few = classes if len(classes) <= MAX_F1 else []
-    columns = ["", "n", "accuracy", "95% interval", "weighted F1", "macro F1", *(f"F1 {label}" for label in few)]
-    rows = []
-    for part, scores in metrics.items():
-        f1 = [f"{scores['f1'][label]:.4f}" for label in few]
-        accuracy, *means = (f"{scores[name]:.4f}" for name in ("accuracy", "weighted_f1", "macro_f1"))
-        low, high = wilson(round(scores["accuracy"] * scores["n"]), scores["n"])
-        rows.append([names[part], str(scores["n"]), accuracy, f"{low:.3f}–{high:.3f}", *means, *f1])
-        majority = scores["majority"]
-        rows.append(
-            [f"  always {majority['class']}", "", f"{majority['accuracy']:.4f}", "", f"{majority['weighted_f1']:.4f}"]
-            + [""] * (1 + len(few))
-        )
-    console.print(f"protocol {describe(split)}")
-    console.print(grid(columns, rows, right=columns[1:]))
-    if not few:
-        columns = ["F1", *(names[part] for part in metrics)]
-        console.print(grid(columns, ends(_f1_rows(list(metrics.values()))), right=columns[1:]))
-
-
-def _f1_rows(parts: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return the F1 of each class in each part, the best of the last part first; nothing where it has no pair."""
-    rows = []
-    for place, label in enumerate(parts[0]["f1"]):
-        there = [sum(scores["confusion"][place]) > 0 for scores in parts]
-        f1 = [scores["f1"][label] if pairs else -1.0 for scores, pairs in zip(parts, there, strict=True)]
-        if any(there):
-            rows.append((-f1[-1], [label, *(f"{value:.4f}" if value >= 0 else "" for value in f1)]))
-    return [cells for _, cells in sorted(rows, key=lambda row: row[0])]
-
-
-def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any]) -> None:
-    """Print the protocol, the mean over the seeds, and their standard deviation."""
-    from statistics import fmean, stdev
-
-    from ..train.protocols.protocol import describe
-    from .terminal.console import console, grid
-
-    names = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
-    columns = [f"mean of {len(metrics)} seeds", "n", *names.values()]
-    rows = []
-    for part, label in (("val", "validation"), ("test", "test")):
-        values = {name: [one[part][name] for one in metrics] for name in names}
-        cells = [
-            f"{fmean(each):.4f} ± {stdev(each):.4f}" if len(each) > 1 else f"{each[0]:.4f}" for each in values.values()
-        ]
-        rows.append([label, str(metrics[0][part]["n"]), *cells])
-    console.print(f"protocol {describe(split)}")
-    console.print(grid(columns, rows, right=columns[1:]))
 
 
 def show_note(note: str | None) -> None:

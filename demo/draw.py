@@ -60,7 +60,7 @@ class DemoPair:
     votes: tuple[str, str]
     """The text label and the image label."""
     label: str | None
-    """The label by MVSA's rule; None if it drops the pair."""
+    """The label by MVSA's rule; None if it gives the pair none."""
     damage: str | None = None
     """The damage of an unusable pair, `truncated image` or `empty text`; else None."""
 
@@ -69,7 +69,8 @@ def plan(pairs: int, seed: int) -> list[DemoPair]:
     """Plan the data set before it is drawn.
 
     Args:
-        pairs: number of usable pairs. There are four more: two that the label rule drops, two that are damaged.
+        pairs: number of usable pairs with a label. There are four more: two that the label rule gives none and two
+            that are damaged.
         seed: the same seed gives the same data set, to the byte.
     """
     if pairs < 1:

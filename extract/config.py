@@ -13,6 +13,7 @@ from ..fields import Limits, check, option
 from ..parts import Part
 from .data.classes import parse_classes
 from .data.datasets import ASPECTS, DATASETS
+from .data.sets.scores import parse_range
 from .data.text_encoding import ENCODINGS
 from .frcnn.recipe import RECIPES
 
@@ -132,18 +133,25 @@ class ExtractConfig:
     table: Path | None = option(None)
     """For `folder`: its CSV, TSV or JSONL table, if it holds several."""
     columns: dict[str, str] = field(default_factory=dict, metadata={"limits": Limits(metavar="id=ID,text=TWEET,...")})
-    """For `folder`: columns of the table that have other names than id, image, text and label; for `msed` and
-    `memotion` label=NAME alone, the column that is learnt."""
+    """For `folder`: columns of the table that have other names than id, image, text, label and score; for `msed` and
+    `memotion` label=NAME alone, the column that is the label."""
     classes: str | None = option(None, metavar="NAME,...")
     """For all but MVSA: the classes, in their order; by default the data set's own; for `folder` those of before, else
     positive, neutral and negative, else all labels, by name."""
     min_class_size: int | None = option(None, least=1)
     """For `folder`: leave rows unlabelled whose label has fewer rows; by default only labels of a single row."""
+    ordered: bool | None = option(None, switch=True)
+    """For `folder`: the classes go from the least to the greatest, in the order of --classes or by name; by default as
+    was said before."""
+    score_range: str | None = option(None, metavar="LO,HI")
+    """For `folder`: the least and the greatest score; by default what was recorded before, else those of the column."""
     allow_outside: bool = False
     """For `folder`: accept images outside of the root."""
     aspect: str | None = option(None, choices=ASPECTS)
     """For `twitter-2015` and `twitter-2017`: how a text names the aspect that its label is about; by default pair: the
     text with $T$ in the aspect's place, [SEP] and the aspect."""
+    labelled_only: bool = False
+    """For MVSA: leave the pairs out that its label rule gives no label; they can be learnt from in other ways."""
     encoding: str | None = option(None, choices=ENCODINGS)
     """For MVSA: what its text files are read as; by default what was decided before, else by what they hold."""
     cache: Path | None = option(None, group="Output")
@@ -153,7 +161,8 @@ class ExtractConfig:
     only: tuple[str, ...] = option(tuple(KINDS), metavar="KIND,...", group="Encoders")
     """Kinds of feature to extract."""
     limit: int | None = option(None, least=1, group="Data set")
-    """Extract only the first so many samples."""
+    """Extract only the first so many samples; those that MVSA's label rule gives no label do not count, and come
+    along."""
     ids: Path | None = option(None, metavar="FILE")
     """Extract only the samples that this file lists, one id a line."""
     shard_size: int = option(128, least=1, group="Output")
@@ -180,6 +189,8 @@ class ExtractConfig:
         check(self)
         if self.classes is not None:
             parse_classes(self.classes)
+        if self.score_range is not None:
+            parse_range(self.score_range)
         if (self.part is not None) + self.plan + self.consolidate > 1:
             raise ValueError("part, plan and consolidate exclude one another: choose one")
         if self.limit is not None and self.ids is not None:

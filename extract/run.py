@@ -100,14 +100,17 @@ def extract(
     seen = last_survey(dataset, folder) if config.part or config.consolidate else None
     seen = seen or _survey(dataset, folder, workers, progress, stop)
     samples = seen.scan.samples
-    wanted = wanted_positions([sample.id for sample in samples], config.limit, listed)
+    undecided = bool(dataset.undecided)
+    wanted = wanted_positions(samples, config.limit, listed, undecided)
     note = None
     if config.ids is not None and listed is not None:
         unusable = [row.id for row in (*seen.scan.rejected, *seen.scan.unread, *dataset.rejected)]
         check_known(config.ids, listed, [*(sample.id for sample in samples), *unusable], dataset.name)
         note = note_of(config.ids, listed, len(wanted))
     here = replace(config, device=devices[0] if len(devices) == 1 else "cpu")
-    lanes = _lanes(here, load(here, folder, samples), folder, samples, wanted, progress)
+    # A vocabulary is built from the texts of labelled pairs: with others it would be another encoder than before.
+    read = [sample for sample in samples if sample.label is not None] if undecided else samples
+    lanes = _lanes(here, load(here, folder, read), folder, samples, wanted, progress)
     stores = None
     if config.consolidate:
         check_complete([lane.writer for lane in lanes], [lane.left for lane in lanes])

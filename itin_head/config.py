@@ -86,7 +86,8 @@ class HeadConfig(HeadOptions):
     context_dim: int = option(512, least=1)
     """Length of the visual context V."""
     classes: int = option(3, least=1)
-    """Number of classes, the rows of W_f."""
+    """Number of outputs, the rows of W_f: the classes; of several targets or other ones, the sum of their
+    `Target.outputs`."""
 
     @property
     def inputs(self) -> frozenset[str]:

@@ -72,8 +72,13 @@ class Head(nn.Module):
             if config.context_gru and "context_gru" in config.settings:
                 self.gru_s = self._gru()
 
-    def begin(self, labels: Tensor) -> None:
-        """Take what the head needs from the labels (N,) of the training part, before the first epoch."""
+    def begin(self, prior: Tensor) -> None:
+        """Take what the head needs from the training part before the first epoch.
+
+        Args:
+            prior: (outputs,), the constant outputs that fit the targets of the training part best, such as the
+                logarithms of the classes' frequencies (`outputs.prior`).
+        """
 
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None

@@ -19,14 +19,15 @@ from ..train.features.features import Features
 from ..train.features.find import FeatureStores, stores_of_run
 from ..train.features.load import load_features
 from ..train.runs.folder import Run
-from .prediction import PairDetails, Prediction, predictions, token_mask
+from .prediction import PairDetails, Prediction, of_target, predictions, token_mask
 from .words import splitter_of, words_or_numbers
 
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 """The display names of the parts."""
 
 TOLERANCE = 0.01
-"""The tolerance between a probability computed here and the one in the run folder, since machines round differently."""
+"""The tolerance between a probability computed here and the one in the run folder, since machines round differently;
+of a number a share of its span."""
 
 REGION_ARRAYS = ("boxes", "scores", "objects", "attributes")
 
@@ -38,15 +39,17 @@ class Pair:
     id: str
     text: str
     label: str
-    """The true label; empty if unknown."""
+    """The true label, of a number its value as text; empty if unknown."""
     prediction: Prediction
-    """The label and probabilities from the run folder; regions and words are computed by its head."""
+    """The label and probabilities, or the number, from the run folder; regions and words are computed by its head."""
     image: Path
     """The path of the image when its features were made."""
     size: tuple[int, int]
     """Width and height in pixels; (0, 0) if the cache does not have them."""
     image_sha256: str
     """The digest of the image, as the cache records it."""
+    value: float | None = None
+    """The true value of a number; None for a class, or if unknown."""
 
 
 def shown_part(run: Run) -> str:
@@ -83,13 +86,14 @@ def pairs_of(
         run.config.keep_special,
         allow_missing=True,  # `_rows` checks that every pair of the run is there
         inputs=run.config.inputs,
+        targets=run.config.targets,
     )
     rows = _rows(run, features, recorded)
     texts = samples.set_index(samples["id"].astype(str)).loc[ids]
     details = _details(run, found, texts)
     computed = predictions(
         run.head(),
-        run.config,
+        run,
         features,
         rows,
         details,
@@ -98,21 +102,29 @@ def pairs_of(
     )
     _check(run, recorded, computed)
     return [
-        Pair(
-            id=sample,
+        replace(
+            _recorded(run, sample, recorded.loc[sample], prediction),
             text=str(row["text"]),
-            label=str(recorded.at[sample, "label"]),
-            prediction=replace(
-                prediction,
-                label=str(recorded.at[sample, "predicted"]),
-                probabilities={label: float(recorded.at[sample, f"p_{label}"]) for label in run.classes},
-            ),
             image=Path(str(row["image"])),
             size=(int(row.get("width", 0)), int(row.get("height", 0))),
             image_sha256=str(row["image_sha256"]),
         )
         for sample, row, prediction in zip(ids, texts.to_dict("records"), computed, strict=True)
     ]
+
+
+def _recorded(run: Run, sample: str, row: pd.Series, computed: Prediction) -> Pair:
+    """Return a pair with label and prediction as `predictions.csv` has them; text and image are still to be added."""
+    label, value = str(row["label"]), None
+    if run.target.is_number:
+        value = float(row["label"])
+        label, said = f"{value:.3g}", np.float64(row["predicted"])
+    else:
+        said = np.array([row[f"p_{name}"] for name in run.classes], np.float64)
+    own = of_target(run.target, said, run.half_widths.get(run.target.name))
+    named = own.label if run.target.is_number else str(row["predicted"])
+    kept = replace(computed, label=named, probabilities=own.probabilities, value=own.value, interval=own.interval)
+    return Pair(sample, "", label, kept, Path(), (0, 0), "", value)
 
 
 def pairs_frame(pairs: Sequence[Pair]) -> pd.DataFrame:
@@ -174,10 +186,10 @@ def _check_there(run: Run, ids: Iterable[str], there: Iterable[str]) -> None:
 
 def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     """Return the row of each recorded prediction among the features, (N,) int64."""
-    run.check_classes(features.classes)
+    run.check_targets(features)
     _check_there(run, recorded.index, features.ids)
     place = {sample: row for row, sample in enumerate(features.ids)}
-    changed = [s for s in recorded.index if run.classes[features.labels[place[s]]] != recorded.at[s, "label"]]
+    changed = [s for s in recorded.index if run.label_of(features, place[s]) != recorded.at[s, "label"]]
     if changed:
         raise RunError(
             f"the cache does not hold the labels that the run {run.path} was made of",
@@ -210,13 +222,19 @@ def _details(run: Run, found: FeatureStores, texts: pd.DataFrame) -> list[PairDe
 
 
 def _check(run: Run, recorded: pd.DataFrame, computed: Sequence[Prediction]) -> None:
-    """Check that the checkpoint reproduces the run's probabilities; raise RunError otherwise."""
-    own = [list(one.probabilities.values()) for one in computed]
-    away = float(np.abs(recorded[[f"p_{label}" for label in run.classes]].to_numpy() - own).max())
-    if away > TOLERANCE:
+    """Check that the checkpoint reproduces the run's probabilities or numbers; raise RunError otherwise."""
+    if run.target.is_number:
+        what, own = "numbers", np.array([[one.value] for one in computed], np.float64)
+        there = recorded[["predicted"]].to_numpy(np.float64)
+        within = TOLERANCE * (run.target.bounds[1] - run.target.bounds[0])
+    else:
+        what, own = "probabilities", np.array([list(one.probabilities.values()) for one in computed])
+        there, within = recorded[[f"p_{label}" for label in run.classes]].to_numpy(), TOLERANCE
+    away = float(np.abs(there - own).max())
+    if away > within:
         raise RunError(
             f"the checkpoint of {run.path} does not reproduce the run's predictions",
-            expected=f"the probabilities of its predictions.csv, within {TOLERANCE}",
+            expected=f"the {what} of its predictions.csv, within {within:g}",
             found=f"one that differs by {away:.3f}",
             next_step="restore the run's original model.safetensors, or train the run again",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from ..device import matmul_precision
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..itin_head import Head, HeadOutput
+from ..itin_head.outputs import predicted
 from ..labels import listed
+from ..targets import Target
 from ..train.config import TrainConfig
 from ..train.features.batches import ResidentFeatures
 from ..train.features.features import Features
+from ..train.runs.folder import Run
+from ..train.runs.write import COVERAGE
 from ..train.steps import chunks
 
 SPECIAL = -1
@@ -54,17 +58,32 @@ class Region:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predicted label of one pair, with what the head computed on the way."""
+    """What a head predicts for one pair, with what it computed on the way."""
 
     label: str
+    """The predicted class; of a number its value as text."""
     probabilities: dict[str, float]
+    """The probability of each class; empty for a number."""
     words: list[str]
     """The words of the text, as far as the encoder read it."""
     regions: list[Region]
     """The regions by descending score; empty for heads that do not align regions."""
+    value: float | None = None
+    """The predicted number; None for a class."""
+    interval: tuple[float, float] | None = None
+    """The ends of the number's 90% interval within the target's span; None for a class, or where the run has none."""
+    further: Mapping[str, Prediction] = field(default_factory=dict)
+    """What the head predicts for further targets, by name, without words and regions."""
 
     def chances(self, form: str, most: int = 8) -> str:
-        """Return the classes with their probabilities in a format such as `.3f`; of many only the most probable."""
+        """Return the classes with their probabilities in a format such as `.3f`; of many only the most probable.
+
+        Of a number its interval; empty where there is none.
+        """
+        if self.value is not None:
+            if self.interval is None:
+                return ""
+            return f"{COVERAGE:.0%} interval {self.interval[0]:.3f} to {self.interval[1]:.3f}"
         each = list(self.probabilities.items())
         if len(each) > most:
             each.sort(key=lambda one: -one[1])
@@ -96,7 +115,7 @@ def token_mask(word_ids: np.ndarray, config: TrainConfig) -> NDArray[np.bool_]:
 @matmul_precision()
 def predictions(
     head: Head,
-    config: TrainConfig,
+    run: Run,
     features: Features,
     rows: NDArray[np.int64],
     details: Sequence[PairDetails],
@@ -107,31 +126,50 @@ def predictions(
     """Predict samples from their features; every prediction is made here.
 
     Args:
-        head: a run's head, on the device.
-        config: the run's recipe.
-        features: features of the kinds that the head reads, with the run's classes; the others may be empty.
+        head: the run's head, on the device.
+        run: the run.
+        features: features of the kinds that the head reads; the others may be empty.
         rows: (N,), the rows of the samples.
         details: N, of the same samples.
         vocabulary: names of objects and attributes.
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
+    config = run.config
     resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words)
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
             out = head(*resident.batch(some).inputs)
-            for place, values in enumerate(out.logits.double().softmax(1).cpu().numpy()):
+            said = predicted(out.logits, run.targets)
+            for place in range(len(some)):
                 one = details[len(found)]
-                found.append(
-                    Prediction(
-                        features.classes[int(values.argmax())],
-                        dict(zip(features.classes, map(float, values), strict=True)),
-                        one.words,
-                        [] if one.regions is None else regions_of(out, place, one.regions, one.word_ids, vocabulary),
-                    )
+                first, *further = (
+                    of_target(target, said[target.name][place], run.half_widths.get(target.name))
+                    for target in run.targets
                 )
+                regions = [] if one.regions is None else regions_of(out, place, one.regions, one.word_ids, vocabulary)
+                named = {target.name: each for target, each in zip(run.targets[1:], further, strict=True)}
+                found.append(replace(first, words=one.words, regions=regions, further=named))
     return found
+
+
+def of_target(target: Target, said: NDArray[np.float64], half_width: float | None) -> Prediction:
+    """Return the prediction of one target for a pair.
+
+    Args:
+        target: the target.
+        said: the probabilities of its classes, (classes,), or its number, ().
+        half_width: half the width of a number's interval; None for none.
+    """
+    if not target.is_number:
+        chances = dict(zip(target.classes, map(float, said), strict=True))
+        return Prediction(target.classes[int(said.argmax())], chances, [], [])
+    value = float(said)
+    if half_width is None:
+        return Prediction(f"{value:.3f}", {}, [], [], value)
+    low, high = (min(max(end, target.bounds[0]), target.bounds[1]) for end in (value - half_width, value + half_width))
+    return Prediction(f"{value:.3f}", {}, [], [], value, (low, high))
 
 
 def weights_by_word(weights: Sequence[float], word_ids: Sequence[int]) -> dict[int, float]:

@@ -72,9 +72,7 @@ class Predictor:
             for row, (_, text) in enumerate(pairs)
         ]
         features, n = self._features(encoded, kept, len(pairs)), len(pairs)
-        return predictions(
-            self._head, self.run.config, features, np.arange(n), details, self._vocabulary, n, self._device
-        )
+        return predictions(self._head, self.run, features, np.arange(n), details, self._vocabulary, n, self._device)
 
     def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], n: int) -> Features:
         """Return the features of n pairs as if read from stores; kinds that the head does not read are zeros."""

@@ -22,7 +22,8 @@ from ..extract.data.samples import DataSet, Entry, Rejected, Sample
 from ..extract.data.scan import Scan, scan
 from ..extract.data.sets.folder import read_rows
 from ..extract.encoders.checked import FailedInputError
-from ..train.runs.folder import FILES
+from ..targets import Target
+from ..train.runs.folder import FILES, Run
 from .prediction import Prediction
 from .predictor import Predictor
 
@@ -59,21 +60,21 @@ def predict_table(
     """
     check_out(out, table, predictor.run.path)
     table = table.resolve()
-    rows, _ = read_rows(table, table.parent, columns or {}, allow_outside)
+    rows, _, _ = read_rows(table, table.parent, columns or {}, allow_outside)
     scanned = scan(DataSet(table.name, table.parent, [row for row in rows if isinstance(row, Entry)], rejected=[]))
     text = io.StringIO(newline="")
-    names = ["id", "predicted", *(f"p_{name}" for name in predictor.run.classes), "error"]
-    writer = csv.DictWriter(sys.stdout if out is None else text, names, restval="")
+    names = ["id", *(name for target in predictor.run.targets for name in _columns(target, predictor.run)), "error"]
+    writer = csv.writer(sys.stdout if out is None else text)
     good = 0
     try:
-        writer.writeheader()
+        writer.writerow(names)
         for id, result in _results(predictor, rows, scanned):
             if isinstance(result, Prediction):
                 good += 1
-                chances = {f"p_{label}": f"{value:.6f}" for label, value in result.probabilities.items()}
-                writer.writerow({"id": id, "predicted": result.label, **chances})
+                cells = (cell for one in (result, *result.further.values()) for cell in _cells(one))
+                writer.writerow([id, *cells, ""])
             else:
-                writer.writerow({"id": id, "error": result})
+                writer.writerow([id, *[""] * (len(names) - 2), result])
         if out is None:
             sys.stdout.flush()
     except OSError as error:
@@ -83,6 +84,22 @@ def predict_table(
     if out is not None:
         _write(out, text.getvalue().encode(errors="replace"))
     return good, len(rows) - good
+
+
+def _columns(target: Target, run: Run) -> list[str]:
+    """Return the columns of a target: what is predicted, and the classes' probabilities or the interval's ends.
+
+    Those of further targets end in the target's name.
+    """
+    more = [f"p_{label}" for label in target.classes] or ["low", "high"] * (target.name in run.half_widths)
+    end = "" if target == run.target else f"_{target.name}"
+    return [f"{name}{end}" for name in ("predicted", *more)]
+
+
+def _cells(prediction: Prediction) -> list[str]:
+    if prediction.value is None:
+        return [prediction.label, *(f"{value:.6f}" for value in prediction.probabilities.values())]
+    return [f"{one:.6f}" for one in (prediction.value, *(prediction.interval or ()))]
 
 
 def check_out(out: Path | None, table: Path, run: Path) -> None:

@@ -25,6 +25,8 @@ class RunPairs:
     """The name of the run in the report."""
     part: str
     pairs: Sequence[Pair]
+    span: tuple[float, float] | None = None
+    """The span of the run's target if it is a number, or None."""
 
     @property
     def classes(self) -> list[str]:
@@ -45,6 +47,7 @@ def pairs_data(shown: Sequence[RunPairs], pictures: Mapping[str, Thumbnail]) -> 
                 "name": one.name,
                 "part": PART_NAMES[one.part],
                 "labels": list(one.classes),
+                "span": one.span,
                 "pairs": [_pair(pair, {name: number for number, name in enumerate(one.classes)}) for pair in one.pairs],
             }
             for one in shown
@@ -61,8 +64,7 @@ def _pair(pair: Pair, numbers: Mapping[str, int]) -> dict[str, Any]:
     return {
         "id": pair.id,
         "text": segments(pair.text, prediction.words),
-        "label": numbers[pair.label] if pair.label else -1,
-        "predicted": numbers[prediction.label],
+        **_said(pair, numbers),
         "p": [_round(value) for value in prediction.probabilities.values()],
         "picture": pair.image_sha256[:KEY_LENGTH],
         "regions": [
@@ -76,6 +78,16 @@ def _pair(pair: Pair, numbers: Mapping[str, int]) -> dict[str, Any]:
             for region in prediction.regions
         ],
     }
+
+
+def _said(pair: Pair, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """Return what is true and what is predicted: numbers of classes, -1 for unknown; or of a number its values."""
+    prediction = pair.prediction
+    if prediction.value is None:
+        return {"label": numbers[pair.label] if pair.label else -1, "predicted": numbers[prediction.label]}
+    ends = None if prediction.interval is None else [_round(end) for end in prediction.interval]
+    true = None if pair.value is None else _round(pair.value)
+    return {"label": true, "predicted": _round(prediction.value), "interval": ends}
 
 
 def _round(value: float) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -15,6 +15,8 @@ from ..predict.pairs import shown_part
 from ..tabular.matching import Match, match
 from ..train.runs.folder import Run
 from ..train.statistics import holm, mcnemar
+from .browser import DIGITS
+from .number_comparison import NumberComparison, compare_numbers, number_comparison
 from .page.numbers import percent, show_p
 from .page.section import Section
 from .run_sections import Runs
@@ -39,9 +41,13 @@ class RunComparison:
     """The two-sided p-value of McNemar's exact test."""
     match: Match = field(default_factory=Match)
     """The match of the pairs of the two runs; pairs of one run alone are not compared."""
+    test: ClassVar[str] = "McNemar's exact test"
 
 
-def compare(a: Run, b: Run, names: tuple[str, str]) -> RunComparison | None:
+Comparison = RunComparison | NumberComparison
+
+
+def compare(a: Run, b: Run, names: tuple[str, str]) -> Comparison | None:
     """Compare two runs; return None if they have no pair in common."""
     if _key(a) != _key(b):
         return None
@@ -49,6 +55,9 @@ def compare(a: Run, b: Run, names: tuple[str, str]) -> RunComparison | None:
     both = of_a.join(of_b["predicted"].rename("predicted_b"), how="inner")
     if both.empty:
         return None
+    met = match(of_a.index, of_b.index)
+    if a.target.is_number:
+        return compare_numbers(a, shown_part(a), both, names, met)
     right_a, right_b = ((both[name] == both["label"]).to_numpy() for name in ("predicted", "predicted_b"))
     only_a, only_b, p = mcnemar(right_a, right_b)
     return RunComparison(
@@ -59,11 +68,11 @@ def compare(a: Run, b: Run, names: tuple[str, str]) -> RunComparison | None:
         only_a,
         only_b,
         p,
-        match(of_a.index, of_b.index),
+        met,
     )
 
 
-def compare_all(runs: Runs) -> dict[tuple[int, int], RunComparison]:
+def compare_all(runs: Runs) -> dict[tuple[int, int], Comparison]:
     """Compare every two runs; the keys are their positions in `runs`."""
     found = {}
     for (i, (name_a, a)), (j, (name_b, b)) in combinations(enumerate(runs.items()), 2):
@@ -73,8 +82,21 @@ def compare_all(runs: Runs) -> dict[tuple[int, int], RunComparison]:
     return found
 
 
+def comparisons(compared: Sequence[Comparison]) -> list[Section]:
+    """Return the sections on comparisons, from the results of `compare_all`: of classes, and of numbers."""
+    classes = [one for one in compared if isinstance(one, RunComparison)]
+    numbers = [one for one in compared if isinstance(one, NumberComparison)]
+    found = [comparison(classes)] if classes else []
+    if numbers:
+        section = number_comparison(numbers, MAX_LISTED)
+        title = "Comparison of numbers" if classes else section.title
+        notes = [*_unmatched(numbers[:MAX_LISTED]), *section.notes]
+        found.append(replace(section, title=title, notes=notes, widget="" if classes else "compare"))
+    return found
+
+
 def comparison(compared: Sequence[RunComparison]) -> Section:
-    """Return the section on comparisons, from the results of `compare_all`."""
+    """Return the section on comparisons of classes."""
     adjusted = holm([one.p for one in compared])
     rows = [
         {
@@ -111,7 +133,7 @@ def comparison(compared: Sequence[RunComparison]) -> Section:
 
 def compare_data(
     runs: Runs,
-    compared: Mapping[tuple[int, int], RunComparison],
+    compared: Mapping[tuple[int, int], Comparison],
     texts: Mapping[str, Mapping[str, str]],
     shown: Sequence[str],
 ) -> dict[str, Any]:
@@ -124,7 +146,7 @@ def compare_data(
         shown: the names of the runs in the browser of pairs, in order.
     """
     classes: dict[str, list[str]] = {}
-    labels: dict[str, dict[str, int]] = {}  # those of all pairs that runs of one key were evaluated on
+    labels: dict[str, dict[str, float]] = {}  # those of all pairs that runs of one key were evaluated on
     words: dict[str, dict[str, str]] = {}
     for name, run in runs.items():
         classes[_key(run)] = list(run.classes)
@@ -135,7 +157,7 @@ def compare_data(
     return {
         "groups": [
             {
-                "classes": classes[key],
+                "classes": classes[key],  # none for a number
                 "ids": list(labels[key]),
                 "labels": list(labels[key].values()),
                 "texts": [words[key].get(one, "") for one in labels[key]],
@@ -146,18 +168,16 @@ def compare_data(
             {
                 "name": name,
                 "group": keys.index(_key(run)),
-                "predicted": _predicted_classes(run, list(labels[_key(run)])),
+                "predicted": _said(run, list(labels[_key(run)])),
                 "shown": list(shown).index(name) if name in shown else None,
             }
             for name, run in runs.items()
         ],
-        "tests": {
-            f"{i}-{j}": f"McNemar's exact test: p {show_p(one.p, sign=True)}." for (i, j), one in compared.items()
-        },
+        "tests": {f"{i}-{j}": f"{one.test}: p {show_p(one.p, sign=True)}." for (i, j), one in compared.items()},
     }
 
 
-def _unmatched(compared: Sequence[RunComparison]) -> list[str]:
+def _unmatched(compared: Sequence[Comparison]) -> list[str]:
     """Return notes on the pairs that a comparison leaves out since only one of its runs has them."""
     notes = []
     for one in compared:
@@ -171,18 +191,20 @@ def _predicted(run: Run) -> pd.DataFrame:
     return table
 
 
-def _predicted_classes(run: Run, ids: Sequence[str]) -> list[int | None]:
+def _said(run: Run, ids: Sequence[str]) -> list[float | None]:
     predicted = _numbers(run, _predicted(run)["predicted"])
     return [predicted.get(one) for one in ids]
 
 
-def _numbers(run: Run, labels: pd.Series) -> dict[str, int]:
-    """Return the numbers of the classes of some pairs, by their ids."""
+def _numbers(run: Run, labels: pd.Series) -> dict[str, float]:
+    """Return the numbers of the classes of some pairs by their ids; of a number its rounded values."""
+    if run.target.is_number:
+        return {str(id): round(float(value), DIGITS) for id, value in labels.items()}
     return dict(zip(map(str, labels.index), numbers_of(labels, run.classes).tolist(), strict=True))
 
 
 def _key(run: Run) -> str:
-    """Return what two runs must share to be compared: the data set as it was extracted, its classes, and the part."""
+    """Return what two runs must share to be compared: the data set as it was extracted, the target, and the part."""
     data = run.record["dataset"]
-    shared = [data.get("name"), data.get("sha256", data.get("source")), run.classes, shown_part(run)]
+    shared = [data.get("name"), data.get("sha256", data.get("source")), run.target.to_dict(), shown_part(run)]
     return json.dumps(shared, sort_keys=True)

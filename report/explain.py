@@ -54,6 +54,8 @@ class Explanation:
     pair: Pair
     note: str | None = None
     """A note that must accompany every figure of the run, or None."""
+    span: tuple[float, float] | None = None
+    """The span of the run's target if it is a number, or None."""
 
     @classmethod
     def of(cls, pair: Pair, images: Images, note: str | None = None) -> Explanation:
@@ -128,9 +130,11 @@ class Explanation:
 
     def _page(self) -> Page:
         shown = picture(self.image, PAGE_SIDE)
-        data = pairs_data([RunPairs("", "test", [self.pair])], {self.pair.image_sha256: shown})
+        data = pairs_data([RunPairs("", "test", [self.pair], self.span)], {self.pair.image_sha256: shown})
+        lines = [self.prediction.chances(".1%")]
+        lines += [f"{name}: {one.label}. {one.chances('.1%')}" for name, one in self.prediction.further.items()]
         section = Section(
-            "pairs", f"Predicted {self.prediction.label}", [self.prediction.chances(".1%")], widget="pairs"
+            "pairs", f"Predicted {self.prediction.label}", [line for line in lines if line], widget="pairs"
         )
         large = {"pairs": {**data, "large": True}}
         return Page("What the head looked at", [section], banner=self.note, data=large)
@@ -138,7 +142,10 @@ class Explanation:
     def _write(self, write: _Writer) -> None:
         """Write the text beside the image; a first pass without axes measures the space that it takes."""
         prediction = self.prediction
-        write.words(f"{prediction.label} {prediction.probabilities[prediction.label]:.3f}", weight="bold")
+        sure = "" if prediction.value is not None else f" {prediction.probabilities[prediction.label]:.3f}"
+        write.words(prediction.label + sure, weight="bold")
+        if prediction.value is not None and (ends := prediction.chances(".3f")):
+            write.words(f"  ({ends})", color="0.35")
         if self.pair.label and self.pair.label != prediction.label:
             write.words(f"  (label {self.pair.label})", color="0.35")
         write.next()
@@ -187,7 +194,7 @@ def explain(predictor: Predictor, image: str | Path, text: str) -> Explanation:
     (prediction,) = predictor.predict([(pixels, text)])
     size = (pixels.shape[1], pixels.shape[0])
     pair = Pair(Path(image).name, text, "", prediction, Path(image), size, "")
-    return Explanation(pixels, pair, predictor.run.note)
+    return Explanation(pixels, pair, predictor.run.note, predictor.run.target.span)
 
 
 class _Writer:

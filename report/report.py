@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError, RunError
 from ..predict.pairs import Pair, pairs_of, shown_part
+from ..targets import targets_of
+from ..train.annotators import annotator_ceiling, votes_of
+from ..train.features.find import stores_of_run
 from ..train.runs.folder import Run, load_run
 from ..train.runs.listing import find_runs
 from ..train.sweeps.folder import Sweep
 from .browser import RunPairs, pairs_data
-from .comparison import compare_all, compare_data, comparison
+from .comparison import Comparison, compare_all, compare_data, comparisons
 from .names import names_of
+from .number_sections import cut_scores, further, intervals_of, number_summary, predicted, worst
 from .page.files import write_figures, write_tables
 from .page.html import Page, iframe, page_html, write_page
 from .page.section import Section
@@ -93,7 +97,9 @@ def report(
         missing.append(f"{missing_images} of {len(pictures)} images cannot be shown: {'; '.join(reasons[:3])}{hint}")
     if len(detailed) > MAX_BROWSED:
         missing.append(f"the pairs of the first {MAX_BROWSED} of {len(detailed)} runs can be browsed")
-    shown = [RunPairs(name, shown_part(detailed[name]), each) for name, each in pairs.items()]
+    shown = [
+        RunPairs(name, shown_part(detailed[name]), each, detailed[name].target.span) for name, each in pairs.items()
+    ]
     shown.sort(key=lambda one: not any(pair.prediction.regions for pair in one.pairs))  # runs with regions first
     compared = compare_all(detailed)
     data: dict[str, Any] = {}
@@ -106,7 +112,7 @@ def report(
     names = sorted({str(run.record["dataset"].get("name")) for run in runs})
     return Report(
         title or f"Report on {', '.join(names)}",
-        _sections(detailed, sweeps, list(compared.values()), bool(shown), missing),
+        _sections(detailed, sweeps, list(compared.values()), pairs, _ceilings(detailed, cache), missing),
         [_intro(len(runs), len(sweeps), len(named) - len(detailed))],
         " ".join(notes) or None,
         data,
@@ -170,17 +176,48 @@ def _pictures(pairs: dict[str, list[Pair]], runs: Runs, images: Path | None) -> 
     return pictures
 
 
+def _ceilings(runs: Runs, cache: Path | None) -> dict[str, dict[str, Any]]:
+    """Return the agreement of the annotators on the shown part of each run, where the data set names several."""
+    found = {}
+    for name, run in runs.items():
+        if not run.target.is_number:
+            continue
+        try:
+            table = stores_of_run(run, cache).table
+        except (CacheError, RunError):
+            continue  # the pairs cannot be shown either, which is reported
+        ids = set(run.predictions.loc[run.predictions["part"] == shown_part(run), "id"])
+        samples = table.samples[table.samples["id"].astype(str).isin(ids)]
+        votes = votes_of(samples, run.target.name, targets_of(table.dataset))
+        ceiling = None if votes is None else annotator_ceiling(votes, run.target.bounds)
+        if ceiling is not None:
+            found[name] = ceiling
+    return found
+
+
 def _sections(
-    runs: Runs, sweeps: Sequence[Sweep], compared: Sequence[Any], browsed: bool, missing: Sequence[str]
+    runs: Runs,
+    sweeps: Sequence[Sweep],
+    compared: Sequence[Comparison],
+    pairs: Mapping[str, list[Pair]],
+    ceilings: Mapping[str, Mapping[str, Any]],
+    missing: Sequence[str],
 ) -> list[Section]:
-    sections = [summary(runs)]
+    numbers = {name: run for name, run in runs.items() if run.target.is_number}
+    named = {name: run for name, run in runs.items() if not run.target.is_number}
+    sections = [summary(named)] if named else []
+    if numbers:
+        intervals = intervals_of(numbers)
+        cut = cut_scores(numbers, intervals)
+        sections += [number_summary(numbers, intervals, ceilings), *([cut] if cut else [])]
+    if more := further(runs):
+        sections.append(more)
     for number, sweep in enumerate(sweeps, 1):
         sections += sweep_sections(sweep, number)
-    sections += [classes(runs), confusion(runs), reliability(runs), learning(runs)]
-    if compared:
-        sections.append(comparison(compared))
-    sections.append(provenance(runs))
-    if browsed:  # last, since it grows as one scrolls
+    sections += [classes(named), confusion(named), reliability(named)] if named else []
+    sections += [predicted(numbers), worst(numbers, pairs)] if numbers else []
+    sections += [learning(runs), *comparisons(compared), provenance(runs)]
+    if pairs:  # last, since it grows as one scrolls
         sections.append(Section("pairs", "Pairs", widget="pairs", notes=_sentences(missing)))
     elif missing:
         sections.append(Section("pairs", "Pairs", _sentences(missing)))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..labels import listed, numbers_of
 from ..predict.pairs import PART_NAMES, shown_part
+from ..targets import Target
 from ..train.protocols.protocol import describe
 from ..train.runs.folder import Run
 from ..train.statistics import bootstrap, calibration, interval, wilson
@@ -175,10 +176,11 @@ def reliability(runs: Runs) -> Section:
 
 
 def learning(runs: Runs) -> Section:
-    """Return the section with loss and accuracy against the epoch."""
+    """Return the section with loss and accuracy, or of numbers the MAE, against the epoch."""
     figures = [
-        LineChart(f"learning-{what}", title, "epoch", title, _history(runs, what), percent=percent, points=False)
-        for what, title, percent in (("loss", "Loss", False), ("accuracy", "Accuracy", True))
+        LineChart(f"learning-{what}", title, "epoch", title, lines, percent=percent, points=False)
+        for what, title, percent in (("loss", "Loss", False), ("accuracy", "Accuracy", True), ("mae", "MAE", False))
+        if (lines := _history(runs, what))
     ]
     return Section(
         "learning",
@@ -205,6 +207,8 @@ def _history(runs: Runs, what: str) -> tuple[Line, ...]:
     lines = []
     for color, (name, run) in enumerate(runs.items()):
         epochs = tuple(map(float, run.history["epoch"]))
+        if f"val_{what}" not in run.history:
+            continue
         named = f"{name}: " if len(runs) > 1 else ""
         lines.append(Line(f"{named}validation", epochs, tuple(run.history[f"val_{what}"]), color=color))
         if len(runs) <= MAX_WITH_TRAINING:
@@ -219,7 +223,8 @@ def _provenance(run: Run) -> dict[str, str]:
     facts = {
         "run folder": str(run.path),
         "data set": f"{data.get('name')}, {samples['used']} of {samples['labelled']} labelled pairs",
-        "classes": listed(run.classes, MAX_CLASSES),
+        "target": described(run.target),
+        **{f"further target {place}": described(one) for place, one in enumerate(run.targets[1:], 1)},
         "read from": str(data.get("source", {}).get("root", NONE)),
         "protocol": protocol(record["split"]),
         "seed": str(run.config.seed),
@@ -238,6 +243,15 @@ def _provenance(run: Run) -> dict[str, str]:
     facts["machine"] = ", ".join(str(value) for value in device if value)
     facts["trained"] = f"{environment.get('written', '–')}, {environment.get('training_seconds', '–')} s"
     return facts
+
+
+def described(target: Target) -> str:
+    """Return a target's name and what its values are, as one line."""
+    if target.is_number:
+        low, high = target.bounds
+        return f"{target.name}, a number from {low:g} to {high:g}"
+    kind = "ordered classes" if target.kind == "ordered" else "classes"
+    return f"{target.name}, {len(target.classes)} {kind}: {listed(target.classes, MAX_CLASSES)}"
 
 
 def protocol(split: Mapping[str, Any]) -> str:

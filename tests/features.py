@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from itin.cache import Store, StoreWriter, open_store, write_table
 from itin.labels import LABELS
+from itin.targets import Target
 
 if TYPE_CHECKING:
     from itin.errors import RunError
@@ -244,10 +245,40 @@ def word_ids(text: str) -> list[int]:
     return [-1, *pieces, -1]
 
 
+TARGETS = (
+    Target(classes=LABELS),
+    *(Target(f"{side}-label-{k}", classes=LABELS) for side in ("text", "image") for k in (1, 2, 3)),
+    *(Target(name, "number", span=(-1.0, 1.0)) for name in ("intensity", "text-intensity")),
+)
+"""The targets of made-up data with votes of three annotators."""
+
+
+def planted_votes(i: int, label: int) -> dict[str, str | float]:
+    """The labels of three annotators for the i-th sample, most often its own, and the means of their numbers."""
+    rng = random.Random(i)
+    votes = {
+        f"{side}-label-{k}": LABELS[label if rng.random() < 0.7 else rng.randrange(3)]
+        for side in ("text", "image")
+        for k in (1, 2, 3)
+    }
+    numbers = {name: 1 - LABELS.index(vote) for name, vote in votes.items()}
+    text = [number for name, number in numbers.items() if name.startswith("text")]
+    return {**votes, "intensity": sum(numbers.values()) / 6, "text-intensity": sum(text) / 3}
+
+
 def make_data(
-    root: Path, n: int = 60, *, texts: Sequence[str] = (), ids: Sequence[str] = (), size: tuple[int, int] = (64, 48)
+    root: Path,
+    n: int = 60,
+    *,
+    texts: Sequence[str] = (),
+    ids: Sequence[str] = (),
+    size: tuple[int, int] = (64, 48),
+    votes: bool = False,
 ) -> Made:
-    """Make pictures and a cache with a store of each kind; the first texts and ids are those given."""
+    """Make pictures and a cache with a store of each kind; the first texts and ids are those given.
+
+    With votes the data set has `TARGETS` beside the label.
+    """
     rng = random.Random(0)
     labels = planted_labels(n)
     all_ids = [*ids, *(f"s{i}" for i in range(len(ids), n))]
@@ -270,10 +301,13 @@ def make_data(
                 "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
                 "width": size[0],
                 "height": size[1],
+                **({"targets": planted_votes(i, labels[i])} if votes else {}),
             }
         )
     folder = root / "cache" / "made-up"
-    write_table(folder, {"name": "made-up", "source": {"kind": "folder", "root": str(images)}}, samples, [])
+    record = {"name": "made-up", "source": {"kind": "folder", "root": str(images)}}
+    more = {"targets": [target.to_dict() for target in TARGETS]} if votes else {}
+    write_table(folder, {**record, **more}, samples, [])
     make_stores(
         folder,
         samples,
@@ -301,7 +335,7 @@ def make_run(
     small = {"m": M, "d": 8, "k": 8, "hidden": 8, "epochs": 3, "batch_size": 16, "lr": 0.02}
     config = TrainConfig(**{**small, "split_seed": split_seed, **recipe})
     found = find_features(made.cache, None, {})
-    features = load_features(found.table, found.stores, config.regions, config.keep_special)
+    features = load_features(found.table, found.stores, config.regions, config.keep_special, targets=config.targets)
     split = random_split(features.ids, split_seed)
     result = fit(config, features, split, evaluate=evaluate)
     key = Identity(features, found.table, found.stores).key(config, split)

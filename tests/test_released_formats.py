@@ -166,6 +166,42 @@ def test_an_interrupted_extraction_goes_on(released: Released, kinds: str) -> No
         itin("cache", "verify", folder / name)
 
 
+def test_a_store_grows_by_pairs_that_have_no_label(released: Released, tmp_path: Path) -> None:
+    """Tables of before hold the pairs with a label alone; the next extraction adds the others, and runs stay."""
+    root = released.root
+    folder = root / "cache" / DATA
+    (path,) = folder.glob("tokens-file-bert-*")
+    before, keys = open_store(path), {name: one["key"] for name, one in released.expected["runs"].items()}
+    needs_same_encoders(
+        released, {"tokens": {"options": {"text_encoder": str(root / "file-bert")}, "identity": before.identity}}
+    )
+    labels = root / "data" / "labelResultAll.txt"
+    lines = labels.read_text().splitlines()
+    for id in (49, 50):
+        lines.insert(id - 45, f"{id}\tpositive,negative")
+        for ending in ("jpg", "txt"):
+            shutil.copy(root / "data" / "data" / f"{id - 48}.{ending}", root / "data" / "data" / f"{id}.{ending}")
+    labels.write_text("\n".join(lines) + "\n")
+    shards = content(path, "shard-*")
+    itin(
+        "extract", "--dataset", DATA, "--root", root / "data", "--cache", root / "cache", "--only", "tokens",
+        "--text-encoder", root / "file-bert", "--shard-size", 8, "--device", "cpu",
+    )  # fmt: skip
+    after = content(path, "shard-*")
+    assert {name: after[name] for name in shards} == shards
+    store, table = open_store(path), read_table(folder)
+    assert store.ids == [*before.ids, "49", "50"]
+    assert table.samples["id"].tolist()[3:6] == ["49", "50", "4"]
+    assert table.dataset["undecided"] == {"text and image labels conflict": 2}
+    assert table.samples["label"].isna().sum() == 2
+    words = f"--text-encoder file-bert {sets.RUNS['text-only'].partition('file-bert')[2]} --device cpu"
+    itin("train", "--cache", root / "cache", *words.split(), "--out", tmp_path / "again")
+    run, old = load_run(tmp_path / "again"), load_run(root / "runs" / "text-only")
+    assert run.record["key"] == keys["text-only"]
+    assert run.parts == old.parts
+    itin("evaluate", root / "runs" / "itin", "--cache", root / "cache", "--device", "cpu")
+
+
 # Runs ----------------------------------------------------------------------------------------------------------------
 
 

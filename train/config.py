@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
+from ..targets import LABEL, Target
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -29,6 +30,40 @@ OPTIMIZERS = ("adam", "rmsprop")
 
 CLASS_WEIGHTS = ("none", "balanced")
 """Weights of the classes in the loss: all 1, or N / (classes * count) in the training part."""
+
+LOSSES = ("mse", "huber", "ccc")
+"""Losses of a number: the squared error; Huber's, quadratic up to a tenth of the span and linear beyond; or one minus
+the concordance correlation of a batch."""
+
+SELECTS = {
+    "accuracy": 1,
+    "weighted_f1": 1,
+    "macro_f1": 1,
+    "loss": -1,
+    "mae": -1,
+    "rmse": -1,
+    "pearson": 1,
+    "spearman": 1,
+    "ccc": 1,
+}
+"""The scores of the validation part that an epoch, a sweep or a search can select by: 1 where more is better."""
+
+CLASS_SCORES = ("accuracy", "weighted_f1", "macro_f1", "loss")
+NUMBER_SCORES = ("loss", "mae", "rmse", "pearson", "spearman", "ccc")
+"""The scores of each type of target that can be selected by, the default first."""
+
+SCORE_TITLES = {
+    "accuracy": "accuracy",
+    "weighted_f1": "weighted F1",
+    "macro_f1": "macro F1",
+    "loss": "loss",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "ccc": "CCC",
+}
+"""The names of the scores for people."""
 
 _LAST_SEED = 2**32 - 1
 
@@ -62,6 +97,15 @@ class TrainConfig(HeadOptions):
     """Keep [CLS] and [SEP] among the words; stores hold them, and they are dropped by default."""
     center_crop: bool = option(False, switch=True)
     """Take V from the centre of the image (resized to 256, cropped to 224), not from all of it (resized to 224x224)."""
+    target: str = option(LABEL, metavar="NAME[+NAME...]", group="What is learnt")
+    """What is learnt: a target of the data set, or several joined by +. The first is scored and selected by."""
+    target_weights: str | None = option(None, metavar="W+W...")
+    """The weights of the targets' losses, joined by + in the same order; by default 1 each."""
+    loss: str = option("mse", choices=LOSSES)
+    """The loss of targets that are numbers: the squared error, Huber's or 1 - CCC. Classes have cross-entropy."""
+    select: str | None = option(None, choices=SELECTS, metavar="SCORE")
+    """The validation score that selects the epoch, and the best of a sweep or search; by default accuracy, for a number
+    the loss. Of equal ones the lower validation loss."""
     lr: float = option(1e-3, above=0, group="The recipe")
     """Learning rate in the first epochs."""
     optimizer: str = option("adam", choices=OPTIMIZERS)
@@ -98,6 +142,13 @@ class TrainConfig(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not all(self.targets) or len(set(self.targets)) < len(self.targets):
+            raise ValueError(f"target: expected names joined by +, each once, got {self.target!r}")
+        if len(self.weights) != len(self.targets):
+            raise ValueError(
+                f"target_weights: expected {len(self.targets)} numbers joined by +, one for each of {self.target}, got "
+                f"{self.target_weights!r}"
+            )
         if self.warmup > self.epochs:
             raise ValueError(f"warmup: expected at most epochs = {self.epochs}, got {self.warmup}")
         if self.m == 0 and self.ablation == "no-context":
@@ -106,6 +157,26 @@ class TrainConfig(HeadOptions):
             )
         if self.m == 0 and self.head != "itin" and "regions" in HEADS[self.head].inputs:
             raise ValueError(f"m: expected an integer of at least 1 for the head {self.head}, got 0")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the targets, the one that is scored first."""
+        return tuple(name.strip() for name in self.target.split("+"))
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weight of each target's loss; raise ValueError for one that is no positive number."""
+        if self.target_weights is None:
+            return (1.0,) * len(self.targets)
+        try:
+            weights = tuple(float(weight) for weight in self.target_weights.split("+"))
+        except ValueError:
+            weights = ()
+        if not weights or not all(0 < weight < math.inf for weight in weights):
+            raise ValueError(
+                f"target_weights: expected numbers above 0 joined by +, such as 1+0.5, got {self.target_weights!r}"
+            )
+        return weights
 
     @property
     def effective_ablation(self) -> str:
@@ -131,8 +202,8 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, their number; what is left
-                out keeps its default.
+            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, the number of outputs;
+                what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
         own |= {"ablation": self.effective_ablation, **dims}
@@ -168,3 +239,30 @@ class TrainConfig(HeadOptions):
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown fields: {', '.join(unknown)}")
         return cls(**values)
+
+
+def scores_of(target: Target) -> tuple[str, ...]:
+    """Return the names of the scores of a target, its default for selecting first."""
+    return NUMBER_SCORES if target.is_number else CLASS_SCORES
+
+
+def shown_scores(is_number: bool) -> tuple[str, str]:
+    """Return the two scores of a target that are shown where there is room for two."""
+    return ("mae", "pearson") if is_number else ("accuracy", "weighted_f1")
+
+
+def select_of(config: TrainConfig, target: Target) -> str:
+    """Return the score that a recipe selects by.
+
+    Args:
+        config: the recipe.
+        target: the first of its targets.
+
+    Raises:
+        ValueError: the target does not have the recipe's score.
+    """
+    there = scores_of(target)
+    select = config.select or there[0]
+    if select not in there:
+        raise ValueError(f"select: expected one of {', '.join(there)} for the target {target.name}, got {select!r}")
+    return select

@@ -126,7 +126,7 @@ class GraphSteps:
         resident: ResidentFeatures,
         heads: Callable[..., Tensor],
         region_limit_mask: Tensor,
-        step: Callable[[Tensor, Tensor], None],
+        step: Callable[[Tensor, tuple[Tensor, ...]], None],
         batches: Iterable[Tensor],
     ) -> None:
         if not resident.held:
@@ -179,7 +179,7 @@ class GraphSteps:
             regions = resident.regions[rows].float()
             region_mask = mask_of(resident.counts[rows], resident.m) & self._region_limit_mask
         logits = self._heads(regions, self._words(rows, shape), resident.context[rows].float(), region_mask)
-        self._step(logits, resident.labels[rows])
+        self._step(logits, tuple(values[rows] for values in resident.targets))
 
     def _words(self, rows: Tensor, shape: StaticShape) -> Words:
         start = self._offsets[rows]

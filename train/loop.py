@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ from torch import Tensor
 from ..errors import RunError
 from ..itin_head import HeadConfig
 from ..itin_head.gru.choose import choose, operations
-from .config import TrainConfig
+from ..targets import Target
+from .config import TrainConfig, select_of, shown_scores
 from .features.features import Features
-from .metrics import majority_class, score
-from .objective import EpochSelection
+from .objective import EpochSelection, selected_by
 from .protocols.split import Split
+from .scoring import Scorer
 from .steps import ComputeOptions, Training, predict
 
 
@@ -35,13 +36,15 @@ class Fit:
     best_epoch: int
     """The epoch that was kept, counted from 1."""
     history: list[dict[str, float]]
-    """The history by epoch: epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy, val_weighted_f1, seconds."""
+    """The history by epoch: epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy, val_weighted_f1, seconds; of
+    a number train_mae, val_mae and val_pearson; and the score that is selected by, where it is another."""
     state_dict: dict[str, Tensor]
     """The head's parameters after the best epoch, on the CPU."""
     metrics: dict[str, dict[str, Any]]
-    """`score` of each part that was asked for."""
-    probabilities: dict[str, NDArray[np.float64]]
-    """(rows of the part, classes) for each of these parts, in the order of the split's rows."""
+    """The scores of the first target in each part that was asked for; those of others by name in `targets`."""
+    predicted: dict[str, dict[str, NDArray[np.float64]]]
+    """Of each of these parts, in the order of the split's rows, what is said of each target: class probabilities (rows,
+    classes), or numbers (rows,) in units."""
     seconds: float
     """Wall time of all epochs; of configurations side by side, a run's share."""
     gru: str = "packed"
@@ -50,6 +53,15 @@ class Fit:
     """The number of configurations trained side by side."""
     precision: str = "float32"
     """The precision of matrix products in training, one of `config.PRECISIONS`."""
+    targets: tuple[Target, ...] = ()
+    """The targets in the order of the head's outputs."""
+    selected_by: str = ""
+    """The rule that chose the epoch."""
+
+    @property
+    def probabilities(self) -> dict[str, NDArray[np.float64]]:
+        """What is said of the first target in each part, as `predicted`."""
+        return {part: said[self.targets[0].name] for part, said in self.predicted.items()}
 
 
 def fit(
@@ -123,28 +135,30 @@ def train(
     """
     training = Training(configs, features, split, device, compute or ComputeOptions())
     configs, J = training.configs, len(configs)
-    majority = majority_class(features.labels[split.train])
+    scorers = [Scorer(features.column(one.name), split.train, configs[0].loss) for one in training.targets]
+    first = scorers[0]
+    select = select_of(configs[0], first.target)
     histories: list[list[dict[str, float]]] = [[] for _ in configs]
-    selections = [EpochSelection(config.patience) for config in configs]
+    selections = [EpochSelection(select, config.patience) for config in configs]
     ended: set[int] = set()
     broken: dict[int, RunError] = {}
     begun = time.perf_counter()
     for epoch in range(1, configs[0].epochs + 1):
         epoch_begun = time.perf_counter()
-        loss, accuracy = training.epoch(epoch)
-        probabilities = training.probabilities(split.val)
+        loss, right = training.epoch(epoch)
+        predicted = training.predicted(split.val)
         for j, config in enumerate(configs):
             if j in broken or j in ended:
                 continue
-            scores = score(features.labels[split.val], probabilities[j], majority, features.classes)
+            scores = first(split.val, predicted[j])
+            shown = shown_scores(first.target.is_number)
             row = {
                 "epoch": epoch,
                 "lr": config.lr_at(epoch, training.batches - 1, training.batches),
                 "train_loss": loss[j],
-                "train_accuracy": accuracy[j],
+                f"train_{shown[0]}": right[j],
                 "val_loss": scores["loss"],
-                "val_accuracy": scores["accuracy"],
-                "val_weighted_f1": scores["weighted_f1"],
+                **{f"val_{name}": as_float(scores[name]) for name in dict.fromkeys((*shown, select)) if name != "loss"},
                 "seconds": (time.perf_counter() - epoch_begun) / J,
             }
             where = f"in epoch {epoch} (learning rate {row['lr']:g})"
@@ -153,7 +167,7 @@ def train(
                 continue
             histories[j].append(row)
             yield j, row
-            if selections[j].better(epoch, scores["accuracy"], scores["loss"]):
+            if selections[j].better(epoch, scores):
                 training.keep(j)
             if selections[j].ends(epoch):
                 ended.add(j)
@@ -166,11 +180,8 @@ def train(
             yield j, broken[j]
             continue
         own = training.resident.narrow(config.regions)  # the figures are those of the head alone
-        predicted = {part: predict(head, own, split.rows(part), training.batch_size) for part in evaluate}
-        metrics = {
-            part: score(features.labels[split.rows(part)], each, majority, features.classes)
-            for part, each in predicted.items()
-        }
+        said = {part: predict(head, own, split.rows(part), training.batch_size, training.targets) for part in evaluate}
+        metrics = {part: scores_by_target(scorers, split.rows(part), each) for part, each in said.items()}
         kept = f"(epoch {selections[j].epoch} was kept)"
         yield (
             j,
@@ -182,13 +193,36 @@ def train(
                 histories[j],
                 {name: value.detach().cpu().clone() for name, value in head.state_dict().items()},
                 metrics,
-                predicted,
+                said,
                 seconds,
                 gru=training.compute.recurrence,
                 stacked=J,
                 precision=training.compute.precision,
+                targets=tuple(training.targets),
+                selected_by=selected_by(select),
             ),
         )
+
+
+def scores_by_target(
+    scorers: Sequence[Scorer], rows: NDArray[np.int64], predicted: Mapping[str, NDArray[np.float64]]
+) -> dict[str, Any]:
+    """Return the scores of the first target, and those of the others that some rows have a value for in `targets`.
+
+    Args:
+        scorers: of each target.
+        rows: (n,) samples; each has a value for the first target.
+        predicted: what is said of them, by target.
+    """
+    first, *others = scorers
+    scores = first(rows, predicted[first.target.name])
+    further = {one.target.name: one(rows, predicted[one.target.name]) for one in others if one.column.known[rows].any()}
+    return {**scores, "targets": further} if others else scores
+
+
+def as_float(value: float | None) -> float:
+    """Return a score as a number, NaN for an undefined one."""
+    return math.nan if value is None else float(value)
 
 
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:

@@ -2,48 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, huber_loss
 
-from .config import TrainConfig
+from ..itin_head.outputs import class_logits, cut
+from .config import SCORE_TITLES, SELECTS, TrainConfig
+from .features.batches import ABSENT
+from .features.features import TargetColumn
 
-SELECTED_BY = "validation accuracy, then lower validation loss, then the earlier epoch"
-"""The rule that chooses the epoch to keep; the paper does not name one."""
+HUBER = 0.1
+"""Where Huber's loss turns from quadratic to linear, in units of half the target's span."""
 
 
 class Objective:
-    """Cross-entropy, eqs. 19-20, with the recipe's class weights and label smoothing.
+    """The sum of the targets' losses by their weights, each the mean over the samples with a value for it.
+
+    Classes have the cross-entropy of eqs. 19-20 with the recipe's class weights and label smoothing, ordered classes
+    that of their cumulative links, numbers the recipe's `loss` in units of half their span.
 
     Args:
         config: the recipe.
-        labels: (N,) labels of the training part, from which balanced weights are computed.
+        columns: the targets, with the values of the training part.
         device: where logits will be.
-        classes: how many classes there are.
     """
 
-    def __init__(self, config: TrainConfig, labels: NDArray[np.int64], device: torch.device, classes: int) -> None:
-        self.smoothing = config.label_smoothing
-        self.weight: Tensor | None = None
+    def __init__(self, config: TrainConfig, columns: Sequence[TargetColumn], device: torch.device) -> None:
+        self.config = config
+        self.targets = [column.target for column in columns]
+        self.complete = [bool(column.known.all()) for column in columns]
+        self.class_weights: list[Tensor | None] = [None] * len(columns)
         if config.class_weights == "balanced":
-            counts = np.bincount(labels, minlength=classes)
-            weight = len(labels) / (classes * np.maximum(counts, 1))  # an absent class is never used
-            self.weight = torch.from_numpy(weight).float().to(device)
+            for place, column in enumerate(columns):
+                if not column.target.is_number:
+                    classes = len(column.target.classes)
+                    labels = column.values[column.known].astype(np.int64)
+                    counts = np.bincount(labels, minlength=classes)
+                    weight = len(labels) / (classes * np.maximum(counts, 1))  # an absent class is never used
+                    self.class_weights[place] = torch.from_numpy(weight).float().to(device)
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss (J,) of J batches, weighted by class; logits (J, B, classes), labels (J, B)."""
-        reduction = "mean" if len(logits) == 1 else "none"
+    def __call__(self, logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
+        """Return the mean loss (J,) of J batches: logits (J, B, outputs), and each target's values (J, B)."""
+        losses = [
+            number_loss(self.config.loss, own[..., 0], values)
+            if target.is_number
+            else self._cross_entropy(class_logits(target, own), values, place)
+            for place, ((target, own), values) in enumerate(zip(cut(logits, self.targets), targets, strict=True))
+        ]
+        if len(losses) == 1 and self.config.target_weights is None:
+            return losses[0]
+        total: Tensor = torch.stack([weight * loss for weight, loss in zip(self.config.weights, losses, strict=True)])
+        return total.sum(0)
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, place: int) -> Tensor:
+        weight, smoothing = self.class_weights[place], self.config.label_smoothing
+        alone = len(logits) == 1 and self.complete[place]
         loss = cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), self.weight, reduction=reduction, label_smoothing=self.smoothing
+            logits.flatten(0, 1),
+            labels.flatten(),
+            weight,
+            reduction="mean" if alone else "none",
+            label_smoothing=smoothing,
         )
-        if len(logits) == 1:
+        if alone:
             return loss[None]
         each = loss.view_as(labels)
-        return each.mean(1) if self.weight is None else each.sum(1) / self.weight[labels].sum(1)
+        if self.complete[place]:
+            return each.mean(1) if weight is None else each.sum(1) / weight[labels].sum(1)
+        known = labels != ABSENT
+        share = known.to(each.dtype) if weight is None else weight[labels.clamp(min=0)] * known
+        return each.sum(1) / share.sum(1).clamp(min=torch.finfo(each.dtype).tiny)
+
+
+def number_loss(kind: str, predicted: Tensor, values: Tensor) -> Tensor:
+    """Return the loss (J,) of predicted numbers (J, B), over the values (J, B) that are not NaN; 0 where none is.
+
+    Args:
+        kind: one of `config.LOSSES`. `ccc` is 1 - CCC of the batch (Lin, A Concordance Correlation Coefficient to
+            Evaluate Reproducibility, 1989), with moments over its samples.
+        predicted: in units of half the target's span.
+        values: in the same units.
+    """
+    known = ~values.isnan()
+    count = known.sum(1).clamp(min=1)
+    values = values.nan_to_num()
+    if kind == "ccc":
+        mean_p, mean_v = (torch.where(known, one, 0).sum(1) / count for one in (predicted, values))
+        away_p = torch.where(known, predicted - mean_p[:, None], 0)
+        away_v = torch.where(known, values - mean_v[:, None], 0)
+        spread = ((away_p**2).sum(1) + (away_v**2).sum(1)) / count + (mean_p - mean_v) ** 2
+        ccc = 2 * (away_p * away_v).sum(1) / count / spread.clamp(min=1e-12)
+        return torch.where(known.any(1), 1 - ccc, 0)
+    each = (
+        huber_loss(predicted, values, reduction="none", delta=HUBER) if kind == "huber" else (predicted - values) ** 2
+    )
+    return torch.where(known, each, 0).sum(1) / count
 
 
 def clip_side_by_side(parameters: Sequence[Tensor], most: float) -> None:
@@ -56,25 +114,37 @@ def clip_side_by_side(parameters: Sequence[Tensor], most: float) -> None:
 
 
 class EpochSelection:
-    """The choice of the epoch to keep (`SELECTED_BY`), and early stopping.
+    """The choice of the epoch to keep (`selected_by`), and early stopping.
 
     Args:
+        score: the score to select by, one of `config.SELECTS`.
         patience: epochs without a better one after which training stops; None for never.
     """
 
-    def __init__(self, patience: int | None) -> None:
-        self.patience = patience
+    def __init__(self, score: str, patience: int | None) -> None:
+        self.score, self.patience = score, patience
         self.epoch = 0
         """The best so far, counted from 1."""
         self._best: tuple[float, float] | None = None
 
-    def better(self, epoch: int, accuracy: float, loss: float) -> bool:
+    def better(self, epoch: int, scores: Mapping[str, Any]) -> bool:
         """Record an epoch's validation scores; return whether they are the best so far."""
-        if self._best is not None and (accuracy, -loss) <= self._best:
+        value = scores[self.score]
+        # An undefined correlation, of predictions that are all the same, is worse than any other.
+        own = -math.inf if value is None else SELECTS[self.score] * float(value), -float(scores["loss"])
+        if self._best is not None and own <= self._best:
             return False
-        self._best, self.epoch = (accuracy, -loss), epoch
+        self._best, self.epoch = own, epoch
         return True
 
     def ends(self, epoch: int) -> bool:
         """Return whether to stop after this epoch."""
         return self.patience is not None and epoch - self.epoch >= self.patience
+
+
+def selected_by(score: str) -> str:
+    """Return the rule that chooses the epoch to keep, in words; the paper does not name one."""
+    if score == "loss":
+        return "lower validation loss, then the earlier epoch"
+    way = "" if SELECTS[score] > 0 else "lower "
+    return f"{way}validation {SCORE_TITLES[score]}, then lower validation loss, then the earlier epoch"

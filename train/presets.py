@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..fields import option
+from ..targets import LABEL
 from .config import TrainConfig
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -101,4 +102,6 @@ def short_name(config: TrainConfig) -> str:
         parts.append(f"lam{config.lam:g}")
     if head.ablation != "none":
         parts.append(head.ablation)
+    if config.targets != (LABEL,):
+        parts.append(config.target)
     return "-".join(parts)

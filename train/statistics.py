@@ -6,6 +6,7 @@ docs/protocols.md says which test answers which question, and why.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -135,14 +136,11 @@ def bootstrap(
     is_said = (np.moveaxis(stacked, 2, 0)[..., None] == np.arange(classes)).astype(np.float32)  # (N, C, S, classes)
     is_right = is_said * is_true[:, None, None]
     block = max(1, CHUNK // (configurations * seeds * classes))
-    rng = np.random.default_rng(seed)
     figures: dict[str, list[NDArray[np.float64]]] = {"accuracy": [], "weighted_f1": []}
-    for size in _chunks(resamples, max(1, CHUNK // n)):
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float32)  # how often each pair is drawn
-        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds  # (size, S)
+    for weights, drawn in draws(n, seeds, resamples, seed):
         values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in figures}
-        for begin in range(0, size, block):
-            some = weights[begin : begin + block]
+        for begin in range(0, len(weights), block):
+            some = weights[begin : begin + block].astype(np.float32)
             # Whole numbers: float32 counts them exactly.
             right, said = (
                 (some @ cells.reshape(n, -1)).astype(np.float64).reshape(len(some), configurations, seeds, classes)
@@ -156,9 +154,23 @@ def bootstrap(
     return {name: np.concatenate(parts, axis=1) for name, parts in figures.items()}
 
 
+def draws(n: int, seeds: int, resamples: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield the resamples of a bootstrap in blocks: how often each pair is drawn, (b, n); each seed's share, (b, S)."""
+    rng = np.random.default_rng(seed)
+    for size in _chunks(resamples, max(1, CHUNK // n)):
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=size)
+        yield weights, rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds
+
+
 def interval(resampled: NDArray[np.float64], level: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the percentile interval of a figure's resamples (B,)."""
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    """Return the percentile interval of a figure's resamples (B,).
+
+    Resamples in which the figure is not defined (NaN) are left out; the ends are NaN if it is defined in none.
+    """
+    defined = resampled[~np.isnan(resampled)]
+    if not len(defined):
+        return np.nan, np.nan
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -171,6 +183,7 @@ def difference(value: float, resampled_a: NDArray[np.float64], resampled_b: NDAr
         resampled_b: (B,) those of the second, of the same call.
     """
     apart = resampled_a - resampled_b
+    apart = apart[~np.isnan(apart)]
     below, above = int((apart <= 0).sum()), int((apart >= 0).sum())
     p = min(1.0, 2 * (1 + min(below, above)) / (1 + len(apart)))
     return PairedDifference(value, *interval(apart), p)
@@ -230,6 +243,23 @@ def calibration(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> 
     error = float((n * np.nan_to_num(np.abs(accuracy - mean_confidence))).sum() / n.sum())
     table = {"low": edges[:-1], "high": edges[1:], "n": n, "confidence": mean_confidence, "accuracy": accuracy}
     return error, pd.DataFrame(table)
+
+
+def split_conformal(residuals: ArrayLike, coverage: float = 0.9, widest: float = math.inf) -> float:
+    """Return half the width of an interval around a prediction that holds the true value with a given probability.
+
+    Split conformal prediction (Lei et al., JASA 113, 2018): the ceil((n + 1) coverage)-th smallest absolute residual of
+    n pairs on which nothing was fitted. A new pair of the same kind lies within it with at least that probability, over
+    draws of these pairs and of the new one.
+
+    Args:
+        residuals: (n,) true value minus prediction on the validation part.
+        coverage: the probability.
+        widest: what to return if n is too small for that coverage, such as the width of the target's span.
+    """
+    apart = np.sort(np.abs(np.asarray(residuals, dtype=np.float64)))
+    rank = math.ceil((len(apart) + 1) * coverage - 1e-9)  # 30 * 0.9 is a little more than 27
+    return float(apart[rank - 1]) if rank <= len(apart) else widest
 
 
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -16,10 +16,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from ..device import matmul_precision
 from ..itin_head import Head, make
+from ..itin_head.outputs import class_logits, cut, predicted, prior
 from ..itin_head.side_by_side import SideBySide, SingleHead
+from ..targets import Target
 from .config import PRECISIONS, TrainConfig
 from .features.batches import ResidentFeatures
-from .features.features import Features
+from .features.features import Features, TargetColumn
 from .objective import Objective, clip_side_by_side
 from .protocols.split import Split
 
@@ -72,6 +74,14 @@ def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
     return tuple(getattr(config, field.name) for field in fields(config) if field.name not in free)
 
 
+def taught_by(column: TargetColumn, rows: NDArray[np.int64]) -> TargetColumn:
+    """Return a target with the values of some rows; raise ValueError if none of them has one."""
+    own = column.take(rows)
+    if not own.known.any():
+        raise ValueError(f"target: no pair of the training part has a value for {column.target.name}")
+    return own
+
+
 class Training:
     """J heads with their optimiser, on features in memory: the steps of an epoch, and the weights that are kept.
 
@@ -105,20 +115,24 @@ class Training:
         self.batch_size = first.batch_for(features.dataset)
         self.configs = [replace(config, batch_size=self.batch_size) for config in configs]
         regions = torch.tensor([config.regions for config in configs])
-        self.resident = ResidentFeatures(features, device, int(regions.max()), first.max_words)
+        self.resident = ResidentFeatures(features, device, int(regions.max()), first.max_words, first.targets)
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""
         self.batches = math.ceil(len(split.train) / self.batch_size)
         self._samples = torch.from_numpy(split.train)
-        labels = features.labels[split.train]
+        taught = [taught_by(features.column(name), split.train) for name in first.targets]
+        self.targets = [column.target for column in taught]
+        """The targets, the one that is scored first."""
+        constant = torch.cat([prior(one.target, torch.from_numpy(one.values[one.known])) for one in taught])
+        sizes = {**features.dims, "classes": len(constant)}
         self._randomness = [IsolatedRNG(config.seed, device) for config in configs]
         self.heads: list[Head] = []
         """J heads, each with the weights that were kept."""
         for config, own in zip(configs, self._randomness, strict=True):
             with own():
-                head = make(config.head_config(features.dims), compute.recurrence)  # on the CPU: the same everywhere
+                head = make(config.head_config(sizes), compute.recurrence)  # on the CPU: the same everywhere
                 self.heads.append(head.to(device))
-                self.heads[-1].begin(torch.from_numpy(labels))
+                self.heads[-1].begin(constant)
         if J == 1 and not compute.graphs:
             self._stack: SingleHead | SideBySide = SingleHead(self.heads[0])
         else:
@@ -126,7 +140,8 @@ class Training:
         self._clip = clip_grad_norm_ if isinstance(self._stack, SingleHead) else clip_side_by_side
         self._parameters = list(self._stack.parameters())
         self._optimizer = optimizer(self._parameters, first, device, capturable=compute.graphs)
-        self._objective = Objective(first, labels, device, len(features.classes))
+        self._objective = Objective(first, taught, device)
+        self._scored = int(taught[0].known.sum())
         # Sums of float32 numbers are exact in float64, whatever their order; Apple's devices have none.
         wide = torch.float32 if device.type == "mps" else torch.float64
         self._sums = torch.zeros(2, J, device=device, dtype=wide)
@@ -139,10 +154,14 @@ class Training:
             self._static = GraphSteps(self.resident, self._logits, self.region_limit_mask, self._step, to_come)
 
     def epoch(self, number: int) -> tuple[list[float], list[float]]:
-        """Pass over the training part once; return the running mean loss and accuracy of each head.
+        """Pass over the training part once.
 
         Args:
             number: the epoch, from 1.
+
+        Returns:
+            The running mean loss of each head, and the running mean of its first target: the accuracy, or for a number
+            the mean absolute error in units.
         """
         self._stack.train()
         self._sums.zero_()
@@ -155,31 +174,37 @@ class Training:
                     self._static(rows.T)
                 else:
                     self._step(*self._forward(rows.T))
-        loss, accuracy = (self._sums.cpu().double() / len(self._samples)).tolist()
-        return loss, accuracy
+        loss, right = self._sums.cpu().double()
+        first = self.targets[0]
+        if first.is_number:
+            right = right * (first.bounds[1] - first.bounds[0]) / 2
+        return (loss / len(self._samples)).tolist(), (right / self._scored).tolist()
 
-    def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the class probabilities (J, rows, classes) of some samples, by the heads as they are now."""
+    def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what the heads as they are now say of the first target, for some samples.
+
+        Returns:
+            Class probabilities (J, rows, classes), or numbers (J, rows) in units.
+        """
         self._stack.eval()
         J = len(self.configs)
         with torch.inference_mode(), matmul_precision(tf32=self.compute.precision != "float32"):
             some = chunks(torch.from_numpy(rows), self.batch_size)
             parts = [self._forward(part.expand(J, -1))[0] for part in some]
-            values: NDArray[np.float64] = torch.cat(parts, 1).cpu().double().softmax(-1).numpy()
-        return values
+            return predicted(torch.cat(parts, 1), self.targets)[self.targets[0].name]
 
     def keep(self, j: int) -> None:
         """Copy the present weights of head j into `heads`, on the device."""
         self.heads[j].load_state_dict(self._stack.state_of(j))
 
-    def _forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits (J, B, classes) and labels (J, B) of samples (J, B)."""
+    def _forward(self, rows: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the logits (J, B, outputs) and each target's values (J, B) of samples (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
-        return self._logits(batch.regions, batch.words, batch.context, mask), batch.labels
+        return self._logits(batch.regions, batch.words, batch.context, mask), batch.targets
 
     def _logits(self, *batch: Any) -> Tensor:
-        """Compute logits (J, B, classes) in float32, by products in bfloat16 where that is the precision."""
+        """Compute logits (J, B, outputs) in float32, by products in bfloat16 where that is the precision."""
         logits: Tensor
         if self.compute.precision == "bfloat16":
             # Copies of the weights are not kept from one step to the next: a CUDA graph would read stale ones.
@@ -189,17 +214,21 @@ class Training:
             logits = self._stack(*batch)
         return logits
 
-    def _step(self, logits: Tensor, labels: Tensor) -> None:
-        """Update each head on its batch, and add up loss and correct predictions."""
-        losses = self._objective(logits, labels)
+    def _step(self, logits: Tensor, targets: tuple[Tensor, ...]) -> None:
+        """Update each head on its batch, and add up the loss and what is right of the first target."""
+        losses = self._objective(logits, targets)
         if self._optimizer is not None:
             self._optimizer.zero_grad(set_to_none=True)
             losses.sum().backward()  # type: ignore[no-untyped-call]  # no shared weight: each has its own gradient
             if self.configs[0].clip is not None:
                 self._clip(self._parameters, self.configs[0].clip)
             self._optimizer.step()
-        right = (logits.argmax(-1) == labels).sum(1)
-        self._sums.add_(torch.stack([losses.detach() * labels.shape[1], right.to(losses.dtype)]))
+        first, own = next(cut(logits.detach(), self.targets))
+        if first.is_number:
+            right = (own[..., 0] - targets[0]).abs().nan_to_num().sum(1)
+        else:
+            right = (class_logits(first, own).argmax(-1) == targets[0]).sum(1)
+        self._sums.add_(torch.stack([losses.detach() * targets[0].shape[1], right.to(losses.dtype)]))
 
     def _shuffled(self) -> Iterator[Tensor]:
         """Yield the samples (J, N) of each epoch, each in the order of its own seed."""
@@ -243,14 +272,23 @@ def set_learning_rate(of: torch.optim.Optimizer, rate: float) -> None:
 
 
 @matmul_precision()
-def predict(head: Head, resident: ResidentFeatures, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
-    """Return the class probabilities (len(rows), classes) of some samples, in their order."""
+def predict(
+    head: Head, resident: ResidentFeatures, rows: NDArray[np.int64], batch_size: int, targets: Sequence[Target]
+) -> dict[str, NDArray[np.float64]]:
+    """Return what a head says of some samples, in their order, by target: `outputs.predicted`.
+
+    Args:
+        head: the head.
+        resident: the features.
+        rows: (N,) samples.
+        batch_size: samples that are computed together.
+        targets: the head's targets, in the order of its outputs.
+    """
     head.eval()
     with torch.inference_mode():
         batches = (resident.batch(some) for some in chunks(torch.from_numpy(rows), batch_size))
         logits = [head(*batch.inputs).logits for batch in batches]
-        values: NDArray[np.float64] = torch.cat(logits).cpu().double().softmax(1).numpy()
-    return values
+        return predicted(torch.cat(logits), targets)
 
 
 def chunks(rows: Tensor, size: int) -> Iterator[Tensor]:

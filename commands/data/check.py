@@ -12,6 +12,7 @@ from ...extract.data.text_encoding import ENCODINGS
 from ...labels import classes_of, numbers_of
 from ...parts import default_workers
 from ...train.config import TrainConfig
+from ..terminal.data_lines import rule_lines
 from ..terminal.json_output import json_option, print_json
 from ..terminal.options import options_of, take, usage_errors
 from ..terminal.run_options import ProtocolOptions
@@ -70,7 +71,7 @@ def command(**options: Any) -> None:
         split = splitter.split(options["split_seed"], options["fold"])
     found = census(labelled, dict(split.pairs(ids)), classes)
     if options["as_json"]:
-        named = {name: table.dataset.get(name) for name in ("name", "source", "dropped", "texts")}
+        named = {name: table.dataset.get(name) for name in ("name", "source", "dropped", "undecided", "texts")}
         print_json(
             {"dataset": named, "unusable": unusable, "split": split.description, "outside": splitter.outside}
             | {"classes": found.classes, "duplicates": found.duplicates, "members": found.members}
@@ -129,7 +130,9 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
         "name": dataset.name,
         "classes": dataset.classes,
         "source": source,
+        "targets": [target.to_dict() for target in dataset.all_targets],
         "dropped": dataset.dropped,
+        "undecided": dataset.undecided,
         "texts": seen.encoding.note,
     }
     return Table(dataset.root, record, pd.DataFrame([sample.row for sample in seen.samples]), pd.DataFrame()), unusable
@@ -143,11 +146,10 @@ def _show(
     from ...train.protocols.protocol import describe
     from ..terminal.console import console, grid
 
-    dropped = table.dataset.get("dropped") or {}
     whole = found.classes[found.classes["part"] == WHOLE].iloc[0]
     console.print(f"{table.dataset['name']}: {whole['n']} labelled pairs that can be used")
-    for reason, count in dropped.items():
-        console.print(f"  {count} left out by the label rule: {reason}")
+    for line in rule_lines(table.dataset.get("dropped") or {}, table.dataset.get("undecided") or {}):
+        console.print(f"  {line}")
     if note := table.dataset.get("texts"):
         console.print(f"  {note}")
     if unusable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -74,9 +74,17 @@ class Bars:
         return f"{kind} {done + int(task.completed)}/{done + int(task.total or 0)}"
 
 
+def first_score(row: Mapping[str, float]) -> str:
+    """Return the first validation score of a history's row, in words."""
+    from ...train.config import SCORE_TITLES, shown_scores
+
+    name = shown_scores("val_mae" in row)[0]
+    return f"validation {SCORE_TITLES[name]} {row[f'val_{name}']:.4f}"
+
+
 @contextmanager
 def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
-    """Show a bar of epochs with the latest loss and validation accuracy; call the yielded function after each epoch."""
+    """Show a bar of epochs with the latest loss and validation score; call the yielded function after each epoch."""
     with Progress(
         TextColumn("   epoch"),
         BarColumn(),
@@ -89,7 +97,7 @@ def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
         task = bars.add_task("epoch", total=epochs, scores="")
 
         def on_epoch(row: dict[str, float]) -> None:
-            scores = f"loss {row['train_loss']:.4f}  validation accuracy {row['val_accuracy']:.4f}"
+            scores = f"loss {row['train_loss']:.4f}  {first_score(row)}"
             bars.update(task, advance=1, scores=scores)
 
         yield on_epoch

@@ -24,6 +24,7 @@ HEADINGS = (
     "The search",
     "What is reproduced",
     "What is trained",
+    "What is learnt",
     "Encoders",
     "The recipe",
     "Data and split",
@@ -37,7 +38,8 @@ HEADINGS = (
 """The headings of all commands, in the order of the help."""
 
 FIRST = (
-    *("dataset", "root", "head", "preset", "m", "lam", "ablation", "epochs", "batch_size", "lr", "seed", "seeds"),
+    *("dataset", "root", "head", "preset", "m", "lam", "ablation", "target"),
+    *("epochs", "batch_size", "lr", "seed", "seeds"),
     *("protocol", "split", "split_seed", "fold", "group_duplicates", "regions", "text_encoder", "context_encoder"),
     "device",
 )
@@ -121,7 +123,7 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
     elif kind == "bool":
         flag += f"/--no-{word}" if limits.switch else ""
         more |= {"is_flag": True, "metavar": None}
-        shown = [f"default: {'' if default else 'no-'}{word}"] if limits.switch else []
+        shown = [f"default: {'' if default else 'no-'}{word}"] if limits.switch and default is not None else []
     else:
         more["type"] = click.Choice(list(limits.choices)) if limits.choices else _TYPES.get(kind)
         more["required"] = field.default is MISSING and field.default_factory is MISSING

@@ -10,7 +10,9 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from .console import LOG_SECONDS, console, grid
+from ...train.config import SCORE_TITLES, SELECTS, shown_scores
+from .console import LOG_SECONDS, console, first_score, grid
+from .scores import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +34,13 @@ class Display:
     """A live table on a terminal: what each worker does, how many runs are done, the rate, the time left, the best.
 
     In log files: a line for each failure, and one every half minute with the same numbers.
+
+    Args:
+        select: the validation score that runs are compared by.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, select: str) -> None:
+        self._select = select
         self._workers: dict[int, tuple[str, str]] = {}
         self._source: TrialSource | None = None
         self._kept = 0
@@ -67,15 +73,17 @@ class Display:
         config, row, result = event.trial.config, event.row, event.result
         if result is None:
             self._under_way[event.worker] = row["epoch"] / config.epochs
-            text = f"epoch {row['epoch']:.0f}/{config.epochs}  validation accuracy {row['val_accuracy']:.4f}"
+            text = f"epoch {row['epoch']:.0f}/{config.epochs}  {first_score(row)}"
             self._workers[event.worker] = (event.trial.name.rpartition("-")[0], text)
         else:
             self._under_way.pop(event.worker, None)
             self._workers.pop(event.worker, None)
             if result.run is not None:
                 self._done += 1
-                best = (result.figures["val_accuracy"], event.trial.name)
-                self._best = sorted([*self._best, best], reverse=True)[:MAX_BEST]
+                best = (result.figures[f"val_{self._select}"], event.trial.name)
+                way = SELECTS[self._select]
+                self._best = sorted([*self._best, best], key=lambda one: (way * one[0], one[1]), reverse=True)
+                self._best = self._best[:MAX_BEST]
             else:
                 self._failed += 1
                 console.print(f"failed: {event.trial.name}: {result.reason}", style="red")
@@ -87,8 +95,8 @@ class Display:
             working = [(number + 1, *what) for number, what in sorted(self._workers.items())[:MAX_WORKERS]]
             parts: list[Any] = [grid(("worker", "run", ""), working)]
             if self._best:
-                best = [(f"{accuracy:.4f}", name) for accuracy, name in self._best]
-                parts.append(grid(("validation accuracy", "best runs so far"), best))
+                best = [(f"{value:.4f}", name) for value, name in self._best]
+                parts.append(grid((f"validation {SCORE_TITLES[self._select]}", "best runs so far"), best))
             self._live.update(Group(*parts, Text(self._progress())), refresh=True)
         elif now - self._reported >= LOG_SECONDS:
             self._reported = now
@@ -110,7 +118,8 @@ class Display:
 
 
 def show_best(sweep: Sweep) -> None:
-    """Print the best configurations by validation accuracy, the mean over the seeds with its standard deviation."""
+    """Print the best configurations by the score that is selected by: means over the seeds, standard deviations."""
+    definition = sweep.definition
     table = sweep.configurations()
     done = table[table["seeds"] > 0]
     if len(done) < len(table):
@@ -120,17 +129,19 @@ def show_best(sweep: Sweep) -> None:
     table, varying = with_differences(table, _fields())
     done = table[table["seeds"] > 0]
     several = bool((done["seeds"] > 1).any())
+    scores = list(dict.fromkeys((definition.select, *shown_scores(definition.is_number))))[:2]
     rows = []
     for _, row in done.head(MAX_BEST).iterrows():
         figures = []
-        for name in ("val_accuracy", "val_weighted_f1"):
+        for name in (f"val_{score}" for score in scores):
             spread = f" ± {row[f'{name}_std']:.4f}" if row[f"{name}_std"] == row[f"{name}_std"] else ""
             figures.append(f"{row[name]:.4f}{spread}")
         rows.append([*(_cell(row[name]) for name in varying), *([row["seeds"]] if several else []), *figures])
-    figures = ["validation accuracy", "weighted F1"]
+    figures = [SCORE_TITLES[score] for score in scores]
+    figures[0] = f"validation {figures[0]}"
     folds = len({trial.config.fold for trial in sweep.definition.trials}) > 1
     columns = [*varying, *(["runs" if folds else "seeds"] if several else []), *figures]
-    console.print(f"Best of {len(done)} by validation accuracy:")
+    console.print(f"Best of {len(done)} by validation {SCORE_TITLES[definition.select]}:")
     console.print(grid(columns, rows, right=[name for name in columns if name not in TEXT_COLUMNS]))
 
 
@@ -161,18 +172,23 @@ def show_test(record: dict[str, Any]) -> None:
         f"Chosen of {record['configurations']} by {record['chosen_by']}: "
         + ", ".join(f"{name}={_cell(value)}" for name, value in config.items())
     )
+    first = record["runs"][0]["test"]
+    scores = shown_scores("mae" in first)
     rows = []
     several_folds = len({row.get("fold", 0) for row in record["runs"]}) > 1
     for row in record["runs"]:
         test = row["test"]
         fold = f", fold {row['fold']}" if several_folds else ""
-        rows.append([f"seed {row['seed']}{fold}", test["n"], f"{test['accuracy']:.4f}", f"{test['weighted_f1']:.4f}"])
+        rows.append([f"seed {row['seed']}{fold}", test["n"], *(number(test[name]) for name in scores)])
     if len(rows) > 1:
-        cells = [f"{record['mean'][name]:.4f} ± {record['std'][name]:.4f}" for name in ("accuracy", "weighted_f1")]
+        cells = [f"{record['mean'][name]:.4f} ± {record['std'][name]:.4f}" for name in scores]
         rows.append(["mean", "", *cells])
-    majority = record["runs"][0]["test"]["majority"]
-    rows.append([f"always {majority['class']}", "", f"{majority['accuracy']:.4f}", f"{majority['weighted_f1']:.4f}"])
-    columns = ("test part", "n", "accuracy", "weighted F1")
+    if "majority" in first:
+        majority = first["majority"]
+        rows.append([f"always {majority['class']}", "", *(number(majority[name]) for name in scores)])
+    else:
+        rows.append([f"always {first['baseline']['value']:.3g}", "", number(first["baseline"]["mae"]), ""])
+    columns = ("test part", "n", *(SCORE_TITLES[name] for name in scores))
     console.print(grid(columns, rows, right=columns[1:]))
 
 

@@ -107,28 +107,33 @@ def decide(counts: Mapping[str, int], named: Sequence[str] = (), least: int | No
     return Labelling(kept, {label: counts[label] for label in sorted(small)})
 
 
-def recorded(folder: Path | None, source: Mapping[str, Any]) -> tuple[Labelling | None, dict[str, Any]]:
+def record_before(folder: Path | None) -> dict[str, Any]:
+    """Return what a data set's folder in the cache records of it; nothing where it is not known or damaged."""
+    try:
+        return read_json(folder / "dataset.json") if folder is not None and (folder / "dataset.json").exists() else {}
+    except CacheError:  # the table is about to be written anew
+        return {}
+
+
+def recorded(record: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[Labelling | None, dict[str, Any]]:
     """Return what was decided for a table before, with the options that decided it.
 
     It stands for the same label column of the same table until other options are given, so that rows that are added
     later do not change the classes of runs that there are. A table from before classes were recorded has MVSA's.
 
     Args:
-        folder: the data set's folder in the cache, if known.
+        record: what the cache records of the data set, by `record_before`.
         source: the data set's source, with the options that are given now.
 
     Returns:
-        The labelling, None if there is none that stands; and the options, given now or else before.
+        The labelling, None if there is none that stands; and the options, given now or else before, with `ordered`
+        if it was given before.
     """
     given = {name: source[name] for name in OPTIONS if name in source}
-    try:
-        record = read_json(folder / "dataset.json") if folder is not None and (folder / "dataset.json").exists() else {}
-    except CacheError:  # the table is about to be written anew
-        record = {}
     was = record.get("source") or {}
     if _column(was) != _column(source):
         return None, given
-    options = {name: was[name] for name in OPTIONS if name in was}
+    options = {name: was[name] for name in (*OPTIONS, "ordered") if name in was}
     if given != {name: options.get(name) for name in given} or not record.get("labelled"):
         return None, {**options, **given}
     return Labelling(tuple(record.get("classes", LABELS)), dict(record.get("rare", {}))), options

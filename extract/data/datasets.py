@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .samples import DataSet, DataSetSource
+from .sets.scores import checked_range
 from .text_encoding import ENCODINGS
 
 
@@ -21,15 +22,21 @@ class Reader(NamedTuple):
     """Those of `OPTIONS` that it has."""
 
 
-OPTIONS = ("table", "columns", "classes", "min_class_size", "allow_outside", "aspect", "encoding")
+OPTIONS = (
+    "table", "columns", "classes", "min_class_size", "allow_outside", "aspect", "encoding", "labelled_only", "ordered",
+    "score_range",
+)  # fmt: skip
 """The options that only some data sets have."""
+
+FOLDER = ("table", "columns", "classes", "min_class_size", "ordered", "score_range", "allow_outside")
+"""The options of a table of one's own."""
 
 ASPECTS = ("pair", "insert", "keep")
 """How a text names the aspect that its label is about: `sets/twitter.py`."""
 
 DATASETS = {
-    "mvsa-single": Reader("mvsa", ("encoding",)),
-    "mvsa-multiple": Reader("mvsa", ("encoding",)),
+    "mvsa-single": Reader("mvsa", ("encoding", "labelled_only")),
+    "mvsa-multiple": Reader("mvsa", ("encoding", "labelled_only")),
     "msed": Reader("msed", ("columns", "classes")),
     "hfm": Reader("hfm"),
     "mmsd2": Reader("mmsd2"),
@@ -37,7 +44,7 @@ DATASETS = {
     "twitter-2015": Reader("twitter", ("classes", "aspect")),
     "twitter-2017": Reader("twitter", ("classes", "aspect")),
     "memotion": Reader("memotion", ("columns", "classes")),
-    "folder": Reader("folder", ("table", "columns", "classes", "min_class_size", "allow_outside")),
+    "folder": Reader("folder", FOLDER),
 }
 """The readers by name of the data set. A new data set is a file in `sets/` and a line here."""
 
@@ -54,6 +61,9 @@ def open_dataset(
     classes: Sequence[str] | None = None,
     min_class_size: int | None = None,
     aspect: str | None = None,
+    labelled_only: bool = False,
+    ordered: bool | None = None,
+    score_range: Sequence[float] | None = None,
     cache: Path | None = None,
 ) -> DataSet:
     """Read a data set's table; images and text files are not touched.
@@ -64,14 +74,18 @@ def open_dataset(
         name: names the data set in the cache; by default the kind, for `folder` the folder's name and a short hash of
             its path.
         table: for `folder`: the CSV, TSV or JSONL file, where the folder does not hold exactly one.
-        columns: for `folder`: the table's names for `id`, `image`, `text` and `label` where they differ; for `msed` and
-            `memotion` that of `label` alone: which of their columns it is.
+        columns: for `folder`: the table's names for `id`, `image`, `text`, `label` and `score` where they differ; for
+            `msed` and `memotion` that of `label` alone: which of their columns it is.
         allow_outside: for `folder`: accept images outside `root`.
         encoding: for MVSA: the encoding of the text files, one of `text_encoding.ENCODINGS`; None: by their contents.
         classes: for all but MVSA: the names of the classes, in their order; by default the data set's own, for
             `folder` what was decided before, else `classes.decide` decides.
         min_class_size: for `folder`: the rows of a label that make it a class.
         aspect: for `twitter-2015` and `twitter-2017`: one of `ASPECTS`, by default the first.
+        labelled_only: for MVSA: leave the pairs out that its label rule gives no label.
+        ordered: for `folder`: the classes go from the least to the greatest; None: as was said before.
+        score_range: for `folder`: the least and the greatest score; by default what was recorded before, else those of
+            the column.
         cache: the cache folder that knows what was decided before.
 
     Raises:
@@ -89,7 +103,8 @@ def open_dataset(
     if name in DATASETS and name != kind:
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
     given = {"table": table, "columns": columns, "classes": classes, "min_class_size": min_class_size,
-             "allow_outside": allow_outside, "aspect": aspect}  # fmt: skip
+             "allow_outside": allow_outside, "aspect": aspect, "labelled_only": labelled_only, "ordered": ordered,
+             "score_range": score_range}  # fmt: skip
     for option, value in given.items():
         if value and option not in reader.options:
             have = [one for one, other in DATASETS.items() if option in other.options]
@@ -109,6 +124,9 @@ def open_dataset(
         classes=tuple(classes) if classes else None,
         min_class_size=min_class_size,
         aspect=aspect,
+        labelled_only=labelled_only,
+        ordered=ordered,
+        score_range=None if score_range is None else checked_range(score_range),
         cache=cache,
     )
     read: Callable[[DataSetSource], DataSet] = import_module(f".sets.{reader.module}", __package__).read

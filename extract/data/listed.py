@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import DataError
 from ...tabular.lines import lines_of
 from ...tabular.matching import examples, match
+from .samples import Sample
 
 
 def read_ids(path: Path) -> Counter[str]:
@@ -50,21 +51,29 @@ def check_known(path: Path, listed: Iterable[str], known: Iterable[str], dataset
             f"{path} lists ids that are not of {dataset}: {len(unknown)} ({examples(unknown)})",
             expected=f"ids such as {examples(matched.ours[:3])}" if matched.ours else f"ids of {dataset}",
             found=matched.cause,
-            next_step="fix the file: pairs that the label rule leaves out have no features",
+            next_step="fix the file: pairs that the label rule or --labelled-only leaves out have no features",
         )
 
 
-def wanted_positions(ids: Sequence[str], limit: int | None, listed: Container[str] | None) -> Sequence[int]:
+def wanted_positions(
+    samples: Sequence[Sample], limit: int | None, listed: Container[str] | None, undecided: bool = False
+) -> Sequence[int]:
     """Return the positions of the samples that an extraction is limited to.
 
     Args:
-        ids: the ids of all samples, in the data set's order.
+        samples: all samples, in the data set's order.
         limit: the number of samples that are wanted, from the first on; None for all.
         listed: the ids that are wanted; None for all.
+        undecided: whether the samples without a label are those that the data set's label rule gives none. They do not
+            count towards the limit, and those before the last one that counts come along (all where none is left
+            out): a limit names the same labelled samples with `labelled_only` and without.
     """
     if listed is not None:
-        return [position for position, id in enumerate(ids) if id in listed]
-    return range(len(ids))[:limit]
+        return [position for position, sample in enumerate(samples) if sample.id in listed]
+    counted = [place for place, sample in enumerate(samples) if not undecided or sample.label is not None]
+    if limit is None or limit >= len(counted):
+        return range(len(samples))
+    return range(counted[limit - 1] + 1)
 
 
 def note_of(path: Path, listed: Counter[str], wanted: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...targets import Target
+from ...targets import COLUMNS, Target
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ class Sample:
     targets: dict[str, str | float] = field(default_factory=dict)
     """The values of further targets, by name: the name of a class, or a number."""
 
+    def value(self, target: str) -> str | float | None:
+        """Return the value of a target, None where there is none."""
+        value: str | float | None = getattr(self, COLUMNS[target]) if target in COLUMNS else self.targets.get(target)
+        return value
+
     @property
     def row(self) -> dict[str, Any]:
         """The sample in the data set's table; without part or targets, one as it was before there were any."""
@@ -99,18 +104,30 @@ class DataSet:
     """Rows that make no entry: malformed, with a duplicate id, an unknown label, or an image outside the root."""
     dropped: dict[str, int] = field(default_factory=dict)
     """How many pairs the data set's own label rule leaves out, by reason."""
+    undecided: dict[str, int] = field(default_factory=dict)
+    """How many entries have no label by the data set's own label rule, by reason; if any, these are all without one."""
     classes: tuple[str, ...] = ()
     """The names of the classes, in their order."""
+    ordered: bool = False
+    """Whether the classes go from the least to the greatest."""
     targets: tuple[Target, ...] = ()
     """What can be learnt from it beside its label."""
     rare: dict[str, int] = field(default_factory=dict)
     """How many rows are left unlabelled, by their label: one of too few rows to be a class."""
     unknown: dict[str, int] = field(default_factory=dict)
     """How many rows have another label that is no class, by label; they are among `rejected`."""
+    strange: dict[str, int] = field(default_factory=dict)
+    """How many values of further targets are none of their classes, by target and value; these pairs have no value."""
     source: dict[str, object] = field(default_factory=dict)
     """The arguments with which `datasets.open_dataset(**source)` opens it again."""
     text_encoding: str = "utf-8"
     """Encoding of the published text files, where entries name files as their text."""
+
+    @property
+    def all_targets(self) -> list[Target]:
+        """Its targets, `label` first where it has classes."""
+        label = Target(kind="ordered" if self.ordered else "classes", classes=self.classes) if self.classes else None
+        return [*([] if label is None else [label]), *self.targets]
 
     @property
     def encoding(self) -> str | None:
@@ -137,6 +154,9 @@ class DataSetSource:
     classes: tuple[str, ...] | None = None
     min_class_size: int | None = None
     aspect: str | None = None
+    labelled_only: bool = False
+    ordered: bool | None = None
+    score_range: tuple[float, float] | None = None
     cache: Path | None = None
     """The cache folder whose record of the data set says what was decided before; no part of a source."""
 
@@ -145,10 +165,11 @@ def source_of(source: DataSetSource, *, root: Path, name: str, table: Path | Non
     """Return `source` as the arguments of `open_dataset`, with the root, name and table that the reader found."""
     values = {**asdict(source), "root": str(root), "name": name, "table": None if table is None else str(table)}
     del values["cache"]
-    values["classes"] = list(source.classes) if source.classes else None  # as JSON gives it back
+    for name in ("classes", "score_range"):  # as JSON gives them back
+        values[name] = list(values[name]) if values[name] else None
     # Younger options are left out where they are not given, so that sources of before stay the same.
-    younger = ("classes", "min_class_size", "aspect")
-    return {one: value for one, value in values.items() if value is not None or one not in younger}
+    younger = ("classes", "min_class_size", "aspect", "labelled_only", "ordered", "score_range")
+    return {one: value for one, value in values.items() if value or one not in younger}
 
 
 def reject(failed: Iterable[tuple[str, str, str]], kept: Container[str], file: str) -> list[Rejected]:

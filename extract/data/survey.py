@@ -18,6 +18,7 @@ from .images import MAX_BYTES
 from .reading import stat_file
 from .samples import DataSet, Entry, Rejected, Sample
 from .scan import Scan, scan
+from .sets.scores import parse_range
 from .text_encoding import TextEncoding
 
 
@@ -43,6 +44,9 @@ def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
         classes=None if config.classes is None else parse_classes(config.classes),
         min_class_size=config.min_class_size,
         aspect=config.aspect,
+        labelled_only=config.labelled_only,
+        ordered=config.ordered,
+        score_range=None if config.score_range is None else parse_range(config.score_range),
         cache=cache_root(config.cache),
     )
     return dataset, cache_root(config.cache) / dataset.name
@@ -59,8 +63,10 @@ def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int
         "samples": len(seen.samples),
         "labelled": sum(sample.label is not None for sample in seen.samples),
         "classes": list(dataset.classes),
+        "targets": [target.to_dict() for target in dataset.all_targets],
         **({"rare": dataset.rare} if dataset.rare else {}),
         "dropped": dataset.dropped,
+        **({"undecided": dataset.undecided} if dataset.undecided else {}),
         "quarantined": len(dataset.rejected) + len(seen.rejected),
         "texts": seen.encoding.note,
     }
@@ -107,7 +113,7 @@ def _with_known_encoding(dataset: DataSet, folder: Path) -> DataSet:
 
 
 def _same(entry: Entry, sample: Sample) -> bool:
-    names = ("label", "text_label", "image_label", "part")
+    names = ("label", "text_label", "image_label", "part", "targets")
     text = not isinstance(entry.text, str) or entry.text.strip() == sample.text
     read = text and sample.orientation > 0
     return read and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)

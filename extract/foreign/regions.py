@@ -114,7 +114,10 @@ def import_regions(
     source = source.expanduser().resolve()
     samples = {str(sample["id"]): sample for sample in table.samples.to_dict("records")}
     contents = _survey_source(source, form, samples, table)
-    if contents.match.loses_many and not allow_missing:
+    # Features that others made of MVSA are those of the pairs with a label.
+    undecided = bool(table.dataset.get("undecided"))
+    needed = {id for id, sample in samples.items() if not undecided or isinstance(sample["label"], str)}
+    if len(needed.intersection(contents.match.ours)) > MOST_LOST * len(needed) and not allow_missing:
         raise DataError(
             f"{source} has no features for {len(contents.match.ours)} of {len(samples)} pairs of {table.folder.name}",
             expected=f"features that can be used for at least {1 - MOST_LOST:.0%} of them",

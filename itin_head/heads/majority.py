@@ -1,4 +1,4 @@
-"""The head `majority`: the class frequencies, without any feature."""
+"""The head `majority`: the class frequencies, or the mean of numbers, without any feature."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..head import Head, HeadOutput, Text
 
 
 class MajorityHead(Head):
-    """y = the frequencies of the classes in the training part; there is nothing to learn beside them."""
+    """y = the frequencies of the classes in the training part, or the mean; there is nothing to learn beside them."""
 
     log_frequency: Tensor
 
@@ -18,10 +18,9 @@ class MajorityHead(Head):
         super().__init__(config, gru)
         self.register_buffer("log_frequency", torch.zeros(config.classes))
 
-    def begin(self, labels: Tensor) -> None:
-        """Count the classes; half a sample is added to each, so that none is impossible."""
-        counts = torch.bincount(labels, minlength=self.config.classes) + 0.5
-        self.log_frequency.copy_((counts / counts.sum()).log())
+    def begin(self, prior: Tensor) -> None:
+        """Keep the outputs of the training part's frequencies."""
+        self.log_frequency.copy_(prior)
 
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .number_figures import Histogram, Scatter
+
 SCORE_NAMES = {
     "accuracy": "accuracy",
     "weighted_f1": "weighted F1",
@@ -151,7 +153,7 @@ class Reliability:
         return f"{self.title}: {'; '.join(filled)}. Expected calibration error {self.ece:.1%}."
 
 
-Figure = LineChart | Matrix | Reliability
+Figure = LineChart | Matrix | Reliability | Scatter | Histogram
 
 
 def curve(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ... import disk
 from .figures import Figure, LineChart, Matrix, Reliability, extent
+from .number_figures import Histogram, Scatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +48,12 @@ def plot(figure: Figure) -> Canvas:
         _lines(figure, axes)
     elif isinstance(figure, Matrix):
         _matrix(figure, axes)
-    else:
+    elif isinstance(figure, Reliability):
         _reliability(figure, axes)
+    elif isinstance(figure, Scatter):
+        _scatter(figure, axes)
+    else:
+        _histogram(figure, axes)
     return canvas
 
 
@@ -130,6 +135,29 @@ def _reliability(figure: Reliability, axes: Axes) -> None:
     axes.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
     axes.text(0.04, 0.93, f"ECE {figure.ece:.1%}")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share that was right")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _scatter(figure: Scatter, axes: Axes) -> None:
+    true, predicted, counts = (np.array(one) for one in zip(*figure.marks, strict=True))
+    x = np.array(figure.x)
+    if figure.half_width is not None:
+        axes.fill_between(x, x - figure.half_width, x + figure.half_width, color=COLORS[0], alpha=0.12, linewidth=0)
+    axes.scatter(true, predicted, 60 * counts / counts.max() + 1, color=COLORS[0], alpha=0.6, linewidth=0)
+    axes.plot(x, x, color="0.4", linestyle="--", linewidth=1)
+    axes.plot(*zip(*figure.means, strict=True), color=COLORS[1], marker="o", markersize=4)
+    margin = [0.03 * (high - low) for low, high in (figure.x, figure.y)]
+    axes.set_xlim(figure.x[0] - margin[0], figure.x[1] + margin[0])
+    axes.set_ylim(figure.y[0] - margin[1], figure.y[1] + margin[1])
+    axes.set(xlabel="true", ylabel="predicted")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _histogram(figure: Histogram, axes: Axes) -> None:
+    edges = np.array(figure.edges)
+    axes.bar(edges[:-1], figure.counts, np.diff(edges), align="edge", color=COLORS[0], alpha=0.7, edgecolor="white")
+    axes.axvline(0, color="0.4", linestyle="--", linewidth=1)
+    axes.set(xlabel=_plain(figure.x_label), ylabel="pairs")
     axes.spines[["top", "right"]].set_visible(False)
 
 

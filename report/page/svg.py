@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .figures import Figure, Line, LineChart, Matrix, Reliability, extent, ticks
+from .number_figures import Histogram, Scatter, show
 from .render import render
 
 COLORS = 6
@@ -17,6 +18,12 @@ HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 58, 526, 12, 46
 
 LETTER = 6.4
 """The approximate width of a letter, for placing the legend."""
+
+SQUARE = (316, 284)
+"""Where the x axis of a small figure ends, and how far down it is."""
+
+DOTS = (1.6, 9.0)
+"""The least and the greatest radius of a scatter's marks."""
 
 Scale = Callable[[float], float]
 
@@ -31,8 +38,12 @@ def to_svg(figure: Figure) -> str:
         name, places = "lines.svg", _lines(figure)
     elif isinstance(figure, Matrix):
         name, places = "matrix.svg", _matrix(figure)
-    else:
+    elif isinstance(figure, Reliability):
         name, places = "reliability.svg", _reliability(figure)
+    elif isinstance(figure, Scatter):
+        name, places = "scatter.svg", _scatter(figure)
+    else:
+        name, places = "histogram.svg", _histogram(figure)
     return render(name, n="{:.2f}".format, **{"figure": figure, "left": LEFT, **places})
 
 
@@ -103,7 +114,7 @@ def _matrix(matrix: Matrix) -> dict[str, Any]:
 
 
 def _reliability(figure: Reliability) -> dict[str, Any]:
-    right, bottom = 316, 284
+    right, bottom = SQUARE
     bins = zip(figure.edges, figure.edges[1:], figure.counts, figure.confidence, figure.accuracy, strict=False)
     return {
         "bins": list(bins),
@@ -112,6 +123,66 @@ def _reliability(figure: Reliability) -> dict[str, Any]:
         "x": _scale(0, 1, LEFT, right),
         "y": _scale(0, 1, bottom, TOP),
         "right": right,
+        "bottom": bottom,
+    }
+
+
+def _scatter(figure: Scatter) -> dict[str, Any]:
+    right, bottom = SQUARE
+    (x0, x1), (y0, y1) = figure.x, figure.y
+    x, y = _scale(x0, x1, LEFT + 10, right - 10), _scale(y0, y1, bottom - 10, TOP + 10)
+    most = max((count for _, _, count in figure.marks), default=1)
+    marks = [
+        (
+            x(true),
+            y(predicted),
+            max(DOTS[0], DOTS[1] * math.sqrt(count / most)),
+            f"{count} pair{'s' * (count != 1)}: {show(true)}, predicted {show(predicted)}",
+        )
+        for true, predicted, count in figure.marks
+    ]
+    low, high = max(x0, y0), min(x1, y1)  # the diagonal lies inside both ranges
+    h = figure.half_width
+    around = [] if h is None else _around(figure, h)
+    return {
+        "marks": marks,
+        "dots": [(x(a), y(b), f"mean prediction {show(b)} where {show(a)} is true") for a, b in figure.means],
+        "means": _path([(x(a), y(b)) for a, b in figure.means]),
+        "diagonal": (x(low), x(high), y(low), y(high)),
+        "band": _path([(x(a), y(b)) for a, b in around]),
+        "x": x,
+        "y": y,
+        "x_ticks": ticks(x0, x1),
+        "y_ticks": ticks(y0, y1),
+        "show": show,
+        "right": right,
+        "top": TOP,
+        "bottom": bottom,
+    }
+
+
+def _around(figure: Scatter, half: float) -> list[tuple[float, float]]:
+    """Return the corners of the band of this half width around the diagonal, within the ranges of x and y."""
+    (x0, x1), (y0, y1) = figure.x, figure.y
+    corners = {x0, x1, *(end + way * half for end in (y0, y1) for way in (-1, 1))}
+    inside = sorted(corner for corner in corners if x0 <= corner <= x1)
+    upper = [(corner, min(max(corner + half, y0), y1)) for corner in inside]
+    return upper + [(corner, min(max(corner - half, y0), y1)) for corner in reversed(inside)]
+
+
+def _histogram(figure: Histogram) -> dict[str, Any]:
+    right, bottom = SQUARE
+    low, high, most = figure.edges[0], figure.edges[-1], max(figure.counts, default=1)
+    low, high = min(low, 0.0), max(high, 0.0)
+    return {
+        "bins": list(zip(figure.edges, figure.edges[1:], figure.counts, strict=False)),
+        "x": _scale(low, high, LEFT + 4, right - 4),
+        "y": _scale(0, most, bottom, TOP + 8),
+        "x_ticks": ticks(low, high),
+        "y_ticks": [value for value in ticks(0, most) if value == int(value)],
+        "show": show,
+        "right": right,
+        "top": TOP,
         "bottom": bottom,
     }
 

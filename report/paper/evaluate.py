@@ -48,8 +48,8 @@ def evaluate(folder: Path, results: Sequence[Result], data: SweepData, device: s
             continue
         run = load_run(result.run)
         features = data.features[run.config.view]
-        split, probabilities = predict_part(run, features, device)
-        disk.replace(path, predictions_csv({"test": probabilities}, features, split))
+        split, predicted = predict_part(run, features, device)
+        disk.replace(path, predictions_csv({"test": predicted[run.target.name]}, features, split, run.target))
 
 
 def read(folder: Path, key: str) -> pd.DataFrame:

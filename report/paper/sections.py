@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...train.objective import SELECTED_BY
+from ...train.objective import selected_by
 from ...train.statistics import RESAMPLES
 from ..page.figures import curve
 from ..page.numbers import NONE, between, percent, show_p
@@ -62,8 +62,8 @@ def procedure(made: Reproduction) -> Section:
         [
             f"The rows and points below were fixed before any run was trained, {len(made.groups)} configurations of"
             f" {seeds} seed{'s' * (seeds != 1)} each. Selection uses the validation part only: of each run the epoch"
-            f" that is best there is kept ({SELECTED_BY}), and no configuration was chosen. Each run was then evaluated"
-            " once on the test part, and what it predicted was kept.",
+            f" that is best there is kept ({selected_by('accuracy')}), and no configuration was chosen. Each run was"
+            " then evaluated once on the test part, and what it predicted was kept.",
             "± is the standard deviation over the seeds. The brackets hold the 95% interval of the mean over the seeds,"
             f" a bootstrap of {RESAMPLES:,} resamples that draws both the test pairs and the seeds anew, the same ones"
             " for all rows; so a difference is that on the same pairs and seeds. Its p is two-sided, adjusted by Holm's"

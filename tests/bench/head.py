@@ -45,6 +45,7 @@ from itin.train.features.shared import save_features
 from itin.train.loop import Fit, train
 from itin.train.protocols.protocol import Protocol, Splitter
 from itin.train.protocols.split import Split, random_split
+from itin.train.protocols.teaching import TargetSplitter
 from itin.train.runs.key import canonical
 from itin.train.steps import ComputeOptions, Training
 from itin.train.sweeps.axes import Trial, make_plan
@@ -452,7 +453,9 @@ def setup_of(features: Features, saved: Path, runs: Path, **how: Any) -> Setup:
         )
         for kind in ("regions", "tokens", "context")
     }
-    splitter = Splitter(Protocol(), features.ids, features.labels)
+    n = len(features)
+    drawn = Splitter(Protocol(), features.ids, features.labels)
+    splitter = TargetSplitter(drawn, np.arange(n), features.known, np.full((2, n), -1), np.zeros(n, bool))
     runs.mkdir()
     return Setup({PLAIN: saved}, {"name": "bench"}, {PLAIN: facts}, runs, splitter, **how)
 

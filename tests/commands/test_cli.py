@@ -194,12 +194,14 @@ def test_the_whole_job_on_real_pairs(shared_data: Path, tmp_path: Path) -> None:
     root, cache, run = shared_data / "mvsa-single-sample", tmp_path / "cache", tmp_path / "run"
     small = [*encoders(tmp_path / "bert"), "--cache", cache]
     output = itin("extract", "--dataset", "mvsa-single", "--root", root, *small, "--limit", "100", "--shard-size", "32")
-    assert "389 pairs (193 positive, 131 negative, 65 neutral)" in output
-    assert "27 left out by the label rule: text and image labels conflict" in output
+    assert "416 pairs (193 positive, 131 negative, 65 neutral, 27 unlabelled)" in output
+    assert "27 without a label by its rule, for other targets: text and image labels conflict" in output
     assert UNTRAINED_NOTE in output
     folder = cache / "mvsa-single"
     (regions,) = folder.glob("regions-*")
-    assert open_store(regions).manifest["rows"] == 100
+    labels = read_table(folder).samples.set_index("id")["label"]
+    assert labels[open_store(regions).ids].notna().sum() == 100
+    assert open_store(regions).ids == labels.index.tolist()[: len(open_store(regions).ids)]
     assert not open_store(regions).manifest["complete"]
 
     itin("extract", "--dataset", "mvsa-single", "--root", root, *small)
@@ -207,7 +209,7 @@ def test_the_whole_job_on_real_pairs(shared_data: Path, tmp_path: Path) -> None:
     output = itin("extract", "--dataset", "mvsa-single", "--root", root, *small)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == first
     table = read_table(folder)
-    assert len(table.samples) == 389
+    assert len(table.samples) == 416
     assert table.rejected.empty
     for kind in ("regions", "tokens", "context"):
         (path,) = folder.glob(f"{kind}-*")

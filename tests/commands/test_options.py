@@ -16,7 +16,7 @@ from itin.cli import main
 from itin.cluster.site import Site
 from itin.commands import extract, reproduce, sweep, train
 from itin.commands.cluster import SubmitOptions
-from itin.commands.reproduce import VARIED, ReproduceOptions
+from itin.commands.reproduce import FIXED, VARIED, ReproduceOptions
 from itin.commands.sweep import SweepOptions
 from itin.commands.terminal.options import given as given_options
 from itin.commands.terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
@@ -51,7 +51,8 @@ def test_every_field_has_an_option() -> None:
     assert names["train"] > FIELDS.keys()
     own = {field.name for one in (ExtractConfig, EncoderConfig) for field in fields(one)}
     assert names["extract"] == own - {"encoders"} | {"record"}  # --config, which says all of them
-    assert FIELDS.keys() - names["reproduce"] == {"head", "ablation", "seed", "fold"} == set(VARIED) - {"m", "lam"}
+    assert FIELDS.keys() - names["reproduce"] == {"head", "ablation", "seed", "fold", *FIXED}
+    assert set(VARIED) == {"head", "ablation", "seed", "fold", "m", "lam"}
 
 
 def test_a_sweep_takes_every_option_of_train() -> None:
@@ -76,6 +77,8 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         return st.booleans()
     if name == "head":
         return st.sampled_from(("itin", "global-local"))
+    if name in ("target", "target_weights"):
+        return st.sampled_from(("label", "text-label") if name == "target" else ("0.5", "2"))
     if limits.choices:
         return st.sampled_from(sorted(limits.choices) if name != "ablation" else ("none",))
     if kind == "int":
@@ -139,12 +142,15 @@ def test_given_options_keep_the_order_of_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("name", "headings"),
     [
-        ("train", ["What is trained", "The recipe", "Data and split", "Computing", "Output", "Other"]),
+        (
+            "train",
+            ["What is trained", "What is learnt", "The recipe", "Data and split", "Computing", "Output", "Other"],
+        ),
         (
             "sweep",
             [
-                *("The search", "What is trained", "The recipe", "Data and split", "Computing", "Output"),
-                *("In parts", "Other"),
+                *("The search", "What is trained", "What is learnt", "The recipe", "Data and split", "Computing"),
+                *("Output", "In parts", "Other"),
             ],
         ),
         (

@@ -131,7 +131,7 @@ def test_the_first_line_of_a_sweep_has_a_rate_of_what_was_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock(monkeypatch)
-    display = sweep_display.Display()
+    display = sweep_display.Display("accuracy")
     display.begin(SimpleNamespace(total=10), {})
     assert display._progress() == "0/10 runs in 0:00"
     clock.now += 60

@@ -216,6 +216,22 @@ def test_boxes_between_0_and_1_are_shares_of_the_image(cache: Path, tmp_path: Pa
     assert here.manifest["provenance"]["imported"]["boxes_as_shares"] == 6
 
 
+def test_features_of_the_labelled_pairs_alone(tmp_path: Path, draw_mvsa: Draw) -> None:
+    """Others made features of the pairs that keep a label: none of these is missing."""
+    root, cache, source = draw_mvsa(tmp_path / "data", pairs=6), tmp_path / "cache", tmp_path / "features"
+    labels = (root / "labelResultAll.txt").read_text()
+    (root / "labelResultAll.txt").write_text(labels.replace("5\tneutral,neutral", "5\tpositive,negative"))
+    small = "--text-encoder", "bert-base-uncased", "--random-init", 0, "--only", "context"
+    itin("extract", "--dataset", "mvsa-single", "--root", root, "--cache", cache, *small)
+    source.mkdir()
+    for id in (1, 2, 3, 4, 6):
+        write_npz(source / f"{id}.npz", features(2), size=(40 + id % 7, 30 + id % 5))
+    words = "cache", "import", source, "--from", "bua-npz", "--cache", cache
+    assert "pairs without features: 1 (5)" in itin(*words)
+    (source / "6.npz").unlink()
+    assert "has no features for 2 of 6 pairs" in itin(*words, "--detector", "another", code=1)
+
+
 def test_the_command_says_what_it_left_out(cache: Path, tmp_path: Path) -> None:
     source = tmp_path / "features"
     source.mkdir()

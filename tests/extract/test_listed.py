@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,16 @@ def test_unknown_ids_are_named_with_the_likely_cause() -> None:
 
 
 def test_positions() -> None:
-    names = ["a", "b", "c", "d"]
-    assert list(wanted_positions(names, None, None)) == [0, 1, 2, 3]
-    assert list(wanted_positions(names, 3, None)) == [0, 1, 2]
-    assert list(wanted_positions(names, None, {"d": 1, "b": 2, "e": 1})) == [1, 3]
+    samples: list[Any] = [SimpleNamespace(id=id, label=None if id in "aceg" else "x") for id in "abcdefg"]
+    assert list(wanted_positions(samples, None, None)) == [0, 1, 2, 3, 4, 5, 6]
+    assert list(wanted_positions(samples, 3, None)) == [0, 1, 2]
+    assert list(wanted_positions(samples, None, {"d": 1, "b": 2, "x": 1})) == [1, 3]
+    # Those that the label rule leaves without a label come along.
+    assert list(wanted_positions(samples, 1, None, undecided=True)) == [0, 1]
+    assert list(wanted_positions(samples, 2, None, undecided=True)) == [0, 1, 2, 3]
+    for limit in (3, 100, None):
+        assert list(wanted_positions(samples, limit, None, undecided=True)) == [0, 1, 2, 3, 4, 5, 6]
+    assert list(wanted_positions(samples, 1, {"g": 1}, undecided=True)) == [6]
 
 
 def test_every_line_is_accounted_for() -> None:

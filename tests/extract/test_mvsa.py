@@ -7,12 +7,15 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from itin.cache.table import options_of
 from itin.errors import DataError
 from itin.extract.data.datasets import open_dataset
 from itin.extract.data.samples import Entry
-from itin.extract.data.sets.mvsa import combine, judge, majority, read_labels
+from itin.extract.data.sets.mvsa import combine, intensities, judge, majority, own_labels, read_labels
+from itin.targets import Target
 
 P, N, M = "positive", "neutral", "negative"
 
@@ -61,14 +64,79 @@ def test_table_1_multiple(shared_data: Path) -> None:
     assert Counter(labels.values()) == {P: 11318, N: 4408, M: 1298}
 
 
+def test_intensities_and_own_labels() -> None:
+    assert intensities([(P, M)]) == {"intensity": 0, "text-intensity": 1, "image-intensity": -1}
+    assert intensities([(N, M)]) == {"intensity": -0.5, "text-intensity": 0, "image-intensity": -1}
+    votes = [(P, P), (P, N), (M, P)]
+    assert intensities(votes) == {"intensity": 0.5, "text-intensity": 1 / 3, "image-intensity": 2 / 3}
+    labels = {"text-label-1": P, "text-label-2": P, "text-label-3": M}
+    assert own_labels(votes) == {**labels, "image-label-1": P, "image-label-2": N, "image-label-3": P}
+    assert own_labels([(P, M)]) == {}
+
+
+def test_intensity_of_the_real_label_files(shared_data: Path) -> None:
+    """Levels, spread and correlation as measured on the complete files; five levels where there is one annotator."""
+    rows, _ = read_labels(shared_data / "mvsa-labels" / "mvsa-multiple.labelResultAll.txt", 3)
+    values = np.array([list(intensities(row.votes).values()) for row in rows])
+    assert np.unique(np.round(values[:, 0] * 6)).tolist() == list(range(-6, 7))
+    assert values[:, 0].std() == pytest.approx(0.426, abs=5e-4)
+    assert np.corrcoef(values[:, 1], values[:, 2])[0, 1] == pytest.approx(0.638, abs=5e-4)
+    rows, _ = read_labels(shared_data / "mvsa-labels" / "mvsa-single.labelResultAll.txt", 1)
+    assert {intensities(row.votes)["intensity"] for row in rows} == {-1, -0.5, 0, 0.5, 1}
+
+
 def test_real_sample(shared_data: Path) -> None:
+    """What the label rule drops keeps its place in the file's order, without a label."""
     dataset = open_dataset("mvsa-single", shared_data / "mvsa-single-sample")
-    assert Counter(entry.label for entry in dataset.entries) == {P: 193, N: 65, M: 131}
-    assert dataset.dropped == {"text and image labels conflict": 27}
-    assert (dataset.name, dataset.rejected, dataset.text_encoding) == ("mvsa-single", [], "gb18030")
     root = (shared_data / "mvsa-single-sample").resolve()
+    rows, _ = read_labels(root / "labelResultAll.txt", 1)
+    assert [entry.id for entry in dataset.entries] == [row.id for row in rows]
+    assert Counter(entry.label for entry in dataset.entries) == {P: 193, N: 65, M: 131, None: 27}
+    assert (dataset.dropped, dataset.undecided) == ({}, {"text and image labels conflict": 27})
+    assert (dataset.name, dataset.rejected, dataset.text_encoding) == ("mvsa-single", [], "gb18030")
     entry = next(entry for entry in dataset.entries if entry.id == "4499")
-    assert entry == Entry("4499", root / "data/4499.jpg", root / "data/4499.txt", P, N, P)
+    values = {"intensity": 0.5, "text-intensity": 0.0, "image-intensity": 1.0}
+    assert entry == Entry("4499", root / "data/4499.jpg", root / "data/4499.txt", P, N, P, targets=values)
+    conflicts = [entry for entry in dataset.entries if entry.label is None]
+    assert {(entry.text_label, entry.image_label) for entry in conflicts} == {(P, M), (M, P)}
+    assert {entry.targets["intensity"] for entry in conflicts} == {0}
+
+
+def test_labelled_only(shared_data: Path) -> None:
+    root = shared_data / "mvsa-single-sample"
+    whole, some = open_dataset("mvsa-single", root), open_dataset("mvsa-single", root, labelled_only=True)
+    assert some.entries == [entry for entry in whole.entries if entry.label]
+    assert (some.dropped, some.undecided) == ({"text and image labels conflict": 27}, {})
+    assert some.targets == whole.targets
+    assert (whole.source.get("labelled_only"), some.source["labelled_only"]) == (None, True)
+    assert open_dataset(**some.source) == some  # type: ignore[arg-type]
+    assert options_of({"source": some.source})[-1] == "--labelled-only"
+    with pytest.raises(ValueError, match="labelled_only is an option of mvsa-single, mvsa-multiple, not of"):
+        open_dataset("msed", root, labelled_only=True)
+
+
+def test_targets(tmp_path: Path) -> None:
+    classes = ("positive", "neutral", "negative")
+    for kind, annotators, own in (("mvsa-single", 1, []), ("mvsa-multiple", 3, ["1", "2", "3"])):
+        root = tmp_path / kind
+        (root / "data").mkdir(parents=True)
+        lines = ["\t".join(["ID", *["text,image"] * annotators]), "\t".join(["8", *["positive,negative"] * annotators])]
+        if annotators == 3:
+            lines.append("9\tpositive,neutral\tneutral,neutral\tnegative,neutral")
+        (root / "labelResultAll.txt").write_text("\n".join(lines) + "\n")
+        dataset = open_dataset(kind, root)
+        found = {target.name: target for target in dataset.all_targets}
+        names = ["label", "text-label", "image-label"]
+        names += [f"{side}-label-{number}" for number in own for side in ("text", "image")]
+        assert list(found) == [*names, "intensity", "text-intensity", "image-intensity"]
+        assert {found[name] for name in names} == {Target(name, classes=classes) for name in names}
+        assert {(found[name].kind, found[name].span) for name in list(found)[-3:]} == {("number", (-1.0, 1.0))}
+        for entry in dataset.entries:
+            assert {*entry.targets} == {*found} - {"label", "text-label", "image-label"}
+    without = dataset.entries[1]
+    assert (without.label, without.text_label, without.image_label) == (None, None, "neutral")
+    assert without.targets["text-label-3"] == "negative"
+    assert dataset.undecided == {"text and image labels conflict": 1, "no majority": 1}
 
 
 def test_malformed_rows_are_rejected_by_line(tmp_path: Path) -> None:

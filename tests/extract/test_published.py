@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from itin.cache.table import options_of
+from itin.commands.extract import label_lines
 from itin.errors import DataError
 from itin.extract.config import ExtractConfig
 from itin.extract.data.datasets import DATASETS, open_dataset
 from itin.extract.data.samples import DataSet
 from itin.extract.data.survey import last_survey, open_config, survey
+from itin.labels import LABELS
+from itin.targets import Target
 
 from .. import published_sets as sets
 
@@ -81,6 +84,42 @@ def test_another_column_of_msed(tmp_path: Path) -> None:
     for wrong in ({"label": "Inference Sequence"}, {"text": "Title"}, {"label": "Emotion", "id": "x"}):
         with pytest.raises(ValueError, match=r"msed takes label=Sentiment or label=Emotion or label=Desire, got"):
             open_dataset("msed", tmp_path, columns=wrong)
+
+
+def test_targets_of_msed(tmp_path: Path) -> None:
+    """All columns, whichever is the label; a value that is none of a further target's classes costs no pair."""
+    dataset = open_dataset("msed", sets.msed(tmp_path, MSED.__getitem__))
+    emotions = ("anger", "disgust", "fear", "happiness", "neutral", "sad")
+    desires = ("curiosity", "family", "none", "romance", "social-contact", "tranquility", "vengeance")
+    assert dataset.all_targets == [
+        Target(classes=LABELS),
+        Target("sentiment", classes=LABELS),
+        Target("emotion", classes=emotions),
+        Target("desire", classes=desires),
+    ]
+    assert {one.id: one.targets for one in dataset.entries} == {
+        "train-1": {"sentiment": "positive", "emotion": "happiness", "desire": "none"},
+        "train-2": {"sentiment": "negative", "emotion": "sad", "desire": "romance"},
+        "train-3": {"sentiment": "neutral", "emotion": "neutral", "desire": "social-contact"},
+        "train-5": {"sentiment": "negative", "emotion": "disgust"},
+        "dev-1": {"sentiment": "negative", "emotion": "fear", "desire": "tranquility"},
+        "test-1": {"sentiment": "positive", "emotion": "happiness", "desire": "family"},
+    }
+    assert dataset.strange == {"desire 'wealth'": 1}
+    assert label_lines(dataset)[-1] == "without a value of a target, none of its classes: desire 'wealth' (1)"
+    emotion = open_dataset("msed", tmp_path, columns={"label": "Emotion"}, classes=["sad", "happiness"])
+    assert emotion.all_targets[0].classes == ("sad", "happiness")
+    assert emotion.targets == dataset.targets
+    assert emotion.entries[0].targets == dataset.entries[0].targets
+
+
+def test_a_column_that_is_missing_is_no_target_of_a_row(tmp_path: Path) -> None:
+    sets.msed(tmp_path, MSED.__getitem__)
+    for path in tmp_path.rglob("*.csv"):
+        path.write_text(path.read_text(encoding="utf-8").replace("Desire", "Wish"), encoding="utf-8")
+    dataset = open_dataset("msed", tmp_path)
+    assert len(dataset.entries) == 6
+    assert dataset.entries[0].targets == {"sentiment": "positive", "emotion": "happiness"}
 
 
 def test_rows_of_msed_number_its_images(tmp_path: Path) -> None:
@@ -288,6 +327,18 @@ def test_memotion(tmp_path: Path) -> None:
     humour = open_dataset("memotion", tmp_path, columns={"label": "humour"})
     assert [one.label for one in humour.entries] == ["hilarious", "not_funny", "funny", "funny"]
     assert humour.classes == ("not_funny", "funny", "very_funny", "hilarious")
+    names = ["sentiment", "humour", "sarcasm", "offensive", "motivational"]
+    for one, label in ((dataset, "very_negative"), (humour, "not_funny")):
+        assert [(target.name, target.kind) for target in one.all_targets] == [
+            (name, "ordered") for name in ("label", *names)
+        ]
+        assert (one.all_targets[0].classes[0], one.all_targets[1].classes[-1]) == (label, "very_positive")
+        assert one.entries[1].targets == dict(
+            zip(names, ("negative", "not_funny", "not_sarcastic", "slight", "motivational"), strict=True)
+        )
+    assert humour.entries[3].targets["humour"] == "funny"
+    assert "sentiment" not in humour.entries[3].targets
+    assert humour.strange == {"sentiment 'fine'": 1}
 
 
 # All of them ---------------------------------------------------------------------------------------------------------

@@ -20,8 +20,10 @@ from itin.errors import CacheError, DataError
 from itin.extract import fill, run
 from itin.extract.config import EncoderConfig, ExtractConfig
 from itin.extract.data import reading
+from itin.extract.data.samples import Sample
 from itin.extract.run import extract
 from itin.extract.summary import Summary
+from itin.targets import cells_of, targets_of
 
 from ..cheap_encoder import Fake
 
@@ -55,6 +57,43 @@ def config(tmp_path: Path, draw_mvsa: Draw) -> ExtractConfig:
 
 def made(summary: Summary) -> dict[str, int]:
     return {store.kind: store.made for store in summary.stores}
+
+
+def test_a_store_of_labelled_pairs_grows_by_those_without(
+    config: ExtractConfig, fakes: dict[str, Fake], draw_mvsa: Draw, tmp_path: Path
+) -> None:
+    labels = tmp_path / "data" / "labelResultAll.txt"
+    lines = labels.read_text().splitlines()
+    lines[2], lines[6] = "2\tpositive,negative", "6\tnegative,positive"
+    labels.write_text("\n".join(lines) + "\n")
+    some = extract(replace(config, labelled_only=True))
+    assert made(some) == {"regions": 9, "tokens": 9, "context": 9}
+    assert read_table(some.folder).samples["id"].tolist() == [str(i) for i in (1, 3, 4, 5, 7, 8, 9, 10, 11)]
+    before = {path: path.read_bytes() for path in some.folder.rglob("shard-*")}
+    whole = extract(config)
+    assert made(whole) == {"regions": 2, "tokens": 2, "context": 2}
+    assert {path: path.read_bytes() for path in before} == before
+    table = read_table(whole.folder)
+    assert (table.dataset["samples"], table.dataset["labelled"], table.dataset["dropped"]) == (11, 9, {})
+    assert table.dataset["undecided"] == {"text and image labels conflict": 2}
+    assert next(iter(targets_of(table.dataset))) == "label"
+    assert cells_of(table.samples, "intensity") == [1, 0, -1, 1, 0, 0, 1, 0, -1, 1, 0]
+    assert cells_of(table.samples, "label")[1] is cells_of(table.samples, "label")[5] is None
+    store = open_store(whole.stores[2].path)
+    assert store.manifest["complete"]
+    assert store.ids == ["1", "3", "4", "5", "7", "8", "9", "10", "11", "2", "6"]
+    labelled = extract(replace(config, labelled_only=True, limit=3, cache=tmp_path / "other"))
+    limited = extract(replace(config, limit=3, cache=tmp_path / "more"))
+    ids = [open_store(one.stores[0].path).ids for one in (labelled, limited)]
+    assert ids == [["1", "3", "4"], ["1", "2", "3", "4"]]
+    read: list[str] = []  # the texts that a vocabulary is built from are those of before
+
+    def load(config: ExtractConfig, folder: Path, samples: list[Sample]) -> list[run.Encoder]:
+        read.extend(sample.id for sample in samples)
+        return run.load_encoders(config, folder, samples)
+
+    extract(config, load=load)
+    assert read == ["1", "3", "4", "5", "7", "8", "9", "10", "11"]
 
 
 def test_every_feature_is_made_once(config: ExtractConfig, fakes: dict[str, Fake]) -> None:

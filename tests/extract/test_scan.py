@@ -62,6 +62,7 @@ def test_every_field_of_a_sample(tmp_path: Path, draw_mvsa: Draw) -> None:
         image_bytes=image.stat().st_size,
         image_mtime_ns=image.stat().st_mtime_ns,
         orientation=1,
+        targets={"intensity": -1.0, "text-intensity": -1.0, "image-intensity": -1.0},
     )
     assert Sample(**json.loads(json.dumps(asdict(result.samples[2])))) == result.samples[2]
 
@@ -72,9 +73,10 @@ def test_real_sample(shared_data: Path, reads: list[str]) -> None:
     done: list[int] = []
     result = scan(dataset, workers=4, progress=done.append)
     assert [sample.id for sample in result.samples] == [entry.id for entry in dataset.entries]
-    assert (len(result.samples), result.rejected, result.unread) == (389, [], [])
-    assert done == list(range(1, 390))
-    assert Counter(sample.label for sample in result.samples) == {"positive": 193, "neutral": 65, "negative": 131}
+    assert (len(result.samples), result.rejected, result.unread) == (416, [], [])
+    assert done == list(range(1, 417))
+    labels = {"positive": 193, "neutral": 65, "negative": 131, None: 27}
+    assert Counter(sample.label for sample in result.samples) == labels
     samples = by_id(result.samples)
     assert samples["4499"].text == "@doting_0120 (笑) http://t.co/8k0E4R7B97"
     assert samples["3323"].text == "RT @ham_points18: 炉500 | HAM #pixiv"
@@ -83,10 +85,10 @@ def test_real_sample(shared_data: Path, reads: list[str]) -> None:
     assert samples["5084"].text.endswith("”@mariah_blueee …")
     assert samples["5039"].text == "ht…"
     assert (samples["4939"].width, samples["4939"].height) == (344, 57)
-    assert len(reads) == 2 * 389
+    assert len(reads) == 2 * 416
     reads.clear()
     assert scan(dataset, known=samples) == result
-    assert Counter(name[-4:] for name in reads) == {".txt": 389}
+    assert Counter(name[-4:] for name in reads) == {".txt": 416}
 
 
 def test_only_changed_images_are_read_again(tmp_path: Path, draw_mvsa: Draw, reads: list[str]) -> None:

@@ -14,7 +14,9 @@ from itin.itin_head import HEADS, Head, HeadConfig, make
 from itin.itin_head.gru.packing import Words, fill_up, pack_words
 from itin.itin_head.gru.recurrence import deep_bigru, plain_bigru, weights
 from itin.itin_head.head import mean_of
+from itin.itin_head.outputs import prior
 from itin.itin_head.side_by_side import SideBySide
+from itin.targets import Target
 from itin.train.presets import PRESETS
 
 from ..head_reference import (
@@ -34,6 +36,7 @@ from ..head_reference import (
 )
 from ..table2_reference import SYSTEMS
 
+LABEL = Target(classes=("a", "b", "c"))
 SIZES = {**DIMS, "max_words": 9, "filters": 2}
 OFFICIAL = {name: value for name, value in PRESETS["official"].items() if name in HeadConfig.__dataclass_fields__}
 READINGS: dict[str, dict[str, object]] = {
@@ -204,7 +207,7 @@ def test_official_is_the_demos_architecture() -> None:
 
 def test_majority_knows_the_frequencies() -> None:
     head = make(HeadConfig(head="majority", **SIZES))
-    head.begin(torch.tensor([2, 2, 0, 2, 2]))
+    head.begin(prior(LABEL, torch.tensor([2, 2, 0, 2, 2])))
     out = head(*(a.float() if a.is_floating_point() else a for a in batch_of(SAMPLES, 7, 3)))
     close(out.logits.softmax(1), torch.tensor([[1.5, 0.5, 4.5]]).expand(5, 3) / 6.5, 1e-6)
     assert not list(head.parameters())
@@ -359,7 +362,7 @@ def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
             SideBySide(heads)
         heads = [_without_dropout(one) for one in heads]
     for one in heads:
-        one.begin(torch.tensor([0, 0, 1, 2]))
+        one.begin(prior(LABEL, torch.tensor([0, 0, 1, 2])))
     batches = [batch_of(samples_of(lengths, [2, 3, 1]), 7, 3) for lengths in ([4, 1, 7], [0, 2, 5], [3, 3, 6])]
     regions, tokens, mask, context, region_mask = (torch.stack(each) for each in zip(*batches, strict=True))
     stack = SideBySide(heads)

@@ -31,6 +31,7 @@ from itin.train.objective import Objective
 from itin.train.presets import short_name
 from itin.train.protocols.protocol import Protocol, Splitter
 from itin.train.protocols.split import Split, random_split
+from itin.train.protocols.teaching import TargetSplitter
 from itin.train.runs.folder import Run, load_run
 from itin.train.steps import ComputeOptions, check_compute, predict, shape_of
 from itin.train.sweeps import one_device
@@ -238,7 +239,10 @@ def test_narrow(features: Features) -> None:
     for one, other in zip(
         resident.narrow(2).batch(rows), ResidentFeatures(features, torch.device("cpu"), 2).batch(rows), strict=True
     ):
-        pairs = [(one.x, other.x), (one.mask, other.mask)] if isinstance(one, Words) else [(one, other)]
+        if isinstance(one, Words):
+            pairs = [(one.x, other.x), (one.mask, other.mask)]
+        else:
+            pairs = list(zip(one, other, strict=True)) if isinstance(one, tuple) else [(one, other)]
         assert all(torch.equal(a, b) for a, b in pairs)
     assert resident.m == 3
     with pytest.raises(ValueError, match="m: expected at most 3, got 4"):
@@ -252,7 +256,9 @@ def test_narrow(features: Features) -> None:
 def setup(features: Features, tmp_path: Path) -> Setup:
     save_features(features, tmp_path / "features")
     (tmp_path / "runs").mkdir()
-    splitter = Splitter(Protocol(), features.ids, features.labels)
+    base = Splitter(Protocol(), features.ids, features.labels)
+    n = len(features)
+    splitter = TargetSplitter(base, np.arange(n), features.known, np.full((2, n), -1), np.zeros(n, bool))
     return Setup({PLAIN: tmp_path / "features"}, TABLE.dataset, {PLAIN: make_stores()}, tmp_path / "runs", splitter)
 
 
@@ -384,7 +390,9 @@ def test_precision_of_training_alone(features: Features, split: Split) -> None:
     head.load_state_dict(low.state_dict)
     resident = ResidentFeatures(features, torch.device("cpu"), BASE.m)
     for part, own in low.probabilities.items():
-        np.testing.assert_array_equal(own, predict(head, resident, split.rows(part), BASE.batch_for("my set")))
+        np.testing.assert_array_equal(
+            own, predict(head, resident, split.rows(part), BASE.batch_for("my set"), low.targets)["label"]
+        )
 
 
 def test_precision_of_products(features: Features, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,7 +504,7 @@ def test_static_steps_ask_for_no_value(
     assert len(taken) == 7
     for look, found in ((lambda y: y[y >= 0], "nonzero"), (lambda y: y.max().item(), "item"), (Tensor.cpu, "copy out")):
         monkeypatch.setattr(
-            Objective, "__call__", lambda self, logits, y, look=look: (look(y), plain(self, logits, y))[1]
+            Objective, "__call__", lambda self, logits, y, look=look: (look(y[0]), plain(self, logits, y))[1]
         )
         with pytest.raises((NotImplementedError, RuntimeError), match=found):
             train()

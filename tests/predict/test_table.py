@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,8 +21,11 @@ from itin.cli import main
 from itin.errors import DataError, ItinError, RunError
 from itin.labels import LABELS
 from itin.predict import Prediction, Predictor
+from itin.predict.prediction import of_target
 from itin.predict.table import check_out, predict_table
+from itin.targets import Target
 
+TARGET = Target(classes=LABELS)
 COLUMNS = ["id", "predicted", "p_positive", "p_neutral", "p_negative", "error"]
 
 
@@ -29,7 +33,7 @@ class Fake:
     """A predictor that tells a pair by its image's brightness, and can be made to fail."""
 
     def __init__(self, run: Path) -> None:
-        self.run = type("Run", (), {"path": run, "classes": LABELS})()
+        self.run = type("Run", (), {"path": run, "target": TARGET, "targets": [TARGET], "half_widths": {}})()
         self.asked = 0
 
     def predict(self, pairs: list[tuple[np.ndarray, str]]) -> list[Prediction]:
@@ -252,3 +256,48 @@ def test_options_that_need_a_table(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["predict", str(tmp_path), "--image", "a.jpg", "--text", "a", *more])
         assert done.exit_code == 2
         assert "--out, --columns and --allow-outside go with --table FILE" in done.output
+
+
+# Other targets -------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_have_their_interval_and_further_targets_their_name(place: Path) -> None:
+    """An interval ends where the target's span does; a class named like another target's column stays apart."""
+    intensity, kind = Target("intensity", "number", span=(-1.0, 1.0)), Target("kind", classes=("a, b", 'c"d'))
+    other = Target("other", "number", span=(0.0, 5.0))  # without an interval
+    run = {"path": place / "run", "target": intensity, "targets": [intensity, kind, other]}
+
+    class Several(Fake):
+        def __init__(self) -> None:
+            self.run = type("Run", (), {**run, "half_widths": {"intensity": 0.5}})()
+
+        def predict(self, pairs: list[tuple[np.ndarray, str]]) -> list[Prediction]:
+            if any("wordless" in text for _, text in pairs):
+                raise FeatureError("the text gives no WordPiece")
+            found = []
+            for image, _ in pairs:
+                value = np.float64(image.mean() / 10)
+                more = {"kind": of_target(kind, np.array([0.25, 0.75]), None), "other": of_target(other, value, None)}
+                found.append(replace(of_target(intensity, value, 0.5), further=more))
+            return found
+
+    (place / "t.csv").write_text("id,image,text\n0,0.png,x\n8,8.png,y\n9,9.png,wordless\n")
+    assert predict_table(cast(Predictor, Several()), place / "t.csv", place / "out.csv") == (2, 1)
+    with (place / "out.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.reader(file))
+    assert found == [
+        ["id", "predicted", "low", "high", "predicted_kind", "p_a, b_kind", 'p_c"d_kind', "predicted_other", "error"],
+        ["0", "0.000000", "-0.500000", "0.500000", 'c"d', "0.250000", "0.750000", "0.000000", ""],
+        ["8", "0.800000", "0.300000", "1.000000", 'c"d', "0.250000", "0.750000", "0.800000", ""],
+        ["9", *[""] * 7, "the text gives no WordPiece"],
+    ]
+
+
+def test_a_number_in_words() -> None:
+    target = Target("intensity", "number", span=(-1.0, 1.0))
+    one = of_target(target, np.float64(0.25), 0.5)
+    assert (one.label, one.value, one.interval) == ("0.250", 0.25, (-0.25, 0.75))
+    assert one.chances(".1%") == one.chances(".3f") == "90% interval -0.250 to 0.750"
+    beyond = of_target(target, np.float64(1.75), 0.5)  # all of its interval lies above the span
+    assert beyond.interval == (1.0, 1.0)
+    assert of_target(target, np.float64(0.25), None).chances(".3f") == ""

@@ -184,7 +184,7 @@ def test_what_ends_no_line(tmp_path: Path, end: str, mark: bytes) -> None:
     for name, own in lines.items():
         path = tmp_path / name
         path.write_bytes(mark + "".join(line + end for line in own).encode())
-        found, _ = read_rows(path, tmp_path, {}, False)
+        found, *_ = read_rows(path, tmp_path, {}, False)
         assert [entry.id for entry in found] == ["1", "2"], name
         assert all(isinstance(entry, Entry) and "one\u2028two\u2029three\x85four" in str(entry.text) for entry in found)
         assert read_parts(path)[0] == {"1": "test", "2": "test"}
@@ -334,11 +334,11 @@ def test_a_reader_that_loses_a_line_is_found_out(monkeypatch: pytest.MonkeyPatch
 def test_rows_of_a_folder_keep_their_order(tmp_path: Path) -> None:
     text = 'id,image,text,label\n3,a.jpg,"x\ny",4\n1,a.jpg,b\n2,c.jpg,d,neutral\n\n2,e.jpg,f,neutral\n'
     (tmp_path / "t.csv").write_text(text)
-    found, labels = read_rows(tmp_path / "t.csv", tmp_path, {}, False, lambda counts: Labelling(tuple(counts)[1:]))
+    found, labels, _ = read_rows(tmp_path / "t.csv", tmp_path, {}, False, lambda counts: Labelling(tuple(counts)[1:]))
     assert labels.classes == ("neutral",)  # 4 was counted too
     assert [row.id for row in found] == ["3", "line 4", "2", "line 7"]
     assert [isinstance(row, Rejected) for row in found] == [True, True, False, True]
-    without, _ = read_rows(tmp_path / "t.csv", tmp_path, {"label": "mood"}, False)
+    without, *_ = read_rows(tmp_path / "t.csv", tmp_path, {"label": "mood"}, False)
     assert [(row.id, getattr(row, "label", "-")) for row in without] == [
         ("3", None), ("line 4", "-"), ("2", None), ("line 7", "-")
     ]  # fmt: skip

@@ -95,7 +95,7 @@ def test_labelled_samples_that_all_stores_hold(stores: dict[str, Store]) -> None
     assert features.labels.tolist() == [0, 2, 0, 2, 1]
     assert (features.labelled, features.missing) == (6, {"regions": 0, "tokens": 0, "context": 1})
     assert features.dataset == "planted"
-    assert features.dims == {"classes": 3, "region_dim": 6, "token_dim": 5, "context_dim": 4}
+    assert features.dims == {"region_dim": 6, "token_dim": 5, "context_dim": 4}
     assert features.counts.tolist() == [2, 0, 2, 2, 2]
     assert features.regions.dtype == features.tokens.dtype == features.context.dtype == np.float16
     assert features.context[:, 0].tolist() == [0, 2, 4, 5, 6]
@@ -161,7 +161,7 @@ def test_changed_input_is_missing_until_it_is_extracted_again(stores: dict[str, 
 def test_without_regions(stores: dict[str, Store], tmp_path: Path) -> None:
     with_store = load_features(make_table(), stores, m=0, allow_missing=True)
     assert with_store.regions.shape == (5, 0, 0)
-    assert with_store.dims == {"classes": 3, "token_dim": 5, "context_dim": 4}
+    assert with_store.dims == {"token_dim": 5, "context_dim": 4}
     fewer = {**stores, "regions": make_store(tmp_path, "regions", ["s0", "s2"])}
     assert load_features(make_table(), fewer, m=0, allow_missing=True).ids == [
         "s0",

@@ -115,8 +115,12 @@ def test_scores_are_those_of_the_probabilities(trained: Fit, features: Features,
     head = ITINHead(trained.head)
     head.load_state_dict(trained.state_dict)
     resident = ResidentFeatures(features, torch.device("cpu"), 2)
-    assert np.array_equal(predict(head, resident, split.test, 32), trained.probabilities["test"])
-    np.testing.assert_allclose(predict(head, resident, split.test, 7), trained.probabilities["test"], atol=1e-6)
+    assert np.array_equal(
+        predict(head, resident, split.test, 32, trained.targets)["label"], trained.probabilities["test"]
+    )
+    np.testing.assert_allclose(
+        predict(head, resident, split.test, 7, trained.targets)["label"], trained.probabilities["test"], atol=1e-6
+    )
     majority = np.bincount(features.labels[split.train]).argmax()
     assert trained.metrics["test"] == score(
         features.labels[split.test], trained.probabilities["test"], majority, features.classes

@@ -8,10 +8,13 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
+from itin.targets import Target
 from itin.train.config import TrainConfig
-from itin.train.objective import EpochSelection, Objective, clip_side_by_side
+from itin.train.features.features import TargetColumn
+from itin.train.objective import EpochSelection, Objective, clip_side_by_side, selected_by
 
 CPU = torch.device("cpu")
+LABEL = Target(classes=("positive", "neutral", "negative"))
 LABELS = np.array([0, 0, 0, 0, 1, 2, 2])
 
 
@@ -31,21 +34,22 @@ def plain_loss(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray, smoot
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss(class_weights: str, smoothing: float) -> None:
     config = TrainConfig(class_weights=class_weights, label_smoothing=smoothing)
-    objective = Objective(config, LABELS, CPU, 3)
+    objective = Objective(config, [TargetColumn(LABEL, LABELS)], CPU)
     weight = np.ones(3)
     if class_weights == "balanced":
         weight = compute_class_weight("balanced", classes=np.arange(3), y=LABELS)
         assert weight.tolist() == pytest.approx([7 / 12, 7 / 3, 7 / 6])
     logits, labels = torch.randn(2, 5, 3), torch.tensor([[0, 1, 2, 2, 0], [1, 1, 1, 0, 2]])
     want = [plain_loss(logits[j].numpy(), labels[j].numpy(), weight, smoothing) for j in range(2)]
-    alone = [objective(logits[j : j + 1], labels[j : j + 1]).tolist() for j in range(2)]
+    alone = [objective(logits[j : j + 1], [labels[j : j + 1]]).tolist() for j in range(2)]
     assert alone == [pytest.approx([one], rel=1e-5) for one in want]
-    assert objective(logits, labels).tolist() == pytest.approx(want, rel=1e-5)
+    assert objective(logits, [labels]).tolist() == pytest.approx(want, rel=1e-5)
 
 
 def test_a_class_that_is_not_there_breaks_nothing() -> None:
-    objective = Objective(TrainConfig(class_weights="balanced"), np.array([0, 0, 1]), CPU, 3)
-    assert float(objective(torch.zeros(1, 2, 3), torch.tensor([[0, 1]]))) == pytest.approx(np.log(3))
+    column = TargetColumn(LABEL, np.array([0, 0, 1]))
+    objective = Objective(TrainConfig(class_weights="balanced"), [column], CPU)
+    assert float(objective(torch.zeros(1, 2, 3), [torch.tensor([[0, 1]])])) == pytest.approx(np.log(3))
 
 
 def test_clipping_side_by_side_is_that_of_each_alone() -> None:
@@ -68,17 +72,36 @@ def test_clipping_side_by_side_is_that_of_each_alone() -> None:
 
 
 def test_selection() -> None:
-    selection = EpochSelection(patience=2)
-    assert selection.better(1, 0.5, 1.0)
-    assert not selection.better(2, 0.5, 1.0)  # the earlier epoch
-    assert selection.better(3, 0.5, 0.9)  # the lower loss
+    selection = EpochSelection("accuracy", patience=2)
+    assert selection.better(1, {"accuracy": 0.5, "loss": 1.0})
+    assert not selection.better(2, {"accuracy": 0.5, "loss": 1.0})  # the earlier epoch
+    assert selection.better(3, {"accuracy": 0.5, "loss": 0.9})  # the lower loss
     assert not selection.ends(3)
-    assert not selection.better(4, 0.4, 0.1)
+    assert not selection.better(4, {"accuracy": 0.4, "loss": 0.1})
     assert not selection.ends(4)
-    assert not selection.better(5, 0.4, 0.1)
+    assert not selection.better(5, {"accuracy": 0.4, "loss": 0.1})
     assert selection.ends(5)
     assert selection.epoch == 3
-    assert not EpochSelection(None).ends(10**6)
+    assert not EpochSelection("accuracy", None).ends(10**6)
+
+
+def test_selection_by_other_scores() -> None:
+    errors = EpochSelection("mae", None)
+    assert [errors.better(1, {"mae": 0.5, "loss": 1}), errors.better(2, {"mae": 0.4, "loss": 2})] == [True, True]
+    assert not errors.better(3, {"mae": 0.41, "loss": 0})
+    undefined = EpochSelection("pearson", None)
+    assert undefined.better(1, {"pearson": None, "loss": 1})  # better than no epoch at all
+    assert undefined.better(2, {"pearson": -0.9, "loss": 9})
+    assert not undefined.better(3, {"pearson": None, "loss": 0})
+    losses = EpochSelection("loss", None)
+    assert [losses.better(1, {"loss": 1.0}), losses.better(2, {"loss": 1.0}), losses.better(3, {"loss": 0.9})] == [
+        True,
+        False,
+        True,
+    ]
+    assert selected_by("accuracy") == "validation accuracy, then lower validation loss, then the earlier epoch"
+    assert selected_by("mae") == "lower validation MAE, then lower validation loss, then the earlier epoch"
+    assert selected_by("loss") == "lower validation loss, then the earlier epoch"
 
 
 def test_rates() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,13 @@ from torch import Tensor
 
 from ...itin_head.gru.batch import mask_of
 from ...itin_head.gru.packing import Words, gather_words
-from .features import Features
+from ...itin_head.outputs import scaled
+from ...targets import LABEL
+from .features import Features, TargetColumn
 from .memory import MEMORY_SHARE
+
+ABSENT = -100
+"""The class of a sample without a value, which PyTorch's cross-entropy leaves out."""
 
 
 class Batch(NamedTuple):
@@ -26,8 +32,14 @@ class Batch(NamedTuple):
     """(B, context_dim)."""
     region_mask: Tensor | None
     """(B, m) bool, or None when m is 0."""
-    labels: Tensor
-    """(B,) int64."""
+    targets: tuple[Tensor, ...]
+    """(B,) of each target: int64 class numbers, `ABSENT` where there is none; or float32 numbers scaled to -1 to 1, NaN
+    where there is none."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(B,) of the first target."""
+        return self.targets[0]
 
     @property
     def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None]:
@@ -45,12 +57,20 @@ class ResidentFeatures:
         device: the device that holds them.
         m: how many of the features' regions to use.
         max_words: how many of a text's words to use, the first ones; None for all.
+        targets: the names of the targets.
 
     Raises:
         ValueError: the features have fewer regions than m.
     """
 
-    def __init__(self, features: Features, device: torch.device, m: int, max_words: int | None = None) -> None:
+    def __init__(
+        self,
+        features: Features,
+        device: torch.device,
+        m: int,
+        max_words: int | None = None,
+        targets: Sequence[str] = (LABEL,),
+    ) -> None:
         if features.regions.shape[1] < m:
             raise ValueError(f"features: expected at least m = {m} regions per image, got {features.regions.shape[1]}")
         self.device = device
@@ -64,7 +84,7 @@ class ResidentFeatures:
         self.tokens = _tensor(features.tokens, home)
         self.offsets = _tensor(features.offsets, torch.device("cpu"))  # where batches are planned
         self.context = _tensor(features.context, device)
-        self.labels = _tensor(features.labels, device)
+        self.targets = tuple(_tensor(_numbers(features.column(name)), device) for name in targets)
 
     def narrow(self, m: int) -> ResidentFeatures:
         """Return the same features, without a copy, with only the first m regions of each image."""
@@ -89,7 +109,7 @@ class ResidentFeatures:
             words=words,
             context=self.context[rows].float(),
             region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
-            labels=self.labels[rows],
+            targets=tuple(values[rows] for values in self.targets),
         )
 
     def _texts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,6 +131,14 @@ def fits(size: int, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # reserved by us, but free
     return size <= MEMORY_SHARE * (free + unused)
+
+
+def _numbers(column: TargetColumn) -> np.ndarray:
+    """Return a target's values as a loss reads them."""
+    if column.target.is_number:
+        return scaled(column.target, column.values.astype(np.float64)).astype(np.float32)
+    values = column.values.astype(np.int64, copy=False)
+    return values if column.known.all() else np.where(column.known, values, ABSENT)
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

@@ -23,6 +23,11 @@ class TargetColumn:
     values: NDArray[np.int64] | NDArray[np.float64]
     """(N,) class numbers, `UNKNOWN` where there is none; or numbers, NaN where there is none."""
 
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> TargetColumn:
+        """Return the values of some rows."""
+        taken: NDArray[np.int64] | NDArray[np.float64] = self.values[rows]
+        return TargetColumn(self.target, taken)
+
     @property
     def known(self) -> NDArray[np.bool_]:
         """(N,) True at a sample with a value."""
@@ -86,6 +91,27 @@ class Features:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """(N,) the class that splits are stratified by, `UNKNOWN` for a sample that only trains: that of the label, or
+        the fifth of its range that the first other target lies in."""
+        if self.classes or not self.further:
+            return self.labels
+        column = next(iter(self.further.values()))
+        if not column.target.is_number:
+            return column.values.astype(np.int64)
+        strata = np.full(len(self), UNKNOWN, dtype=np.int64)
+        known = column.known
+        edges = np.quantile(column.values[known], [0.2, 0.4, 0.6, 0.8])
+        strata[known] = np.searchsorted(edges, column.values[known], side="left")
+        return strata
+
+    @property
+    def known(self) -> dict[str, NDArray[np.bool_]]:
+        """Where each target has a value, (N,) by name."""
+        names = [LABEL] * bool(self.classes) + list(self.further)
+        return {name: self.column(name).known for name in names}
+
     def column(self, name: str = LABEL) -> TargetColumn:
         """Return the values of a target; raise ValueError for one that is not among these."""
         if name == LABEL and self.classes:
@@ -96,9 +122,8 @@ class Features:
 
     @property
     def dims(self) -> dict[str, int]:
-        """`region_dim`, `token_dim` and `context_dim`, those of features that are there, and `classes`."""
+        """`region_dim`, `token_dim` and `context_dim`, those of features that are there."""
         sizes = {
-            "classes": len(self.classes),
             "region_dim": self.regions.shape[2],
             "token_dim": self.tokens.shape[1],
             "context_dim": self.context.shape[1],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ...errors import CacheError, DataError
-from ...labels import classes_of, listed, numbers_of
+from ...labels import listed
 from ...tabular.matching import MOST_LOST, examples, match
-from .features import INPUT, Features
+from ...targets import LABEL, UNKNOWN, Target, cells_of, chosen, targets_of, values_of
+from .features import INPUT, Features, TargetColumn
 from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
 
@@ -31,8 +32,9 @@ def load_features(
     mapped: bool | None = None,
     allow_missing: bool = False,
     inputs: Collection[str] = tuple(INPUT),
+    targets: Sequence[str] = (LABEL,),
 ) -> Features:
-    """Read the labelled samples that all the given stores hold, in the order of the table.
+    """Read the samples with a value for a target that all the given stores hold, in the order of the table.
 
     Args:
         table: the data set's table.
@@ -44,11 +46,13 @@ def load_features(
         allow_missing: whether more than `MOST_LOST` of the labelled samples may lack features. Those in quarantine do
             not count: why they have none is known.
         inputs: the kinds that must be there.
+        targets: the names of the targets; a sample with a value for any of them is read.
 
     Raises:
         CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
             too many that are not; or neither memory nor a disk has room for the features.
-        DataError: no sample has a label, or one has an unknown label.
+        DataError: no sample has a value for a target, or one has an unknown label.
+        ValueError: the data set does not have one of the targets.
     """
     if m < 0:
         raise ValueError(f"m: expected at least 0, got {m}")
@@ -69,8 +73,8 @@ def load_features(
             next_step=f"train with --m {held}, or run `itin extract --only regions --max-regions {m}`",
         )
 
-    classes = classes_of(table.dataset)
-    samples, labels = _labelled(table.samples, name, classes)
+    samples, columns = _with_targets(table, name, targets)
+    label = columns.pop(LABEL, None)
     ids = [str(sample) for sample in samples["id"]]
     inputs = {kind: [str(digest) for digest in samples[INPUT[kind]]] for kind in stores}
     rows = {kind: store.index(ids, inputs[kind]) for kind, store in stores.items()}
@@ -115,18 +119,19 @@ def load_features(
         context = stores["context"].read("context", rows["context"])
     return Features(
         ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
-        labels=labels[held_by_all],
+        labels=(np.full(len(ids), UNKNOWN) if label is None else label.values)[held_by_all].astype(np.int64),
         regions=regions,
         counts=counts,
         tokens=tokens,
         offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
         context=context,
         dataset=name,
-        classes=classes,
+        classes=() if label is None else label.target.classes,
         labelled=len(ids),
         missing=missing,
         mapped=place,
         outside=outside,
+        further={name: column.take(held_by_all) for name, column in columns.items()},
     )
 
 
@@ -189,32 +194,53 @@ def size_of(stores: Mapping[str, Any], rows: Mapping[str, np.ndarray], m: int) -
     }
 
 
-def _labelled(samples: pd.DataFrame, name: str, classes: tuple[str, ...]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the samples with a label, and the labels' numbers (N,) int64."""
-    has_label = samples["label"].notna() if "label" in samples else pd.Series([], dtype=bool)
-    if not has_label.any():
+def _with_targets(table: Table, name: str, wanted: Sequence[str]) -> tuple[pd.DataFrame, dict[str, TargetColumn]]:
+    """Return the samples with a value for a wanted target, and their values by target.
+
+    Beside the wanted targets stands the one that splits are drawn by: `label`, or the data set's first.
+    """
+    there = targets_of(table.dataset)
+    if LABEL in wanted and LABEL not in there and not there:
+        there = {LABEL: Target(classes=("",))}  # a data set without any label, which the error below names
+    chosen(wanted, there, name)
+    samples = table.samples
+    cells = {target: cells_of(samples, target) for target in dict.fromkeys([next(iter(there)), *wanted])}
+    rows = [row for row in range(len(samples)) if any(cells[target][row] is not None for target in wanted)]
+    if not rows:
+        classes = there[wanted[0]].classes
+        named = "a label" if tuple(wanted) == (LABEL,) else f"a value for {' or '.join(wanted)}"
         raise DataError(
-            f"no sample of {name or 'this data set'} has a label, so there is nothing to train on",
-            expected=f"labels among {listed(classes)}" if classes else "a table with labels",
-            found=f"{len(samples)} samples without a label",
+            f"no sample of {name or 'this data set'} has {named}, so there is nothing to train on",
+            expected=f"labels among {listed(classes)}" if any(classes) else "a table with labels",
+            found=f"{len(samples)} samples without {named}",
             next_step="extract a data set with labels",
         )
-    samples = samples[has_label]
-    if unknown := sorted({str(label) for label in samples["label"]} - set(classes)):
+    columns = {}
+    for target, every in cells.items():
+        own = [every[row] for row in rows]
+        columns[target] = TargetColumn(there[target], _numbers(own, there[target], name))
+        if len(there[target].classes) == 1:
+            raise DataError(
+                f"{name or 'this data set'} has one class, so there is nothing to tell apart",
+                expected="at least two classes",
+                found=listed(there[target].classes),
+                next_step="fix the labels in the data set's table, or name the classes: `itin extract --classes a,b`",
+            )
+    return samples.iloc[rows], columns
+
+
+def _numbers(cells: list[Any], target: Target, name: str) -> np.ndarray:
+    """Return the values of a target as numbers."""
+    known = {str(cell) for cell in cells if cell is not None}
+    if not target.is_number and (unknown := sorted(known - set(target.classes))):
         raise DataError(
             f"unknown labels in {name or 'this data set'}",
-            expected=listed(classes),
+            expected=listed(target.classes),
             found=listed(unknown),
             next_step="fix the labels in the data set's table and run `itin extract` again",
         )
-    if len(classes) < 2:
-        raise DataError(
-            f"{name or 'this data set'} has one class, so there is nothing to tell apart",
-            expected="at least two classes",
-            found=listed(classes),
-            next_step="fix the labels in the data set's table, or name the classes: `itin extract --classes a,b`",
-        )
-    return samples, numbers_of(samples["label"], classes)
+    values: np.ndarray = values_of(cells, target)
+    return values
 
 
 def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray]) -> np.ndarray:

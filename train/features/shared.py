@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .features import Features
+from ...targets import Target
+from .features import Features, TargetColumn
 
 _ARRAYS = ("labels", "regions", "counts", "tokens", "offsets", "context")
 
@@ -18,7 +19,11 @@ def save_features(features: Features, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in _ARRAYS:
         np.save(folder / f"{name}.npy", getattr(features, name))
+    for number, column in enumerate(features.further.values()):
+        np.save(folder / f"target{number}.npy", column.values)
     rest = {
+        "further": [column.target.to_dict() for column in features.further.values()],
+        "texts": features.texts,
         "ids": features.ids,
         "dataset": features.dataset,
         "classes": features.classes,
@@ -32,7 +37,12 @@ def open_features(folder: Path) -> Features:
     """Return the features of a folder, mapped: the processes that open it share the memory they read from."""
     arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in _ARRAYS}
     rest = json.loads((folder / "features.json").read_text(encoding="utf-8"))
-    return Features(**{**arrays, **rest, "classes": tuple(rest["classes"])})
+    targets = [Target.from_dict(record) for record in rest.pop("further")]
+    further = {
+        target.name: TargetColumn(target, _mapped(folder / f"target{number}.npy"))
+        for number, target in enumerate(targets)
+    }
+    return Features(**{**arrays, **rest, "classes": tuple(rest["classes"]), "further": further})
 
 
 def _mapped(path: Path) -> np.ndarray:

@@ -235,17 +235,23 @@ def kind_of(table: Table) -> str:
     return str(source.get("kind") or table.dataset.get("name", ""))
 
 
+def own_parts(table: Table) -> dict[str, str]:
+    """Return the part of each sample in the data set's own split, for those that have one."""
+    samples = table.samples
+    part_of = samples["part"] if "part" in samples else [None] * len(samples)
+    return {str(id): str(part) for id, part in zip(samples["id"], part_of, strict=True) if isinstance(part, str)}
+
+
 def _own(ids: Sequence[str], table: Table) -> Split:
     """Return the parts that the data set's own annotation files give."""
-    samples = table.samples[table.samples["label"].notna()]
-    part_of = samples["part"] if "part" in samples else [None] * len(samples)
-    parts = {str(id): str(part) for id, part in zip(samples["id"], part_of, strict=True) if isinstance(part, str)}
+    wanted = set(ids)
+    parts = {sample: part for sample, part in own_parts(table).items() if sample in wanted}
     if not parts:
         kind = kind_of(table)
         raise DataError(
             f"{kind or 'the data set'} has no split of its own",
             expected="a data set whose annotation files are its parts, such as msed, extracted with their parts",
-            found=f"a part for none of {len(samples)} labelled pairs",
+            found=f"a part for none of {len(ids)} labelled pairs",
             next_step="choose another protocol, or run `itin extract` again if the table is from an older version",
         )
     return split_from_parts(ids, parts, {"kind": "own", "digest": clmlf.digest(parts)}, what="the data set's own split")

@@ -4,7 +4,8 @@ RUN/config.json        format version, recipe, head, data set, stores with their
 RUN/metrics.json       best epoch, scores of the validation and the test part, the majority class beside them
 RUN/history.csv        one row per epoch
 RUN/split.csv          id, part
-RUN/predictions.csv    id, part, label, predicted, and the probability of each class
+RUN/predictions.csv    id, part, label, predicted, and the probability of each class; of a number the two values
+RUN/predictions.NAME.csv  the same of each further target
 RUN/model.safetensors  the head's parameters; its configuration again in the metadata
 RUN/tokenizer.json     only where the tokenizer was built from the data set's own texts
 RUN/environment.json   versions, machine, device, times
@@ -25,6 +26,7 @@ from ...errors import RunError
 from ...itin_head.config import HeadConfig
 from ...labels import LABELS, listed
 from ...tabular.matching import examples, match
+from ...targets import LABEL, Target, outputs_of
 from ..config import TrainConfig
 from ..protocols.split import PARTS, Split, split_from_parts
 from .key import DIMS
@@ -86,10 +88,33 @@ class Run:
     metrics: dict[str, Any]
     """All of `metrics.json`: `best_epoch`, and the scores by part."""
 
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """What the head has learnt, in the order of its outputs; the first is the one that is scored."""
+        if "targets" in self.record:
+            return tuple(Target.from_dict(record) for record in self.record["targets"])
+        return (Target(classes=tuple(self.record.get("labels", LABELS))),)
+
+    @property
+    def target(self) -> Target:
+        """The target that is scored."""
+        return self.targets[0]
+
+    @property
+    def target_name(self) -> str | None:
+        """The name of the target that is scored, where it is not the label."""
+        return None if self.target.name == LABEL else self.target.name
+
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes that the head tells apart, in the order of its outputs."""
-        return tuple(self.record.get("labels", LABELS))
+        """The names of the classes that the head tells apart, in the order of its outputs; none for a number."""
+        return self.target.classes
+
+    @property
+    def half_widths(self) -> dict[str, float]:
+        """Half the width of the prediction interval of each target that is a number, by name."""
+        found: dict[str, float] = self.metrics.get("conformal", {}).get("half_width", {})
+        return found
 
     @property
     def note(self) -> str | None:
@@ -104,8 +129,10 @@ class Run:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """The predictions, a row per validation and test sample: id, part, label, predicted, p_CLASS of each class."""
-        return read_table(self.path / "predictions.csv")
+        """The predictions, a row per validation and test sample: id, part, label, predicted, p_CLASS of each class; of
+        a number label and predicted are numbers."""
+        table = read_table(self.path / "predictions.csv")
+        return table.astype({"label": float, "predicted": float}) if self.target.is_number else table
 
     @cached_property
     def parts(self) -> dict[str, str]:
@@ -122,10 +149,16 @@ class Run:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """The scores: part, n, accuracy, weighted_f1, macro_f1, loss, f1_CLASS of each class, majority_accuracy."""
+        """The scores: part, n, accuracy, weighted_f1, macro_f1, loss, f1_CLASS of each class, majority_accuracy; of a
+        number part, n, mae, rmse, pearson, spearman, ccc, loss and mean_mae, that of always the training part's mean.
+        """
         rows = []
         for part in PARTS:
-            if part in self.metrics:
+            if part in self.metrics and self.target.is_number:
+                scores = self.metrics[part]
+                row = {name: scores[name] for name in ("n", "mae", "rmse", "pearson", "spearman", "ccc", "loss")}
+                rows.append({"part": part, **row, "mean_mae": scores["baseline"]["mae"]})
+            elif part in self.metrics:
                 scores = self.metrics[part]
                 row = {name: scores[name] for name in ("n", "accuracy", "weighted_f1", "macro_f1", "loss")}
                 row |= {f"f1_{label}": scores["f1"][label] for label in self.classes}
@@ -165,15 +198,24 @@ class Run:
                     next_step="name the run's own store, or train again on these features",
                 )
 
-    def check_classes(self, classes: Sequence[str]) -> None:
-        """Raise RunError unless a data set's classes are those that the run was trained on, in the same order."""
-        if tuple(classes) != self.classes:
-            raise RunError(
-                f"the run {self.path} was trained on other classes than the data set has now",
-                expected=listed(self.classes),
-                found=listed(classes),
-                next_step="train again on the data set's classes, or name the run's own: `itin extract --classes`",
-            )
+    def check_targets(self, features: Features) -> None:
+        """Raise RunError unless a data set's targets are those that the run was trained on, with the same classes."""
+        for target in self.targets:
+            now = features.column(target.name).target
+            if now != target:
+                raise RunError(
+                    f"the run {self.path} was trained on other classes than the data set has now"
+                    if now.classes and target.classes and now.classes != target.classes
+                    else f"the run {self.path} was trained on another kind of {target.name} than the data set has now",
+                    expected=listed(target.classes) or str(target.to_dict()),
+                    found=listed(now.classes) or str(now.to_dict()),
+                    next_step="train again on the data set's classes, or name the run's own: `itin extract --classes`",
+                )
+
+    def label_of(self, features: Features, row: int) -> str | float:
+        """Return the value of the run's target for a row of the features, as `predictions` has it."""
+        value = features.column(self.target.name).values[row]
+        return float(value) if self.target.is_number else self.classes[int(value)]
 
     def split(self, ids: Sequence[str]) -> Split:
         """Return the run's split as rows of these ids.
@@ -246,10 +288,11 @@ def load_run(path: str | Path) -> Run:
     record, metrics = (read_record(file, AGAIN, FORMAT) for file in (described, path / "metrics.json"))
     with describing(described, "a run", AGAIN):
         config, head = TrainConfig.from_dict(record["train"]), HeadConfig(**record["head"])
-        if (given := len(record.get("labels", LABELS))) != head.classes:
+        run = Run(path, config, head, record, metrics)
+        if (given := outputs_of(run.targets)) != head.classes:
             raise ValueError(f"{given} labels for a head of {head.classes} classes")
         _ = record["stores"], record["split"], record["dataset"], record["note"], metrics["best_epoch"]
-    return Run(path, config, head, record, metrics)
+    return run
 
 
 def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", part: str = "test") -> dict[str, Any]:
@@ -264,17 +307,18 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
     Raises:
         RunError: the features do not fit the run: sizes, samples or labels.
     """
-    from ..metrics import majority_class, score
+    from ..loop import scores_by_target
+    from ..scoring import Scorer
 
-    split, probabilities = predict_part(run, features, device, part)
-    rows = split.rows(part)
-    return score(features.labels[rows], probabilities, majority_class(features.labels[split.train]), run.classes)
+    split, predicted = predict_part(run, features, device, part)
+    scorers = [Scorer(features.column(one.name), split.train, run.config.loss) for one in run.targets]
+    return scores_by_target(scorers, split.rows(part), predicted)
 
 
 def predict_part(
     run: Run, features: Features, device: str | torch.device = "cpu", part: str = "test"
-) -> tuple[Split, NDArray[np.float64]]:
-    """Return the run's parts as rows of the features, and the class probabilities (rows of the part, classes).
+) -> tuple[Split, dict[str, NDArray[np.float64]]]:
+    """Return the run's parts as rows of the features, and what the head says of a part by target: `steps.predict`.
 
     The arguments and errors are those of `evaluate`.
     """
@@ -283,7 +327,7 @@ def predict_part(
     from ..features.batches import ResidentFeatures
     from ..steps import predict
 
-    run.check_classes(features.classes)
+    run.check_targets(features)
     head = run.head(device)
     for name in [DIMS[kind] for kind in sorted(run.config.inputs)]:
         if (size := features.dims.get(name)) != (expected := getattr(run.head_config, name)):
@@ -305,8 +349,9 @@ def predict_part(
             found="; ".join(met.lines("in split.csv only", "in predictions.csv only")),
             next_step="put the run's own files back, or train the run again",
         )
-    named = {features.ids[row]: run.classes[features.labels[row]] for row in rows}
-    changed = [sample for sample, label in named.items() if label_of.get(sample) != label]
+    changed = [
+        features.ids[row] for row in rows if label_of and label_of[features.ids[row]] != run.label_of(features, row)
+    ]
     if label_of and changed:
         raise RunError(
             f"the labels are not those of the run {run.path}",
@@ -314,8 +359,9 @@ def predict_part(
             found=f"{len(changed)} others: {examples(changed)}",
             next_step="train again on the new labels",
         )
-    resident = ResidentFeatures(features, torch.device(device), run.config.regions, run.config.max_words)
-    return split, predict(head, resident, rows, run.config.batch_for(features.dataset))
+    config = run.config
+    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words, config.targets)
+    return split, predict(head, resident, rows, config.batch_for(features.dataset), run.targets)
 
 
 def read_table(path: Path, next_step: str = AGAIN) -> pd.DataFrame:

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...itin_head.config import HeadConfig
 from ...labels import LABELS
-from ..config import TrainConfig
+from ...targets import LABEL
+from ..config import TrainConfig, scores_of
 from ..protocols.split import Split
 
 if TYPE_CHECKING:
@@ -65,22 +68,42 @@ class Identity:
 
     def __init__(self, features: Features, table: Table, stores: Mapping[str, Any]) -> None:
         self._ids, self._dims, self._dataset, self._stores = features.ids, features.dims, features.dataset, stores
+        self._columns = {name: features.column(name) for name in features.known}
         inputs: dict[str, list[str]] = {}
         for column in ("image_sha256", "text_sha256"):
             if column in table.samples:
                 for sample, digest in zip(table.samples["id"], table.samples[column], strict=True):
                     inputs.setdefault(str(sample), []).append(str(digest))
-        # MVSA's classes stay out, so that the keys of old runs do not change.
-        named = [["classes", *features.classes]] if features.classes != LABELS else []
-        self.samples = _digest(
-            [
-                *named,
-                *(
-                    [sample, int(label), *inputs.get(sample, ())]
-                    for sample, label in zip(features.ids, features.labels, strict=True)
-                ),
-            ]
-        )
+        self._inputs = inputs
+        self._samples: dict[tuple[str, ...], str] = {}
+        self.samples = self.samples_of(tuple(features.known))
+        """The digest of all samples with their targets and inputs."""
+
+    def samples_of(self, targets: tuple[str, ...]) -> str:
+        """Return a digest of the samples that have a value for some target, with their values and inputs."""
+        if targets not in self._samples:
+            columns = [self._columns[name] for name in targets]
+            known = np.any([column.known for column in columns], axis=0)
+            first = columns[0].target
+            # What was always learnt stays as it was, so that the keys of old runs do not change.
+            named: list[list[object]] = []
+            if targets != (LABEL,) or first.kind != "classes":
+                named = [["target", json.dumps(column.target.to_dict(), sort_keys=True)] for column in columns]
+            elif first.classes != LABELS:
+                named = [["classes", *first.classes]]
+            # `tolist` of numbers gives Python's, whose text is the shortest that is the same number.
+            values = [column.values.tolist() for column in columns]
+            self._samples[targets] = _digest(
+                [
+                    *named,
+                    *(
+                        [sample, *(each[row] for each in values), *self._inputs.get(sample, ())]
+                        for row, sample in enumerate(self._ids)
+                        if known[row]
+                    ),
+                ]
+            )
+        return self._samples[targets]
 
     def key(self, config: TrainConfig, split: Split) -> str:
         """Return the key of a run, 12 hexadecimal digits."""
@@ -92,7 +115,7 @@ class Identity:
 
     def of(self, config: TrainConfig, parts: str) -> str:
         """Return the key of a run on these parts, for many runs on the same ones."""
-        config = canonical(config, self._dataset)
+        config = self._canonical(config)
         inputs = config.head_config({}).reads
         identity = {
             "revision": REVISION,
@@ -103,13 +126,26 @@ class Identity:
                 for name, value in config.to_dict().items()
                 if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
             },
-            "dims": {name: size for name, size in self._dims.items() if name in {DIMS[kind] for kind in inputs}},
+            "dims": {name: size for name, size in self._dims.items() if name in map(DIMS.get, inputs)},
             "dataset": self._dataset,
-            "samples": self.samples,
+            "samples": self.samples_of(config.targets),
             "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},
             "parts": parts,
         }
         return _digest([[json.dumps(identity, sort_keys=True)]])[:12]
+
+    def _canonical(self, config: TrainConfig) -> TrainConfig:
+        """Return the canonical form of a configuration on these targets."""
+        config = canonical(config, self._dataset)
+        targets = [self._columns[name].target for name in config.targets]
+        weights = "+".join(f"{weight:g}" for weight in config.weights)
+        return replace(
+            config,
+            target="+".join(config.targets),
+            target_weights=None if set(config.weights) == {1.0} else weights,
+            loss=config.loss if any(target.is_number for target in targets) else _DEFAULTS.loss,
+            select=None if config.select == scores_of(targets[0])[0] else config.select,
+        )
 
 
 def _digest(rows: Iterable[Iterable[object]]) -> str:

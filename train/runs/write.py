@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 
 from ... import disk
 from ...errors import ItinError, RunError
+from ...targets import Target
 from ..config import TrainConfig
 from ..presets import short_name
 from ..protocols.split import Split
+from ..statistics import split_conformal
 from .folder import FORMAT, untrained_note
+
+COVERAGE = 0.9
+"""The share of pairs whose true number lies within the interval around a prediction."""
 
 if TYPE_CHECKING:
     from ..features.features import Features
@@ -31,6 +36,14 @@ if TYPE_CHECKING:
 def prediction_columns(classes: Iterable[str]) -> list[str]:
     """Return the columns of a table of predictions."""
     return ["id", "part", "label", "predicted", *(f"p_{name}" for name in classes)]
+
+
+def predictions_name(target: str | None = None) -> str:
+    """Return the name of a run's file of predictions: those of the first target, or of a further one."""
+    if target is None:
+        return "predictions.csv"
+    clean = "".join(c if c.isalnum() or c in "-_." else "_" for c in target)
+    return f"predictions.{clean}.csv"
 
 
 def run_name(config: TrainConfig, dataset: str, when: datetime) -> str:
@@ -80,8 +93,6 @@ def write_run(
     Raises:
         RunError: `out` is already there, or the folder cannot be written.
     """
-    from ..objective import SELECTED_BY
-
     now = now or datetime.now(timezone.utc).astimezone()
     if out is not None:
         check_free(out)
@@ -90,14 +101,22 @@ def write_run(
     files = {
         "config.json": disk.to_json(_config(fit, features, split, dataset, stores, key)),
         "metrics.json": disk.to_json(
-            {"format": FORMAT, "best_epoch": fit.best_epoch, "selected_by": SELECTED_BY, **fit.metrics}
+            {
+                "format": FORMAT,
+                "best_epoch": fit.best_epoch,
+                "selected_by": fit.selected_by,
+                **_intervals(fit, features, split),
+                **fit.metrics,
+            }
         ),
         "history.csv": csv_bytes(list(fit.history[0]), (row.values() for row in fit.history)),
         "split.csv": csv_bytes(["id", "part"], split.pairs(features.ids)),
-        "predictions.csv": predictions_csv(fit.probabilities, features, split),
         "model.safetensors": _checkpoint(fit),
         "environment.json": disk.to_json(_environment(fit, device, now)),
     }
+    for place, target in enumerate(fit.targets):
+        said = {part: each[target.name] for part, each in fit.predicted.items()}
+        files[predictions_name(target.name if place else None)] = predictions_csv(said, features, split, target)
     if "tokens" in stores and (tokenizer := stores["tokens"].tokenizer_file) is not None:
         files["tokenizer.json"] = tokenizer.read_bytes()
     return disk.create_folder(folder / name, files, numbered=out is None, fault=_fault)
@@ -119,7 +138,8 @@ def _config(
         "key": key,
         "train": fit.config.to_dict(),
         "head": fit.head.to_dict(),
-        "labels": list(features.classes),
+        "labels": list(fit.targets[0].classes),
+        "targets": [target.to_dict() for target in fit.targets],
         "dataset": dict(dataset),
         "samples": {"labelled": features.labelled, "used": len(features), "missing": features.missing},
         "split": split.description,
@@ -159,20 +179,40 @@ def _environment(fit: Fit, device: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def predictions_csv(probabilities: Mapping[str, NDArray[np.float64]], features: Features, split: Split) -> bytes:
-    """Return a table of predictions: id, part, label, predicted, and the probability of each class.
+def predictions_csv(
+    predicted: Mapping[str, NDArray[np.float64]], features: Features, split: Split, target: Target
+) -> bytes:
+    """Return a table of predictions: id, part, label, predicted, and of classes the probability of each.
 
     Args:
-        probabilities: (rows of the part, classes) of each part.
-        features: the features, with ids and labels.
+        predicted: (rows of the part, classes) probabilities, or (rows of the part,) numbers in units, of each part.
+        features: the features, with ids and targets.
         split: the parts as rows of the features.
+        target: what is predicted. A sample without a value for it has an empty label.
     """
-    rows, classes = [], features.classes
-    for part, each in probabilities.items():
-        for row, values in zip(split.rows(part), each, strict=True):
-            label, predicted = classes[features.labels[row]], classes[int(values.argmax())]
-            rows.append([features.ids[row], part, label, predicted, *map(float, values)])
-    return csv_bytes(prediction_columns(classes), rows)
+    rows, column = [], features.column(target.name)
+    known = column.known
+    for part, each in predicted.items():
+        for row, said in zip(split.rows(part), each, strict=True):
+            value = column.values[row]
+            if target.is_number:
+                rows.append([features.ids[row], part, float(value) if known[row] else "", float(said)])
+            else:
+                label = target.classes[int(value)] if known[row] else ""
+                rows.append([features.ids[row], part, label, target.classes[int(said.argmax())], *map(float, said)])
+    return csv_bytes(prediction_columns(target.classes), rows)
+
+
+def _intervals(fit: Fit, features: Features, split: Split) -> dict[str, Any]:
+    """Return `conformal`: by number target the half width of its prediction interval, from the validation part."""
+    widths = {}
+    for target in fit.targets:
+        if target.is_number and "val" in fit.predicted:
+            true = features.column(target.name).values[split.val]
+            away = np.abs(true - fit.predicted["val"][target.name])[~np.isnan(true)]
+            low, high = target.bounds
+            widths[target.name] = split_conformal(away, COVERAGE, high - low)
+    return {"conformal": {"coverage": COVERAGE, "half_width": widths}} if widths else {}
 
 
 def _checkpoint(fit: Fit) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,8 @@ from ... import disk
 from ...errors import RunError
 from ...labels import LABELS
 from ...parts import Part
-from ..config import REPEATS, TrainConfig
+from ...targets import Target
+from ..config import CLASS_SCORES, NUMBER_SCORES, REPEATS, SELECTS, TrainConfig, scores_of
 from ..protocols.protocol import Protocol
 from ..runs.folder import Run, load_run, untrained_note
 from .axes import Trial, readers
@@ -32,8 +34,10 @@ from .axes import Trial, readers
 FORMAT = 1
 """Version of a sweep folder's format; a reader refuses every other one."""
 
-FIGURES = ("val_accuracy", "val_weighted_f1", "val_macro_f1", "val_loss")
-"""The columns that runs are compared by. The test part has none: a part that is used to choose is no longer a test."""
+FIGURES = tuple(f"val_{name}" for name in CLASS_SCORES)
+NUMBER_FIGURES = tuple(f"val_{name}" for name in NUMBER_SCORES)
+"""The columns that runs are compared by, for classes and for a number. The test part has none: a part that is used to
+choose is no longer a test."""
 
 NOTEBOOK_ROWS = 20
 """The number of configurations that a notebook shows."""
@@ -43,8 +47,8 @@ FIELDS = tuple(TrainConfig().to_dict())
 WHOLE = Part(0, 1)
 """The part that is all of a sweep."""
 
-_INTEGERS, _REALS = ("best_epoch", "batch_size"), (*FIGURES, "seconds")
-"""The columns of whole numbers that may be absent, and those of real ones."""
+_INTEGERS = ("best_epoch", "batch_size")
+"""The columns of whole numbers that may be absent."""
 
 
 @dataclass
@@ -80,6 +84,20 @@ class Definition:
     """`Protocol.duplicates`."""
     classes: list[str] = field(default_factory=lambda: list(LABELS))
     """The names of the classes; a sweep without them is older, and on MVSA's."""
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    """What is learnt, `Target.to_dict`, the scored one first; a sweep without them is older, and on the label."""
+    select: str = CLASS_SCORES[0]
+    """The validation score that runs are compared by first, one of `config.SELECTS`."""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the scored target is a number."""
+        return bool(self.targets) and Target.from_dict(self.targets[0]).is_number
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The columns that runs are compared by."""
+        return NUMBER_FIGURES if self.is_number else FIGURES
 
     @property
     def protocol_used(self) -> Protocol:
@@ -124,7 +142,7 @@ class Result:
     run: Path | None = None
     """Its run folder; None where it failed."""
     figures: dict[str, float] = field(default_factory=dict)
-    """`FIGURES`, `best_epoch` and `seconds`; empty where it failed."""
+    """`Definition.figures`, `best_epoch` and `seconds`; empty where it failed. An undefined correlation is NaN."""
     error: str = ""
     traceback: str = ""
 
@@ -132,7 +150,7 @@ class Result:
     def of(cls, run: Run) -> Result:
         """Return the validation figures that a run's folder holds."""
         val = run.metrics["val"]
-        figures = {f"val_{name}": float(val[name]) for name in ("accuracy", "weighted_f1", "macro_f1", "loss")}
+        figures = {f"val_{name}": math.nan if val[name] is None else float(val[name]) for name in scores_of(run.target)}
         figures |= {"best_epoch": run.metrics["best_epoch"], "seconds": float(run.environment["training_seconds"])}
         return cls(str(run.record.get("key")), run.path, figures)
 
@@ -188,14 +206,14 @@ class Sweep:
         """Return one row per trial; equal configurations have the same run.
 
         Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, `best_epoch`,
-        `FIGURES`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every table made
-        from the rows must carry where it is not empty.
+        `Definition.figures`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every
+        table made from the rows must carry where it is not empty.
         """
         return self.frame(self.ended())
 
     def frame(self, results: dict[str, Result]) -> pd.DataFrame:
         """Return the table of `results` from results that are known already."""
-        note = self.definition.note or ""
+        note, reals = self.definition.note or "", (*self.definition.figures, "seconds")
         more = {"protocol": str(self.definition.protocol_used), "note": note}
         rows = []
         for trial in self.definition.trials:
@@ -205,14 +223,14 @@ class Sweep:
                 "key": trial.key,
                 "status": "done" if result.run else "failed" if trial.key in results else "open",
                 **trial.config.to_dict(),
-                **{name: result.figures.get(name) for name in ("best_epoch", *_REALS)},
+                **{name: result.figures.get(name) for name in ("best_epoch", *reals)},
                 "run": result.run.relative_to(self.path).as_posix() if result.run else "",
                 "error": result.error,
             }
             rows.append({**row, **more})
-        columns = ["axis", "key", "status", *FIELDS, "best_epoch", *_REALS, "run", "error", *more]
+        columns = ["axis", "key", "status", *FIELDS, "best_epoch", *reals, "run", "error", *more]
         table = pd.DataFrame(rows, columns=columns)
-        typed: pd.DataFrame = table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_REALS, "float64"))
+        typed: pd.DataFrame = table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(reals, "float64"))
         return typed
 
     def write(self, results: dict[str, Result]) -> None:
@@ -230,24 +248,27 @@ class Sweep:
     def configurations(self) -> pd.DataFrame:
         """Return one row per configuration: mean and standard deviation of its validation figures, the best first.
 
-        Best is the highest mean accuracy, then the lowest mean loss. `seeds` counts the finished runs, one per seed and
-        fold, `open` those that are missing or failed.
+        Best is the best mean of the score that is selected by, then the lowest mean loss. `seeds` counts the finished
+        runs, one per seed and fold, `open` those that are missing or failed.
         """
-        table = self.results().drop_duplicates("key")
+        table, figures = self.results().drop_duplicates("key"), self.definition.figures
         own = [name for name in FIELDS if name not in REPEATS]
         rows = []
         for _, group in table.groupby(own, dropna=False, sort=False):
             done = group[group["status"] == "done"]
             row = {name: group[name].iloc[0] for name in own}
             row |= {"seeds": len(done), "open": len(group) - len(done)}
-            for name in FIGURES:
+            for name in figures:
                 row[name] = done[name].mean()
                 row[f"{name}_std"] = done[name].std()
             rows.append(row)
-        columns = [*own, "seeds", "open", *(name + end for name in FIGURES for end in ("", "_std"))]
+        columns = [*own, "seeds", "open", *(name + end for name in figures for end in ("", "_std"))]
         frame = pd.DataFrame(rows, columns=columns)
-        by = ["val_accuracy", "val_loss"]
-        best: pd.DataFrame = frame.sort_values(by, ascending=[False, True], kind="stable", ignore_index=True)
+        select = self.definition.select
+        by, upwards = [f"val_{select}", "val_loss"], [SELECTS[select] < 0, True]
+        if select == "loss":
+            by, upwards = by[1:], upwards[1:]
+        best: pd.DataFrame = frame.sort_values(by, ascending=upwards, kind="stable", ignore_index=True)
         return best
 
     def runs_of(self, row: pd.Series) -> list[Run]:

@@ -12,6 +12,7 @@ import torch
 from ...errors import RunError
 from ...itin_head import make
 from ...itin_head.gru.choose import choose, side_by_side
+from ...targets import outputs_of
 from ..config import TrainConfig
 from ..features.features import Features
 from ..features.shared import open_features
@@ -122,8 +123,9 @@ def stack_limit(config: TrainConfig, features: Features, device: torch.device) -
 
 def estimated_bytes(config: TrainConfig, features: Features) -> int:
     """Return the bytes that one configuration of a stack takes in float32, by estimate."""
+    sizes = {**features.dims, "classes": outputs_of([features.column(name).target for name in config.targets])}
     with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in make(config.head_config(features.dims)).parameters())
+        weights = sum(parameter.numel() for parameter in make(config.head_config(sizes)).parameters())
     batch = config.batch_for(features.dataset)
     words = batch * max(1, len(features.tokens) // max(1, len(features)))
     E, d, m = features.tokens.shape[1], config.d, features.regions.shape[1]

@@ -13,11 +13,11 @@ from ... import disk
 from ...cache import open_store, read_table
 from ...errors import CacheError, RunError
 from ...labels import listed
-from ..config import TrainConfig, View
+from ..config import TrainConfig, View, select_of
 from ..features.find import stores_of_view
 from ..protocols import protocol as protocols
-from ..protocols.protocol import Splitter
 from ..protocols.split import Split
+from ..protocols.teaching import TargetSplitter
 from ..runs.key import Identity
 from ..runs.write import csv_bytes
 from .axes import SweepPlan, Trial
@@ -61,9 +61,16 @@ class SweepData:
         for config in configs:
             inputs[config.view] = inputs.get(config.view, frozenset()) | config.inputs
         self._stores = {view: stores_of_view(stores, view) for view in sorted(inputs)}
+        targets = list(dict.fromkeys(name for config in configs for name in config.targets))
         self.features: dict[View, Features] = {
             view: load_features(
-                table, own, regions, view.keep_special, allow_missing=allow_missing, inputs=inputs[view]
+                table,
+                own,
+                regions,
+                view.keep_special,
+                allow_missing=allow_missing,
+                inputs=inputs[view],
+                targets=targets,
             )
             for view, own in self._stores.items()
         }
@@ -80,14 +87,21 @@ class SweepData:
         self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
         self.classes = list(one.classes)
         self.protocol = protocol or protocols.Protocol()
-        if parts is not None:
-            self.splitter = Splitter(self.protocol, self.ids, one.labels, parts=dict(parts), origin=dict(split or {}))
-        else:
-            self.splitter = Splitter.of(self.protocol, self.ids, one.labels, table, allow_missing)
+        self.splitter = TargetSplitter.of(self.protocol, one, table, allow_missing, parts, split)
+        self.targets = [one.column(name).target for name in targets]
+        firsts = sorted({f"{config.targets[0]}, by {config.select}" for config in configs})
+        if len(firsts) > 1:
+            raise RunError(
+                "the configurations are scored by different targets or scores, so they cannot be compared",
+                expected="one first target in --target, and one --select",
+                found="; ".join(firsts),
+                next_step="make a sweep for each",
+            )
+        self.select = select_of(configs[0], self.targets[0])
         self._identities = {
             view: Identity(features, table, self._stores[view]) for view, features in self.features.items()
         }
-        self._splits: dict[tuple[int, int], tuple[Split, str]] = {}
+        self._splits: dict[tuple[int, int, tuple[str, ...]], tuple[Split, str]] = {}
 
     @property
     def samples(self) -> str:
@@ -120,9 +134,9 @@ class SweepData:
 
     def _case(self, config: TrainConfig) -> tuple[Split, str]:
         """Return the parts and their digest."""
-        case = self.splitter.case(config.split_seed, config.fold)
+        case = self.splitter.case(config.split_seed, config.fold, config.targets)
         if case not in self._splits:
-            split = self.splitter.split(config.split_seed, config.fold)
+            split = self.splitter.split(config.split_seed, config.fold, config.targets)
             self._splits[case] = split, next(iter(self._identities.values())).parts(split)
         return self._splits[case]
 
@@ -166,11 +180,13 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
             kind: {"path": str(store.path.resolve()), "fingerprint": store.fingerprint}
             for kind, store in data.stores.items()
         },
-        split=data.splitter.split().description if fixed is not None else None,
+        split=data.splitter.splitter.split().description if fixed is not None else None,
         protocol=data.protocol.name,
         duplicates=data.protocol.duplicates,
         samples=data.samples,
         classes=data.classes,
+        targets=[target.to_dict() for target in data.targets],
+        select=data.select,
         untrained=sorted(kind for kind, store in data.stores.items() if store.untrained),
         created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
         **definition,

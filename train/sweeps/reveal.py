@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any
 
 from ... import disk
 from ...errors import RunError
-from ..config import REPEATS
+from ..config import REPEATS, SCORE_TITLES, SELECTS, scores_of
 from ..runs.folder import evaluate
 from .folder import FIELDS, FORMAT, Sweep
 from .prepare import SweepData
 
-CHOSEN_BY = "mean validation accuracy over the seeds, then lower validation loss"
+
+def chosen_by(select: str) -> str:
+    """Return the rule that chooses a configuration by a validation score, in words."""
+    if select == "loss":
+        return "lower mean validation loss over the seeds"
+    way = "" if SELECTS[select] > 0 else "lower "
+    return f"{way}mean validation {SCORE_TITLES[select]} over the seeds, then lower validation loss"
 
 
 def revealed(sweep: Sweep) -> dict[str, Any] | None:
@@ -35,8 +42,8 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
         device: where to compute.
 
     Returns:
-        `config`, the configuration without seeds; `chosen_by`; `val_accuracy`; `runs`, with `run`, `seed` and the test
-        part's `score` each; `mean` and `std` over the runs; `note`.
+        `config`, the configuration without seeds; `chosen_by`; `val_accuracy`, or the score that it was chosen by;
+        `runs`, with `run`, `seed` and the test part's scores each; `mean` and `std` over the runs; `note`.
 
     Raises:
         RunError: runs are missing, or none has finished.
@@ -66,16 +73,19 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
         score = evaluate(run, data.features[run.config.view], device)
         name = run.path.relative_to(sweep.path).as_posix()
         rows.append({"run": name, "seed": run.config.seed, "fold": run.config.fold, "test": score})
-    names = ("accuracy", "weighted_f1", "macro_f1", "loss")
-    values = {name: [float(row["test"][name]) for row in rows] for name in names}
+    select = sweep.definition.select
+    values = {
+        name: [math.nan if row["test"][name] is None else float(row["test"][name]) for row in rows]
+        for name in scores_of(run.target)
+    }
     config = {name: value for name, value in run.config.to_dict().items() if name not in REPEATS}
     record = {
         "format": FORMAT,
         "protocol": str(sweep.definition.protocol_used),
-        "chosen_by": CHOSEN_BY,
+        "chosen_by": chosen_by(select),
         "config": {name: config[name] for name in FIELDS if name in config},
         "configurations": len(configurations),
-        "val_accuracy": float(best["val_accuracy"]),
+        f"val_{select}": float(best[f"val_{select}"]),
         "runs": rows,
         "mean": {name: statistics.fmean(each) for name, each in values.items()},
         "std": {name: statistics.stdev(each) if len(each) > 1 else None for name, each in values.items()},

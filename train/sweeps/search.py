@@ -13,6 +13,7 @@ from typing import Any
 from ... import disk
 from ...errors import RunError
 from ...lazy import optional
+from ..config import SELECTS
 from .axes import Trial, config_of
 from .folder import Result, Sweep
 from .prepare import SweepData
@@ -30,7 +31,7 @@ def check_installed() -> None:
 
 
 class Search:
-    """The runs of a guided search; it maximises validation accuracy, the mean over the seeds.
+    """The runs of a guided search by the validation score that the sweep selects by, the mean over the seeds.
 
     Every proposal is another configuration: those equal to an earlier one, and those that are not valid, are
     dropped. The search ends after the requested number of configurations, or when the axes hold no further one.
@@ -205,8 +206,12 @@ class Search:
         if any(result.run is None for result in results):
             self._study.tell(number, state=self._states.FAIL)
         else:
-            accuracy = sum(result.figures["val_accuracy"] for result in results) / len(results)
-            self._study.tell(number, accuracy)
+            select = self._sweep.definition.select
+            mean = sum(result.figures[f"val_{select}"] for result in results) / len(results)
+            if math.isnan(mean):  # predictions that are all the same correlate with nothing
+                self._study.tell(number, state=self._states.FAIL)
+            else:
+                self._study.tell(number, SELECTS[select] * mean)
 
 
 def _sampler(seed: int) -> Any:

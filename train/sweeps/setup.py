@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ...cache import Store
 from ..config import TrainConfig, View
-from ..protocols.protocol import Splitter
 from ..protocols.split import Split
+from ..protocols.teaching import TargetSplitter
 from ..runs.folder import load_run
 from ..runs.write import write_run
 from .axes import Trial
@@ -60,7 +60,7 @@ class Setup:
     """The stores that the features come from, by kind."""
     runs: Path
     """The folder that run folders are written to."""
-    splitter: Splitter
+    splitter: TargetSplitter
     """The protocol, applied to the samples."""
     device: str = "cpu"
     threads: int = 1
@@ -72,7 +72,7 @@ class Setup:
 
     def split_for(self, config: TrainConfig) -> Split:
         """Return the parts that a configuration is trained on."""
-        return self.splitter.split(config.split_seed, config.fold)
+        return self.splitter.split(config.split_seed, config.fold, config.targets)
 
     def keep(self, trial: Trial, fit: Fit, features: Features) -> Result:
         """Write the run folder of a trial.

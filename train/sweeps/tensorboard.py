@@ -15,6 +15,13 @@ TAGS = {
     "train_accuracy": "accuracy/train",
     "val_accuracy": "accuracy/validation",
     "val_weighted_f1": "weighted F1/validation",
+    "val_macro_f1": "macro F1/validation",
+    "train_mae": "MAE/train",
+    "val_mae": "MAE/validation",
+    "val_rmse": "RMSE/validation",
+    "val_pearson": "Pearson/validation",
+    "val_spearman": "Spearman/validation",
+    "val_ccc": "CCC/validation",
     "lr": "learning rate",
 }
 """The columns of a run's history, and their tags in event files."""
@@ -53,7 +60,7 @@ class EventFiles:
         """
         if run not in self._writers:
             self._writers[run] = self._make(str(self.folder / run))
-        for column, tag in TAGS.items():
+        for column, tag in ((column, tag) for column, tag in TAGS.items() if column in row):
             self._writers[run].add_scalar(tag, row[column], int(row["epoch"]))
 
     def listen(self, event: Event) -> None:

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
+from ....labels import listed
 from ....tabular.lines import lines_of
 from ....tabular.rows import Row, as_text
-from ..classes import Labelling, check_number, clean, decide, recorded, unknown_of
+from ..classes import Labelling, check_number, clean, decide, record_before, recorded, unknown_of
 from ..reading import retrying
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
 from ..tables import SUFFIXES, read_table
+from .scores import SCORE, Scale, recorded_span, scale_of
 
-COLUMNS = ("id", "image", "text", "label")
-"""Columns of a table; `label` may be absent."""
+COLUMNS = ("id", "image", "text", "label", SCORE)
+"""Columns of a table; the last two may be absent."""
 
 
 def read(source: DataSetSource) -> DataSet:
@@ -32,7 +34,13 @@ def read(source: DataSetSource) -> DataSet:
     table = _table(root, source.table)
     name = source.name or _default_name(root)
     record = source_of(source, root=root, name=name, table=table)
-    before, options = recorded(None if source.cache is None else source.cache / name, record)
+    was = record_before(None if source.cache is None else source.cache / name)
+    before, options = recorded(was, record)
+    given, span = dict(source.columns or {}), source.score_range
+    if span is not None:
+        given.setdefault(SCORE, SCORE)
+    elif (span := recorded_span(was, record)) and "score_range" in was["source"]:
+        options["score_range"] = list(span)
     counts: Counter[str] = Counter()
 
     def labelling(found: Counter[str]) -> Labelling:
@@ -43,16 +51,30 @@ def read(source: DataSetSource) -> DataSet:
         check_number(decided, table)
         return decided
 
-    rows, labels = read_rows(table, root, source.columns or {}, source.allow_outside, labelling)
+    def scaling(cells: list[Any], column: str) -> Scale:
+        return scale_of(cells, span, SCORE in given, column, table)
+
+    rows, labels, scale = read_rows(table, root, given, source.allow_outside, labelling, scaling)
+    before_ordered = bool(options.pop("ordered", False))
+    ordered = before_ordered if source.ordered is None else source.ordered
+    if ordered and len(labels.classes) < 2:
+        raise DataError(
+            f"{table} has no classes to be ordered",
+            expected="a column with at least two different labels",
+            found=listed(labels.classes) or "no labels",
+            next_step="name the column with --columns label=NAME, or leave out --ordered",
+        )
     return DataSet(
         name=name,
         root=root,
         entries=[row for row in rows if isinstance(row, Entry)],
         rejected=[row for row in rows if isinstance(row, Rejected)],
         classes=labels.classes,
+        ordered=ordered,
+        targets=scale.targets,
         rare={label: count for label, count in labels.rare.items() if count},
         unknown=unknown_of(counts, labels),
-        source={**record, **options},
+        source={**record, **options, **({"ordered": True} if ordered else {})},
     )
 
 
@@ -62,11 +84,12 @@ def read_rows(
     given: Mapping[str, str],
     allow_outside: bool,
     labelling: Callable[[Counter[str]], Labelling] | None = None,
-) -> tuple[list[Entry | Rejected], Labelling]:
+    scaling: Callable[[list[Any], str], Scale] | None = None,
+) -> tuple[list[Entry | Rejected], Labelling, Scale]:
     """Read a table of pairs: one entry or rejected row for each of its rows, in the table's order.
 
-    A row whose id or label is not valid, whose image lies outside the root, or which is malformed is rejected with its
-    line number; of several rows with one id the first is kept.
+    A row whose id, label or score is not valid, whose image lies outside the root, or which is malformed is rejected
+    with its line number; of several rows with one id the first is kept.
 
     Args:
         table: the file.
@@ -74,9 +97,11 @@ def read_rows(
         given: the table's names for some of `COLUMNS`.
         allow_outside: accept images outside `root`.
         labelling: decides the classes from the number of rows of each label; without, labels are ignored.
+        scaling: decides the range of the scores from the cells and the name of their column; without, scores are
+            ignored.
 
     Returns:
-        The rows, and the classes.
+        The rows, the classes, and the range of the scores.
 
     Raises:
         DataError: the table cannot be read, lacks a column, or has no row that can be used.
@@ -84,9 +109,12 @@ def read_rows(
         ValueError: `given` names a column that is not in `COLUMNS`.
     """
     found, rows = read_table(table)
-    columns = _columns(table, found, given, labelling is not None)
+    columns = _columns(table, found, given, labelling is not None, scaling is not None)
     inside = (lambda path: True) if allow_outside else _containment_check(root)
     labels = Labelling(()) if labelling is None else labelling(_label_counts(rows, columns))
+    scale = Scale()
+    if scaling is not None and SCORE in columns:
+        scale = scaling([row.values.get(columns[SCORE]) for row in rows if not row.problem], columns[SCORE])
     entries: dict[str, Entry] = {}
     kept: list[Entry | None] = []
     failed: list[tuple[str, str, str]] = []
@@ -97,7 +125,8 @@ def read_rows(
             id = _id(row, columns)
             if id in entries:
                 raise ValueError(f"id {id} is on an earlier line too")
-            entries[id] = _entry(id, row.values, columns, root, inside, labels)
+            score = scale.values(row.values.get(columns.get(SCORE, "")))
+            entries[id] = replace(_entry(id, row.values, columns, root, inside, labels), targets={**score})
             kept.append(entries[id])
         except ValueError as error:
             failed.append((id, row.where, str(error)))
@@ -110,7 +139,7 @@ def read_rows(
             next_step="fix the table, or say with --columns what its columns are",
         )
     left = iter(rejected)
-    return [next(left) if entry is None else entry for entry in kept], labels
+    return [next(left) if entry is None else entry for entry in kept], labels, scale
 
 
 def _label_counts(rows: Iterable[Row], columns: dict[str, str]) -> Counter[str]:
@@ -161,12 +190,15 @@ def check_columns(given: Iterable[str]) -> None:
         raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
 
 
-def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bool) -> dict[str, str]:
+def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bool, scores: bool) -> dict[str, str]:
     """Return our name of each column -> the table's name."""
     check_columns(given)
     columns = {column: given.get(column, column) for column in COLUMNS}
     if not labels or ("label" not in given and "label" not in found):
         del columns["label"]
+    alone = found.count(SCORE) == 1 and SCORE not in given.values()
+    if not scores or (SCORE not in given and not alone):
+        del columns[SCORE]
     if double := sorted({name for name in columns.values() if found.count(name) > 1}):
         raise DataError(
             f"{table} has more than one column {' and '.join(map(repr, double))}",

@@ -5,8 +5,9 @@ Sharma et al.: SemEval-2020 Task 8: Memotion Analysis - The Visuo-Lingual Metaph
 
 from __future__ import annotations
 
+from ....targets import Target
 from ..samples import DataSet, DataSetSource
-from .published import Pair, Place, Values, find, label_column, read_published, rows_in, string
+from .published import Pair, Place, Values, find, label_column, read_published, rows_in, string, targets_in
 
 COLUMNS = {
     "overall_sentiment": ("very_negative", "negative", "neutral", "positive", "very_positive"),
@@ -16,6 +17,9 @@ COLUMNS = {
     "motivational": ("not_motivational", "motivational"),
 }
 """The levels of each column that `--columns label=NAME` can choose, in order; overall_sentiment is the default."""
+
+TARGETS = {column: Target(column.removeprefix("overall_"), "ordered", levels) for column, levels in COLUMNS.items()}
+"""The further targets: all columns, whichever is the label."""
 
 TABLE = "labels.csv"
 PLACE = Place(
@@ -35,6 +39,9 @@ def read(source: DataSetSource) -> DataSet:
             string(values, name) for name in ("image_name", "text_corrected", "text_ocr", column)
         )
         # A few memes have only the text that was recognised, not one that was corrected.
-        return Pair(image, f"images/{image}", corrected if corrected.strip() else ocr, label)
+        return Pair(
+            image, f"images/{image}", corrected if corrected.strip() else ocr, label, targets_in(TARGETS, values)
+        )
 
-    return read_published(source, root, {TABLE: (None, rows_in(root / TABLE, ".csv"))}, pair_of, COLUMNS[column])
+    files = {TABLE: (None, rows_in(root / TABLE, ".csv"))}
+    return read_published(source, root, files, pair_of, COLUMNS[column], ordered=True, targets=tuple(TARGETS.values()))

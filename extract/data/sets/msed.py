@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from ....errors import DataError
 from ....labels import LABELS
+from ....targets import Target
 from ..samples import DataSet, DataSetSource
-from .published import Pair, Place, Values, find, label_column, read_published, rows_in, string
+from .published import Pair, Place, Values, find, label_column, read_published, rows_in, string, targets_in
 
 COLUMNS = {
     "Sentiment": LABELS,
@@ -17,6 +18,9 @@ COLUMNS = {
     "Desire": ("curiosity", "family", "none", "romance", "social-contact", "tranquility", "vengeance"),
 }
 """The classes of each column that `--columns label=NAME` can choose; Sentiment is the default."""
+
+TARGETS = {column: Target(column.lower(), classes=classes) for column, classes in COLUMNS.items()}
+"""The further targets: all columns, whichever is the label."""
 
 FOLDERS = {"train": "train", "val": "dev", "test": "test"}
 PLACE = Place(
@@ -34,7 +38,13 @@ def read(source: DataSetSource) -> DataSet:
         folder = FOLDERS[str(part)]
         title, caption = (string(values, name).strip() for name in ("Title", "Caption"))
         text = title if title == caption else f"{title} {caption}"  # 4 of 10 captions repeat the title
-        return Pair(f"{folder}-{number}", f"{folder}/images/{number}.jpg", text, string(values, column))
+        return Pair(
+            f"{folder}-{number}",
+            f"{folder}/images/{number}.jpg",
+            text,
+            string(values, column),
+            targets_in(TARGETS, values),
+        )
 
     files = {}
     for part, folder in FOLDERS.items():
@@ -48,4 +58,4 @@ def read(source: DataSetSource) -> DataSet:
                 next_step="get the data set's annotation files again",
             )
         files[file] = (part, rows)
-    return read_published(source, root, files, pair_of, COLUMNS[column])
+    return read_published(source, root, files, pair_of, COLUMNS[column], targets=tuple(TARGETS.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from ....errors import DataError
 from ....labels import LABELS
 from ....tabular.lines import lines_of
+from ....targets import Target
 from ..reading import BadFile, read_bytes
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
 from .published import Place, find, listing
@@ -28,6 +30,13 @@ PLACE = Place(
 
 NO_MAJORITY = "no majority"
 CONFLICT = "text and image labels conflict"
+
+VALUES = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
+"""The labels as numbers; the mean of several is an intensity."""
+
+INTENSITIES = tuple(
+    Target(name, "number", span=(-1.0, 1.0)) for name in ("intensity", "text-intensity", "image-intensity")
+)
 
 TEXT_ENCODING = "gb18030"
 """Encoding of every text of both data sets as published; `gbk` fails on some, and UTF-8 garbles some silently."""
@@ -70,6 +79,38 @@ def judge(votes: Sequence[tuple[str, str]]) -> tuple[str | None, str | None, str
     text = majority([text for text, _ in votes])
     image = majority([image for _, image in votes])
     return (combine(text, image) if text and image else None), text, image
+
+
+def intensities(votes: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Return the means of the labels as numbers: of all labels of a pair, of the text's, and of the image's.
+
+    Args:
+        votes: (text label, image label) of each annotator.
+    """
+    text, image = ([VALUES[label] for label in side] for side in zip(*votes, strict=True))
+    return {
+        target.name: sum(own) / len(own) for target, own in zip(INTENSITIES, (text + image, text, image), strict=True)
+    }
+
+
+def own_labels(votes: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the labels of each of several annotators: `text-label-1`, `image-label-1`, `text-label-2`, ...
+
+    Args:
+        votes: (text label, image label) of each annotator.
+    """
+    if len(votes) == 1:
+        return {}  # they are the pair's text and image label
+    numbered = enumerate(votes, start=1)
+    return {
+        f"{side}-label-{n}": label for n, vote in numbered for side, label in zip(("text", "image"), vote, strict=True)
+    }
+
+
+def targets_for(annotators: int) -> tuple[Target, ...]:
+    """Return what can be learnt from a data set of so many annotators beside its label."""
+    names = ["text-label", "image-label", *own_labels([("neutral", "neutral")] * annotators)]
+    return (*(Target(name, classes=LABELS) for name in names), *INTENSITIES)
 
 
 def read_labels(path: Path, annotators: int) -> tuple[list[LabelRow], list[Rejected]]:
@@ -123,21 +164,24 @@ def read(source: DataSetSource) -> DataSet:
             next_step=f"put the pictures and texts into {data}",
         )
     entries = []
-    dropped = {NO_MAJORITY: 0, CONFLICT: 0}
+    without: Counter[str] = Counter()
     for row in rows:
         label, text, image = judge(row.votes)
-        if label is None:
-            dropped[CONFLICT if text and image else NO_MAJORITY] += 1
-        else:
-            entries.append(Entry(row.id, data / f"{row.id}.jpg", data / f"{row.id}.txt", label, text, image))
+        without.update([] if label else [CONFLICT if text and image else NO_MAJORITY])
+        if label or not source.labelled_only:
+            more: dict[str, str | float] = {**own_labels(row.votes), **intensities(row.votes)}
+            files = (data / f"{row.id}.jpg", data / f"{row.id}.txt")
+            entries.append(Entry(row.id, *files, label, text, image, targets=more))
     name = source.name or source.kind
     return DataSet(
         name=name,
         root=root,
         entries=entries,
         rejected=rejected,
-        dropped={reason: count for reason, count in dropped.items() if count},
+        dropped=dict(without) if source.labelled_only else {},
+        undecided={} if source.labelled_only else dict(without),
         classes=LABELS,
+        targets=targets_for(ANNOTATORS[source.kind]),
         source=source_of(source, root=root, name=name),
         text_encoding=TEXT_ENCODING,
     )

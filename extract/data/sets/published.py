@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ....errors import DataError
 from ....tabular.annotations import json_array
 from ....tabular.rows import Row, as_text, rows_of
+from ....targets import Target
 from ..classes import Labelling, clean, unknown_of
 from ..reading import BadFile, read_bytes
 from ..samples import DataSet, DataSetSource, Entry, Rejected, source_of
@@ -42,6 +44,8 @@ class Pair(NamedTuple):
     text: str
     label: str
     """As annotated; empty: unlabelled."""
+    targets: Mapping[str, str] | None = None
+    """The values of further targets, as annotated, by name."""
 
 
 def find(place: Place, source: DataSetSource) -> Path:
@@ -124,11 +128,13 @@ def read_published(
     files: Mapping[str, tuple[str | None, list[Row]]],
     pair_of: Callable[[str | None, int, Values], Pair | str],
     classes: tuple[str, ...],
+    ordered: bool = False,
+    targets: Sequence[Target] = (),
 ) -> DataSet:
     """Return a data set of its annotations: for each row an entry, a place among the rejected, or one left out by rule.
 
     A row is rejected if it is malformed, its id is on an earlier row too, its image's path leads out of the folder or
-    its label is none of the classes.
+    its label is none of the classes. A value of a further target that is none of its classes is left out, and counted.
 
     Args:
         source: the reader's arguments; their `classes` come before those of the data set.
@@ -137,14 +143,18 @@ def read_published(
         pair_of: returns the pair of a row, given the part, the row's number in its file (from 1) and its values; or
             the reason why the data set's own rule leaves it out. A ValueError says why it cannot be used.
         classes: the data set's classes, in their order.
+        ordered: whether they go from the least to the greatest.
+        targets: the further targets, all of classes.
 
     Raises:
         DataError: no row can be used.
     """
     labels = Labelling(source.classes or classes)
+    further = {target.name: Labelling(target.classes) for target in targets}
     entries: dict[str, Entry] = {}
     failed: list[tuple[str, str, str]] = []
     found: Counter[str] = Counter()
+    strange: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     for file, (part, rows) in files.items():
         for number, row in enumerate(rows, 1):
@@ -161,7 +171,10 @@ def read_published(
                     raise ValueError(f"id {id} is on an earlier row too")
                 label = clean(pair.label)
                 found.update([label] if label else [])
-                entries[id] = Entry(id, _below(root, pair.image), pair.text, labels.class_of(label), part=part)
+                entry = Entry(id, _below(root, pair.image), pair.text, labels.class_of(label), part=part)
+                values, odd = _values(pair.targets or {}, further)
+                entries[id] = replace(entry, targets=values)
+                strange.update(odd)
             except ValueError as error:
                 failed.append((id, f"{file}, {row.where}", str(error)))
     # A row of a kept id is named by its place.
@@ -181,6 +194,9 @@ def read_published(
         rejected=rejected,
         dropped=dict(dropped),
         classes=labels.classes,
+        ordered=ordered,
+        targets=tuple(targets),
+        strange=dict(sorted(strange.items())),
         unknown=unknown_of(found, labels),
         source=source_of(source, root=root, name=name),
     )
@@ -200,6 +216,24 @@ def label_column(source: DataSetSource, columns: Mapping[str, tuple[str, ...]]) 
     if set(given) != {"label"} or given["label"] not in columns:
         raise ValueError(f"columns: {source.kind} takes label={' or label='.join(columns)}, got {source.columns}")
     return given["label"]
+
+
+def targets_in(columns: Mapping[str, Target], values: Values) -> dict[str, str]:
+    """Return the values of further targets in a row, by the target's name; empty where the column is missing."""
+    return {target.name: str(values.get(column) or "") for column, target in columns.items()}
+
+
+def _values(given: Mapping[str, str], further: Mapping[str, Labelling]) -> tuple[dict[str, str | float], list[str]]:
+    """Return the values of further targets that are among their classes, and the others, such as "desire 'wealth'"."""
+    values: dict[str, str | float] = {}
+    odd = []
+    for name, labels in further.items():
+        try:
+            if (value := labels.class_of(clean(given.get(name, "")))) is not None:
+                values[name] = value
+        except ValueError:
+            odd.append(f"{name} {given[name][:40]!a}")
+    return values, odd
 
 
 def string(values: Values, column: str) -> str:

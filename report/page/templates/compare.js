@@ -13,8 +13,16 @@
     ["B right, A wrong", (label, one, other) => label !== one && label === other],
     ["both wrong, differently", (label, one, other) => label !== one && label !== other],
   ];
+  const NUMBER_WHICH = [
+    ["largest difference first", () => true],
+    ["A nearer", (label, one, other) => off(label, one) < off(label, other)],
+    ["B nearer", (label, one, other) => off(label, one) > off(label, other)],
+  ];
   let rows = [];
   let shown = 0;
+  let listed = null; // what can be chosen in `which`
+
+  const off = (label, said) => Math.abs(label - said);
 
   /** The pairs that both runs have predicted, as numbers in the group, with label and both predictions. */
   function common(one, other) {
@@ -27,6 +35,9 @@
   function renew() {
     const [one, other] = [a, b].map((select) => data.runs[Number(select.value)]);
     const all = common(one, other);
+    const number = data.groups[one.group].classes.length === 0;
+    if (listed !== (number ? NUMBER_WHICH : WHICH)) fill(which, (listed = number ? NUMBER_WHICH : WHICH).map((each) => each[0]));
+    table.tHead.rows[0].cells[1].textContent = number ? "true" : "label";
     table.tBodies[0].replaceChildren();
     shown = 0;
     if (all === null) {
@@ -34,10 +45,20 @@
       status.textContent = "These two runs were evaluated on pairs of different data sets or parts.";
     } else {
       const differ = all.filter((row) => row[2] !== row[3]);
-      rows = differ.filter((row) => WHICH[Number(which.value)][1](row[1], row[2], row[3]));
+      rows = differ.filter((row) => listed[Number(which.value)][1](row[1], row[2], row[3]));
+      if (number) {
+        const apart = (row) => Math.abs(off(row[1], row[2]) - off(row[1], row[3]));
+        rows.sort((x, y) => apart(y) - apart(x));
+      }
       const count = (test) => all.filter((row) => test(row[2] === row[1], row[3] === row[1])).length;
       const key = [Number(a.value), Number(b.value)].sort((x, y) => x - y).join("-");
-      status.textContent = `Of ${all.length} pairs both are right on ${count((x, y) => x && y)}, A alone on `
+      const nearer = (first) => all.filter((row) => {
+        const [x, y] = [off(row[1], row[2]), off(row[1], row[3])];
+        return first ? x < y : y < x;
+      }).length;
+      if (number) status.textContent = `Of ${all.length} pairs A is nearer on ${nearer(true)}, B on ${nearer(false)}.`
+        + (data.tests[key] ? ` ${data.tests[key]}` : "") + ` ${rows.length} are listed.`;
+      else status.textContent = `Of ${all.length} pairs both are right on ${count((x, y) => x && y)}, A alone on `
         + `${count((x, y) => x && !y)}, B alone on ${count((x, y) => !x && y)}, neither on ${count((x, y) => !x && !y)}.`
         + (data.tests[key] ? ` ${data.tests[key]}` : "") + ` They differ on ${differ.length}; ${rows.length} are listed.`;
     }
@@ -50,10 +71,14 @@
     const [one, other] = [a, b].map((select) => data.runs[Number(select.value)]);
     for (const [place, label, first, second] of rows.slice(shown, shown + STEP)) {
       const group = data.groups[one.group];
-      const said = (number) => make("td", { class: number === label ? "said right" : "said wrong" },
+      const number = group.classes.length === 0;
+      const least = Math.min(off(label, first), off(label, second));
+      const near = (value) => make("td", { class: off(label, value) === least ? "said right" : "said" },
+        `${off(label, value) === least ? "✓ " : ""}${plain(value)}, off by ${plain(off(label, value))}`);
+      const said = number ? near :  (number) => make("td", { class: number === label ? "said right" : "said wrong" },
         `${number === label ? "✓" : "✗"} ${group.classes[number]}`);
       table.tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, group.ids[place]),
-        make("td", {}, group.classes[label]), said(first), said(second), make("td", {}, group.texts[place])));
+        make("td", {}, number ? plain(label) : group.classes[label]), said(first), said(second), make("td", {}, group.texts[place])));
     }
     shown = Math.min(rows.length, shown + STEP);
     more.hidden = shown >= rows.length;

@@ -25,6 +25,11 @@ function draw(tag, attributes, ...children) {
   return element;
 }
 
+/** A number with three decimal places. */
+function plain(value) {
+  return value.toFixed(3).replace("-", "−");
+}
+
 /** The options of a select, numbered from 0. */
 function fill(select, names) {
   select.replaceChildren(...names.map((name, number) => make("option", { value: number }, name)));

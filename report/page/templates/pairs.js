@@ -14,40 +14,65 @@
   const byId = (name) => document.getElementById("pairs-" + name);
   const [list, more, status, form] = ["list", "more", "status", "controls"].map(byId);
   const controls = {};
-  for (const name of ["run", "label", "predicted", "right", "gate-low", "gate-high", "order", "search"]) {
-    controls[name] = byId(name);
-  }
+  const RANGES = ["true", "said", "error", "gate"]; // each with a field for its least and its greatest value
+  for (const name of ["run", "label", "predicted", "right", "order", "search"]) controls[name] = byId(name);
+  for (const name of RANGES) controls[name] = [byId(name + "-low"), byId(name + "-high")];
+  const GATES = [
+    ["highest gate first", (pair) => -Math.max(-1, ...pair.regions.map((region) => region.gate))],
+    ["lowest gate first", (pair) => Math.min(2, ...pair.regions.map((region) => region.gate))],
+  ];
   const ORDERS = [
     ["as recorded", null],
     ["surest first", (pair) => -Math.max(...pair.p)],
     ["least sure first", (pair) => Math.max(...pair.p)],
     ["most wrong first", (pair) => pair.p[pair.label]],
-    ["highest gate first", (pair) => -Math.max(-1, ...pair.regions.map((region) => region.gate))],
-    ["lowest gate first", (pair) => Math.min(2, ...pair.regions.map((region) => region.gate))],
+    ...GATES,
+  ];
+  const NUMBER_ORDERS = [
+    ["as recorded", null],
+    ["largest error first", (pair) => -away(pair)],
+    ["smallest error first", (pair) => away(pair)],
+    ["highest prediction first", (pair) => -pair.predicted],
+    ["lowest prediction first", (pair) => pair.predicted],
+    ...GATES,
   ];
   let chosen = []; // the pairs that pass the filters, in order
   let shown = 0; // how many of them have a card
-  let labels = []; // the classes of the chosen run
+  let labels = null; // the classes of the chosen run; none where it predicts a number
+  let span = null; // the least and the greatest value of that number; null where it predicts classes
   let only = null; // ids, where the comparison of two runs has asked for some
 
   const wordsOf = (pair) => pair.text.map((piece) => piece[0]).join("");
   const percent = (value) => (100 * value).toFixed(1) + "%";
+  const away = (pair) => (pair.label === null ? -1 : Math.abs(pair.predicted - pair.label));
+  const inside = (pair) => pair.interval !== null && pair.label >= pair.interval[0] && pair.label <= pair.interval[1];
+
+  /** Whether one of some values lies within the fields of a range; a field that is empty or unchanged leaves it open. */
+  function within(name, values) {
+    const [low, high] = controls[name].map((field, end) => {
+      const text = field.value.trim();
+      return text === "" || text === field.defaultValue ? (end ? Infinity : -Infinity) : Number(text);
+    });
+    if (low === -Infinity && high === Infinity) return true;
+    return values.some((value) => value !== null && value >= low && value <= high);
+  }
 
   function passes(pair) {
-    const [label, predicted, right] = ["label", "predicted", "right"].map((name) => Number(controls[name].value));
-    if (label && pair.label !== label - 1) return false;
-    if (predicted && pair.predicted !== predicted - 1) return false;
-    if (right && (pair.label === pair.predicted) !== (right === 1)) return false;
-    if (only !== null && !only.has(pair.id)) return false;
-    const [low, high] = [controls["gate-low"].value, controls["gate-high"].value].map((text) => text.trim());
-    const [least, most] = [low === "" ? 0 : Number(low), high === "" ? 1 : Number(high)];
-    if (least > 0 || most < 1) {
-      if (!pair.regions.some((region) => region.gate >= least && region.gate <= most)) return false;
+    if (span === null) {
+      const [label, predicted, right] = ["label", "predicted", "right"].map((name) => Number(controls[name].value));
+      if (label && pair.label !== label - 1) return false;
+      if (predicted && pair.predicted !== predicted - 1) return false;
+      if (right && (pair.label === pair.predicted) !== (right === 1)) return false;
+    } else {
+      if (!within("true", [pair.label]) || !within("said", [pair.predicted])) return false;
+      if (!within("error", [pair.label === null ? null : away(pair)])) return false;
     }
+    if (only !== null && !only.has(pair.id)) return false;
+    if (!within("gate", pair.regions.map((region) => region.gate))) return false;
     const searched = controls.search.value.trim().toLowerCase();
     if (!searched) return true;
-    const within = [pair.id, wordsOf(pair), ...pair.regions.map((region) => region.name)];
-    return within.some((text) => text.toLowerCase().includes(searched));
+    const texts = [pair.id, wordsOf(pair), ...pair.regions.map((region) => region.name)];
+    return texts.some((text) => text.toLowerCase().includes(searched));
   }
 
   /** The class of the style sheet and the hue of a class: of positive, neutral and negative their own. */
@@ -60,20 +85,45 @@
 
   function renew() {
     const run = data.runs[Number(controls.run.value)];
-    if (JSON.stringify(run.labels) !== JSON.stringify(labels)) {
-      labels = run.labels;
-      for (const name of ["label", "predicted"]) fill(controls[name], ["any", ...labels]);
-    }
+    if (JSON.stringify([run.labels, run.span]) !== JSON.stringify([labels, span])) change(run);
     chosen = run.pairs.filter(passes);
-    const by = ORDERS[Number(controls.order.value)][1];
+    const by = (span === null ? ORDERS : NUMBER_ORDERS)[Number(controls.order.value)][1];
     if (by !== null) chosen = chosen.map((pair) => [by(pair), pair]).sort((a, b) => a[0] - b[0]).map((two) => two[1]);
-    const right = chosen.filter((pair) => pair.label === pair.predicted).length;
-    const share = chosen.length ? `, ${right} predicted right (${percent(right / chosen.length)})` : "";
+    const share = chosen.length ? (span === null ? rightOf(chosen) : errorOf(chosen)) : "";
     const asked = only === null ? "" : ", those on which the two runs differ";
     status.textContent = `${chosen.length} of ${run.pairs.length} pairs of the ${run.part} part${asked}${share}`;
     list.replaceChildren();
     shown = 0;
     grow();
+  }
+
+  /** Show the controls that belong to a run's target, classes or a number. */
+  function change(run) {
+    const same = labels !== null && (span === null) === (run.span === null);
+    [labels, span] = [run.labels, run.span];
+    for (const element of form.parentElement.querySelectorAll("[data-of]")) {
+      element.hidden = (element.dataset.of === "number") !== (span !== null);
+    }
+    if (!same) fill(controls.order, (span === null ? ORDERS : NUMBER_ORDERS).map((order) => order[0]));
+    for (const name of ["label", "predicted"]) fill(controls[name], ["any", ...labels]);
+    if (span === null) return;
+    for (const name of ["true", "said"]) {
+      controls[name].forEach((field, end) => { field.defaultValue = field.value = span[end]; });
+    }
+  }
+
+  function rightOf(pairs) {
+    const right = pairs.filter((pair) => pair.label === pair.predicted).length;
+    return `, ${right} predicted right (${percent(right / pairs.length)})`;
+  }
+
+  function errorOf(pairs) {
+    const known = pairs.filter((pair) => pair.label !== null);
+    if (!known.length) return "";
+    const mean = known.reduce((sum, pair) => sum + away(pair), 0) / known.length;
+    const held = known.filter((pair) => pair.interval !== null);
+    const share = held.length ? `, true value in the interval for ${percent(held.filter(inside).length / held.length)}` : "";
+    return `, mean absolute error ${plain(mean)}${share}`;
   }
 
   function grow() {
@@ -86,8 +136,28 @@
 
   /** One pair: its picture with the regions, its text, and what the head computed for each region. */
   function card(pair, place) {
-    const right = pair.label === pair.predicted;
     const item = make("li", { class: data.large ? "pair large" : "pair", "data-id": pair.id });
+    const text = make("p", { class: "text" });
+    const words = new Map();
+    for (const [piece, number] of pair.text) {
+      if (number === null) text.append(piece);
+      else words.set(number, text.appendChild(make("span", { class: "word" }, piece)));
+    }
+    if (pair.regions.some((region) => region.words.some(([word]) => word === SPECIAL))) {
+      text.append(" ");
+      words.set(SPECIAL, text.appendChild(make("span", { class: "word special" }, "[CLS]/[SEP]")));
+    }
+    const body = make("div", {}, text);
+    const [view, outlines] = picture(pair);
+    item.append(...(span === null ? classParts(pair) : numberParts(pair)), view, body);
+    if (!pair.regions.length) body.append(make("p", { class: "hint" }, "No regions aligned with words."));
+    else body.append(regions(pair, item, text, words, outlines, `region-${shown + place}`));
+    return item;
+  }
+
+  /** The head of a pair's card, and the probabilities of its classes. */
+  function classParts(pair) {
+    const right = pair.label === pair.predicted;
     const verdict = make("span", { class: "verdict" }, "predicted ");
     verdict.append(make("b", {}, labels[pair.predicted]), " " + percent(pair.p[pair.predicted]));
     const head = make("header", {}, make("h3", {}, pair.id), verdict);
@@ -112,24 +182,41 @@
         guesses.append(make("span", {}, colored(make("i"), number), `${labels[number]} ${percent(pair.p[number])}`));
       }
     }
-    const text = make("p", { class: "text" });
-    const words = new Map();
-    for (const [piece, number] of pair.text) {
-      if (number === null) text.append(piece);
-      else words.set(number, text.appendChild(make("span", { class: "word" }, piece)));
+    return guesses.hasChildNodes() ? [head, shares, guesses] : [head, shares];
+  }
+
+  /** The head of a pair's card, and where true value, prediction and interval stand in the span. */
+  function numberParts(pair) {
+    const verdict = make("span", { class: "verdict" }, "predicted ", make("b", {}, plain(pair.predicted)));
+    const spoken = [`predicted ${plain(pair.predicted)}`];
+    if (pair.interval !== null) {
+      const ends = pair.interval.map(plain).join(" to ");
+      verdict.append(` (${ends})`);
+      spoken.push(`interval ${ends}`);
     }
-    if (pair.regions.some((region) => region.words.some(([word]) => word === SPECIAL))) {
-      text.append(" ");
-      words.set(SPECIAL, text.appendChild(make("span", { class: "word special" }, "[CLS]/[SEP]")));
+    const head = make("header", {}, make("h3", {}, pair.id), verdict);
+    const at = (value) => (100 * Math.min(1, Math.max(0, (value - span[0]) / (span[1] - span[0])))).toFixed(2) + "%";
+    const scale = make("div", { class: "scale", role: "img" });
+    const mark = (name, low, high) => {
+      const element = make("span", { class: name });
+      element.style.setProperty("--low", at(low));
+      element.style.setProperty("--high", at(high));
+      scale.append(element);
+    };
+    if (pair.interval !== null) mark("between", ...pair.interval);
+    mark("said", pair.predicted, pair.predicted);
+    if (pair.label !== null) {
+      mark("is", pair.label, pair.label);
+      spoken.push(`true ${plain(pair.label)}`);
+      verdict.append(", true ", make("b", {}, plain(pair.label)));
+      const near = pair.interval === null || inside(pair);
+      const sign = pair.interval === null ? "" : near ? "✓ " : "✗ ";
+      head.append(make("span", { class: near ? "tag right" : "tag wrong" }, `${sign}off by ${plain(away(pair))}`));
     }
-    const body = make("div", {}, text);
-    const [view, outlines] = picture(pair);
-    item.append(head, shares);
-    if (guesses.hasChildNodes()) item.append(guesses);
-    item.append(view, body);
-    if (!pair.regions.length) body.append(make("p", { class: "hint" }, "No regions aligned with words."));
-    else body.append(regions(pair, item, text, words, outlines, `region-${shown + place}`));
-    return item;
+    const words = `${spoken.join(", ")}, on a scale from ${plain(span[0])} to ${plain(span[1])}`;
+    scale.setAttribute("aria-label", words);
+    scale.title = words;
+    return [head, scale];
   }
 
   /** The picture of a pair with an outline for each region, or a tile that says why there is none. */
@@ -225,7 +312,6 @@
 
   fill(controls.run, data.runs.map((run) => `${run.name}, ${run.part}`));
   fill(controls.right, ["both", "right", "wrong"]);
-  fill(controls.order, ORDERS.map((order) => order[0]));
   if (data.runs.length < 2) controls.run.closest("label").hidden = true;
   let waiting = 0;
   for (const event of ["input", "change"]) {
