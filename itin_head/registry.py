@@ -88,6 +88,21 @@ HEADS = {
         "a convolution across a text's vector and V",
         inferred=True,
     ),
+    "dnn-lr": HeadSpec(
+        "heads.dnn_lr:DNNLRHead",
+        ("tokens", "context"),
+        ("filters", "hidden", "dropout", *_WORDS),
+        "logistic regression on what a text CNN and a network on V say",
+        inferred=True,
+    ),
+    "hsan": HeadSpec(
+        "heads.hsan:HSANHead",
+        ("regions", "tokens"),
+        ("d", "hidden", "gru_layers", "gru_dropout", *_WORDS),
+        "words attended with the projected regions as guide",
+        inferred=True,
+        stand_in="no names, one sentence",
+    ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""

@@ -198,7 +198,7 @@ class Training:
         self.heads[j].load_state_dict(self._stack.state_of(j))
 
     def _forward(self, rows: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the logits (J, B, outputs) and each target's values (J, B) of samples (J, B)."""
+        """Return the logits (J, B, outputs), in training further ones behind them, and each target's values (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
         return self._logits(batch.regions, batch.words, batch.context, mask), batch.targets
