@@ -15,6 +15,9 @@ PyTorch alone, or by `torch.nn.GRU`."""
 GATES = ("scalar", "vector")
 """Readings of eq. 8: one value a region, or one a region and dimension."""
 
+POOLINGS = ("mean", "attention")
+"""Ways to make one vector of a text's words without the GRU: their mean, or weights by a learned query."""
+
 ABLATIONS = ("none", "no-align", "no-gate", "no-context", "only-context")
 """The ablations: none, and the four rows of the paper's Table III."""
 
@@ -64,13 +67,25 @@ class HeadOptions:
     """Hops over the words and the image, comn and mvan; by default the original's, 6 and 3."""
     filters: int = option(100, least=2)
     """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
+    pooling: str = option("mean", choices=POOLINGS)
+    """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
+    query."""
     dropout: float = option(0.0, least=0, below=1)
-    """Dropout in training, cnn-multi: of the last layer's input; dnn-lr: of the last image layer's weights."""
+    """Dropout in training. pooled: of the inputs and of the fused vector; cnn-multi: of the last layer's input; dnn-lr:
+    of the weights of the last layer on V."""
+    word_ngrams: int = option(2, least=0)
+    """TF-IDF of up to so many words in a row, for the head linear; 0 for none."""
+    char_ngrams: int = option(5, least=0)
+    """TF-IDF of two up to so many characters in a row, for the head linear; 0 for none."""
+    means_scale: float = option(0.03, least=0)
+    """What the head linear multiplies the standardised means of words and V by; 0 leaves them out."""
 
     def __post_init__(self) -> None:
         check(self)
         if self.hops is None:
             object.__setattr__(self, "hops", HEADS[self.head].hops)
+        if self.head == "linear" and not (self.word_ngrams or self.char_ngrams or self.means_scale):
+            raise ValueError("word_ngrams, char_ngrams, means_scale: expected one above 0, got 0 for each")
         if self.ablation != "none" and "ablation" not in HEADS[self.head].settings:
             raise ValueError(f"ablation: expected none, for the head {self.head} has no ablations; got {self.ablation}")
 
@@ -98,7 +113,8 @@ class HeadConfig(HeadOptions):
     @property
     def reads(self) -> frozenset[str]:
         """The kinds of feature whose values affect its result."""
-        return self.inputs if HEADS[self.head].settings else frozenset()
+        unread = not HEADS[self.head].settings or ("means_scale" in self.settings and not self.means_scale)
+        return frozenset() if unread else self.inputs
 
     @property
     def settings(self) -> frozenset[str]:
@@ -115,6 +131,11 @@ class HeadConfig(HeadOptions):
         if self.gru_layers == 1:
             read -= {"gru_dropout"}
         return frozenset(read)
+
+    @property
+    def averages(self) -> bool:
+        """Whether of a text's words it reads their mean alone."""
+        return HEADS[self.head].averages and ("pooling" not in self.settings or self.pooling == "mean")
 
     @property
     def dropout_fields(self) -> list[str]:

@@ -20,6 +20,10 @@ class HeadSpec(NamedTuple):
     configurations that differ only in others are the same."""
     summary: str
     """A short summary of what it computes."""
+    averages: bool = False
+    """Whether of a text's words it reads their mean alone (`pooled` without attention)."""
+    solved: bool = False
+    """Whether its weights are solved for at once (`train.solving`), not learnt step by step."""
     inferred: bool = False
     """Whether parts of it were inferred and not read, since the original cannot be had; tables write `*`."""
     stand_in: str = ""
@@ -56,6 +60,21 @@ HEADS = {
     "text-only": HeadSpec("heads.text_only:TextOnlyHead", ("tokens",), _TEXT, "MLP(S)"),
     "image-only": HeadSpec(
         "heads.image_only:ImageOnlyHead", ("regions", "context"), ("hidden",), "MLP(mean of regions ⊕ V)"
+    ),
+    "pooled": HeadSpec(
+        "heads.pooled:PooledHead",
+        ("tokens", "context"),
+        ("hidden", "pooling", "dropout", "max_words"),
+        "MLP(mean of words) ⊕ MLP(V), standardised",
+        averages=True,
+    ),
+    "linear": HeadSpec(
+        "heads.linear:LinearHead",
+        ("tokens", "context"),
+        ("word_ngrams", "char_ngrams", "means_scale", "max_words"),
+        "TF-IDF of words and characters ⊕ means of words and V, logistic regression",
+        averages=True,
+        solved=True,
     ),
     "multisentinet": HeadSpec(
         "heads.multisentinet:MultiSentiNetHead",

@@ -135,8 +135,8 @@ def predictions(
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
-    config = run.config
-    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words)
+    config, where = run.config, torch.device(device)
+    resident = ResidentFeatures(features, where, config.regions, config.max_words, averaged=config.averages)
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):

@@ -65,6 +65,12 @@ SCORE_TITLES = {
 }
 """The names of the scores for people."""
 
+STEPS = (
+    *("lr", "schedule", "warmup", "lr_step", "lr_gamma", "weight_decay", "clip", "label_smoothing", "batch_size"),
+    *("epochs", "patience", "target_weights"),
+)
+"""The fields that a head which is solved for at once does not read: they say how steps are taken."""
+
 _LAST_SEED = 2**32 - 1
 
 DUPLICATES = ("exact", "stripped")
@@ -127,6 +133,9 @@ class TrainConfig(HeadOptions):
     """Weights of the classes in the loss. balanced: rare classes count as much as frequent ones."""
     label_smoothing: float = option(0.0, least=0, below=1)
     """The share of a sample's weight in the loss that is spread over all classes."""
+    logistic_c: float | None = option(None, above=0)
+    """C of the head linear, as in scikit-learn: the larger, the larger its weights may be; by default 0.1, 0.3, 1, 3,
+    10, as long as the validation loss falls."""
     batch_size: int | None = option(None, least=1)
     """Samples a batch; by default the paper's for the data set: 128 for mvsa-multiple, else 64."""
     epochs: int = option(30, least=1)
@@ -192,6 +201,11 @@ class TrainConfig(HeadOptions):
     def regions(self) -> int:
         """The number of regions of an image that the head uses."""
         return self.m if "regions" in self.inputs else 0
+
+    @property
+    def averages(self) -> bool:
+        """Whether the head reads of a text's words their mean alone."""
+        return self.head_config({}).averages
 
     @property
     def view(self) -> View:

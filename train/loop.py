@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import RunError
-from ..itin_head import HeadConfig
+from ..itin_head import HEADS, HeadConfig
 from ..itin_head.gru.choose import choose, operations
 from ..targets import Target
 from .config import TrainConfig, select_of, shown_scores
@@ -22,7 +22,10 @@ from .features.features import Features
 from .objective import EpochSelection, selected_by
 from .protocols.split import Split
 from .scoring import Scorer
-from .steps import ComputeOptions, Training, predict
+from .steps import ComputeOptions, Training, check_compute, predict
+
+if TYPE_CHECKING:
+    from .solving import Solving
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,11 @@ class Fit:
     targets: tuple[Target, ...] = ()
     """The targets in the order of the head's outputs."""
     selected_by: str = ""
-    """The rule that chose the epoch."""
+    """The rule that chose the epoch, or the solution of a head that is solved for."""
+    chosen: dict[str, float] = field(default_factory=dict)
+    """C of such a head, by target."""
+    vocabulary: Mapping[str, Any] | None = None
+    """What the run keeps of the head beside its weights."""
 
     @property
     def probabilities(self) -> dict[str, NDArray[np.float64]]:
@@ -133,7 +140,7 @@ def train(
     Raises:
         ValueError: configurations that cannot be trained side by side.
     """
-    training = Training(configs, features, split, device, compute or ComputeOptions())
+    training = training_of(configs, features, split, device, compute or ComputeOptions())
     configs, J = training.configs, len(configs)
     scorers = [Scorer(features.column(one.name), split.train, configs[0].loss) for one in training.targets]
     first = scorers[0]
@@ -154,7 +161,7 @@ def train(
             shown = shown_scores(first.target.is_number)
             row = {
                 "epoch": epoch,
-                "lr": config.lr_at(epoch, training.batches - 1, training.batches),
+                "lr": 0.0 if HEADS[config.head].solved else config.lr_at(epoch, training.batches - 1, training.batches),
                 "train_loss": loss[j],
                 f"train_{shown[0]}": right[j],
                 "val_loss": scores["loss"],
@@ -199,9 +206,29 @@ def train(
                 stacked=J,
                 precision=training.compute.precision,
                 targets=tuple(training.targets),
-                selected_by=selected_by(select),
+                selected_by=training.selected_by or selected_by(select),
+                chosen=dict(training.chosen),
+                vocabulary=head.vocabulary,
             ),
         )
+
+
+def training_of(
+    configs: Sequence[TrainConfig],
+    features: Features,
+    split: Split,
+    device: str | torch.device,
+    compute: ComputeOptions,
+) -> Training | Solving:
+    """Return the training of some configurations: in steps, or of a head that is solved for."""
+    if not HEADS[configs[0].head].solved:
+        return Training(configs, features, split, device, compute)
+    if len(configs) > 1:
+        raise ValueError(f"configs: expected one of the head {configs[0].head}, got {len(configs)}")
+    check_compute(configs[0], compute)
+    from .solving import Solving  # scikit-learn takes a second to import
+
+    return Solving(configs[0], features, split)
 
 
 def scores_by_target(
@@ -226,7 +253,9 @@ def as_float(value: float | None) -> float:
 
 
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:
-    """Return the floating-point operations of the GRU in a run."""
+    """Return the floating-point operations of the GRU in a run; 0 where the head has none."""
+    if "gru_layers" not in config.head_config({}).settings:
+        return 0.0
     words = int(np.diff(features.offsets)[split.train].sum())
     return operations(config.d, words, features.tokens.shape[1], config.epochs)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from ..device import matmul_precision
-from ..itin_head import Head, make
+from ..itin_head import HEADS, Head, make
 from ..itin_head.outputs import class_logits, cut, predicted, prior
 from ..itin_head.side_by_side import SideBySide, SingleHead
 from ..targets import Target
@@ -50,14 +50,20 @@ class ComputeOptions:
 
 
 def stackable(config: TrainConfig) -> bool:
-    """Return whether a configuration can be trained beside others: it has no dropout, which heads draw one by one."""
-    return not config.head_config({}).dropout_fields
+    """Return whether a configuration can be trained beside others: in steps, and without dropout, which heads draw one
+    by one."""
+    return not config.head_config({}).dropout_fields and not HEADS[config.head].solved
 
 
 def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
     """Raise ValueError for a configuration that cannot be trained in this way."""
     if compute.precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {compute.precision!r}")
+    if not compute.plain and HEADS[config.head].solved:
+        raise ValueError(
+            f"head: expected one that is trained in steps with CUDA graphs or a precision other than float32, got "
+            f"{config.head}"
+        )
     if not compute.plain and (dropout := config.head_config({}).dropout_fields):
         raise ValueError(
             f"{dropout[0]}: expected 0 with CUDA graphs or a precision other than float32, "
@@ -115,7 +121,9 @@ class Training:
         self.batch_size = first.batch_for(features.dataset)
         self.configs = [replace(config, batch_size=self.batch_size) for config in configs]
         regions = torch.tensor([config.regions for config in configs])
-        self.resident = ResidentFeatures(features, device, int(regions.max()), first.max_words, first.targets)
+        self.resident = ResidentFeatures(
+            features, device, int(regions.max()), first.max_words, first.targets, first.averages
+        )
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""
         self.batches = math.ceil(len(split.train) / self.batch_size)
@@ -133,6 +141,9 @@ class Training:
                 head = make(config.head_config(sizes), compute.recurrence)  # on the CPU: the same everywhere
                 self.heads.append(head.to(device))
                 self.heads[-1].begin(constant)
+                with torch.no_grad():
+                    narrow = self.resident.narrow(config.regions)
+                    self.heads[-1].scale(narrow.batch(rows).inputs for rows in chunks(self._samples, self.batch_size))
         if J == 1 and not compute.graphs:
             self._stack: SingleHead | SideBySide = SingleHead(self.heads[0])
         else:
@@ -145,6 +156,7 @@ class Training:
         # Sums of float32 numbers are exact in float64, whatever their order; Apple's devices have none.
         wide = torch.float32 if device.type == "mps" else torch.float64
         self._sums = torch.zeros(2, J, device=device, dtype=wide)
+        self.selected_by, self.chosen = "", dict[str, float]()  # of `solving.Solving` alone
         self._orders = self._shuffled()
         self._static: GraphSteps | None = None
         if compute.graphs:

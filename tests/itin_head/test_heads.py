@@ -51,6 +51,7 @@ READINGS: dict[str, dict[str, object]] = {
     "no mask": {"mask": False},
     "one hop": {"hops": 1},
     "filters": {"filters": 3},
+    "attention": {"pooling": "attention"},
 }
 CASES = [
     *[("itin", name) for name in READINGS],
@@ -62,6 +63,7 @@ CASES = [
     *[(name, "no mask") for name in SYSTEMS],
     *itertools.product(["comn", "mvan"], ["one hop"]),
     *itertools.product(["cnn-multi", "dnn-lr"], ["filters"]),
+    *itertools.product(["pooled"], ["paper", "attention"]),
 ]
 
 
@@ -127,6 +129,13 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
         return SYSTEMS[config.head](config, p, list(f), words, V)
     d, lam, out = config.d, config.lam, {}
     mean_f = f.mean(0) if len(f) else np.zeros(config.region_dim)
+    if config.head == "pooled":
+        own = [(one - p["text_mean"]) / p["text_sd"] for one in x]
+        scores = np.array([one @ p["q"] for one in own]) if config.pooling == "attention" else np.zeros(len(own))
+        a = softmax(scores / np.sqrt(config.token_dim))
+        t = sum((a[j] * own[j] for j in range(len(own))), np.zeros(config.token_dim))
+        F = np.concatenate([mlp(p, "mlp_t", t), mlp(p, "mlp_v", (V - p["context_mean"]) / p["context_sd"])])
+        return {"logits": linear(p, "W_f", F), "fused": F} | ({"words": a} if config.pooling == "attention" else {})
     if config.head != "image-only":
         w = read(p, "gru", config.gru_layers, words, d)
         own = read(p, "gru_s", config.gru_layers, words, d) if config.context_gru else w
@@ -156,10 +165,14 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
 def head_of(head: str, reading: str = "paper", lam: float = 0.3, seed: int = 1) -> Head:
     made = make(HeadConfig(head=head, lam=lam, **{**SIZES, **READINGS[reading]})).double()  # type: ignore[arg-type]
     redraw(made, seed)
+    for name, buffer in made.named_buffers():  # what `begin` and `scale` would measure
+        spread = torch.linspace(0.4, 1.7, buffer.numel(), dtype=torch.float64).view_as(buffer)
+        buffer.copy_(spread + 0.1 * seed + len(name) / 9)
     return made.eval()
 
 
 SAMPLES = samples_of([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
+TEXTS = ["a fine day", "rain", "no sun today", "", "fine"]
 
 
 # Values --------------------------------------------------------------------------------------------------------------
@@ -216,6 +229,58 @@ def test_majority_knows_the_frequencies() -> None:
     assert torch.equal(again(*batch_of(SAMPLES, 7, 3)).logits, out.logits)
 
 
+def test_pooled_measures_the_training_part() -> None:
+    """μ and σ over all texts that have words and over all V, whatever the batches; 1 where nothing varies."""
+    samples = [(f, x, np.append(V[:-1], 3.0)) for f, x, V in SAMPLES]
+    batches = [batch_of(some) for some in (samples[:2], samples[2:3], samples[3:])]
+    made = make(HeadConfig(head="pooled", **SIZES)).double()
+    made.scale((None, pack_words(tokens, mask), None, context, None, None) for _, tokens, mask, context, _ in batches)
+    texts = np.stack([x.mean(0) for _, x, _ in samples if len(x)])
+    V = np.stack([V for *_, V in samples])
+    assert len(texts) == 4
+    close(made.text_mean, texts.mean(0))
+    close(made.text_sd, texts.std(0))
+    close(made.context_mean, V.mean(0))
+    close(made.context_sd, np.append(V.std(0)[:-1], 1.0))
+    none = make(HeadConfig(head="pooled", **SIZES))
+    none.scale([(None, pack_words(torch.zeros(2, 0, 5), torch.zeros(2, 0).bool()), None, torch.ones(2, 6), None, None)])
+    close(none.text_sd, torch.ones(5))
+    close(none.context_mean, torch.ones(6))
+
+
+def test_attention_begins_with_the_mean() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mean = make(HeadConfig(head="pooled", **SIZES)).double()
+        torch.manual_seed(0)
+        attention = make(HeadConfig(head="pooled", pooling="attention", **SIZES)).double()
+    batch = batch_of(SAMPLES, 7, 3)
+    close(attention(*batch).logits, mean(*batch).logits, 1e-12)
+    attention(*batch).logits.square().sum().backward()
+    assert attention.q.grad.abs().min() > 0
+
+
+def test_dropout_of_pooled_is_of_its_inputs_and_of_what_is_fused() -> None:
+    made = head_of("pooled")
+    dropping = make(replace(made.config, dropout=0.5)).double()
+    dropping.load_state_dict(made.state_dict())
+    batch = batch_of(SAMPLES, 7, 3)
+    assert torch.equal(dropping.eval()(*batch).logits, made(*batch).logits)
+    p = {name: value.numpy() for name, value in made.state_dict().items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        logits = dropping.train()(*batch).logits
+        torch.manual_seed(0)
+        keep = [torch.nn.functional.dropout(torch.ones(5, n).double(), 0.5).numpy() for n in (5, 6, 10)]
+    for b, (_, x, V) in enumerate(SAMPLES):
+        t = (x.mean(0) - p["text_mean"]) / p["text_sd"] if len(x) else np.zeros(5)
+        v = (V - p["context_mean"]) / p["context_sd"]
+        F = np.concatenate([mlp(p, "mlp_t", keep[0][b] * t), mlp(p, "mlp_v", keep[1][b] * v)])
+        close(logits[b], linear(p, "W_f", keep[2][b] * F))
+    with pytest.raises(ValueError, match="expected dropout 0, since each head draws its own; got another"):
+        SideBySide([dropping])
+
+
 def test_global_interaction_is_there_without_regions_that_say_anything() -> None:
     """ITIN sees V and the words only through what it pools; here V meets the words itself."""
     regions, *rest = batch_of(samples_of([4, 3], [2, 2]), 4, 2)
@@ -262,12 +327,12 @@ def test_what_a_head_does_not_look_at_may_be_left_out(head: str) -> None:
         context if "context" in inputs else None,
         region_mask if "regions" in inputs else None,
     )
-    assert torch.equal(made(*given).logits, made(regions, tokens, mask, context, region_mask).logits)
+    assert torch.equal(made(*given, TEXTS).logits, made(regions, tokens, mask, context, region_mask, TEXTS).logits)
     for place, kind in enumerate(("regions", "tokens", None, "context")):
         if kind in inputs:
             without = [None if other == place else one for other, one in enumerate(given)]
             with pytest.raises(ValueError, match=rf"{kind}: expected \(.*\), got None"):
-                made(*without)
+                made(*without, TEXTS)
 
 
 def test_nothing_at_all_is_refused() -> None:
@@ -479,4 +544,4 @@ def test_settings_are_fields_and_the_others_make_no_difference(head: str) -> Non
         torch.manual_seed(0)
         two = make(replace(config, **unread))
     arguments = tuple(a.float() if a.is_floating_point() else a for a in batch_of(SAMPLES, 7, 3))
-    assert torch.equal(one(*arguments).logits, two(*arguments).logits)
+    assert torch.equal(one(*arguments, TEXTS).logits, two(*arguments, TEXTS).logits)

@@ -131,6 +131,7 @@ def load_features(
         missing=missing,
         mapped=place,
         outside=outside,
+        texts=[str(text) for text in samples["text"][held_by_all]] if "text" in samples else None,
         further={name: column.take(held_by_all) for name, column in columns.items()},
     )
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...itin_head.config import HeadConfig
+from ...itin_head.registry import HEADS
 from ...labels import LABELS
 from ...targets import LABEL
-from ..config import TrainConfig, scores_of
+from ..config import STEPS, TrainConfig, scores_of
 from ..protocols.split import Split
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
         unused |= {"center_crop"}
     if "regions" not in head.inputs and config.m:
         unused |= {"m"}
+    unused |= set(STEPS) if HEADS[config.head].solved else {"logistic_c"}
     if config.schedule != "step":
         unused |= {"lr_step", "lr_gamma"}
     recipe: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
