@@ -11,6 +11,7 @@ from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
 from ..targets import LABEL, Target
+from .lexicons.registry import count_of, parse_names
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -34,6 +35,10 @@ CLASS_WEIGHTS = ("none", "balanced")
 LOSSES = ("mse", "huber", "ccc")
 """Losses of a number: the squared error; Huber's, quadratic up to a tenth of the span and linear beyond; or one minus
 the concordance correlation of a batch."""
+
+LABEL_FROM = ("joint", "rule", "mean")
+"""Where the label comes from: its own output, the label rule over the own labels of text and image, or the mean of the
+two."""
 
 SELECTS = {
     "accuracy": 1,
@@ -103,12 +108,18 @@ class TrainConfig(HeadOptions):
     """Keep [CLS] and [SEP] among the words; stores hold them, and they are dropped by default."""
     center_crop: bool = option(False, switch=True)
     """Take V from the centre of the image (resized to 256, cropped to 224), not from all of it (resized to 224x224)."""
+    lexicons: str = option("", metavar="NAME[+NAME]")
+    """Polarity lexicons that heads read beside the words, joined by +: vader, afinn, pattern, hashtags, shape; none.
+    Where no axis of a sweep is meant, commas join them too."""
     target: str = option(LABEL, metavar="NAME[+NAME...]", group="What is learnt")
     """What is learnt: a target of the data set, or several joined by +. The first is scored and selected by."""
     target_weights: str | None = option(None, metavar="W+W...")
     """The weights of the targets' losses, joined by + in the same order; by default 1 each."""
     loss: str = option("mse", choices=LOSSES)
     """The loss of targets that are numbers: the squared error, Huber's or 1 - CCC. Classes have cross-entropy."""
+    label_from: str = option("joint", choices=LABEL_FROM)
+    """Where the label comes from with --target label+text-label+image-label. joint: its own output; rule: the label
+    rule over the text's and the image's; mean: the mean of both. The scores of all three are kept."""
     select: str | None = option(None, choices=SELECTS, metavar="SCORE")
     """The validation score that selects the epoch, and the best of a sweep or search; by default accuracy, for a number
     the loss. Of equal ones the lower validation loss."""
@@ -151,8 +162,14 @@ class TrainConfig(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "lexicons", "+".join(parse_names(self.lexicons)))
         if not all(self.targets) or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"target: expected names joined by +, each once, got {self.target!r}")
+        if self.label_from != "joint" and not {LABEL, "text-label", "image-label"} <= set(self.targets):
+            raise ValueError(
+                f"label_from: expected joint without the targets label, text-label and image-label, got "
+                f"{self.label_from} with {self.target}"
+            )
         if len(self.weights) != len(self.targets):
             raise ValueError(
                 f"target_weights: expected {len(self.targets)} numbers joined by +, one for each of {self.target}, got "
@@ -198,6 +215,11 @@ class TrainConfig(HeadOptions):
         return self.head_config({}).inputs
 
     @property
+    def lexicon_names(self) -> tuple[str, ...]:
+        """The lexicons whose values the head reads; none for a head that reads no text."""
+        return parse_names(self.lexicons) if "tokens" in self.inputs else ()
+
+    @property
     def regions(self) -> int:
         """The number of regions of an image that the head uses."""
         return self.m if "regions" in self.inputs else 0
@@ -216,11 +238,11 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, the number of outputs;
-                what is left out keeps its default.
+            dims: `region_dim`, `token_dim` and `context_dim` of the features, `classes`, the number of outputs, and
+                `entries` of a learned table; what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
-        own |= {"ablation": self.effective_ablation, **dims}
+        own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}
         return HeadConfig(**own)
 
     def batch_for(self, dataset: str) -> int:

@@ -16,9 +16,10 @@ from torch import Tensor
 from ..errors import RunError
 from ..itin_head import HEADS, HeadConfig
 from ..itin_head.gru.choose import choose, operations
-from ..targets import Target
+from ..targets import LABEL, Target
 from .config import TrainConfig, select_of, shown_scores
 from .features.features import Features
+from .label_rule import decided, has_sides, ways_of
 from .objective import EpochSelection, selected_by
 from .protocols.split import Split
 from .scoring import Scorer
@@ -188,7 +189,10 @@ def train(
             continue
         own = training.resident.narrow(config.regions)  # the figures are those of the head alone
         said = {part: predict(head, own, split.rows(part), training.batch_size, training.targets) for part in evaluate}
-        metrics = {part: scores_by_target(scorers, split.rows(part), each) for part, each in said.items()}
+        metrics = {
+            part: scores_by_target(scorers, split.rows(part), each, config.label_from) for part, each in said.items()
+        }
+        said = {part: decided(each, config.label_from) for part, each in said.items()}
         kept = f"(epoch {selections[j].epoch} was kept)"
         yield (
             j,
@@ -232,19 +236,32 @@ def training_of(
 
 
 def scores_by_target(
-    scorers: Sequence[Scorer], rows: NDArray[np.int64], predicted: Mapping[str, NDArray[np.float64]]
+    scorers: Sequence[Scorer],
+    rows: NDArray[np.int64],
+    predicted: Mapping[str, NDArray[np.float64]],
+    label_from: str = "joint",
 ) -> dict[str, Any]:
     """Return the scores of the first target, and those of the others that some rows have a value for in `targets`.
+
+    Where the label could come from the own labels of text and image too, `label_from` holds its scores by each way.
 
     Args:
         scorers: of each target.
         rows: (n,) samples; each has a value for the first target.
-        predicted: what is said of them, by target.
+        predicted: what the head's own outputs say of them, by target.
+        label_from: the recipe's.
     """
     first, *others = scorers
+    ways: dict[str, Any] = {}
+    if has_sides([one.target for one in scorers]):
+        (label,) = (one for one in scorers if one.target.name == LABEL)
+        each = ways_of(predicted)
+        if label.column.known[rows].any():
+            ways = {"label_from": {way: label(rows, chances) for way, chances in each.items()}}
+    predicted = decided(predicted, label_from)
     scores = first(rows, predicted[first.target.name])
     further = {one.target.name: one(rows, predicted[one.target.name]) for one in others if one.column.known[rows].any()}
-    return {**scores, "targets": further} if others else scores
+    return {**scores, "targets": further, **ways} if others else scores
 
 
 def as_float(value: float | None) -> float:

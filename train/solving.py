@@ -20,6 +20,7 @@ from ..targets import Target
 from .config import STEPS, TrainConfig, shown_scores
 from .features.batches import ResidentFeatures
 from .features.features import Features, TargetColumn
+from .label_rule import decided
 from .protocols.split import Split
 from .scoring import Scorer
 from .steps import ComputeOptions, chunks, predict, taught_by
@@ -99,7 +100,7 @@ class Solving:
     def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return what the head says of the first target for some samples, as `steps.Training.predicted` with J = 1."""
         said = predict(self.head, self.resident, rows, self.batch_size, self.targets)
-        return said[self.targets[0].name][None]
+        return decided(said, self.config.label_from)[self.targets[0].name][None]
 
     def keep(self, j: int) -> None:
         """Do nothing: there is one solution."""

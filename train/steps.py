@@ -20,8 +20,11 @@ from ..itin_head.outputs import class_logits, cut, predicted, prior
 from ..itin_head.side_by_side import SideBySide, SingleHead
 from ..targets import Target
 from .config import PRECISIONS, TrainConfig
-from .features.batches import ResidentFeatures
+from .features.batches import ABSENT, ResidentFeatures
 from .features.features import Features, TargetColumn
+from .features.word_table import table_of
+from .label_rule import decided
+from .lexicons.values import joined
 from .objective import Objective, clip_side_by_side
 from .protocols.split import Split
 
@@ -83,7 +86,7 @@ def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
 def taught_by(column: TargetColumn, rows: NDArray[np.int64]) -> TargetColumn:
     """Return a target with the values of some rows; raise ValueError if none of them has one."""
     own = column.take(rows)
-    if not own.known.any():
+    if not own.taught.any():
         raise ValueError(f"target: no pair of the training part has a value for {column.target.name}")
     return own
 
@@ -121,8 +124,10 @@ class Training:
         self.batch_size = first.batch_for(features.dataset)
         self.configs = [replace(config, batch_size=self.batch_size) for config in configs]
         regions = torch.tensor([config.regions for config in configs])
+        table = table_of(features, split.train, first.max_words) if first.head_config({}).has_table else None
+        lexicons, most = first.lexicon_names, int(regions.max())
         self.resident = ResidentFeatures(
-            features, device, int(regions.max()), first.max_words, first.targets, first.averages
+            features, device, most, first.max_words, first.targets, first.averages, lexicons, table
         )
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""
@@ -132,7 +137,7 @@ class Training:
         self.targets = [column.target for column in taught]
         """The targets, the one that is scored first."""
         constant = torch.cat([prior(one.target, torch.from_numpy(one.values[one.known])) for one in taught])
-        sizes = {**features.dims, "classes": len(constant)}
+        sizes = {**features.dims, "classes": len(constant), "entries": 0 if table is None else len(table)}
         self._randomness = [IsolatedRNG(config.seed, device) for config in configs]
         self.heads: list[Head] = []
         """J heads, each with the weights that were kept."""
@@ -141,6 +146,9 @@ class Training:
                 head = make(config.head_config(sizes), compute.recurrence)  # on the CPU: the same everywhere
                 self.heads.append(head.to(device))
                 self.heads[-1].begin(constant)
+                if head.extra is not None:
+                    known = torch.from_numpy(joined(features.lexicons, lexicons, len(features))[split.train])
+                    head.extra.begin(known, None if table is None else torch.from_numpy(table))
                 with torch.no_grad():
                     narrow = self.resident.narrow(config.regions)
                     self.heads[-1].scale(narrow.batch(rows).inputs for rows in chunks(self._samples, self.batch_size))
@@ -203,7 +211,8 @@ class Training:
         with torch.inference_mode(), matmul_precision(tf32=self.compute.precision != "float32"):
             some = chunks(torch.from_numpy(rows), self.batch_size)
             parts = [self._forward(part.expand(J, -1))[0] for part in some]
-            return predicted(torch.cat(parts, 1), self.targets)[self.targets[0].name]
+            said = predicted(torch.cat(parts, 1), self.targets)
+        return decided(said, self.configs[0].label_from)[self.targets[0].name]
 
     def keep(self, j: int) -> None:
         """Copy the present weights of head j into `heads`, on the device."""
@@ -213,7 +222,7 @@ class Training:
         """Return the logits (J, B, outputs), in training further ones behind them, and each target's values (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
-        return self._logits(batch.regions, batch.words, batch.context, mask), batch.targets
+        return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras), batch.targets
 
     def _logits(self, *batch: Any) -> Tensor:
         """Compute logits (J, B, outputs) in float32, by products in bfloat16 where that is the precision."""
@@ -239,7 +248,10 @@ class Training:
         if first.is_number:
             right = (own[..., 0] - targets[0]).abs().nan_to_num().sum(1)
         else:
-            right = (class_logits(first, own).argmax(-1) == targets[0]).sum(1)
+            true = targets[0]
+            if true.ndim == 3:  # shares, of which more than half agree on the value
+                true = torch.where(true.amax(-1) > 0.5, true.argmax(-1), ABSENT)
+            right = (class_logits(first, own).argmax(-1) == true).sum(1)
         self._sums.add_(torch.stack([losses.detach() * targets[0].shape[1], right.to(losses.dtype)]))
 
     def _shuffled(self) -> Iterator[Tensor]:
@@ -299,7 +311,7 @@ def predict(
     head.eval()
     with torch.inference_mode():
         batches = (resident.batch(some) for some in chunks(torch.from_numpy(rows), batch_size))
-        logits = [head(*batch.inputs).logits for batch in batches]
+        logits = [head(*batch.inputs, batch.extras).logits for batch in batches]
         return predicted(torch.cat(logits), targets)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ import pandas as pd
 from ...errors import CacheError, DataError
 from ...labels import listed
 from ...tabular.matching import MOST_LOST, examples, match
-from ...targets import LABEL, UNKNOWN, Target, cells_of, chosen, targets_of, values_of
+from ...targets import LABEL, UNKNOWN, Target, cells_of, chosen, shares_of, targets_of, values_of
+from ..lexicons.values import lexicon_values
 from .features import INPUT, Features, TargetColumn
 from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
@@ -33,6 +35,7 @@ def load_features(
     allow_missing: bool = False,
     inputs: Collection[str] = tuple(INPUT),
     targets: Sequence[str] = (LABEL,),
+    lexicons: Collection[str] = (),
 ) -> Features:
     """Read the samples with a value for a target that all the given stores hold, in the order of the table.
 
@@ -47,11 +50,13 @@ def load_features(
             not count: why they have none is known.
         inputs: the kinds that must be there.
         targets: the names of the targets; a sample with a value for any of them is read.
+        lexicons: the lexicons whose values are wanted.
 
     Raises:
         CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
             too many that are not; or neither memory nor a disk has room for the features.
-        DataError: no sample has a value for a target, or one has an unknown label.
+        DataError: no sample has a value for a target, or one has an unknown label; or there are no texts for lexicons.
+        RunError: the package of a lexicon is not installed.
         ValueError: the data set does not have one of the targets.
     """
     if m < 0:
@@ -111,9 +116,11 @@ def load_features(
         regions = hold(store.read("regions", own[part], first=m) for part in parts)
         counts = np.minimum(store.read("counts", own).astype(np.int64), m)
     tokens, lengths = np.zeros((0, 0), np.float16), [np.zeros(n, np.int64)]
+    token_ids = [np.zeros(0, np.int32)]
     if "tokens" in stores:
         lengths = []
-        tokens = hold(_words(stores["tokens"], rows["tokens"][part], keep_special, lengths) for part in parts)
+        own = rows["tokens"]
+        tokens = hold(_words(stores["tokens"], own[part], keep_special, lengths, token_ids) for part in parts)
     context = np.zeros((n, 0), np.float16)
     if "context" in stores:
         context = stores["context"].read("context", rows["context"])
@@ -127,13 +134,28 @@ def load_features(
         context=context,
         dataset=name,
         classes=() if label is None else label.target.classes,
+        ordered=label is not None and label.target.kind == "ordered",
         labelled=len(ids),
         missing=missing,
         mapped=place,
         outside=outside,
         texts=[str(text) for text in samples["text"][held_by_all]] if "text" in samples else None,
         further={name: column.take(held_by_all) for name, column in columns.items()},
+        token_ids=np.concatenate(token_ids),
+        lexicons=lexicon_values(lexicons, texts_of(samples[held_by_all])) if lexicons else {},
     )
+
+
+def texts_of(samples: pd.DataFrame) -> list[str]:
+    """Return the texts of a data set's table; raise DataError where it has none."""
+    if "text" not in samples:
+        raise DataError(
+            "the data set's table holds no texts, which lexicons read",
+            expected="the column text",
+            found=listed([str(column) for column in samples]),
+            next_step="run `itin extract` again: it rewrites the table",
+        )
+    return [str(text) for text in samples["text"]]
 
 
 def _outside(
@@ -206,8 +228,14 @@ def _with_targets(table: Table, name: str, wanted: Sequence[str]) -> tuple[pd.Da
     chosen(wanted, there, name)
     samples = table.samples
     cells = {target: cells_of(samples, target) for target in dict.fromkeys([next(iter(there)), *wanted])}
-    rows = [row for row in range(len(samples)) if any(cells[target][row] is not None for target in wanted)]
-    if not rows:
+    votes = {target: _votes(samples, target, there) for target in cells}
+    judged = {target: _values(every, there[target], name) for target, every in cells.items()}
+    columns = {
+        target: TargetColumn(there[target], values, shares_of(votes[target], there[target]))
+        for target, values in judged.items()
+    }
+    rows = np.flatnonzero(np.any([columns[target].taught for target in wanted], axis=0))
+    if not len(rows):
         classes = there[wanted[0]].classes
         named = "a label" if tuple(wanted) == (LABEL,) else f"a value for {' or '.join(wanted)}"
         raise DataError(
@@ -216,21 +244,18 @@ def _with_targets(table: Table, name: str, wanted: Sequence[str]) -> tuple[pd.Da
             found=f"{len(samples)} samples without {named}",
             next_step="extract a data set with labels",
         )
-    columns = {}
-    for target, every in cells.items():
-        own = [every[row] for row in rows]
-        columns[target] = TargetColumn(there[target], _numbers(own, there[target], name))
-        if len(there[target].classes) == 1:
+    for column in columns.values():
+        if len(column.target.classes) == 1:
             raise DataError(
                 f"{name or 'this data set'} has one class, so there is nothing to tell apart",
                 expected="at least two classes",
-                found=listed(there[target].classes),
+                found=listed(column.target.classes),
                 next_step="fix the labels in the data set's table, or name the classes: `itin extract --classes a,b`",
             )
-    return samples.iloc[rows], columns
+    return samples.iloc[rows], {target: column.take(rows) for target, column in columns.items()}
 
 
-def _numbers(cells: list[Any], target: Target, name: str) -> np.ndarray:
+def _values(cells: list[Any], target: Target, name: str) -> np.ndarray:
     """Return the values of a target as numbers."""
     known = {str(cell) for cell in cells if cell is not None}
     if not target.is_number and (unknown := sorted(known - set(target.classes))):
@@ -244,13 +269,22 @@ def _numbers(cells: list[Any], target: Target, name: str) -> np.ndarray:
     return values
 
 
-def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray]) -> np.ndarray:
-    """Return the words of some rows (T, token_dim), one after the other; append the number of each to `lengths`."""
+def _votes(samples: pd.DataFrame, target: str, there: Mapping[str, Target]) -> list[list[Any]]:
+    """Return what each annotator says of a target, `text-label-1` of `text-label` and so on; none for most targets."""
+    names = itertools.takewhile(there.__contains__, (f"{target}-{number}" for number in itertools.count(1)))
+    return [cells_of(samples, name) for name in names]
+
+
+def _words(
+    store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray], token_ids: list[np.ndarray]
+) -> np.ndarray:
+    """Return the words of some rows (T, token_dim), one after the other; append their numbers and ids to the lists."""
     words = store.read_ragged(rows)
     tokens: np.ndarray = words["tokens"]
-    offsets = words["offsets"]
+    ids, offsets = words["token_ids"], words["offsets"]
     if not keep_special:
         keep = words["word_ids"] != -1
-        tokens, offsets = tokens[keep], np.concatenate([[0], np.cumsum(keep)])[offsets]
+        tokens, ids, offsets = tokens[keep], ids[keep], np.concatenate([[0], np.cumsum(keep)])[offsets]
     lengths.append(np.diff(offsets))
+    token_ids.append(ids)
     return tokens

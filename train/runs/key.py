@@ -15,6 +15,7 @@ from ...itin_head.registry import HEADS
 from ...labels import LABELS
 from ...targets import LABEL
 from ..config import STEPS, TrainConfig, scores_of
+from ..lexicons.values import record_of
 from ..protocols.split import Split
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
     head = config.head_config({})
     unused = {field.name for field in fields(HeadConfig)} - head.settings - {"head"}
     if "tokens" not in head.reads:
-        unused |= {"keep_special"}
+        unused |= {"keep_special", "lexicons"}
     if "context" not in head.reads:
         unused |= {"center_crop"}
     if "regions" not in head.inputs and config.m:
@@ -58,9 +59,9 @@ class Identity:
     """The keys of runs on the same features.
 
     A key depends on the recipe, the head's sizes, the classes, the samples with their labels and the digests of their
-    inputs, the encoders that made the features (the stores' fingerprints) and the parts. It does not depend on the
-    device, the threads, the way that the GRU is computed or the precision of products, which change results only by
-    rounding and which every run records.
+    inputs, the encoders that made the features (the stores' fingerprints), the lexicons and the parts. It does not
+    depend on the device, the threads, the way that the GRU is computed or the precision of products, which change
+    results only by rounding and which every run records.
 
     Args:
         features: the features that are trained on.
@@ -85,7 +86,7 @@ class Identity:
         """Return a digest of the samples that have a value for some target, with their values and inputs."""
         if targets not in self._samples:
             columns = [self._columns[name] for name in targets]
-            known = np.any([column.known for column in columns], axis=0)
+            known = np.any([column.taught for column in columns], axis=0)
             first = columns[0].target
             # What was always learnt stays as it was, so that the keys of old runs do not change.
             named: list[list[object]] = []
@@ -95,6 +96,7 @@ class Identity:
                 named = [["classes", *first.classes]]
             # `tolist` of numbers gives Python's, whose text is the shortest that is the same number.
             values = [column.values.tolist() for column in columns]
+            values += [column.shares.tolist() for column in columns if column.shares is not None]
             self._samples[targets] = _digest(
                 [
                     *named,
@@ -133,6 +135,7 @@ class Identity:
             "samples": self.samples_of(config.targets),
             "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},
             "parts": parts,
+            **({"lexicons": record_of(config.lexicon_names)} if config.lexicon_names else {}),
         }
         return _digest([[json.dumps(identity, sort_keys=True)]])[:12]
 
