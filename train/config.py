@@ -11,6 +11,7 @@ from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
 from ..targets import LABEL, Target
+from .lexicons.registry import count_of, parse_names
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -24,6 +25,9 @@ and Adam stay in float32."""
 
 SCHEDULES = ("step", "cosine", "constant")
 """Schedules of the learning rate: the paper's steps, half a cosine down to 0, or constant."""
+
+OPTIMIZERS = ("adam", "rmsprop")
+"""Optimisers: Adam, or RMSprop with the constants of Keras (0.9 and 1e-8)."""
 
 CLASS_WEIGHTS = ("none", "balanced")
 """Weights of the classes in the loss: all 1, or N / (classes * count) in the training part."""
@@ -104,6 +108,9 @@ class TrainConfig(HeadOptions):
     """Keep [CLS] and [SEP] among the words; stores hold them, and they are dropped by default."""
     center_crop: bool = option(False, switch=True)
     """Take V from the centre of the image (resized to 256, cropped to 224), not from all of it (resized to 224x224)."""
+    lexicons: str = option("", metavar="NAME[+NAME]")
+    """Polarity lexicons that heads read beside the words, joined by +: vader, afinn, pattern, hashtags, shape; none.
+    Where no axis of a sweep is meant, commas join them too."""
     target: str = option(LABEL, metavar="NAME[+NAME...]", group="What is learnt")
     """What is learnt: a target of the data set, or several joined by +. The first is scored and selected by."""
     target_weights: str | None = option(None, metavar="W+W...")
@@ -117,7 +124,9 @@ class TrainConfig(HeadOptions):
     """The validation score that selects the epoch, and the best of a sweep or search; by default accuracy, for a number
     the loss. Of equal ones the lower validation loss."""
     lr: float = option(1e-3, above=0, group="The recipe")
-    """Learning rate of Adam in the first epochs."""
+    """Learning rate in the first epochs."""
+    optimizer: str = option("adam", choices=OPTIMIZERS)
+    """The optimiser: Adam, as in the paper, or RMSprop."""
     schedule: str = option("step", choices=SCHEDULES)
     """How the learning rate goes on. step: multiplied every so many epochs, as in the paper; cosine: down to 0 at the
     end; constant: not at all."""
@@ -128,7 +137,7 @@ class TrainConfig(HeadOptions):
     lr_gamma: float = option(0.1, above=0)
     """What the schedule step multiplies the learning rate by."""
     weight_decay: float = option(1e-5, least=0)
-    """Weight decay of Adam, as an L2 term in the gradient."""
+    """Weight decay, as an L2 term in the gradient."""
     clip: float | None = option(None, above=0)
     """The most that the L2 norm of the whole gradient may be; by default any."""
     class_weights: str = option("none", choices=CLASS_WEIGHTS)
@@ -153,6 +162,7 @@ class TrainConfig(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "lexicons", "+".join(parse_names(self.lexicons)))
         if not all(self.targets) or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"target: expected names joined by +, each once, got {self.target!r}")
         if self.label_from != "joint" and not {LABEL, "text-label", "image-label"} <= set(self.targets):
@@ -205,6 +215,11 @@ class TrainConfig(HeadOptions):
         return self.head_config({}).inputs
 
     @property
+    def lexicon_names(self) -> tuple[str, ...]:
+        """The lexicons whose values the head reads; none for a head that reads no text."""
+        return parse_names(self.lexicons) if "tokens" in self.inputs else ()
+
+    @property
     def regions(self) -> int:
         """The number of regions of an image that the head uses."""
         return self.m if "regions" in self.inputs else 0
@@ -223,11 +238,11 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, the number of outputs;
-                what is left out keeps its default.
+            dims: `region_dim`, `token_dim` and `context_dim` of the features, `classes`, the number of outputs, and
+                `entries` of a learned table; what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
-        own |= {"ablation": self.effective_ablation, **dims}
+        own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}
         return HeadConfig(**own)
 
     def batch_for(self, dataset: str) -> int:

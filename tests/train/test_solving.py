@@ -23,6 +23,7 @@ from itin.cli import main
 from itin.errors import DataError, RunError
 from itin.itin_head.heads.linear import LinearHead
 from itin.itin_head.outputs import class_logits, steps_of
+from itin.predict.pairs import pairs_of
 from itin.targets import UNKNOWN, Target
 from itin.train.config import TrainConfig
 from itin.train.features.batches import ResidentFeatures, mean_words
@@ -272,6 +273,29 @@ def test_each_target_is_solved_for_on_the_samples_that_have_it(features: Feature
     assert number.metrics["test"]["mae"] < 0.7 * always_the_mean
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+def test_shares_of_annotators_teach(features: Features, split: Split, balanced: bool) -> None:
+    """The gradient of C Σ share · -ln p + |W|² / 2 is zero, by hand; a pair without a value that has shares counts."""
+    rng = np.random.default_rng(1)
+    shares = rng.multinomial(3, [0.5, 0.3, 0.2], size=N) / 3
+    shares[::6] = 0
+    values = np.where(shares.max(1) > 0.5, shares.argmax(1), UNKNOWN)
+    assert ((values == UNKNOWN) & (shares.sum(1) > 0)).any()
+    column = TargetColumn(Target("text-label", classes=features.classes), values, shares)
+    config = replace(LINEAR, target="label+text-label", class_weights="balanced" if balanced else "none")
+    made = fit(config, replace(features, further={"text-label": column}), split)
+    W, b = (made.state_dict[name].numpy()[3:] for name in ("weight", "bias"))
+    X, own = matrix_of(head_of(made), features, split.train).toarray(), shares[split.train]
+    weights = own.sum() / (3 * own.sum(0)) if balanced else np.ones(3)
+    z = X @ W.T + b
+    p = np.exp(z - z.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    error = (own * weights).sum(1, keepdims=True) * p - own * weights
+    assert abs(0.7 * error.T @ X + W).max() < 1e-2
+    assert abs(error.sum(0)).max() < 1e-2
+    assert abs(W).max() > 0.1
+
+
 def test_steps_are_the_inverse_of_links() -> None:
     target = Target("o", "ordered", classes=tuple("abcde"))
     logits = torch.tensor([[0.0, 1, 2, -1, 0], [30, -30, 5, 5, 5], [-400, 0, 0, 0, -400]], dtype=torch.float64)
@@ -306,6 +330,29 @@ def test_mean_words(features: Features) -> None:
     assert offsets.tolist() == [*range(8), *range(7, N)]
     first = features.tokens[features.offsets[9] :][: min(3, features.offsets[10] - features.offsets[9])]
     np.testing.assert_allclose(means[offsets[9]], first.astype(np.float64).mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["label", "mood", "order"])
+def test_reasons_add_up(features: Features, split: Split, target: str) -> None:
+    """With every n-gram named they sum to z above the mean of the classes; else the largest n-grams are."""
+    made = fit(replace(LINEAR, target=f"{target}+label" if target != "label" else target), features, split)
+    head = head_of(made)
+    resident = ResidentFeatures(features, torch.device("cpu"), 0, 100, ("label",), True)
+    batch = resident.batch(torch.arange(20)).inputs
+    X = head.matrix(batch).toarray()
+    rows = 1 if target == "mood" else 3
+    W, b = made.state_dict["weight"][:rows].numpy(), made.state_dict["bias"][:rows].numpy()
+    own = (X @ W.T + b).argmax(1)
+    W = W if rows == 1 else W - W.mean(0)
+    names = [*made.vocabulary["words"], *(f"‹{term}›" for term in made.vocabulary["characters"])]  # type: ignore[index]
+    n = len(names)
+    for x, c, reasons in zip(X, own, head.reasons(*batch), strict=True):
+        parts = x * W[c]
+        assert reasons["word vectors"] == pytest.approx(parts[n : n + 5].sum())
+        assert reasons["image"] == pytest.approx(parts[n + 5 :].sum())
+        there = sorted((-abs(parts[i]), i) for i in range(n) if x[i])[:8]
+        assert list(reasons)[:-2] == [names[i] for _, i in there]
+        assert list(reasons.values())[:-2] == pytest.approx([parts[i] for _, i in there])
 
 
 def test_what_is_refused(features: Features, split: Split) -> None:
@@ -364,6 +411,10 @@ def test_a_run_folder_is_plain_data_and_gives_the_same_again(tmp_path: Path) -> 
     own = load_features(found.table, found.stores, 0, inputs=run.config.inputs)
     again = evaluate(run, own)
     assert again["loss"] == pytest.approx(run.metrics["test"]["loss"], abs=1e-12)
+    for pair in pairs_of(run, "val"):
+        assert pair.prediction.regions == []
+        assert list(pair.prediction.reasons)[-2:] == ["word vectors", "image"]
+        assert len(pair.prediction.reasons) > 2
     vocabulary = json.loads((path / "vocabulary.json").read_text(encoding="utf-8"))
     assert vocabulary["format"] == 1
     assert vocabulary["words"] == sorted(vocabulary["words"])

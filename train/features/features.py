@@ -82,6 +82,8 @@ class Features:
     """The data set's name."""
     classes: tuple[str, ...] = LABELS
     """The names of the data set's classes, in their order."""
+    ordered: bool = False
+    """Whether the classes stand from the least to the greatest."""
     labelled: int = 0
     """The number of samples of the data set with a label."""
     missing: dict[str, int] = field(default_factory=dict)
@@ -94,6 +96,10 @@ class Features:
     """The values of further targets, by name."""
     texts: list[str] | None = None
     """The N texts, where they were asked for."""
+    token_ids: NDArray[np.int32] | None = None
+    """(T,) the id of each word's token in the tokenizer's vocabulary; None where they are not known."""
+    lexicons: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """The values (N, columns) of the lexicons asked for, by name; NaN where one does not know the text's language."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -108,6 +114,9 @@ class Features:
             got = getattr(self, name).shape
             if len(got) != len(shape) or any(isinstance(a, int) and a != b for a, b in zip(shape, got, strict=True)):
                 raise ValueError(f"{name}: expected ({', '.join(map(str, shape))}), got {got}")
+
+        if self.token_ids is not None and self.token_ids.shape != self.tokens.shape[:1]:
+            raise ValueError(f"token_ids: expected {self.tokens.shape[:1]}, got {self.token_ids.shape}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -133,7 +142,7 @@ class Features:
     def column(self, name: str = LABEL) -> TargetColumn:
         """Return the values of a target; raise ValueError for one that is not among these."""
         if name == LABEL and self.classes:
-            return TargetColumn(Target(classes=self.classes), self.labels)
+            return TargetColumn(Target(LABEL, "ordered" if self.ordered else "classes", self.classes), self.labels)
         if name not in self.further:
             raise ValueError(f"target: expected one of {', '.join([LABEL, *self.further])}, got {name!r}")
         return self.further[name]
