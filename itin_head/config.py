@@ -15,6 +15,9 @@ PyTorch alone, or by `torch.nn.GRU`."""
 GATES = ("scalar", "vector")
 """Readings of eq. 8: one value a region, or one a region and dimension."""
 
+POOLINGS = ("mean", "attention")
+"""Ways to make one vector of a text's words without the GRU: their mean, or weights by a learned query."""
+
 ABLATIONS = ("none", "no-align", "no-gate", "no-context", "only-context")
 """The ablations: none, and the four rows of the paper's Table III."""
 
@@ -60,6 +63,11 @@ class HeadOptions:
     as words (the demo; there they are what BERT makes of [PAD])."""
     max_words: int = option(100, least=1)
     """Words of a text that are read."""
+    pooling: str = option("mean", choices=POOLINGS)
+    """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
+    query."""
+    dropout: float = option(0.0, least=0, below=1)
+    """Dropout of the inputs and of the fused vector, in training (the head pooled)."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -107,6 +115,11 @@ class HeadConfig(HeadOptions):
         if self.gru_layers == 1:
             read -= {"gru_dropout"}
         return frozenset(read)
+
+    @property
+    def dropout_fields(self) -> list[str]:
+        """The fields that give it dropout, for which it draws random numbers in training."""
+        return [name for name in ("gru_dropout", "dropout") if name in self.settings and getattr(self, name)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as they stand in `config.json` and beside the weights."""

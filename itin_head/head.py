@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .config import HeadConfig
-from .gru.packing import Words, fill_up, pack_words
+from .gru.packing import Words, fill_up, pack_words, padded
 from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
+
+Inputs = tuple[Tensor | None, Tensor | Words | None, Tensor | None, Tensor | None, Tensor | None]
+"""The arguments of `Head.forward`."""
 
 
 class HeadOutput(NamedTuple):
@@ -26,15 +30,17 @@ class HeadOutput(NamedTuple):
     """(B, m), α_z of eq. 12: the regions' weights, which sum to 1; zero at padding."""
     fused: Tensor | None = None
     """(B, hidden), F of eq. 18, or the input of the last layer."""
+    words: Tensor | None = None
+    """(B, n), the words' weights where the head attends to words, which sum to 1; zero at padding."""
 
 
 class Text(NamedTuple):
     """A batch of texts after the GRU; J is the first axis where J batches are side by side."""
 
     W: Tensor
-    """(B, n, d), w of eq. 4, zero at padding."""
+    """(B, n, d), w of eq. 4, zero at padding. For a head that is not `recurrent`, x: (B, n, token_dim)."""
     S: Tensor
-    """(B, d), eq. 15."""
+    """(B, d), eq. 15; or the mean of x."""
     mask: Tensor
     """(B, n) bool, True at a word."""
 
@@ -43,7 +49,8 @@ class Head(nn.Module):
     """A head: its inputs among `regions`, `tokens` and `context` -> logits.
 
     A new head derives from this, makes its layers in `__init__`, and computes in `join`; `registry.HEADS` names
-    it and what it reads. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4. Padding
+    it and what it reads. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4; a head that
+    reads them in its own way says `recurrent = False`, and `join` is given the words' features themselves. Padding
     must take part in nothing: neither its values (even NaN) nor its amount nor the order of the batch may change a
     sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
     so that J heads with different weights can be computed side by side (`side_by_side.SideBySide`).
@@ -54,6 +61,9 @@ class Head(nn.Module):
             same.
     """
 
+    recurrent: ClassVar[bool] = True
+    """Whether the words are read by the GRU of eqs. 2-4."""
+
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__()
         if gru not in RECURRENCES:
@@ -61,7 +71,7 @@ class Head(nn.Module):
         self.config = config
         self.recurrence = gru
         self.lam: float | Tensor = config.lam  # a tensor where heads of different λ are computed side by side
-        if "tokens" in config.inputs:
+        if "tokens" in config.inputs and self.recurrent:
             self.gru = self._gru()  # eqs. 2-3
             if config.context_gru and "context_gru" in config.settings:
                 self.gru_s = self._gru()
@@ -73,6 +83,19 @@ class Head(nn.Module):
             prior: (outputs,), the constant outputs that fit the targets of the training part best, such as the
                 logarithms of the classes' frequencies (`outputs.prior`).
         """
+
+    def scale(self, batches: Iterable[Inputs]) -> None:
+        """Take what the head needs from the features of the training part, before the first epoch.
+
+        Args:
+            batches: the arguments of `forward` for all of the training part, batch after batch.
+        """
+
+    def drop(self, values: Tensor) -> Tensor:
+        """Apply dropout in training, where the configuration has any."""
+        if not self.training or not self.config.dropout:
+            return values
+        return nn.functional.dropout(values, self.config.dropout)
 
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
@@ -122,6 +145,8 @@ class Head(nn.Module):
         """Compute eqs. 2-4 and 15."""
         if not self.config.mask:
             words = fill_up(words, self.config.max_words)
+        if not self.recurrent:
+            return plain(words)
         W = self._states(self.gru, words)
         W_s = self._states(self.gru_s, words) if hasattr(self, "gru_s") else W
         return Text(W, mean_of(W_s, words.mask), words.mask)
@@ -187,6 +212,12 @@ class Head(nn.Module):
         if context is not None and "context" in config.inputs:
             expect("context", context, (B, config.context_dim))
         return words
+
+
+def plain(words: Words) -> Text:
+    """Return the words' features as they are, for a head that is not `recurrent`."""
+    x = padded(words)
+    return Text(x, mean_of(x, words.mask), words.mask)
 
 
 def mlp(length: int, hidden: int) -> nn.Sequential:

@@ -49,6 +49,12 @@ HEADS = {
     "image-only": HeadSpec(
         "heads.image_only:ImageOnlyHead", ("regions", "context"), ("hidden",), "MLP(mean of regions ⊕ V)"
     ),
+    "pooled": HeadSpec(
+        "heads.pooled:PooledHead",
+        ("tokens", "context"),
+        ("hidden", "pooling", "dropout", "mask", "max_words"),
+        "MLP(mean of words) ⊕ MLP(V), standardised",
+    ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""

@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 
 from .gru.packing import Words, fill_up
 from .gru.recurrence import PARAMETERS, Layer, deep_bigru
-from .head import Head, HeadOutput, Text, mean_of
+from .head import Head, HeadOutput, Text, mean_of, plain
 
 
 class SingleHead(nn.Module):
@@ -67,8 +67,8 @@ class SideBySide(nn.Module):
         for head in heads:
             if replace(head.config, lam=first.lam) != first:
                 raise ValueError(f"heads: expected configurations that differ in lam alone, got {first}, {head.config}")
-        if first.gru_dropout and "gru_dropout" in first.settings:
-            raise ValueError("heads: expected gru_dropout 0, since each head draws its own; got another")
+        if first.dropout_fields:
+            raise ValueError(f"heads: expected {first.dropout_fields[0]} 0, since each head draws its own; got another")
         self.config = first
         states = [head.state_dict(keep_vars=True) for head in heads]
         learned = dict(heads[0].named_parameters())
@@ -137,6 +137,8 @@ class SideBySide(nn.Module):
         """Compute eqs. 2-4 and 15, as `Head.read`."""
         if not self.config.mask:
             words = fill_up(words, self.config.max_words)
+        if not self._one[0].head.recurrent:
+            return plain(words)
         W, *W_s = [
             deep_bigru(words, self._layers(gru), recurrence=self.recurrence)
             for gru in ("gru", "gru_s")

@@ -226,7 +226,9 @@ def as_float(value: float | None) -> float:
 
 
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:
-    """Return the floating-point operations of the GRU in a run."""
+    """Return the floating-point operations of the GRU in a run; 0 where the head has none."""
+    if "gru_layers" not in config.head_config({}).settings:
+        return 0.0
     words = int(np.diff(features.offsets)[split.train].sum())
     return operations(config.d, words, features.tokens.shape[1], config.epochs)
 

@@ -51,16 +51,17 @@ class ComputeOptions:
 
 def stackable(config: TrainConfig) -> bool:
     """Return whether a configuration can be trained beside others: it has no dropout, which heads draw one by one."""
-    return not (config.gru_layers > 1 and config.gru_dropout and "tokens" in config.inputs)
+    return not config.head_config({}).dropout_fields
 
 
 def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
     """Raise ValueError for a configuration that cannot be trained in this way."""
     if compute.precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {compute.precision!r}")
-    if not compute.plain and not stackable(config):
+    if not compute.plain and (dropout := config.head_config({}).dropout_fields):
         raise ValueError(
-            f"gru_dropout: expected 0 with CUDA graphs or a precision other than float32, got {config.gru_dropout}"
+            f"{dropout[0]}: expected 0 with CUDA graphs or a precision other than float32, "
+            f"got {getattr(config, dropout[0])}"
         )
     if compute.graphs and not config.mask:
         raise ValueError("mask: expected True with CUDA graphs, got False")
@@ -132,6 +133,9 @@ class Training:
                 head = make(config.head_config(sizes), compute.recurrence)  # on the CPU: the same everywhere
                 self.heads.append(head.to(device))
                 self.heads[-1].begin(constant)
+                with torch.no_grad():
+                    narrow = self.resident.narrow(config.regions)
+                    self.heads[-1].scale(narrow.batch(rows).inputs for rows in chunks(self._samples, self.batch_size))
         if J == 1 and not compute.graphs:
             self._stack: SingleHead | SideBySide = SingleHead(self.heads[0])
         else:

@@ -110,6 +110,21 @@ def pack_words(tokens: Tensor, mask: Tensor) -> Words:
     return _words(tokens.flatten(0, -2), packing.padded, packing, mask)
 
 
+def padded(words: Words, n: int | None = None) -> Tensor:
+    """Return the padded form (B, n, E) or (J, B, n, E) of packed words, zero at padding.
+
+    Args:
+        words: of a batch, or of J batches side by side.
+        n: the padded length, at least that of the longest text; None for that of the mask.
+    """
+    packing = words.packing
+    n = packing.n if n is None else n
+    texts, step = packing.padded // max(packing.n, 1), packing.padded % max(packing.n, 1)
+    taken = words.x.flatten(0, 1).index_select(0, packing.forward)
+    rows = words.x.new_zeros(math.prod(packing.batch) * n, words.x.shape[2])
+    return rows.index_copy(0, texts * n + step, taken).view(*packing.batch, n, words.x.shape[2])
+
+
 def fill_up(words: Words, n: int) -> Words:
     """Return texts that are all n words long: a zero vector stands for each word that is missing.
 
@@ -119,10 +134,7 @@ def fill_up(words: Words, n: int) -> Words:
     packing = words.packing
     if packing.n > n and (longest := int(words.mask.sum(-1).max())) > n:
         raise ValueError(f"words: expected texts of at most {n} words, got one of {longest}")
-    texts, step = packing.padded // max(packing.n, 1), packing.padded % max(packing.n, 1)
-    tokens = words.x.new_zeros(math.prod(packing.batch) * n, words.x.shape[2])
-    taken = words.x.flatten(0, 1).index_select(0, packing.forward)
-    tokens = tokens.index_copy(0, texts * n + step, taken).view(*packing.batch, n, words.x.shape[2])
+    tokens = padded(words, n)
     return pack_words(tokens, torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device))
 
 

@@ -48,6 +48,7 @@ READINGS: dict[str, dict[str, object]] = {
     "gru layers": {"gru_layers": 3},
     "context gru": {"context_gru": True},
     "no mask": {"mask": False},
+    "attention": {"pooling": "attention"},
 }
 CASES = [
     *[("itin", name) for name in READINGS],
@@ -55,6 +56,7 @@ CASES = [
     *itertools.product(["global-local"], ["paper", "self-attention", "context gru"]),
     *itertools.product(["concat", "text-only"], ["paper", "gru layers", "no mask"]),
     ("image-only", "paper"),
+    *itertools.product(["pooled"], ["paper", "attention"]),
 ]
 
 
@@ -118,6 +120,13 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
         words += [np.zeros(config.token_dim)] * (config.max_words - len(words))
     d, lam, out = config.d, config.lam, {}
     mean_f = f.mean(0) if len(f) else np.zeros(config.region_dim)
+    if config.head == "pooled":
+        own = [(one - p["text_mean"]) / p["text_sd"] for one in x]
+        scores = np.array([one @ p["q"] for one in own]) if config.pooling == "attention" else np.zeros(len(own))
+        a = softmax(scores / np.sqrt(config.token_dim))
+        t = sum((a[j] * own[j] for j in range(len(own))), np.zeros(config.token_dim))
+        F = np.concatenate([mlp(p, "mlp_t", t), mlp(p, "mlp_v", (V - p["context_mean"]) / p["context_sd"])])
+        return {"logits": linear(p, "W_f", F), "fused": F}
     if config.head != "image-only":
         w = read(p, "gru", config.gru_layers, words, d)
         own = read(p, "gru_s", config.gru_layers, words, d) if config.context_gru else w
@@ -147,6 +156,8 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
 def head_of(head: str, reading: str = "paper", lam: float = 0.3, seed: int = 1) -> Head:
     made = make(HeadConfig(head=head, lam=lam, **{**SIZES, **READINGS[reading]})).double()  # type: ignore[arg-type]
     redraw(made, seed)
+    for name, buffer in made.named_buffers():  # what `begin` and `scale` would measure
+        buffer.copy_(torch.linspace(0.4, 1.7, len(buffer), dtype=torch.float64) + 0.1 * seed + len(name) / 9)
     return made.eval()
 
 
@@ -204,6 +215,58 @@ def test_majority_knows_the_frequencies() -> None:
     again = make(head.config)
     again.load_state_dict(head.state_dict())
     assert torch.equal(again(*batch_of(SAMPLES, 7, 3)).logits, out.logits)
+
+
+def test_pooled_measures_the_training_part() -> None:
+    """μ and σ over all texts that have words and over all V, whatever the batches; 1 where nothing varies."""
+    samples = [(f, x, np.append(V[:-1], 3.0)) for f, x, V in SAMPLES]
+    batches = [batch_of(some) for some in (samples[:2], samples[2:3], samples[3:])]
+    made = make(HeadConfig(head="pooled", **SIZES)).double()
+    made.scale((None, pack_words(tokens, mask), None, context, None) for _, tokens, mask, context, _ in batches)
+    texts = np.stack([x.mean(0) for _, x, _ in samples if len(x)])
+    V = np.stack([V for *_, V in samples])
+    assert len(texts) == 4
+    close(made.text_mean, texts.mean(0))
+    close(made.text_sd, texts.std(0))
+    close(made.context_mean, V.mean(0))
+    close(made.context_sd, np.append(V.std(0)[:-1], 1.0))
+    none = make(HeadConfig(head="pooled", **SIZES))
+    none.scale([(None, pack_words(torch.zeros(2, 0, 5), torch.zeros(2, 0).bool()), None, torch.ones(2, 6), None)])
+    close(none.text_sd, torch.ones(5))
+    close(none.context_mean, torch.ones(6))
+
+
+def test_attention_begins_with_the_mean() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mean = make(HeadConfig(head="pooled", **SIZES)).double()
+        torch.manual_seed(0)
+        attention = make(HeadConfig(head="pooled", pooling="attention", **SIZES)).double()
+    batch = batch_of(SAMPLES, 7, 3)
+    close(attention(*batch).logits, mean(*batch).logits, 1e-12)
+    attention(*batch).logits.square().sum().backward()
+    assert attention.q.grad.abs().min() > 0
+
+
+def test_dropout_of_pooled_is_of_its_inputs_and_of_what_is_fused() -> None:
+    made = head_of("pooled")
+    dropping = make(replace(made.config, dropout=0.5)).double()
+    dropping.load_state_dict(made.state_dict())
+    batch = batch_of(SAMPLES, 7, 3)
+    assert torch.equal(dropping.eval()(*batch).logits, made(*batch).logits)
+    p = {name: value.numpy() for name, value in made.state_dict().items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        logits = dropping.train()(*batch).logits
+        torch.manual_seed(0)
+        keep = [torch.nn.functional.dropout(torch.ones(5, n).double(), 0.5).numpy() for n in (5, 6, 10)]
+    for b, (_, x, V) in enumerate(SAMPLES):
+        t = (x.mean(0) - p["text_mean"]) / p["text_sd"] if len(x) else np.zeros(5)
+        v = (V - p["context_mean"]) / p["context_sd"]
+        F = np.concatenate([mlp(p, "mlp_t", keep[0][b] * t), mlp(p, "mlp_v", keep[1][b] * v)])
+        close(logits[b], linear(p, "W_f", keep[2][b] * F))
+    with pytest.raises(ValueError, match="expected dropout 0, since each head draws its own; got another"):
+        SideBySide([dropping])
 
 
 def test_global_interaction_is_there_without_regions_that_say_anything() -> None:

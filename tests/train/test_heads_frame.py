@@ -31,7 +31,7 @@ from itin.train.presets import PRESETS, preset_of, short_name, with_preset
 from itin.train.protocols.split import Split, random_split
 from itin.train.runs.folder import evaluate, load_run
 from itin.train.runs.key import canonical
-from itin.train.steps import shape_of, stackable
+from itin.train.steps import ComputeOptions, check_compute, shape_of, stackable
 from itin.train.sweeps.axes import make_plan, parse_values, readers
 from itin.train.sweeps.folder import Sweep
 
@@ -95,6 +95,30 @@ def test_majority_is_that_of_the_training_part(features: Features, split: Split)
     counts = np.bincount(features.labels[split.train], minlength=3) + 0.5
     np.testing.assert_allclose(result.probabilities["test"], np.tile(counts / counts.sum(), (len(split.test), 1)), 1e-6)
     assert result.metrics["test"]["accuracy"] == result.metrics["test"]["majority"]["accuracy"]
+
+
+def test_pooled_is_standardised_by_the_training_part_alone(features: Features, split: Split) -> None:
+    """Other values of V in the validation and the test part change no weight; dropout keeps a run by itself."""
+    config = replace(BASE, head="pooled", dropout=0.4, epochs=1)
+    result = fit(config, features, split)
+    V = features.context[split.train].astype(np.float64)
+    np.testing.assert_allclose(result.state_dict["context_mean"], V.mean(0), rtol=1e-5)
+    texts = [features.tokens[features.offsets[i] : features.offsets[i + 1]].astype(np.float64) for i in split.train]
+    means = np.stack([text.mean(0) for text in texts if len(text)])
+    np.testing.assert_allclose(result.state_dict["text_mean"], means.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(result.state_dict["text_sd"], means.std(0), rtol=1e-4)
+    other = np.full_like(features.context, 7)
+    other[split.train] = features.context[split.train]
+    changed = fit(config, replace(features, context=other), split)
+    assert all(torch.equal(value, changed.state_dict[name]) for name, value in result.state_dict.items())
+    assert not stackable(config)
+    assert stackable(replace(config, dropout=0.0))
+    assert stackable(replace(config, head="concat"))  # which has no dropout, whatever the field says
+    assert canonical(replace(config, head="concat"), "x").dropout == 0.0
+    with pytest.raises(ValueError, match="dropout: expected 0 with CUDA graphs"):
+        check_compute(config, ComputeOptions(graphs=True))
+    with pytest.raises(ValueError, match="differ only in m, lam, seed"):
+        results_of([config, replace(config, seed=1)], features, split)
 
 
 def test_early_stopping(features: Features, split: Split) -> None:
