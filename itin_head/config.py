@@ -29,7 +29,7 @@ class HeadOptions:
     Wrong values raise ValueError, and so do options that the head does not have.
     """
 
-    head: str = option("itin", choices=HEADS, group="What is trained")
+    head: str = option("itin", choices=HEADS, metavar="HEAD", group="What is trained")
     """Which head; docs/heads.md says what each computes."""
     lam: float = option(0.2, least=0, most=1)
     """λ of eq. 18, the share of the visual context: F = λ F1 + (1 - λ) F2."""
@@ -66,11 +66,17 @@ class HeadOptions:
     pooling: str = option("mean", choices=POOLINGS)
     """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
     query."""
+    hops: int | None = option(None, least=1)
+    """Hops over the words and the image, comn and mvan; by default the original's, 6 and 3."""
+    filters: int = option(100, least=2)
+    """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
     dropout: float = option(0.0, least=0, below=1)
-    """Dropout of the inputs and of the fused vector, in training (the head pooled)."""
+    """Dropout in training (FILL)."""
 
     def __post_init__(self) -> None:
         check(self)
+        if self.hops is None:
+            object.__setattr__(self, "hops", HEADS[self.head].hops)
         if self.ablation != "none" and "ablation" not in HEADS[self.head].settings:
             raise ValueError(f"ablation: expected none, for the head {self.head} has no ablations; got {self.ablation}")
 

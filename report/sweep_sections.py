@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..itin_head.registry import label_of
 from ..train.config import REPEATS
 from ..train.statistics import over_seeds
 from ..train.sweeps.folder import FIELDS, Sweep
@@ -101,6 +102,8 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
     rows = []
     for _, group in done.groupby(own, dropna=False, sort=False):
         row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] for n in fields}
+        if "head" in row:
+            row["head"] = label_of(row["head"])
         row["seeds"] = len(group)
         for score, title in zip(SCORES, ("accuracy", "weighted F1"), strict=True):
             estimate = over_seeds(group[score].to_numpy(dtype=np.float64))

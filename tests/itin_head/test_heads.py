@@ -34,9 +34,10 @@ from ..head_reference import (
     sigmoid,
     softmax,
 )
+from ..table2_reference import SYSTEMS
 
 LABEL = Target(classes=("a", "b", "c"))
-SIZES = {**DIMS, "max_words": 9}
+SIZES = {**DIMS, "max_words": 9, "filters": 2}
 OFFICIAL = {name: value for name, value in PRESETS["official"].items() if name in HeadConfig.__dataclass_fields__}
 READINGS: dict[str, dict[str, object]] = {
     "paper": {},
@@ -49,6 +50,8 @@ READINGS: dict[str, dict[str, object]] = {
     "context gru": {"context_gru": True},
     "no mask": {"mask": False},
     "attention": {"pooling": "attention"},
+    "one hop": {"hops": 1},
+    "filters": {"filters": 3},
 }
 CASES = [
     *[("itin", name) for name in READINGS],
@@ -57,6 +60,10 @@ CASES = [
     *itertools.product(["concat", "text-only"], ["paper", "gru layers", "no mask"]),
     ("image-only", "paper"),
     *itertools.product(["pooled"], ["paper", "attention"]),
+    *[(name, "paper") for name in SYSTEMS],
+    *[(name, "no mask") for name in SYSTEMS],
+    *itertools.product(["comn", "mvan"], ["one hop"]),
+    *itertools.product(["cnn-multi"], ["filters"]),
 ]
 
 
@@ -118,6 +125,8 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
     words = list(x)
     if not config.mask:
         words += [np.zeros(config.token_dim)] * (config.max_words - len(words))
+    if config.head in SYSTEMS:
+        return SYSTEMS[config.head](config, p, list(f), words, V)
     d, lam, out = config.d, config.lam, {}
     mean_f = f.mean(0) if len(f) else np.zeros(config.region_dim)
     if config.head == "pooled":
@@ -175,18 +184,19 @@ def test_equations(head: str, reading: str) -> None:
     for b, (f, x, V) in enumerate(SAMPLES):
         want = equations(made.config, p, f, x, V)
         m, n = len(f), made.config.max_words if not made.config.mask else len(x)
-        close(out.logits[b], want["logits"])
-        close(out.fused[b], want["fused"])
-        if head not in ("itin", "global-local"):
-            assert out.alignment is out.gate is out.attention is None
-            continue
-        close(out.alignment[b, :m, :n], want["alignment"])
-        close(out.attention[b, :m], want["attention"])
-        assert not out.alignment[b, m:].any()
-        assert not out.alignment[b, :, n:].any()
-        assert not out.attention[b, m:].any()
-        if m:
-            close(out.gate[b, :m], want["gate"])
+        lengths = {"alignment": (m, n), "gate": (m,), "attention": (m,), "words": (n,)}
+        for name, value in out._asdict().items():
+            if name not in want:
+                assert value is None, name
+            elif name not in lengths:
+                close(value[b], want[name])
+            else:
+                there = tuple(slice(length) for length in lengths[name])
+                if m or name == "words":
+                    close(value[b][there], want[name])
+                rest = value[b].clone()
+                rest[there] = 0
+                assert not rest.any()
 
 
 def test_official_is_the_demos_architecture() -> None:
@@ -366,6 +376,21 @@ def test_dropout_stands_between_layers_in_training_alone() -> None:
     assert torch.equal(single(*batch).logits, single.eval()(*batch).logits)
 
 
+def test_dropout_of_the_last_input() -> None:
+    """cnn-multi drops half of F in training and doubles the rest; each draws its own, so none stands side by side."""
+    made = make(HeadConfig(head="cnn-multi", dropout=0.5, **SIZES)).double()  # type: ignore[arg-type]
+    redraw(made)
+    batch = batch_of(SAMPLES, 7, 3)
+    still, seen = made.eval()(*batch), []
+    made.W_f.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    assert torch.equal(made.train()(*batch).fused, still.fused)
+    given = seen[0]
+    assert torch.equal(given[given != 0], 2 * still.fused[given != 0])
+    assert 0 < int((given[still.fused != 0] == 0).sum()) < int((still.fused != 0).sum())
+    with pytest.raises(ValueError, match="heads: expected dropout 0, since each head draws its own"):
+        SideBySide([made, made])
+
+
 def test_filling_up() -> None:
     _, tokens, mask, *_ = batch_of(SAMPLES, 7, 3, rubbish=float("nan"))
     words = fill_up(pack_words(tokens, mask), 9)
@@ -449,12 +474,23 @@ def test_side_by_side_refuses_what_differs() -> None:
         ({"pooling_heads": 0}, "pooling_heads: expected an integer of at least 1, got 0"),
         ({"gru_layers": True}, "gru_layers: expected an integer of at least 1, got True"),
         ({"gru_dropout": 1.0}, "gru_dropout: expected a number from 0 to below 1, got 1.0"),
+        ({"filters": 1}, "filters: expected an integer of at least 2, got 1"),
+        ({"hops": 0}, "hops: expected an integer of at least 1 or None, got 0"),
         ({"max_words": 2.5}, "max_words: expected an integer of at least 1, got 2.5"),
     ],
 )
 def test_wrong_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HeadConfig(**values)  # type: ignore[arg-type]
+
+
+def test_hops_are_the_originals_by_default() -> None:
+    """The same configuration whether they are named or not; where no head reads them, they are nothing."""
+    assert [HeadConfig(head=head).hops for head in ("comn", "mvan", "itin")] == [6, 3, None]
+    assert HeadConfig(head="comn", hops=6) == HeadConfig(head="comn")
+    three, six = head_of("comn", seed=2), head_of("comn", seed=2)
+    three.hops = 3
+    assert not torch.allclose(three(*batch_of(SAMPLES)).logits, six(*batch_of(SAMPLES)).logits)
 
 
 @pytest.mark.parametrize("head", HEADS)
