@@ -71,7 +71,9 @@ class HeadOptions:
     filters: int = option(100, least=2)
     """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
     dropout: float = option(0.0, least=0, below=1)
-    """Dropout in training (FILL)."""
+    """Dropout in training: of regions, words (after the GRU) and context, each by one mask a pair, and of the fused
+    vector. pooled: of both vectors once standardised; cnn-multi: of the last layer's input alone; dnn-lr: of the last
+    image layer's weights."""
 
     def __post_init__(self) -> None:
         check(self)

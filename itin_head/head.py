@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .config import HeadConfig
+from .dropout import dropped
 from .gru.packing import Words, fill_up, pack_words, padded
 from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
 
@@ -55,6 +56,9 @@ class Head(nn.Module):
     sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
     so that J heads with different weights can be computed side by side (`side_by_side.SideBySide`).
 
+    In training `join` is given features and words that have been through dropout; each head adds that of the vector
+    before its last layer, `self.W_f(self.drop(F))`. A head that does it in another way says `own_dropout = True`.
+
     Args:
         config: sizes and readings.
         gru: how eqs. 2-4 are computed, one of `RECURRENCES`: the parameters and, but for rounding, the results are the
@@ -63,6 +67,10 @@ class Head(nn.Module):
 
     recurrent: ClassVar[bool] = True
     """Whether the words are read by the GRU of eqs. 2-4."""
+    own_dropout: ClassVar[bool] = False
+    """Whether `join` applies all of the dropout itself."""
+    generators: Sequence[torch.Generator] | None = None
+    """What dropout is drawn from: one generator for each head that is computed; None for torch's global one."""
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__()
@@ -92,10 +100,23 @@ class Head(nn.Module):
         """
 
     def drop(self, values: Tensor) -> Tensor:
-        """Apply dropout in training, where the configuration has any."""
+        """Apply dropout to values (B, ..., D) in training, where the configuration has any: `dropout.dropped`."""
         if not self.training or not self.config.dropout:
             return values
-        return nn.functional.dropout(values, self.config.dropout)
+        return dropped(values, self.config.dropout, self.generators)
+
+    def complete(
+        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+    ) -> HeadOutput:
+        """Apply dropout to regions, words and context, and compute the output by `join`."""
+        if self.training and self.config.dropout and not self.own_dropout:
+            regions = None if regions is None else self.drop(regions)
+            if text is not None:
+                # Words and their mean are dropped alike, so that S stays the mean.
+                both = self.drop(torch.cat([text.W, text.S[:, None]], 1))
+                text = Text(both[:, :-1], both[:, -1], text.mask)
+            context = None if context is None else self.drop(context)
+        return self.join(regions, region_mask, text, context)
 
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
@@ -139,7 +160,7 @@ class Head(nn.Module):
             if region_mask is None:
                 region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
             regions = regions.masked_fill(~region_mask[..., None], 0)
-        return self.join(regions, region_mask, text, context if "context" in inputs else None)
+        return self.complete(regions, region_mask, text, context if "context" in inputs else None)
 
     def read(self, words: Words) -> Text:
         """Compute eqs. 2-4 and 15."""
@@ -168,7 +189,7 @@ class Head(nn.Module):
             return plain_bigru(gru, words)
         recurrence = self.recurrence if torch.is_grad_enabled() else "packed"  # figures never depend on a compiler
         layers: list[Layer] = [weights(gru, layer) for layer in range(gru.num_layers)]
-        return deep_bigru(words, layers, gru.dropout if self.training else 0.0, recurrence)
+        return deep_bigru(words, layers, gru.dropout if self.training else 0.0, recurrence, self.generators)
 
     def _check(
         self,

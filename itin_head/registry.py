@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-GRU_SETTINGS = ("gru_layers", "gru_dropout", "context_gru", "mask", "max_words")
+GRU_SETTINGS = ("gru_layers", "gru_dropout", "context_gru", "mask", "max_words", "dropout")
 """The settings of every head that reads words through the GRU (`head.Head`)."""
 
 
@@ -42,7 +42,7 @@ _LOCAL = (
     *GRU_SETTINGS,
 )
 _TEXT = ("d", "hidden", *GRU_SETTINGS)
-_WORDS = ("mask", "max_words")
+_WORDS = ("mask", "max_words", "dropout")
 _SCENE = "mean region as scene"
 
 HEADS = {
@@ -55,12 +55,12 @@ HEADS = {
     ),
     "text-only": HeadSpec("heads.text_only:TextOnlyHead", ("tokens",), _TEXT, "MLP(S)"),
     "image-only": HeadSpec(
-        "heads.image_only:ImageOnlyHead", ("regions", "context"), ("hidden",), "MLP(mean of regions ⊕ V)"
+        "heads.image_only:ImageOnlyHead", ("regions", "context"), ("hidden", "dropout"), "MLP(mean of regions ⊕ V)"
     ),
     "pooled": HeadSpec(
         "heads.pooled:PooledHead",
         ("tokens", "context"),
-        ("hidden", "pooling", "dropout", "mask", "max_words"),
+        ("hidden", "pooling", *_WORDS),
         "MLP(mean of words) ⊕ MLP(V), standardised",
     ),
     "multisentinet": HeadSpec(
@@ -90,7 +90,7 @@ HEADS = {
     "cnn-multi": HeadSpec(
         "heads.cnn_multi:CNNMultiHead",
         ("tokens", "context"),
-        ("filters", "dropout", *_WORDS),
+        ("filters", *_WORDS),
         "a convolution across a text's vector and V",
         inferred=True,
     ),

@@ -45,24 +45,19 @@ class ComputeOptions:
 
     @property
     def plain(self) -> bool:
-        """Whether every head can be trained in this way, dropout or not."""
+        """Whether every head can be trained in this way."""
         return not self.graphs and self.precision == "float32"
 
 
 def stackable(config: TrainConfig) -> bool:
-    """Return whether a configuration can be trained beside others: it has no dropout, which heads draw one by one."""
-    return not config.head_config({}).dropout_fields
+    """Return whether a configuration can be trained beside others."""
+    return True
 
 
 def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
     """Raise ValueError for a configuration that cannot be trained in this way."""
     if compute.precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {compute.precision!r}")
-    if not compute.plain and (dropout := config.head_config({}).dropout_fields):
-        raise ValueError(
-            f"{dropout[0]}: expected 0 with CUDA graphs or a precision other than float32, "
-            f"got {getattr(config, dropout[0])}"
-        )
     if compute.graphs and not config.mask:
         raise ValueError("mask: expected True with CUDA graphs, got False")
 
@@ -136,10 +131,12 @@ class Training:
                 with torch.no_grad():
                     narrow = self.resident.narrow(config.regions)
                     self.heads[-1].scale(narrow.batch(rows).inputs for rows in chunks(self._samples, self.batch_size))
+        draws = bool(first.head_config({}).dropout_fields)
+        generators = [own.generator(device) for own in self._randomness] if draws else []
         if J == 1 and not compute.graphs:
-            self._stack: SingleHead | SideBySide = SingleHead(self.heads[0])
+            self._stack: SingleHead | SideBySide = SingleHead(self.heads[0], *generators)
         else:
-            self._stack = SideBySide(self.heads, compute.recurrence)
+            self._stack = SideBySide(self.heads, compute.recurrence, generators or None)
         self._clip = clip_grad_norm_ if isinstance(self._stack, SingleHead) else clip_side_by_side
         self._parameters = list(self._stack.parameters())
         self._optimizer = optimizer(self._parameters, first, device, capturable=compute.graphs)
@@ -154,7 +151,9 @@ class Training:
             from .cuda_graphs import GraphSteps
 
             to_come = (rows.T for order in self._shuffled() for rows in chunks(order.T, self.batch_size))
-            self._static = GraphSteps(self.resident, self._logits, self.region_limit_mask, self._step, to_come)
+            self._static = GraphSteps(
+                self.resident, self._logits, self.region_limit_mask, self._step, to_come, generators
+            )
 
     def epoch(self, number: int) -> tuple[list[float], list[float]]:
         """Pass over the training part once.
@@ -327,3 +326,10 @@ class IsolatedRNG:
                         torch.cuda.manual_seed(self._seed)
             yield
             self._states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Return a generator of a device that goes on from where the last context ended."""
+        made = torch.Generator(device).manual_seed(self._seed)
+        if device.type in ("cpu", "cuda"):
+            made.set_state(self._states[len(self._cuda)])
+        return made

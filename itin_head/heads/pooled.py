@@ -22,6 +22,7 @@ class PooledHead(Head):
     """
 
     recurrent = False
+    own_dropout = True
 
     text_mean: Tensor
     text_sd: Tensor
