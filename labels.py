@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 LABELS = ("positive", "neutral", "negative")
 """MVSA's classes, and those of every table and run from before classes were recorded."""
 
+VALUES = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
+"""MVSA's classes as numbers, of which its intensities are means."""
+
 
 def classes_of(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the classes that a data set's record names; the number of a class is its position.
@@ -31,6 +34,13 @@ def numbers_of(labels: Iterable[str], classes: Sequence[str]) -> NDArray[np.int6
         return np.array([numbers[label] for label in labels], dtype=np.int64)
     except KeyError as error:
         raise ValueError(f"expected a label among {listed(classes)}, got {error.args[0]!r}") from None
+
+
+def combine(text: str, image: str) -> str | None:
+    """Return the pair's label: equal labels stay, a neutral one yields, positive with negative is a conflict (None)."""
+    if text == image or image == "neutral":
+        return text
+    return image if text == "neutral" else None
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

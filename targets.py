@@ -125,6 +125,29 @@ def values_of(cells: Sequence[Any], target: Target) -> NDArray[np.int64] | NDArr
     return numbers
 
 
+def shares_of(votes: Sequence[Sequence[Any]], target: Target) -> NDArray[np.float64] | None:
+    """Return the shares of the classes among several annotators, (N, classes); zeros where nobody judged.
+
+    Args:
+        votes: of each annotator the N values, None where there is none.
+        target: classes that they choose among.
+
+    Returns:
+        None without annotators.
+    """
+    import numpy as np
+
+    if not votes:
+        return None
+    counts = np.zeros((len(votes[0]), len(target.classes)))
+    for one in votes:
+        numbers = values_of(one, target)
+        known = np.flatnonzero(numbers != UNKNOWN)
+        counts[known, numbers[known].astype(np.int64)] += 1
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return shares
+
+
 def chosen(names: Sequence[str], targets: Mapping[str, Target], dataset: str = "") -> list[Target]:
     """Return the targets of some names; raise ValueError for one that the data set does not have."""
     if unknown := [name for name in names if name not in targets]:

@@ -17,7 +17,9 @@ SINGLE_RUN_COLUMNS = ("head", "preset", "m", "lam", "ablation", "seed")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--where", "conditions", multiple=True, help="Only runs with, for example, m=2 or lam<=0.3; repeatable.")
 @click.option("--sort", "by", help="Sort by a column; with - before its name the greatest first.")
-@click.option("--best", type=click.IntRange(1), help="Only the best N by validation accuracy, then loss.")
+@click.option(
+    "--best", type=click.IntRange(1), help="Only the best N by validation accuracy, then loss; of numbers by loss."
+)
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all columns to a file instead of showing some.")
 @click.option("--test", is_flag=True, help="Also show test figures of runs that have them; never choose by them.")
 @json_option
@@ -33,6 +35,7 @@ def command(
     """List the run folders below PATHS, by default ./runs: single runs and those of sweeps."""
     if csv is not None and as_json:
         raise click.UsageError("--csv and --json exclude each other")
+    from ..train.config import shown_scores
     from ..train.runs import listing as tables
     from ..train.sweeps.folder import FIELDS
     from .terminal.console import console, grid
@@ -45,8 +48,8 @@ def command(
             table = tables.where(table, condition)
         if by is not None:
             table = tables.sort(table, by)
-    if best is not None:
-        table = tables.best(table, best)
+        if best is not None:
+            table = tables.best(table, best)
     for path, reason in bad:
         click.echo(f"{path}: {reason}", err=True)
     everything = table if test else table.drop(columns=list(tables.TEST_COLUMNS))
@@ -62,9 +65,15 @@ def command(
         return
     table, shown = with_differences(table, FIELDS)
     shown = shown if len(table) > 1 else list(SINGLE_RUN_COLUMNS)
-    figures = ["val_accuracy", "val_weighted_f1", "val_loss"] + (list(tables.TEST_COLUMNS) if test else [])
+    shown = [name for name in shown if name != "target"]
+    kinds = [
+        is_number for is_number, score in ((False, "accuracy"), (True, "mae")) if table[f"val_{score}"].notna().any()
+    ]
+    figures = [f"val_{score}" for kind in kinds for score in shown_scores(kind)] + ["val_loss"]
+    figures += [f"test_{score}" for kind in kinds for score in shown_scores(kind)] if test else []
     origin = [name for name in ("dataset", "protocol") if table[name].nunique(dropna=False) > 1]
-    columns: list[str] = ["run", *origin, *shown, "best_epoch", *figures]
+    table["target"] = [f"{name} ({kind})" for name, kind in zip(table["target"], table["kind"], strict=True)]
+    columns: list[str] = ["run", *origin, "target", *shown, "best_epoch", *figures]
     table["run"] = [short(Path(run)) for run in table["run"]]
     rows = [[_cell(value) for value in row] for row in table[columns].itertuples(index=False)]
     listing = grid(columns, rows, right=[name for name in columns if name not in TEXT_COLUMNS])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..fields import option
+from ..itin_head.registry import HEADS
 from ..targets import LABEL
 from ..train.config import TrainConfig, select_of
 from ..train.presets import PresetOptions, with_preset
@@ -20,6 +21,8 @@ from .terminal.run_options import Computing, FeatureOptions, OutputOptions, Prot
 
 if TYPE_CHECKING:
     from ..train.features.features import Features
+    from ..train.loop import Fit
+    from ..train.protocols.split import Split
     from ..train.sweeps.prepare import SweepData
     from ..train.sweeps.tensorboard import EventFiles
 
@@ -89,7 +92,7 @@ def command(**options: Any) -> None:
     splitter = TargetSplitter.of(rule, features, found.table, missing)
     with usage_errors():
         split = splitter.split(config.split_seed, config.fold, config.targets)
-    show_data(stores, features, splitter.outside)
+    show_data(stores, features, [*splitter.outside, *only_train(split)])
     with usage_errors():
         if compute.plain:
             recurrence = choose(computing.gru, device, work_of(config, features, split), say=console.print)
@@ -101,7 +104,7 @@ def command(**options: Any) -> None:
     results = []
     with event_files(output.tensorboard) as files:
         for one, folder in zip(configs, folders, strict=True):
-            with epochs_bar(one.epochs) as advance:
+            with epochs_bar(1 if HEADS[one.head].solved else one.epochs) as advance:
 
                 def on_epoch(row: dict[str, float], name: str = folder.name, advance: Any = advance) -> None:
                     advance(row)
@@ -115,8 +118,7 @@ def command(**options: Any) -> None:
             )  # fmt: skip
             results.append(result)
             seed = f"seed {one.seed}: " if seeds is not None else ""
-            epochs = f"{len(result.history)} of {one.epochs}" if len(result.history) < one.epochs else f"{one.epochs}"
-            console.print(f"{seed}best epoch {result.best_epoch} of {epochs}, {result.seconds:.1f} s on {device}")
+            console.print(f"{seed}{kept(result)}, {result.seconds:.1f} s on {device}")
             if seeds is None:
                 show_scores(result.metrics, split.description, None if one.target == LABEL else one.targets[0])
             else:
@@ -125,6 +127,14 @@ def command(**options: Any) -> None:
         show_mean([result.metrics for result in results], split.description)
     show_note(load_run(run).note)
     console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}")
+
+
+def kept(fit: Fit) -> str:
+    """Return the epoch that was kept, or C of the solution, in words."""
+    if fit.chosen:
+        return "C = " + ", ".join(f"{C:g} of {target}" for target, C in fit.chosen.items())
+    epochs = f"{len(fit.history)} of " if len(fit.history) < fit.config.epochs else ""
+    return f"best epoch {fit.best_epoch} of {epochs}{fit.config.epochs}"
 
 
 def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None]:
@@ -166,7 +176,10 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
     """
     from .terminal.console import console
 
-    console.print(f"{data.dataset}: {len(data.ids)} labelled samples")
+    values = [f"{int(known.sum())} with {name}" for name, known in data.known.items()]
+    several = f" ({', '.join(values)})" if len(values) > 1 else ""
+    what = "samples" if several or list(data.known) != [LABEL] else "labelled samples"
+    console.print(f"{data.dataset}: {len(data.ids)} {what}{several}")
     for kind, store in stores.items():
         console.print(f"  {kind:8} {store.path.name}")
     for line in (*data.outside, *outside):
@@ -176,6 +189,15 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
             f"  they do not fit into memory: they are in a temporary file in {data.mapped}, which is slower",
             style="yellow",
         )
+
+
+def only_train(split: Split) -> list[str]:
+    """Return how many samples without a label train for other targets, and how many may not, a line each."""
+    counts = split.description.get("only_train", {"used": 0, "left_out": 0})
+    lines = [f"{counts['used']} without a label only train"] if counts["used"] else []
+    if counts["left_out"]:
+        lines.append(f"{counts['left_out']} more are left out: their text or image is in the validation or test part")
+    return lines
 
 
 def show_note(note: str | None) -> None:

@@ -74,11 +74,19 @@ class HeadOptions:
     """Dropout in training: of regions, words (after the GRU) and context, each by one mask a pair, and of the fused
     vector. pooled: of both vectors once standardised; cnn-multi: of the last layer's input alone; dnn-lr: of the last
     image layer's weights."""
+    word_ngrams: int = option(2, least=0)
+    """TF-IDF of up to so many words in a row, for the head linear; 0 for none."""
+    char_ngrams: int = option(5, least=0)
+    """TF-IDF of two up to so many characters in a row, for the head linear; 0 for none."""
+    means_scale: float = option(0.03, least=0)
+    """What the head linear multiplies the standardised means of words and V by; 0 leaves them out."""
 
     def __post_init__(self) -> None:
         check(self)
         if self.hops is None:
             object.__setattr__(self, "hops", HEADS[self.head].hops)
+        if self.head == "linear" and not (self.word_ngrams or self.char_ngrams or self.means_scale):
+            raise ValueError("word_ngrams, char_ngrams, means_scale: expected one above 0, got 0 for each")
         if self.ablation != "none" and "ablation" not in HEADS[self.head].settings:
             raise ValueError(f"ablation: expected none, for the head {self.head} has no ablations; got {self.ablation}")
 
@@ -106,7 +114,8 @@ class HeadConfig(HeadOptions):
     @property
     def reads(self) -> frozenset[str]:
         """The kinds of feature whose values affect its result."""
-        return self.inputs if HEADS[self.head].settings else frozenset()
+        unread = not HEADS[self.head].settings or ("means_scale" in self.settings and not self.means_scale)
+        return frozenset() if unread else self.inputs
 
     @property
     def settings(self) -> frozenset[str]:
@@ -123,6 +132,11 @@ class HeadConfig(HeadOptions):
         if self.gru_layers == 1:
             read -= {"gru_dropout"}
         return frozenset(read)
+
+    @property
+    def averages(self) -> bool:
+        """Whether of a text's words it reads their mean alone."""
+        return HEADS[self.head].averages and ("pooling" not in self.settings or self.pooling == "mean")
 
     @property
     def dropout_fields(self) -> list[str]:

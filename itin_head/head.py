@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from .dropout import dropped
 from .gru.packing import Words, fill_up, pack_words, padded
 from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
 
-Inputs = tuple[Tensor | None, Tensor | Words | None, Tensor | None, Tensor | None, Tensor | None]
+Inputs = tuple[Tensor | None, Tensor | Words | None, Tensor | None, Tensor | None, Tensor | None, Sequence[str] | None]
 """The arguments of `Head.forward`."""
 
 
@@ -71,6 +71,8 @@ class Head(nn.Module):
     """Whether `join` applies all of the dropout itself."""
     generators: Sequence[torch.Generator] | None = None
     """What dropout is drawn from: one generator for each head that is computed; None for torch's global one."""
+    vocabulary: Mapping[str, Any] | None = None
+    """What a run keeps of the head in `vocabulary.json`, beside its weights."""
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__()
@@ -98,6 +100,9 @@ class Head(nn.Module):
         Args:
             batches: the arguments of `forward` for all of the training part, batch after batch.
         """
+
+    def know(self, vocabulary: Mapping[str, Any]) -> None:
+        """Take the vocabulary of a trained head, before its weights, whose shapes it may decide."""
 
     def drop(self, values: Tensor) -> Tensor:
         """Apply dropout to values (B, ..., D) in training, where the configuration has any: `dropout.dropped`."""
@@ -138,6 +143,7 @@ class Head(nn.Module):
         token_mask: Tensor | None,
         context: Tensor | None,
         region_mask: Tensor | None = None,
+        texts: Sequence[str] | None = None,
     ) -> HeadOutput:
         """Compute logits and what they were made from. Inputs that the head does not use may be None, and are not read.
 
@@ -147,6 +153,7 @@ class Head(nn.Module):
             token_mask: (B, n) bool, True at a word; words first, padding after them. None for packed words.
             context: (B, context_dim), V.
             region_mask: (B, m) bool, True at a region; None means that all are.
+            texts: the B texts, for a head that reads them.
 
         Raises:
             ValueError: a shape or dtype is not the one named here, or padding stands before a word.
@@ -249,6 +256,14 @@ def mlp(length: int, hidden: int) -> nn.Sequential:
 def mean_of(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean (..., D) of the vectors (..., n, D) where `mask` (..., n) is True; zero where there is none."""
     return values.masked_fill(~mask[..., None], 0).sum(-2) / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
+def standard(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) and the standard deviation (D,) of vectors (N, D), computed in float64; 1 instead of 0."""
+    if not len(values):
+        return values.new_zeros(values.shape[1]), values.new_ones(values.shape[1])
+    sd, mean = torch.std_mean(values.double(), dim=0, correction=0)
+    return mean, torch.where(sd > 1e-6 * mean.abs(), sd, 1.0)
 
 
 def check_words_first(token_mask: Tensor) -> None:

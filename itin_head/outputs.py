@@ -45,6 +45,17 @@ def class_logits(target: Target, outputs: Tensor) -> Tensor:
     return torch.cat([first, inner, last], -1)
 
 
+def steps_of(logarithms: Tensor) -> Tensor:
+    """Return the outputs (..., K - 1) of ordered classes whose probabilities have these logarithms (..., K).
+
+    The inverse of `class_logits`.
+    """
+    up, down = logarithms.logcumsumexp(-1), logarithms.flip(-1).logcumsumexp(-1).flip(-1)
+    eta = down[..., 1:] - up[..., :-1]  # log P(y > k) - log P(y <= k)
+    falls = (eta[..., :-1] - eta[..., 1:]).clamp(min=torch.finfo(eta.dtype).tiny)
+    return torch.cat([eta[..., :1], falls + torch.log(-torch.expm1(-falls))], -1)  # the inverse of softplus
+
+
 def scaled(target: Target, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return numbers in units of half the target's span, from -1 to 1, as a head learns them."""
     low, high = target.bounds

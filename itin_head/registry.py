@@ -26,6 +26,10 @@ class HeadSpec(NamedTuple):
     """What it reads in place of a feature that no store holds, as tables write it."""
     hops: int | None = None
     """Its hops by default."""
+    averages: bool = False
+    """Whether of a text's words it reads their mean alone (`pooled` without attention)."""
+    solved: bool = False
+    """Whether its weights are solved for at once (`train.solving`), not learnt step by step."""
 
 
 _EVERY = ("regions", "tokens", "context")
@@ -60,8 +64,17 @@ HEADS = {
     "pooled": HeadSpec(
         "heads.pooled:PooledHead",
         ("tokens", "context"),
-        ("hidden", "pooling", *_WORDS),
+        ("hidden", "pooling", "dropout", "max_words"),
         "MLP(mean of words) ⊕ MLP(V), standardised",
+        averages=True,
+    ),
+    "linear": HeadSpec(
+        "heads.linear:LinearHead",
+        ("tokens", "context"),
+        ("word_ngrams", "char_ngrams", "means_scale", "max_words"),
+        "TF-IDF of words and characters ⊕ means of words and V, logistic regression",
+        averages=True,
+        solved=True,
     ),
     "multisentinet": HeadSpec(
         "heads.multisentinet:MultiSentiNetHead",

@@ -19,6 +19,7 @@ from ..targets import Target
 from ..train.config import TrainConfig
 from ..train.features.batches import ResidentFeatures
 from ..train.features.features import Features
+from ..train.label_rule import decided
 from ..train.runs.folder import Run
 from ..train.runs.write import COVERAGE
 from ..train.steps import chunks
@@ -135,13 +136,13 @@ def predictions(
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
-    config = run.config
-    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words)
+    config, where = run.config, torch.device(device)
+    resident = ResidentFeatures(features, where, config.regions, config.max_words, targets=(), averaged=config.averages)
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
             out = head(*resident.batch(some).inputs)
-            said = predicted(out.logits, run.targets)
+            said = decided(predicted(out.logits, run.targets), config.label_from)
             for place in range(len(some)):
                 one = details[len(found)]
                 first, *further = (

@@ -71,12 +71,12 @@ class Predictor:
             )
             for row, (_, text) in enumerate(pairs)
         ]
-        features, n = self._features(encoded, kept, len(pairs)), len(pairs)
+        features, n = self._features(encoded, kept, [text for _, text in pairs]), len(pairs)
         return predictions(self._head, self.run, features, np.arange(n), details, self._vocabulary, n, self._device)
 
-    def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], n: int) -> Features:
+    def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], texts: list[str]) -> Features:
         """Return the features of n pairs as if read from stores; kinds that the head does not read are zeros."""
-        m, head = self.run.config.regions, self.run.head_config
+        m, head, n = self.run.config.regions, self.run.head_config, len(texts)
         counts = np.array([min(m, len(arrays["scores"])) for arrays in encoded.get("regions", [])] or [0] * n)
         regions = np.zeros((n, m, head.region_dim), np.float32)
         tokens, context = np.zeros((0, head.token_dim), np.float32), np.zeros((n, head.context_dim), np.float32)
@@ -88,7 +88,9 @@ class Predictor:
             context = np.stack([arrays["context"] for arrays in encoded["context"]])
         offsets = np.concatenate([[0], np.cumsum([keep.sum() for keep in kept] or [0] * n)])
         labels = np.zeros(n, np.int64)
-        return Features([""] * n, labels, regions, counts, tokens, offsets, context, classes=self.run.classes)
+        return Features(
+            [""] * n, labels, regions, counts, tokens, offsets, context, classes=self.run.classes, texts=texts
+        )
 
     def _encoder(self, kind: str) -> ImageEncoder | TextEncoder:
         entry = self._stores[kind]

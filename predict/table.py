@@ -23,7 +23,7 @@ from ..extract.data.scan import Scan, scan
 from ..extract.data.sets.folder import read_rows
 from ..extract.encoders.checked import FailedInputError
 from ..targets import Target
-from ..train.runs.folder import FILES, Run
+from ..train.runs.folder import FILES, VOCABULARY, Run
 from .prediction import Prediction
 from .predictor import Predictor
 
@@ -113,7 +113,7 @@ def check_out(out: Path | None, table: Path, run: Path) -> None:
         return
     place = Path(os.path.realpath(out))
     what = "the table itself" if out.exists() and table.exists() and out.samefile(table) else ""
-    if place.parent == Path(os.path.realpath(run)) and place.name in (*FILES, "tokenizer.json"):
+    if place.parent == Path(os.path.realpath(run)) and place.name in (*FILES, VOCABULARY, "tokenizer.json"):
         what = f"a file of the run {run}"
     if what:
         raise DataError(

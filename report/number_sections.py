@@ -135,9 +135,9 @@ def predicted(runs: Runs) -> Section:
             cells = {title: plain(value) for title, value in means.items()}
             rows.append({"run": name, "true": level, "pairs": len(place), **cells})
     text = [
-        "Each disc is a group of pairs; its area shows how many. On the dashed line predicted and true agree. The joined"
-        " dots are the mean prediction at each true value: those of a head that is unsure stay near the mean, so that"
-        " they rise less steeply than the dashed line."
+        "Each disc is a group of pairs; its area shows how many. On the dashed line predicted and true agree. The"
+        " joined dots are the mean prediction at each true value: those of a head that is unsure stay near the mean, so"
+        " that they rise less steeply than the dashed line."
     ]
     if any(run.half_widths for run in runs.values()):
         text.append(

@@ -8,17 +8,15 @@ import numpy as np
 import pandas as pd
 
 from ..itin_head.registry import label_of
-from ..train.config import REPEATS
-from ..train.statistics import over_seeds
+from ..train.config import CLASS_SCORES, REPEATS, SCORE_TITLES, SELECTS, shown_scores
+from ..train.statistics import Estimate, over_seeds
 from ..train.sweeps.folder import FIELDS, Sweep
 from ..train.sweeps.reveal import revealed
 from .names import SIGNS
 from .page.figures import LineChart, curve
-from .page.numbers import between, percent
+from .page.numbers import between, ends, percent, plain
 from .page.section import Section
 from .paper import published
-
-SCORES = ("val_accuracy", "val_weighted_f1")
 
 PAPER = {"m": (published.BEST_M, "Fig. 5"), "lam": (published.BEST_LAM, "Fig. 6")}
 """The axes that the paper plots, each with the paper's optimum and figure."""
@@ -39,10 +37,11 @@ def sweep_sections(sweep: Sweep, number: int) -> list[Section]:
     results = sweep.results()
     name = sweep.path.resolve().name
     sections = [_configurations(sweep, results, name, number)]
+    is_number = sweep.definition.is_number
     for axis in _axes(results):
-        figure = f", after the paper's {PAPER[axis][1]}" if axis in PAPER else ""
+        figure = f", after the paper's {PAPER[axis][1]}" if axis in PAPER and not is_number else ""
         title = f"{name}: {SIGNS.get(axis, axis)}{figure}"
-        chart = curve_of(results, axis, f"sweep-{number}-{axis.replace('_', '-')}", title)
+        chart = curve_of(results, axis, f"sweep-{number}-{axis.replace('_', '-')}", title, is_number)
         if chart is not None:
             text = "Means over the seeds on the validation part; the bands are their 95% intervals (Student's t)."
             notes = ["m = 0 is only-context: no region is left."] if axis == "m" else []
@@ -50,7 +49,7 @@ def sweep_sections(sweep: Sweep, number: int) -> list[Section]:
     return sections
 
 
-def curve_of(results: pd.DataFrame, axis: str, name: str, title: str) -> LineChart | None:
+def curve_of(results: pd.DataFrame, axis: str, name: str, title: str, is_number: bool = False) -> LineChart | None:
     """Return the chart of a sweep's results over one field; None if fewer than two values have finished runs.
 
     Args:
@@ -58,29 +57,33 @@ def curve_of(results: pd.DataFrame, axis: str, name: str, title: str) -> LineCha
         axis: a numeric field; in the paper's sweep only the rows on this axis are used, else all rows.
         name: the name of the chart.
         title: the title of the chart.
+        is_number: whether the sweep's target is a number.
     """
+    scores = [f"val_{score}" for score in shown_scores(is_number)]
     rows = results[(results["axis"] == axis) & (results["status"] == "done")]
     if rows.empty:
         rows = results[results["status"] == "done"]
     points = []
     for value, group in rows.groupby(axis):
         point: dict[str, Any] = {axis: value}
-        for score in SCORES:
+        for score in scores:
             estimate = over_seeds(group[score].to_numpy(dtype=np.float64))
-            point |= {score: estimate.value, f"{score}_low": estimate.low, f"{score}_high": estimate.high}
+            low, high = _within(score.removeprefix("val_"), estimate)
+            point |= {score: estimate.value, f"{score}_low": low, f"{score}_high": high}
         points.append(point)
     if len(points) < 2:
         return None
-    mark, figure = PAPER.get(axis, (None, ""))
+    mark, figure = (None, "") if is_number else PAPER.get(axis, (None, ""))
     return curve(
         name,
         title,
         pd.DataFrame(points),
         axis,
         AXIS_LABELS.get(axis, axis),
-        SCORES,
+        scores,
         mark,
         "the paper's optimum" if figure else "",
+        percent=not is_number,
     )
 
 
@@ -99,17 +102,18 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
     fields = [n for n in FIELDS if n in frame and frame[n].astype(str).nunique() > 1]
     done = results[results["status"] == "done"].drop_duplicates("key")
     own = [n for n in FIELDS if n not in REPEATS]
+    select, is_number = sweep.definition.select, sweep.definition.is_number
+    scores = list(dict.fromkeys((*shown_scores(is_number), select)))
     rows = []
     for _, group in done.groupby(own, dropna=False, sort=False):
         row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] for n in fields}
         if "head" in row:
             row["head"] = label_of(row["head"])
         row["seeds"] = len(group)
-        for score, title in zip(SCORES, ("accuracy", "weighted F1"), strict=True):
-            estimate = over_seeds(group[score].to_numpy(dtype=np.float64))
-            sure = f" ± {100 * estimate.std:.1f} {between(estimate.low, estimate.high)}" if len(group) > 1 else ""
-            row[f"validation {title}"] = percent(estimate.value) + sure
-        row["by"] = (-float(group["val_accuracy"].mean()), float(group["val_loss"].mean()))
+        for score in scores:
+            estimate = over_seeds(group[f"val_{score}"].to_numpy(dtype=np.float64))
+            row[f"validation {SCORE_TITLES[score]}"] = _estimate(score, estimate)
+        row["by"] = (-SELECTS[select] * float(group[f"val_{select}"].mean()), float(group["val_loss"].mean()))
         rows.append(row)
     rows.sort(key=lambda row: row["by"])
     table = pd.DataFrame(rows[:ROWS]).drop(columns="by", errors="ignore")
@@ -121,16 +125,38 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
     ]
     notes = [f"The best {ROWS} of {len(rows)} are shown; results.csv has all."] if len(rows) > ROWS else []
     if (record := revealed(sweep)) is not None:
-        mean = record["mean"]
+        show = plain if is_number else percent
+        means = (f"{SCORE_TITLES[score]} {show(record['mean'][score])}" for score in shown_scores(is_number))
         notes.append(
-            f"The configuration chosen by {record['chosen_by']} was evaluated once on the test part: accuracy"
-            f" {percent(mean['accuracy'])}, weighted F1 {percent(mean['weighted_f1'])}, means of {len(record['runs'])}."
+            f"The configuration chosen by {record['chosen_by']} was evaluated once on the test part:"
+            f" {', '.join(means)}, means of {len(record['runs'])}."
         )
     return Section(
         f"sweep-{number}",
         f"Sweep {name}",
         text,
         table,
-        "Configurations, the best by validation accuracy first.",
+        f"Configurations, the best by validation {SCORE_TITLES[select]} first.",
         notes=notes,
     )
+
+
+def _estimate(score: str, estimate: Estimate) -> str:
+    """Format a score's mean over seeds, fractions in per cent; with its deviation and interval if there are several."""
+    fraction = score in CLASS_SCORES and score != "loss"
+    mean = percent(estimate.value) if fraction else plain(estimate.value)
+    if estimate.std != estimate.std:
+        return mean
+    low, high = _within(score, estimate)
+    spread = (
+        f"{100 * estimate.std:.1f} {between(low, high)}" if fraction else f"{plain(estimate.std)} {ends(low, high)}"
+    )
+    return f"{mean} ± {spread}"
+
+
+def _within(score: str, estimate: Estimate) -> tuple[float, float]:
+    """Return the ends of a score's interval, as far as the score can go."""
+    if score in CLASS_SCORES:
+        return estimate.low, estimate.high
+    least, most = (-1.0, 1.0) if SELECTS[score] > 0 else (0.0, np.inf)  # correlations; errors
+    return float(np.maximum(estimate.low, least)), float(np.minimum(estimate.high, most))

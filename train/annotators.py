@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ..labels import VALUES
 from ..targets import cells_of
 from .metrics import score_number, zero_band
 from .number_statistics import flat
-
-POLARITY = {"positive": 1.0, "neutral": 0.0, "negative": -1.0}
-"""The numbers of MVSA's labels, of which an intensity is the mean."""
 
 SOURCES = {"intensity": ("text", "image"), "text-intensity": ("text",), "image-intensity": ("image",)}
 """The labels of each annotator that an intensity is the mean of: those of the text, the image, or both."""
@@ -35,7 +33,7 @@ def votes_of(samples: pd.DataFrame, target: str, names: Iterable[str]) -> NDArra
     annotators: list[NDArray[np.float64]] = []
     while sources and all(f"{source}-label-{len(annotators) + 1}" in names for source in sources):
         cells = [cells_of(samples, f"{source}-label-{len(annotators) + 1}") for source in sources]
-        annotators.append(np.mean([[POLARITY.get(cell, np.nan) for cell in one] for one in cells], axis=0))
+        annotators.append(np.mean([[VALUES.get(cell, np.nan) for cell in one] for one in cells], axis=0))
     return np.stack(annotators, axis=1) if len(annotators) > 1 else None
 
 

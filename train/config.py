@@ -35,6 +35,10 @@ LOSSES = ("mse", "huber", "ccc")
 """Losses of a number: the squared error; Huber's, quadratic up to a tenth of the span and linear beyond; or one minus
 the concordance correlation of a batch."""
 
+LABEL_FROM = ("joint", "rule", "mean")
+"""Where the label comes from: its own output, the label rule over the own labels of text and image, or the mean of the
+two."""
+
 SELECTS = {
     "accuracy": 1,
     "weighted_f1": 1,
@@ -64,6 +68,12 @@ SCORE_TITLES = {
     "ccc": "CCC",
 }
 """The names of the scores for people."""
+
+STEPS = (
+    *("lr", "schedule", "warmup", "lr_step", "lr_gamma", "weight_decay", "clip", "label_smoothing", "batch_size"),
+    *("epochs", "patience", "target_weights"),
+)
+"""The fields that a head which is solved for at once does not read: they say how steps are taken."""
 
 _LAST_SEED = 2**32 - 1
 
@@ -103,6 +113,9 @@ class TrainConfig(HeadOptions):
     """The weights of the targets' losses, joined by + in the same order; by default 1 each."""
     loss: str = option("mse", choices=LOSSES)
     """The loss of targets that are numbers: the squared error, Huber's or 1 - CCC. Classes have cross-entropy."""
+    label_from: str = option("joint", choices=LABEL_FROM)
+    """Where the label comes from with --target label+text-label+image-label. joint: its own output; rule: the label
+    rule over the text's and the image's; mean: the mean of both. The scores of all three are kept."""
     select: str | None = option(None, choices=SELECTS, metavar="SCORE")
     """The validation score that selects the epoch, and the best of a sweep or search; by default accuracy, for a number
     the loss. Of equal ones the lower validation loss."""
@@ -127,6 +140,9 @@ class TrainConfig(HeadOptions):
     """Weights of the classes in the loss. balanced: rare classes count as much as frequent ones."""
     label_smoothing: float = option(0.0, least=0, below=1)
     """The share of a sample's weight in the loss that is spread over all classes."""
+    logistic_c: float | None = option(None, above=0)
+    """C of the head linear, as in scikit-learn: the larger, the larger its weights may be; by default 0.1, 0.3, 1, 3,
+    10, as long as the validation loss falls."""
     batch_size: int | None = option(None, least=1)
     """Samples a batch; by default the paper's for the data set: 128 for mvsa-multiple, else 64."""
     epochs: int = option(30, least=1)
@@ -144,6 +160,11 @@ class TrainConfig(HeadOptions):
         super().__post_init__()
         if not all(self.targets) or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"target: expected names joined by +, each once, got {self.target!r}")
+        if self.label_from != "joint" and not {LABEL, "text-label", "image-label"} <= set(self.targets):
+            raise ValueError(
+                f"label_from: expected joint without the targets label, text-label and image-label, got "
+                f"{self.label_from} with {self.target}"
+            )
         if len(self.weights) != len(self.targets):
             raise ValueError(
                 f"target_weights: expected {len(self.targets)} numbers joined by +, one for each of {self.target}, got "
@@ -192,6 +213,11 @@ class TrainConfig(HeadOptions):
     def regions(self) -> int:
         """The number of regions of an image that the head uses."""
         return self.m if "regions" in self.inputs else 0
+
+    @property
+    def averages(self) -> bool:
+        """Whether the head reads of a text's words their mean alone."""
+        return self.head_config({}).averages
 
     @property
     def view(self) -> View:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import RunError
-from ..itin_head import HeadConfig
+from ..itin_head import HEADS, HeadConfig
 from ..itin_head.gru.choose import choose, operations
-from ..targets import Target
+from ..targets import LABEL, Target
 from .config import TrainConfig, select_of, shown_scores
 from .features.features import Features
+from .label_rule import decided, has_sides, ways_of
 from .objective import EpochSelection, selected_by
 from .protocols.split import Split
 from .scoring import Scorer
-from .steps import ComputeOptions, Training, predict
+from .steps import ComputeOptions, Training, check_compute, predict
+
+if TYPE_CHECKING:
+    from .solving import Solving
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +60,11 @@ class Fit:
     targets: tuple[Target, ...] = ()
     """The targets in the order of the head's outputs."""
     selected_by: str = ""
-    """The rule that chose the epoch."""
+    """The rule that chose the epoch, or the solution of a head that is solved for."""
+    chosen: dict[str, float] = field(default_factory=dict)
+    """C of such a head, by target."""
+    vocabulary: Mapping[str, Any] | None = None
+    """What the run keeps of the head beside its weights."""
 
     @property
     def probabilities(self) -> dict[str, NDArray[np.float64]]:
@@ -133,7 +141,7 @@ def train(
     Raises:
         ValueError: configurations that cannot be trained side by side.
     """
-    training = Training(configs, features, split, device, compute or ComputeOptions())
+    training = training_of(configs, features, split, device, compute or ComputeOptions())
     configs, J = training.configs, len(configs)
     scorers = [Scorer(features.column(one.name), split.train, configs[0].loss) for one in training.targets]
     first = scorers[0]
@@ -154,7 +162,7 @@ def train(
             shown = shown_scores(first.target.is_number)
             row = {
                 "epoch": epoch,
-                "lr": config.lr_at(epoch, training.batches - 1, training.batches),
+                "lr": 0.0 if HEADS[config.head].solved else config.lr_at(epoch, training.batches - 1, training.batches),
                 "train_loss": loss[j],
                 f"train_{shown[0]}": right[j],
                 "val_loss": scores["loss"],
@@ -181,7 +189,10 @@ def train(
             continue
         own = training.resident.narrow(config.regions)  # the figures are those of the head alone
         said = {part: predict(head, own, split.rows(part), training.batch_size, training.targets) for part in evaluate}
-        metrics = {part: scores_by_target(scorers, split.rows(part), each) for part, each in said.items()}
+        metrics = {
+            part: scores_by_target(scorers, split.rows(part), each, config.label_from) for part, each in said.items()
+        }
+        said = {part: decided(each, config.label_from) for part, each in said.items()}
         kept = f"(epoch {selections[j].epoch} was kept)"
         yield (
             j,
@@ -199,25 +210,58 @@ def train(
                 stacked=J,
                 precision=training.compute.precision,
                 targets=tuple(training.targets),
-                selected_by=selected_by(select),
+                selected_by=training.selected_by or selected_by(select),
+                chosen=dict(training.chosen),
+                vocabulary=head.vocabulary,
             ),
         )
 
 
+def training_of(
+    configs: Sequence[TrainConfig],
+    features: Features,
+    split: Split,
+    device: str | torch.device,
+    compute: ComputeOptions,
+) -> Training | Solving:
+    """Return the training of some configurations: in steps, or of a head that is solved for."""
+    if not HEADS[configs[0].head].solved:
+        return Training(configs, features, split, device, compute)
+    if len(configs) > 1:
+        raise ValueError(f"configs: expected one of the head {configs[0].head}, got {len(configs)}")
+    check_compute(configs[0], compute)
+    from .solving import Solving  # scikit-learn takes a second to import
+
+    return Solving(configs[0], features, split)
+
+
 def scores_by_target(
-    scorers: Sequence[Scorer], rows: NDArray[np.int64], predicted: Mapping[str, NDArray[np.float64]]
+    scorers: Sequence[Scorer],
+    rows: NDArray[np.int64],
+    predicted: Mapping[str, NDArray[np.float64]],
+    label_from: str = "joint",
 ) -> dict[str, Any]:
     """Return the scores of the first target, and those of the others that some rows have a value for in `targets`.
+
+    Where the label could come from the own labels of text and image too, `label_from` holds its scores by each way.
 
     Args:
         scorers: of each target.
         rows: (n,) samples; each has a value for the first target.
-        predicted: what is said of them, by target.
+        predicted: what the head's own outputs say of them, by target.
+        label_from: the recipe's.
     """
     first, *others = scorers
+    ways: dict[str, Any] = {}
+    if has_sides([one.target for one in scorers]):
+        (label,) = (one for one in scorers if one.target.name == LABEL)
+        each = ways_of(predicted)
+        if label.column.known[rows].any():
+            ways = {"label_from": {way: label(rows, chances) for way, chances in each.items()}}
+    predicted = decided(predicted, label_from)
     scores = first(rows, predicted[first.target.name])
     further = {one.target.name: one(rows, predicted[one.target.name]) for one in others if one.column.known[rows].any()}
-    return {**scores, "targets": further} if others else scores
+    return {**scores, "targets": further, **ways} if others else scores
 
 
 def as_float(value: float | None) -> float:

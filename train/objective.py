@@ -43,7 +43,10 @@ class Objective:
                     classes = len(column.target.classes)
                     labels = column.values[column.known].astype(np.int64)
                     counts = np.bincount(labels, minlength=classes)
-                    weight = len(labels) / (classes * np.maximum(counts, 1))  # an absent class is never used
+                    if column.shares is not None:
+                        counts = column.shares.sum(0)
+                    # An absent class is never used.
+                    weight = counts.sum() / (classes * np.where(counts > 0, counts, 1))
                     self.class_weights[place] = torch.from_numpy(weight).float().to(device)
 
     def __call__(self, logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
@@ -52,6 +55,8 @@ class Objective:
             number_loss(self.config.loss, own[..., 0], values)
             if target.is_number
             else self._cross_entropy(class_logits(target, own), values, place)
+            if values.ndim == 2
+            else self._cross_entropy_of_shares(class_logits(target, own), values, place)
             for place, ((target, own), values) in enumerate(zip(cut(logits, self.targets), targets, strict=True))
         ]
         if len(losses) == 1 and self.config.target_weights is None:
@@ -77,6 +82,18 @@ class Objective:
         known = labels != ABSENT
         share = known.to(each.dtype) if weight is None else weight[labels.clamp(min=0)] * known
         return each.sum(1) / share.sum(1).clamp(min=torch.finfo(each.dtype).tiny)
+
+    def _cross_entropy_of_shares(self, logits: Tensor, shares: Tensor, place: int) -> Tensor:
+        """Return the mean over the samples that somebody judged, shares (J, B, classes)."""
+        weight = self.class_weights[place]
+        rows = shares.flatten(0, 1)
+        loss = cross_entropy(
+            logits.flatten(0, 1), rows, weight, reduction="none", label_smoothing=self.config.label_smoothing
+        )
+        judged = rows.any(1)  # smoothing gives the others a loss too
+        count = judged.to(loss.dtype) if weight is None else rows @ weight
+        each, count = (torch.where(judged, one, 0).view(shares.shape[:2]).sum(1) for one in (loss, count))
+        return each / count.clamp(min=torch.finfo(loss.dtype).tiny)
 
 
 def number_loss(kind: str, predicted: Tensor, values: Tensor) -> Tensor:

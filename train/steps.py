@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from ..device import matmul_precision
-from ..itin_head import Head, make
+from ..itin_head import HEADS, Head, make
 from ..itin_head.outputs import class_logits, cut, predicted, prior
 from ..itin_head.side_by_side import SideBySide, SingleHead
 from ..targets import Target
 from .config import PRECISIONS, TrainConfig
-from .features.batches import ResidentFeatures
+from .features.batches import ABSENT, ResidentFeatures
 from .features.features import Features, TargetColumn
+from .label_rule import decided
 from .objective import Objective, clip_side_by_side
 from .protocols.split import Split
 
@@ -50,14 +51,19 @@ class ComputeOptions:
 
 
 def stackable(config: TrainConfig) -> bool:
-    """Return whether a configuration can be trained beside others."""
-    return True
+    """Return whether a configuration can be trained beside others: whether it is in steps."""
+    return not HEADS[config.head].solved
 
 
 def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
     """Raise ValueError for a configuration that cannot be trained in this way."""
     if compute.precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {compute.precision!r}")
+    if not compute.plain and HEADS[config.head].solved:
+        raise ValueError(
+            f"head: expected one that is trained in steps with CUDA graphs or a precision other than float32, got "
+            f"{config.head}"
+        )
     if compute.graphs and not config.mask:
         raise ValueError("mask: expected True with CUDA graphs, got False")
 
@@ -72,7 +78,7 @@ def shape_of(config: TrainConfig, dataset: str) -> tuple[Any, ...]:
 def taught_by(column: TargetColumn, rows: NDArray[np.int64]) -> TargetColumn:
     """Return a target with the values of some rows; raise ValueError if none of them has one."""
     own = column.take(rows)
-    if not own.known.any():
+    if not own.taught.any():
         raise ValueError(f"target: no pair of the training part has a value for {column.target.name}")
     return own
 
@@ -110,7 +116,9 @@ class Training:
         self.batch_size = first.batch_for(features.dataset)
         self.configs = [replace(config, batch_size=self.batch_size) for config in configs]
         regions = torch.tensor([config.regions for config in configs])
-        self.resident = ResidentFeatures(features, device, int(regions.max()), first.max_words, first.targets)
+        self.resident = ResidentFeatures(
+            features, device, int(regions.max()), first.max_words, first.targets, first.averages
+        )
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""
         self.batches = math.ceil(len(split.train) / self.batch_size)
@@ -145,6 +153,7 @@ class Training:
         # Sums of float32 numbers are exact in float64, whatever their order; Apple's devices have none.
         wide = torch.float32 if device.type == "mps" else torch.float64
         self._sums = torch.zeros(2, J, device=device, dtype=wide)
+        self.selected_by, self.chosen = "", dict[str, float]()  # of `solving.Solving` alone
         self._orders = self._shuffled()
         self._static: GraphSteps | None = None
         if compute.graphs:
@@ -193,7 +202,8 @@ class Training:
         with torch.inference_mode(), matmul_precision(tf32=self.compute.precision != "float32"):
             some = chunks(torch.from_numpy(rows), self.batch_size)
             parts = [self._forward(part.expand(J, -1))[0] for part in some]
-            return predicted(torch.cat(parts, 1), self.targets)[self.targets[0].name]
+            said = predicted(torch.cat(parts, 1), self.targets)
+        return decided(said, self.configs[0].label_from)[self.targets[0].name]
 
     def keep(self, j: int) -> None:
         """Copy the present weights of head j into `heads`, on the device."""
@@ -229,7 +239,10 @@ class Training:
         if first.is_number:
             right = (own[..., 0] - targets[0]).abs().nan_to_num().sum(1)
         else:
-            right = (class_logits(first, own).argmax(-1) == targets[0]).sum(1)
+            true = targets[0]
+            if true.ndim == 3:  # shares, of which more than half agree on the value
+                true = torch.where(true.amax(-1) > 0.5, true.argmax(-1), ABSENT)
+            right = (class_logits(first, own).argmax(-1) == true).sum(1)
         self._sums.add_(torch.stack([losses.detach() * targets[0].shape[1], right.to(losses.dtype)]))
 
     def _shuffled(self) -> Iterator[Tensor]:

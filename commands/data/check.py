@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...extract.data.text_encoding import ENCODINGS
-from ...labels import classes_of, numbers_of
 from ...parts import default_workers
 from ...train.config import TrainConfig
-from ..terminal.data_lines import rule_lines
 from ..terminal.json_output import json_option, print_json
 from ..terminal.options import options_of, take, usage_errors
 from ..terminal.run_options import ProtocolOptions
+from .check_display import show, sorted_lines
 
 if TYPE_CHECKING:
     from ...cache import Table
-    from ...train.protocols.census import Census
-
-MAX_COLUMNS = 8
-"""The maximum number of classes that have a column each."""
-
-MAX_LISTED = 10
-"""The maximum number of unusable pairs that are listed."""
+    from ...train.protocols.protocol import Protocol
 
 
 @click.command("check", short_help="Duplicates, conflicting labels, class balance, Table I.")
@@ -49,35 +41,60 @@ def command(**options: Any) -> None:
     """Count the pairs of a data set, by part of a protocol.
 
     Prints classes and the accuracy of always predicting the most frequent one, groups of equal texts and images, how
-    many of them have differing labels, how many pairs of one part also stand in another, and the paper's Table I
-    beside the same counts here.
+    many of them have differing labels, how many pairs of one part also stand in another, whether a part is sorted by
+    label, what else can be learnt from the data set, and the paper's Table I beside the same counts here.
     """
 
     from ... import disk
-    from ...train.protocols.census import census
-    from ...train.protocols.protocol import Splitter, kind_of
+    from ...errors import DataError
+    from ...targets import cells_of, targets_of, values_of
+    from ...train.features.features import TargetColumn, strata_of
+    from ...train.protocols.census import census, sorted_parts, target_counts
+    from ...train.protocols.protocol import Splitter
 
     if options["encoding"] is not None and options["root"] is None:
         raise click.UsageError("--encoding goes with --root; the cache holds texts as `itin extract` read them")
     with usage_errors():
         protocol = take(ProtocolOptions, options).protocol_of()
     table, unusable = _from_root(options) if options["root"] is not None else _from_cache(options)
-    labelled = table.samples[table.samples["label"].notna() & ~table.samples["id"].astype(str).isin(unusable)]
-    ids = [str(one) for one in labelled["id"]]
-    classes = classes_of(table.dataset)
-    labels = numbers_of(labelled["label"], classes)
-    splitter = Splitter.of(protocol, ids, labels, table, allow_missing=True)
+    usable = table.samples[~table.samples["id"].astype(str).isin(unusable)]
+    targets = targets_of(table.dataset)
+    if not targets:
+        raise DataError(
+            f"{table.dataset['name']} has neither labels nor scores, so there is nothing to count",
+            expected="a table with a column label or score",
+            next_step="extract it again with the table's columns named: --columns label=NAME",
+        )
+    first = next(iter(targets.values()))
+    pairs = usable[[cell is not None for cell in cells_of(usable, first.name)]]
+    ids = [str(one) for one in pairs["id"]]
+    strata = strata_of(TargetColumn(first, values_of(cells_of(pairs, first.name), first)))
+    splitter = Splitter.of(protocol, ids, strata, table, allow_missing=True)
     with usage_errors():
         split = splitter.split(options["split_seed"], options["fold"])
-    found = census(labelled, dict(split.pairs(ids)), classes)
+    part_of = dict(split.pairs(ids))
+    found = census(pairs, part_of, first.classes, first.name)
+    counts = target_counts(usable, targets.values())
+    label_of = dict(zip(ids, strata.tolist(), strict=True))
+    order = [one for one in _order(protocol, table, ids) if one in label_of]
+    in_order = sorted_parts([part_of.get(one) for one in order], [label_of[one] for one in order])
     if options["as_json"]:
         named = {name: table.dataset.get(name) for name in ("name", "source", "dropped", "undecided", "texts")}
         print_json(
-            {"dataset": named, "unusable": unusable, "split": split.description, "outside": splitter.outside}
+            {"dataset": named, "unusable": unusable, "targets": counts}
+            | {"split": split.description, "outside": splitter.outside, "sorted": in_order}
             | {"classes": found.classes, "duplicates": found.duplicates, "members": found.members}
         )
     else:
-        _show(table, unusable, found, split.description, kind_of(table), splitter.outside)
+        show(
+            table,
+            unusable,
+            first,
+            counts,
+            found,
+            split.description,
+            [*splitter.outside, *sorted_lines(in_order, split.description["sizes"])],
+        )
     if options["csv"] is not None:
         data = found.members.to_csv(index=False, lineterminator="\n")
         disk.replace(options["csv"], data.encode())
@@ -138,93 +155,12 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
     return Table(dataset.root, record, pd.DataFrame([sample.row for sample in seen.samples]), pd.DataFrame()), unusable
 
 
-def _show(
-    table: Table, unusable: dict[str, str], found: Census, split: dict[str, Any], kind: str, outside: list[str]
-) -> None:
-    from ...report.paper.published import DATASETS, TABLE_1
-    from ...train.protocols.census import WHOLE
-    from ...train.protocols.protocol import describe
-    from ..terminal.console import console, grid
+def _order(protocol: Protocol, table: Table, ids: list[str]) -> list[str]:
+    """Return the ids in the order in which the parts list them: that of the split's file, else of the data set's."""
+    from ...train.protocols.clmlf import split_path
+    from ...train.protocols.protocol import kind_of
+    from ...train.protocols.split import read_parts
 
-    whole = found.classes[found.classes["part"] == WHOLE].iloc[0]
-    console.print(f"{table.dataset['name']}: {whole['n']} labelled pairs that can be used")
-    for line in rule_lines(table.dataset.get("dropped") or {}, table.dataset.get("undecided") or {}):
-        console.print(f"  {line}")
-    if note := table.dataset.get("texts"):
-        console.print(f"  {note}")
-    if unusable:
-        console.print(f"  {len(unusable)} that cannot be used:")
-        for id, reason in list(unusable.items())[:MAX_LISTED]:
-            console.print(f"    {id}: {reason}")
-        if len(unusable) > MAX_LISTED:
-            console.print(f"    and {len(unusable) - MAX_LISTED} more")
-    if kind in TABLE_1:
-        _show_table_1(DATASETS[kind], TABLE_1[kind], whole)
-
-    console.print(f"\nClasses, protocol {describe(split)}:")
-    _show_classes(found.classes, classes_of(table.dataset))
-
-    without = int(whole["n"]) - sum(split["sizes"].values())
-    if without:
-        console.print(f"{without} in no part: {_why_outside(split)}")
-    for line in outside:
-        console.print(line)
-
-    console.print("\nDuplicates:")
-    heads = {
-        "kind": "",
-        "groups": "groups",
-        "pairs": "pairs",
-        "conflicting": "labels differ",
-        "across": "in several parts",
-        "test_in_train": "test pairs in train",
-        "test_in_val": "test pairs in val",
-        "val_in_train": "val pairs in train",
-    }
-    rows = [[row[name] for name in heads] for _, row in found.duplicates.iterrows()]
-    console.print(grid(list(heads.values()), rows, right=list(heads.values())[1:]))
-    if found.duplicates["across"].any() and "duplicates" not in split:
-        console.print("--group-duplicates keeps them in one part.")
-
-
-def _show_classes(balance: Any, classes: Sequence[str]) -> None:
-    """Print the classes of each part: a column per class, or a row where there are many."""
-    from ...train.protocols.census import column_of
-    from ..terminal.console import console, ends, grid
-
-    always = f"always {balance['majority'].iloc[0]}"
-    shares = [f"{row['majority_accuracy']:.1%}" if row["n"] else "" for _, row in balance.iterrows()]
-    if len(classes) <= MAX_COLUMNS:
-        columns = ["part", "n", *classes, always]
-        names = ["part", "n", *map(column_of, classes)]
-        rows = [[*row, share] for row, share in zip(balance[names].to_numpy().tolist(), shares, strict=True)]
-    else:
-        columns = ["class", *balance["part"]]
-        ordered = sorted(classes, key=lambda label: -int(balance[column_of(label)].iloc[0]))
-        counts = [[label, *balance[column_of(label)]] for label in ordered]
-        rows = [*map(list, ends(counts)), ["all classes", *balance["n"]], [always, *shares]]
-    console.print(grid(columns, rows, right=columns[1:]))
-
-
-def _why_outside(split: dict[str, Any]) -> str:
-    """Return the reasons why pairs are in no part."""
-    found = {
-        "the text and image labels differ": split.get("labels_differ", 0),
-        "an equal pair is in a later part": sum(split.get("duplicates_left_out", {}).values()),
-        "the split does not name them": split.get("not_in_split", 0),
-    }
-    return ", ".join(f"{count} because {why}" for why, count in found.items() if count)
-
-
-def _show_table_1(name: str, paper: dict[str, int], whole: Any) -> None:
-    """Print the paper's counts beside those here."""
-    from ..terminal.console import console, grid
-
-    same = all(whole[label] == count for label, count in paper.items())
-    rows = [
-        ["paper", *paper.values(), sum(paper.values())],
-        ["here", *(whole[label] for label in paper), whole["n"]],
-    ]
-    console.print(f"\nTable I, {name}: {'the same' if same else 'not the whole data set, or another one'}")
-    columns = ["", *paper, "pairs"]
-    console.print(grid(columns, rows, right=columns[1:]))
+    if protocol.kind not in ("file", "clmlf"):
+        return ids
+    return list(read_parts(protocol.path or split_path(kind_of(table)))[0])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from ...labels import listed
 
 
 def rule_lines(dropped: Mapping[str, int], undecided: Mapping[str, int]) -> list[str]:
@@ -29,3 +32,21 @@ def target_line(counts: Mapping[str, int]) -> str:
         names.setdefault(count, []).append(name)
     told = [f"{', '.join(own)} ({count}{' each' * (len(own) > 1)})" for count, own in names.items()]
     return f"targets, for --target: {'; '.join(told)}"
+
+
+def count_words(row: Mapping[str, Any]) -> str:
+    """Return the values of a target in words: the counts of its classes, or the mean and the range of its numbers.
+
+    Args:
+        row: one of `census.target_counts`.
+    """
+    if "counts" not in row:
+        return (
+            f"mean {row['mean']:.3g}, sd {row['sd']:.3g}, from {row['least']:g} to {row['greatest']:g}"
+            if row["n"]
+            else ""
+        )
+    counts = list(row["counts"].items())
+    if row["kind"] != "ordered":
+        counts.sort(key=lambda one: -one[1])
+    return listed([f"{count} {label}" for label, count in counts])

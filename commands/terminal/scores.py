@@ -31,6 +31,7 @@ def show_scores(metrics: Mapping[str, dict[str, Any]], split: dict[str, Any], ta
     """
     console.print(f"protocol {describe(split)}")
     _show(metrics, target)
+    _show_ways(metrics)
     for name in next(iter(metrics.values())).get("targets", {}):
         _show({part: scores["targets"][name] for part, scores in metrics.items() if name in scores["targets"]}, name)
 
@@ -54,6 +55,18 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
 def number(value: float | None) -> str:
     """Return a score in four decimals, a dash for one that is not defined."""
     return "–" if value is None else f"{value:.4f}"
+
+
+def _show_ways(metrics: Mapping[str, dict[str, Any]]) -> None:
+    """Print the scores of the label by its own output, by the rule over its two sides, and by their mean."""
+    rows = [
+        [way, PARTS[part], str(scores["n"]), number(scores["accuracy"]), number(scores["weighted_f1"])]
+        for part, each in metrics.items()
+        for way, scores in each.get("label_from", {}).items()
+    ]
+    if rows:
+        columns = ["label from", "", "n", "accuracy", "weighted F1"]
+        console.print(grid(columns, rows, right=columns[2:]))
 
 
 def _show(metrics: Mapping[str, dict[str, Any]], target: str | None) -> None:

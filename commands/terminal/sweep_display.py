@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from ...train.sweeps.folder import Result, Sweep
     from ...train.sweeps.setup import Event, TrialSource
 
-TEXT_COLUMNS = ("run", "dataset", "head", "preset", "ablation", "gate", "schedule", "class_weights", "protocol")
+TEXT_COLUMNS = (
+    "run",
+    "dataset",
+    "target",
+    "head",
+    "preset",
+    "ablation",
+    "gate",
+    "schedule",
+    "class_weights",
+    "protocol",
+)
 """The columns that are aligned to the left."""
 
 MAX_BEST = 5

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ..config import HeadConfig
 from ..gru.packing import Words
-from ..head import Head, HeadOutput, Inputs, Text, masked_softmax, mean_of, mlp
+from ..head import Head, HeadOutput, Inputs, Text, masked_softmax, mlp, standard
 
 
 class PooledHead(Head):
@@ -30,7 +31,7 @@ class PooledHead(Head):
     context_sd: Tensor
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
-        super().__init__(config, gru)
+        super().__init__(replace(config, mask=True), gru)  # padding is never read
         for name, size in (("text", config.token_dim), ("context", config.context_dim)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_sd", torch.ones(size))
@@ -43,7 +44,7 @@ class PooledHead(Head):
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure μ and σ, those of a text over the texts that have words."""
         texts, contexts = [], []
-        for _, words, _, context, _ in batches:
+        for _, words, _, context, _, _ in batches:
             if not isinstance(words, Words) or context is None:
                 raise ValueError("expected packed words and context, got others")
             text = self.read(words)
@@ -60,20 +61,11 @@ class PooledHead(Head):
         """Compute the output from words and context."""
         if text is None or context is None:
             raise ValueError("expected text and context, got None for one of them")
-        x = ((text.W - self.text_mean) / self.text_sd).masked_fill(~text.mask[..., None], 0)
-        if self.config.pooling == "attention":
-            weights = masked_softmax(x @ self.q / math.sqrt(x.shape[-1]), text.mask)  # (B, n)
-            t = (weights[..., None] * x).sum(-2)
-        else:
-            weights, t = None, mean_of(x, text.mask)
+        weights, t = None, text.S
+        if self.config.pooling == "attention":  # a softmax does not see q · μ / σ, the same for each word
+            weights = masked_softmax(text.W @ (self.q / self.text_sd) / math.sqrt(len(self.q)), text.mask)  # (B, n)
+            t = (weights[..., None] * text.W).sum(-2)
+        t = ((t - self.text_mean) / self.text_sd).masked_fill(~text.mask.any(-1, keepdim=True), 0)
         v = (context - self.context_mean) / self.context_sd
         F = torch.cat([self.mlp_t(self.drop(t)), self.mlp_v(self.drop(v))], -1)
         return HeadOutput(self.W_f(self.drop(F)), fused=F, words=weights)
-
-
-def standard(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean (D,) and the standard deviation (D,) of vectors (N, D), computed in float64; 1 instead of 0."""
-    if not len(values):
-        return values.new_zeros(values.shape[1]), values.new_ones(values.shape[1])
-    sd, mean = torch.std_mean(values.double(), dim=0, correction=0)
-    return mean, torch.where(sd > 1e-6 * mean.abs(), sd, 1.0)

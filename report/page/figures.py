@@ -8,17 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...train.config import SCORE_TITLES
 from .number_figures import Histogram, Scatter
 
 SCORE_NAMES = {
-    "accuracy": "accuracy",
-    "weighted_f1": "weighted F1",
-    "macro_f1": "macro F1",
-    "val_accuracy": "validation accuracy",
-    "val_weighted_f1": "validation weighted F1",
-    "val_loss": "validation loss",
-    "train_accuracy": "training accuracy",
-    "train_loss": "training loss",
+    f"{prefix}{name}": f"{part}{title}"
+    for prefix, part in (("", ""), ("val_", "validation "), ("train_", "training "))
+    for name, title in SCORE_TITLES.items()
 }
 """The display names of score columns."""
 
@@ -165,6 +161,7 @@ def curve(
     scores: Sequence[str] = ("accuracy", "weighted_f1"),
     mark: float | None = None,
     mark_label: str = "",
+    percent: bool = True,
 ) -> LineChart:
     """Chart scores over one swept value, as in the paper's Figs. 5 and 6.
 
@@ -172,12 +169,13 @@ def curve(
         name: the name of the chart.
         title: the title of the chart.
         data: one row per point: the column named by `x`, and for each of `scores` the columns NAME and, for a band,
-            NAME_low and NAME_high (the mean over seeds and the ends of its 95% interval), as fractions of 1.
+            NAME_low and NAME_high (the mean over seeds and the ends of its 95% interval).
         x: the column of the swept value.
         x_label: the label of the x axis.
         scores: the columns to plot.
         mark: the x to mark.
         mark_label: the label of the mark.
+        percent: whether the scores are fractions, shown in per cent.
     """
     data = data.sort_values(x)
     drawn = [x, *(f"{one}{end}" for one in scores for end in ("", "_low", "_high"))]
@@ -188,7 +186,7 @@ def curve(
     )
     validation = all(line.label.startswith("validation ") for line in lines)
     label = lines[0].label if len(lines) == 1 else "score on the validation part" if validation else "score"
-    return LineChart(name, title, x_label, label[:1].upper() + label[1:], lines, mark, mark_label, percent=True)
+    return LineChart(name, title, x_label, label[:1].upper() + label[1:], lines, mark, mark_label, percent)
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

@@ -13,6 +13,7 @@ import pandas as pd
 from ... import disk
 from ...errors import RunError
 from ...labels import LABELS
+from ...train.label_rule import decided
 from ...train.runs.folder import load_run, predict_part, read_table
 from ...train.runs.write import prediction_columns, predictions_csv
 from ...train.sweeps.folder import Result
@@ -49,7 +50,12 @@ def evaluate(folder: Path, results: Sequence[Result], data: SweepData, device: s
         run = load_run(result.run)
         features = data.features[run.config.view]
         split, predicted = predict_part(run, features, device)
-        disk.replace(path, predictions_csv({"test": predicted[run.target.name]}, features, split, run.target))
+        disk.replace(
+            path,
+            predictions_csv(
+                {"test": decided(predicted, run.config.label_from)[run.target.name]}, features, split, run.target
+            ),
+        )
 
 
 def read(folder: Path, key: str) -> pd.DataFrame:

@@ -167,11 +167,13 @@ def head_of(head: str, reading: str = "paper", lam: float = 0.3, seed: int = 1) 
     made = make(HeadConfig(head=head, lam=lam, **{**SIZES, **READINGS[reading]})).double()  # type: ignore[arg-type]
     redraw(made, seed)
     for name, buffer in made.named_buffers():  # what `begin` and `scale` would measure
-        buffer.copy_(torch.linspace(0.4, 1.7, len(buffer), dtype=torch.float64) + 0.1 * seed + len(name) / 9)
+        spread = torch.linspace(0.4, 1.7, buffer.numel(), dtype=torch.float64).view_as(buffer)
+        buffer.copy_(spread + 0.1 * seed + len(name) / 9)
     return made.eval()
 
 
 SAMPLES = samples_of([4, 1, 7, 0, 3], [2, 3, 0, 1, 3])
+TEXTS = ["a fine day", "rain", "no sun today", "", "fine"]
 
 
 # Values --------------------------------------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ def test_pooled_measures_the_training_part() -> None:
     samples = [(f, x, np.append(V[:-1], 3.0)) for f, x, V in SAMPLES]
     batches = [batch_of(some) for some in (samples[:2], samples[2:3], samples[3:])]
     made = make(HeadConfig(head="pooled", **SIZES)).double()
-    made.scale((None, pack_words(tokens, mask), None, context, None) for _, tokens, mask, context, _ in batches)
+    made.scale((None, pack_words(tokens, mask), None, context, None, None) for _, tokens, mask, context, _ in batches)
     texts = np.stack([x.mean(0) for _, x, _ in samples if len(x)])
     V = np.stack([V for *_, V in samples])
     assert len(texts) == 4
@@ -242,7 +244,7 @@ def test_pooled_measures_the_training_part() -> None:
     close(made.context_mean, V.mean(0))
     close(made.context_sd, np.append(V.std(0)[:-1], 1.0))
     none = make(HeadConfig(head="pooled", **SIZES))
-    none.scale([(None, pack_words(torch.zeros(2, 0, 5), torch.zeros(2, 0).bool()), None, torch.ones(2, 6), None)])
+    none.scale([(None, pack_words(torch.zeros(2, 0, 5), torch.zeros(2, 0).bool()), None, torch.ones(2, 6), None, None)])
     close(none.text_sd, torch.ones(5))
     close(none.context_mean, torch.ones(6))
 
@@ -324,12 +326,12 @@ def test_what_a_head_does_not_look_at_may_be_left_out(head: str) -> None:
         context if "context" in inputs else None,
         region_mask if "regions" in inputs else None,
     )
-    assert torch.equal(made(*given).logits, made(regions, tokens, mask, context, region_mask).logits)
+    assert torch.equal(made(*given, TEXTS).logits, made(regions, tokens, mask, context, region_mask, TEXTS).logits)
     for place, kind in enumerate(("regions", "tokens", None, "context")):
         if kind in inputs:
             without = [None if other == place else one for other, one in enumerate(given)]
             with pytest.raises(ValueError, match=rf"{kind}: expected \(.*\), got None"):
-                made(*without)
+                made(*without, TEXTS)
 
 
 def test_nothing_at_all_is_refused() -> None:
@@ -554,4 +556,4 @@ def test_settings_are_fields_and_the_others_make_no_difference(head: str) -> Non
         torch.manual_seed(0)
         two = make(replace(config, **unread))
     arguments = tuple(a.float() if a.is_floating_point() else a for a in batch_of(SAMPLES, 7, 3))
-    assert torch.equal(one(*arguments).logits, two(*arguments).logits)
+    assert torch.equal(one(*arguments, TEXTS).logits, two(*arguments, TEXTS).logits)

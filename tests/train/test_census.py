@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from itin.cli import main
 from itin.errors import DataError
 from itin.extract.data.sets.mvsa import judge, read_labels
 from itin.labels import LABELS
 from itin.report.paper.published import TABLE_1, TABLE_2, TABLE_3
-from itin.train.protocols.census import census, class_balance, column_of
+from itin.targets import Target
+from itin.train.protocols.census import census, class_balance, column_of, number_balance, sorted_parts, target_counts
 from itin.train.protocols.split import ALIASES
 
 from ..features import make_cache
@@ -65,6 +69,51 @@ def test_classes_by_hand() -> None:
     assert set(found["majority"]) == {P}  # of the training part: two positive, one neutral
     assert found["majority_accuracy"].to_dict() == {"all": 4 / 7, "train": 2 / 3, "val": 0, "test": 0.5}
     assert class_balance([M, M, P], [None] * 3, LABELS)["majority"].tolist() == [M] * 4  # no training part
+
+
+def test_numbers_by_hand() -> None:
+    balance = number_balance([1.0, 0.0, 0.5, -2.0], ["train", "test", "train", None])
+    assert balance["part"].tolist() == ["all", "train", "val", "test"]
+    assert balance["n"].tolist() == [4, 2, 0, 1]
+    assert balance["mean"].tolist()[:2] == [-0.125, 0.75]
+    assert balance["sd"].tolist()[:2] == [pytest.approx(np.std([1, 0, 0.5, -2])), 0.25]
+    assert balance[["least", "greatest"]].to_numpy()[[0, 1, 3]].tolist() == [[-2, 1], [0.5, 1], [0, 0]]
+    assert balance.iloc[2].isna().sum() == 4  # nothing in this part
+
+
+def test_a_census_of_another_target() -> None:
+    scores = [0.5, -1.0, 0.5, None, 1.0, 0.0, None, 1.0]
+    samples = SAMPLES.assign(targets=[{} if one is None else {"score": one} for one in scores])
+    found = census(samples, PARTS_OF, (), "score")
+    assert found.classes["n"].tolist() == [6, 2, 1, 3]
+    assert found.classes["mean"].tolist() == [2 / 6, 0.25, 1.0, pytest.approx(0.5 / 3)]
+    texts = found.duplicates.set_index("kind").loc["equal texts"]
+    assert texts[["groups", "pairs", "conflicting"]].tolist() == [1, 3, 1]  # a, b and h, with three values
+    assert set(found.members["label"]) == {"0.5", "-1.0", "1.0"}
+
+
+def test_targets_by_hand() -> None:
+    samples = SAMPLES.assign(targets=[{"level": "low", "score": 1.0}, {"score": -0.5}, *[{}] * 5, {"level": "low"}])
+    levels = Target("level", "ordered", ("low", "high"))
+    score = Target("score", "number", span=(-1.0, 1.0))
+    assert target_counts(samples, [Target(classes=LABELS), levels, score]) == [
+        {"name": "label", "kind": "classes", "n": 7, "counts": {P: 4, N: 2, M: 1}},
+        {"name": "level", "kind": "ordered", "n": 2, "counts": {"low": 2, "high": 0}},
+        {"name": "score", "kind": "number", "n": 2, "mean": 0.25, "sd": 0.75, "least": -0.5, "greatest": 1.0},
+    ]
+
+
+def test_parts_that_are_sorted() -> None:
+    """By hand: two classes of five each have six runs in a random order, on average."""
+    labels = [*"aaaaabbbbb", *"ababababab", "c"]
+    parts = [*["test"] * 10, *["train"] * 10, None]
+    assert sorted_parts(parts, labels) == {"test": {"runs": 2, "expected": 6.0}}
+    mixed = np.random.RandomState(0).permutation(20)
+    assert sorted_parts(["test"] * 20, [labels[row] for row in mixed]) == {}
+    for few in ("aabb", "aaaa", "a", ""):  # nothing that chance does not give
+        assert sorted_parts(["val"] * len(few), list(few)) == {}
+    drawn = [np.random.RandomState(seed).permutation(labels[:10]) for seed in range(4000)]
+    assert np.mean([1 + (one[1:] != one[:-1]).sum() for one in drawn]) == pytest.approx(6.0, abs=0.1)
 
 
 def test_a_table_without_digests() -> None:
@@ -161,6 +210,50 @@ def test_check_of_a_cache(tmp_path: Path) -> None:
     assert "run `itin extract` first" in none.output
 
 
+def test_check_tells_of_sorted_parts_and_leaked_texts(draw_mvsa: Callable[..., Path], tmp_path: Path) -> None:
+    """In the order in which the file of the split lists them."""
+    root = draw_mvsa(tmp_path / "MVSA", 60)
+    (root / "data" / "5.txt").write_bytes((root / "data" / "1.txt").read_bytes())
+    parts = {id: "test" if 5 <= id < 35 else "val" if id >= 50 else "train" for id in range(1, 61)}
+    by_label = sorted(parts, key=lambda id: (id - 1) % 3)
+    for name, order in (("sorted.csv", by_label), ("mixed.csv", list(parts))):
+        rows = [f"{id},{parts[id]}" for id in order]
+        (tmp_path / name).write_text("\n".join(["id,part", *rows]) + "\n")
+    result, _ = check("--root", root, "--protocol", f"file:{tmp_path / 'sorted.csv'}")
+    assert result.exit_code == 0, result.output
+    assert (
+        "The test part is sorted by label: 30 pairs in 3 runs of equal labels, about 21 in a random order"
+        in result.output
+    )
+    assert "Test texts that stand in the training part too: 1 of 30, 1 without links" in result.output
+    result, _ = check("--root", root, "--protocol", f"file:{tmp_path / 'mixed.csv'}")
+    assert "sorted" not in result.output
+    result, _ = check("--root", root, "--protocol", f"file:{tmp_path / 'sorted.csv'}", "--json")
+    found = json.loads(result.stdout)
+    assert found["sorted"]["test"] == {"runs": 3, "expected": 21.0}
+    assert found["targets"][0] == {
+        "name": "label", "kind": "classes", "n": 60, "counts": {"positive": 20, "neutral": 20, "negative": 20},
+    }  # fmt: skip
+
+
+def test_check_of_scores_alone(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    Image.new("RGB", (8, 8)).save(root / "a.png")
+    values = [round(-1 + n / 20, 2) for n in range(40)]
+    rows = [f"{n},a.png,text {n},{value}" for n, value in enumerate([*values, ""])]
+    (root / "t.csv").write_text("\n".join(["id,image,text,score", *rows]) + "\n")
+    result, lines = check("--dataset", "folder", "--root", root)
+    assert result.exit_code == 0, result.output
+    assert "40 pairs with a score that can be used" in result.output
+    assert "Score, protocol itin-811, split seed 0:" in result.output
+    assert ["all", "40", "-0.025", "0.577", "-1", "0.95"] in lines
+    (root / "t.csv").write_text("id,image,text\n1,a.png,x\n")
+    result, _ = check("--dataset", "folder", "--root", root)
+    assert result.exit_code == 1
+    assert "has neither labels nor scores" in result.output
+
+
 def test_check_of_the_real_sample(shared_data: Path) -> None:
     """389 of the 416 pairs keep a label; among them nine groups of equal texts, five with differing labels."""
     result, lines = check("--root", shared_data / "mvsa-single-sample")
@@ -168,6 +261,9 @@ def test_check_of_the_real_sample(shared_data: Path) -> None:
     said = "389 labelled pairs that can be used\n  27 without a label by its rule, for other targets: text and image "
     assert said in result.output
     assert ["here", "193", "65", "131", "389"] in lines
+    assert ["label", "389", "193", "positive,", "131", "negative,", "65", "neutral"] in lines
+    assert ["text-label", "416", "190", "neutral,", "124", "positive,", "102", "negative"] in lines
+    assert "mean 0.121, sd 0.691, from -1 to 1" in result.output
     counts = {tuple(line[:-7]): line[-7:-4] for line in lines if line[:1] == ["equal"]}
     assert counts == {
         ("equal", "texts"): ["9", "19", "5"],

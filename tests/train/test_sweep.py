@@ -384,8 +384,10 @@ def test_runs_command(made: Made, tmp_path: Path) -> None:
         return result.output
 
     lines = itin_runs("--sort", "-val_loss").splitlines()
-    assert lines[0].split()[:3] == ["run", "preset", "m"]
+    assert lines[0].split()[:4] == ["run", "target", "preset", "m"]
+    assert "label (3 classes)" in lines[1]
     assert "test_accuracy" not in lines[0]
+    assert "mae" not in lines[0]
     assert lines.pop() == "protocol itin-811"
     assert len(lines) == 1 + len(CONFIGS) - len(SAME) - len(BROKEN)
     assert len(itin_runs("--best", "2").splitlines()) == 4

@@ -34,7 +34,9 @@ class Batch(NamedTuple):
     """(B, m) bool, or None when m is 0."""
     targets: tuple[Tensor, ...]
     """(B,) of each target: int64 class numbers, `ABSENT` where there is none; or float32 numbers scaled to -1 to 1, NaN
-    where there is none."""
+    where there is none; or (B, classes) float32 shares of annotators, zeros where there is none."""
+    texts: list[str] | None = None
+    """The B texts, where the features have them and one batch is gathered."""
 
     @property
     def labels(self) -> Tensor:
@@ -42,9 +44,9 @@ class Batch(NamedTuple):
         return self.targets[0]
 
     @property
-    def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None]:
+    def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None, list[str] | None]:
         """The arguments of `itin_head.Head`."""
-        return self.regions, self.words, None, self.context, self.region_mask
+        return self.regions, self.words, None, self.context, self.region_mask, self.texts
 
 
 class ResidentFeatures:
@@ -58,6 +60,7 @@ class ResidentFeatures:
         m: how many of the features' regions to use.
         max_words: how many of a text's words to use, the first ones; None for all.
         targets: the names of the targets.
+        averaged: whether to hold one word of each text, the mean of those that are used: for a head that `averages`.
 
     Raises:
         ValueError: the features have fewer regions than m.
@@ -70,6 +73,7 @@ class ResidentFeatures:
         m: int,
         max_words: int | None = None,
         targets: Sequence[str] = (LABEL,),
+        averaged: bool = False,
     ) -> None:
         if features.regions.shape[1] < m:
             raise ValueError(f"features: expected at least m = {m} regions per image, got {features.regions.shape[1]}")
@@ -77,13 +81,17 @@ class ResidentFeatures:
         self.m = m
         self.max_words = max_words
         regions = features.regions[:, :m]
-        self.held = fits(regions.nbytes + features.tokens.nbytes, device)
+        tokens, offsets = features.tokens, features.offsets
+        if averaged:
+            tokens, offsets = mean_words(tokens, offsets, max_words)
+        self.held = fits(regions.nbytes + tokens.nbytes, device)
         home = device if self.held else torch.device("cpu")
         self.regions = _tensor(regions, home)
         self.counts = _tensor(np.minimum(features.counts, m), device)
-        self.tokens = _tensor(features.tokens, home)
-        self.offsets = _tensor(features.offsets, torch.device("cpu"))  # where batches are planned
+        self.tokens = _tensor(tokens, home)
+        self.offsets = _tensor(offsets, torch.device("cpu"))  # where batches are planned
         self.context = _tensor(features.context, device)
+        self.texts = features.texts
         self.targets = tuple(_tensor(_numbers(features.column(name)), device) for name in targets)
 
     def narrow(self, m: int) -> ResidentFeatures:
@@ -101,7 +109,8 @@ class ResidentFeatures:
         Args:
             rows: (B,) int64 on the CPU, or (J, B) for J batches side by side.
         """
-        words = gather_words(*self._texts(rows), self.max_words)
+        texts = None if self.texts is None or rows.ndim > 1 else [self.texts[row] for row in rows.tolist()]
+        words = gather_words(*self._words(rows), self.max_words)
         regions = self.regions[rows.to(self.regions.device)].to(self.device).float() if self.m else None
         rows = rows.to(self.device)
         return Batch(
@@ -110,9 +119,10 @@ class ResidentFeatures:
             context=self.context[rows].float(),
             region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
             targets=tuple(values[rows] for values in self.targets),
+            texts=texts,
         )
 
-    def _texts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _words(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the words of all texts or of these only, their offsets (on the CPU), and the rows of these texts."""
         if self.held:
             return self.tokens, self.offsets, rows
@@ -122,6 +132,22 @@ class ResidentFeatures:
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         places = torch.arange(int(offsets[-1])) + (start - offsets[:-1]).repeat_interleave(lengths)
         return self.tokens[places].to(self.device), offsets, torch.arange(len(flat)).view_as(rows)
+
+
+def mean_words(tokens: np.ndarray, offsets: np.ndarray, most: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of each text's words as its only word (N', token_dim) float32, and the offsets (N + 1,) of these.
+
+    Args:
+        tokens: (T, token_dim), the words of all texts one after the other.
+        offsets: (N + 1,), where each text begins and the last one ends.
+        most: words of a text that are used, the first ones; None for all. A text without words stays without.
+    """
+    there = np.diff(offsets) > 0
+    means = np.empty((int(there.sum()), tokens.shape[1]), np.float32)
+    for place, row in enumerate(np.flatnonzero(there)):
+        words = tokens[offsets[row] : offsets[row + 1]][:most]
+        means[place] = words.mean(0, dtype=np.float64)
+    return means, np.concatenate([[0], np.cumsum(there)])
 
 
 def fits(size: int, device: torch.device) -> bool:
@@ -137,6 +163,8 @@ def _numbers(column: TargetColumn) -> np.ndarray:
     """Return a target's values as a loss reads them."""
     if column.target.is_number:
         return scaled(column.target, column.values.astype(np.float64)).astype(np.float32)
+    if column.shares is not None:
+        return column.shares.astype(np.float32)
     values = column.values.astype(np.int64, copy=False)
     return values if column.known.all() else np.where(column.known, values, ABSENT)
 

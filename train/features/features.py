@@ -22,17 +22,38 @@ class TargetColumn:
     target: Target
     values: NDArray[np.int64] | NDArray[np.float64]
     """(N,) class numbers, `UNKNOWN` where there is none; or numbers, NaN where there is none."""
+    shares: NDArray[np.float64] | None = None
+    """(N, classes) the shares of several annotators, which sum to 1, or to 0 where nobody judged: what a head learns in
+    place of the values, which it is scored by. A pair that they do not agree on has shares, but no value."""
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> TargetColumn:
         """Return the values of some rows."""
         taken: NDArray[np.int64] | NDArray[np.float64] = self.values[rows]
-        return TargetColumn(self.target, taken)
+        return TargetColumn(self.target, taken, None if self.shares is None else self.shares[rows])
+
+    @property
+    def taught(self) -> NDArray[np.bool_]:
+        """(N,) True at a sample that a head can learn from."""
+        taught: NDArray[np.bool_] = self.known if self.shares is None else self.shares.sum(1) > 0
+        return taught
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """(N,) True at a sample with a value."""
         known: NDArray[np.bool_] = ~np.isnan(self.values) if self.target.is_number else self.values != UNKNOWN
         return known
+
+
+def strata_of(column: TargetColumn) -> NDArray[np.int64]:
+    """Return what splits are stratified by, (N,): the class, or the fifth of the values, `UNKNOWN` for none."""
+    if not column.target.is_number:
+        return column.values.astype(np.int64)
+    strata = np.full(len(column.values), UNKNOWN, dtype=np.int64)
+    known = column.known
+    if known.any():
+        edges = np.quantile(column.values[known], [0.2, 0.4, 0.6, 0.8])
+        strata[known] = np.searchsorted(edges, column.values[known], side="left")
+    return strata
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,20 +118,17 @@ class Features:
         the fifth of its range that the first other target lies in."""
         if self.classes or not self.further:
             return self.labels
-        column = next(iter(self.further.values()))
-        if not column.target.is_number:
-            return column.values.astype(np.int64)
-        strata = np.full(len(self), UNKNOWN, dtype=np.int64)
-        known = column.known
-        edges = np.quantile(column.values[known], [0.2, 0.4, 0.6, 0.8])
-        strata[known] = np.searchsorted(edges, column.values[known], side="left")
-        return strata
+        return strata_of(next(iter(self.further.values())))
+
+    @property
+    def columns(self) -> dict[str, TargetColumn]:
+        """The values of every target by name, the label first."""
+        return {name: self.column(name) for name in [LABEL] * bool(self.classes) + list(self.further)}
 
     @property
     def known(self) -> dict[str, NDArray[np.bool_]]:
         """Where each target has a value, (N,) by name."""
-        names = [LABEL] * bool(self.classes) + list(self.further)
-        return {name: self.column(name).known for name in names}
+        return {name: column.known for name, column in self.columns.items()}
 
     def column(self, name: str = LABEL) -> TargetColumn:
         """Return the values of a target; raise ValueError for one that is not among these."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pandas as pd
 from ...errors import CacheError, DataError
 from ...labels import listed
 from ...tabular.matching import MOST_LOST, examples, match
-from ...targets import LABEL, UNKNOWN, Target, cells_of, chosen, targets_of, values_of
+from ...targets import LABEL, UNKNOWN, Target, cells_of, chosen, shares_of, targets_of, values_of
 from .features import INPUT, Features, TargetColumn
 from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
@@ -131,6 +132,7 @@ def load_features(
         missing=missing,
         mapped=place,
         outside=outside,
+        texts=[str(text) for text in samples["text"][held_by_all]] if "text" in samples else None,
         further={name: column.take(held_by_all) for name, column in columns.items()},
     )
 
@@ -205,8 +207,14 @@ def _with_targets(table: Table, name: str, wanted: Sequence[str]) -> tuple[pd.Da
     chosen(wanted, there, name)
     samples = table.samples
     cells = {target: cells_of(samples, target) for target in dict.fromkeys([next(iter(there)), *wanted])}
-    rows = [row for row in range(len(samples)) if any(cells[target][row] is not None for target in wanted)]
-    if not rows:
+    votes = {target: _votes(samples, target, there) for target in cells}
+    judged = {target: _values(every, there[target], name) for target, every in cells.items()}
+    columns = {
+        target: TargetColumn(there[target], values, shares_of(votes[target], there[target]))
+        for target, values in judged.items()
+    }
+    rows = np.flatnonzero(np.any([columns[target].taught for target in wanted], axis=0))
+    if not len(rows):
         classes = there[wanted[0]].classes
         named = "a label" if tuple(wanted) == (LABEL,) else f"a value for {' or '.join(wanted)}"
         raise DataError(
@@ -215,21 +223,18 @@ def _with_targets(table: Table, name: str, wanted: Sequence[str]) -> tuple[pd.Da
             found=f"{len(samples)} samples without {named}",
             next_step="extract a data set with labels",
         )
-    columns = {}
-    for target, every in cells.items():
-        own = [every[row] for row in rows]
-        columns[target] = TargetColumn(there[target], _numbers(own, there[target], name))
-        if len(there[target].classes) == 1:
+    for column in columns.values():
+        if len(column.target.classes) == 1:
             raise DataError(
                 f"{name or 'this data set'} has one class, so there is nothing to tell apart",
                 expected="at least two classes",
-                found=listed(there[target].classes),
+                found=listed(column.target.classes),
                 next_step="fix the labels in the data set's table, or name the classes: `itin extract --classes a,b`",
             )
-    return samples.iloc[rows], columns
+    return samples.iloc[rows], {target: column.take(rows) for target, column in columns.items()}
 
 
-def _numbers(cells: list[Any], target: Target, name: str) -> np.ndarray:
+def _values(cells: list[Any], target: Target, name: str) -> np.ndarray:
     """Return the values of a target as numbers."""
     known = {str(cell) for cell in cells if cell is not None}
     if not target.is_number and (unknown := sorted(known - set(target.classes))):
@@ -241,6 +246,12 @@ def _numbers(cells: list[Any], target: Target, name: str) -> np.ndarray:
         )
     values: np.ndarray = values_of(cells, target)
     return values
+
+
+def _votes(samples: pd.DataFrame, target: str, there: Mapping[str, Target]) -> list[list[Any]]:
+    """Return what each annotator says of a target, `text-label-1` of `text-label` and so on; none for most targets."""
+    names = itertools.takewhile(there.__contains__, (f"{target}-{number}" for number in itertools.count(1)))
+    return [cells_of(samples, name) for name in names]
 
 
 def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray]) -> np.ndarray:

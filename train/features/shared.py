@@ -21,6 +21,8 @@ def save_features(features: Features, folder: Path) -> None:
         np.save(folder / f"{name}.npy", getattr(features, name))
     for number, column in enumerate(features.further.values()):
         np.save(folder / f"target{number}.npy", column.values)
+        if column.shares is not None:
+            np.save(folder / f"shares{number}.npy", column.shares)
     rest = {
         "further": [column.target.to_dict() for column in features.further.values()],
         "texts": features.texts,
@@ -39,10 +41,15 @@ def open_features(folder: Path) -> Features:
     rest = json.loads((folder / "features.json").read_text(encoding="utf-8"))
     targets = [Target.from_dict(record) for record in rest.pop("further")]
     further = {
-        target.name: TargetColumn(target, _mapped(folder / f"target{number}.npy"))
+        target.name: TargetColumn(target, _mapped(folder / f"target{number}.npy"), _shares(folder, number))
         for number, target in enumerate(targets)
     }
     return Features(**{**arrays, **rest, "classes": tuple(rest["classes"]), "further": further})
+
+
+def _shares(folder: Path, number: int) -> np.ndarray | None:
+    path = folder / f"shares{number}.npy"
+    return _mapped(path) if path.exists() else None
 
 
 def _mapped(path: Path) -> np.ndarray:

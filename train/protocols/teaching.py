@@ -37,6 +37,8 @@ class TargetSplitter:
     """The rows of these samples among all, ascending."""
     known: dict[str, NDArray[np.bool_]]
     """Where each target has a value, (N,) by name."""
+    taught: dict[str, NDArray[np.bool_]]
+    """Where a head can learn each target, (N,) by name."""
     keys: NDArray[np.int64]
     """(2, N): equal numbers for equal texts and equal images, -1 for none."""
     held_out: NDArray[np.bool_]
@@ -68,6 +70,7 @@ class TargetSplitter:
             DataError: the table lacks a column, or a file is missing or not the expected one.
         """
         strata = features.strata
+        taught = {name: column.taught for name, column in features.columns.items()}
         rows = np.flatnonzero(strata != UNKNOWN)
         ids = [features.ids[row] for row in rows]
         rest = set(features.ids) - set(ids)
@@ -78,7 +81,7 @@ class TargetSplitter:
             splitter = Splitter.of(protocol, ids, strata[rows], table, allow_missing)
         if not rest:
             nothing = np.zeros(len(features), bool)
-            return cls(splitter, rows, features.known, np.full((2, len(features)), -1), nothing)
+            return cls(splitter, rows, features.known, taught, np.full((2, len(features)), -1), nothing)
         samples = table.samples.assign(id=table.samples["id"].astype(str)).set_index("id").loc[features.ids]
         keys = np.stack([_codes(text_keys(samples, "stripped")), _codes(image_keys(samples))])
         if parts is None:
@@ -87,7 +90,7 @@ class TargetSplitter:
                 parts = read_parts(protocol.path)[0]
         given = {sample: part for sample, part in parts.items() if sample in rest}
         held_out = np.array([given.get(sample, "train") != "train" for sample in features.ids])
-        return cls(splitter, rows, features.known, keys, held_out, given)
+        return cls(splitter, rows, features.known, taught, keys, held_out, given)
 
     @property
     def protocol(self) -> Protocol:
@@ -127,7 +130,7 @@ class TargetSplitter:
         drawn = self.splitter.split(seed, fold)
         parts = {part: self.rows[drawn.rows(part)] for part in PARTS}
         scored = self.known[targets[0]]
-        taught = np.any([self.known[name] for name in targets], axis=0)
+        taught = np.any([self.taught[name] for name in targets], axis=0)
         described = dict(drawn.description)
         apart = np.setdiff1d(np.flatnonzero(taught), self.rows)
         if len(apart):

@@ -7,6 +7,7 @@ RUN/split.csv          id, part
 RUN/predictions.csv    id, part, label, predicted, and the probability of each class; of a number the two values
 RUN/predictions.NAME.csv  the same of each further target
 RUN/model.safetensors  the head's parameters; its configuration again in the metadata
+RUN/vocabulary.json    only of the head linear: its n-grams and the targets' rows
 RUN/tokenizer.json     only where the tokenizer was built from the data set's own texts
 RUN/environment.json   versions, machine, device, times
 """
@@ -24,6 +25,7 @@ import pandas as pd
 from ...disk import describing, read_record, record_of
 from ...errors import RunError
 from ...itin_head.config import HeadConfig
+from ...itin_head.registry import HEADS
 from ...labels import LABELS, listed
 from ...tabular.matching import examples, match
 from ...targets import LABEL, Target, outputs_of
@@ -53,6 +55,9 @@ FILES = (
     "model.safetensors",
     "environment.json",
 )
+
+VOCABULARY = "vocabulary.json"
+"""The file of what a head keeps beside its weights, such as the n-grams of `linear`."""
 
 TEXT_COLUMNS = {"id", "part", "label", "predicted"}
 """The columns of the CSV files that hold text."""
@@ -256,6 +261,11 @@ class Run:
             ) from fault
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced next
             head = make(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
+            if head.vocabulary is not None:
+                file = self.path / VOCABULARY
+                vocabulary = read_record(file, AGAIN, FORMAT)
+                with describing(file, "the n-grams of a run", AGAIN):
+                    head.know(vocabulary)
         shapes = [{name: tuple(one.shape) for name, one in each.items()} for each in (head.state_dict(), state)]
         if (different := differences(*shapes)) is not None:
             raise RunError(
@@ -264,7 +274,7 @@ class Run:
                 found=different,
                 next_step="put the run's own model.safetensors back, or train the run again",
             )
-        head = head.to_empty(device=device)
+        head = head.to_empty(device=device if not HEADS[self.head_config.head].solved else "cpu")
         head.load_state_dict(state)
         return head.eval()
 
@@ -312,13 +322,13 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
 
     split, predicted = predict_part(run, features, device, part)
     scorers = [Scorer(features.column(one.name), split.train, run.config.loss) for one in run.targets]
-    return scores_by_target(scorers, split.rows(part), predicted)
+    return scores_by_target(scorers, split.rows(part), predicted, run.config.label_from)
 
 
 def predict_part(
     run: Run, features: Features, device: str | torch.device = "cpu", part: str = "test"
 ) -> tuple[Split, dict[str, NDArray[np.float64]]]:
-    """Return the run's parts as rows of the features, and what the head says of a part by target: `steps.predict`.
+    """Return the run's parts as rows of the features, and what the head's outputs say of a part: `steps.predict`.
 
     The arguments and errors are those of `evaluate`.
     """
@@ -360,7 +370,8 @@ def predict_part(
             next_step="train again on the new labels",
         )
     config = run.config
-    resident = ResidentFeatures(features, torch.device(device), config.regions, config.max_words, config.targets)
+    where = torch.device(device)
+    resident = ResidentFeatures(features, where, config.regions, config.max_words, config.targets, config.averages)
     return split, predict(head, resident, rows, config.batch_for(features.dataset), run.targets)
 
 

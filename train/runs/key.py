@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...itin_head.config import HeadConfig
+from ...itin_head.registry import HEADS
 from ...labels import LABELS
 from ...targets import LABEL
-from ..config import TrainConfig, scores_of
+from ..config import STEPS, TrainConfig, scores_of
 from ..protocols.split import Split
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
         unused |= {"center_crop"}
     if "regions" not in head.inputs and config.m:
         unused |= {"m"}
+    unused |= set(STEPS) if HEADS[config.head].solved else {"logistic_c"}
     if config.schedule != "step":
         unused |= {"lr_step", "lr_gamma"}
     recipe: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
@@ -83,7 +85,7 @@ class Identity:
         """Return a digest of the samples that have a value for some target, with their values and inputs."""
         if targets not in self._samples:
             columns = [self._columns[name] for name in targets]
-            known = np.any([column.known for column in columns], axis=0)
+            known = np.any([column.taught for column in columns], axis=0)
             first = columns[0].target
             # What was always learnt stays as it was, so that the keys of old runs do not change.
             named: list[list[object]] = []
@@ -93,6 +95,7 @@ class Identity:
                 named = [["classes", *first.classes]]
             # `tolist` of numbers gives Python's, whose text is the shortest that is the same number.
             values = [column.values.tolist() for column in columns]
+            values += [column.shares.tolist() for column in columns if column.shares is not None]
             self._samples[targets] = _digest(
                 [
                     *named,

@@ -11,12 +11,18 @@ from typing import Any
 import pandas as pd
 
 from ...errors import RunError
+from ...targets import Target
+from ..config import shown_scores
 from ..protocols.protocol import named
-from ..sweeps.folder import FIELDS, FIGURES, Result
+from ..sweeps.folder import FIELDS, FIGURES, NUMBER_FIGURES, Result
 from .folder import Run, load_run
 
-COLUMNS = ("run", "key", "dataset", "protocol", *FIELDS, "best_epoch", *FIGURES, "seconds", "written", "note")
-TEST_COLUMNS = ("test_accuracy", "test_weighted_f1")
+ALL_FIGURES = tuple(dict.fromkeys((*FIGURES, *NUMBER_FIGURES)))
+
+COLUMNS = (
+    "run", "key", "dataset", "protocol", *FIELDS, "kind", "best_epoch", *ALL_FIGURES, "seconds", "written", "note",
+)  # fmt: skip
+TEST_COLUMNS = tuple(f"test_{score}" for is_number in (False, True) for score in shown_scores(is_number))
 
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*")
 
@@ -35,6 +41,8 @@ def runs_table(paths: Iterable[str | Path] = ("runs",)) -> tuple[pd.DataFrame, l
     """Return the runs below some paths as one table, and those that cannot be read, with the reason.
 
     The columns are `COLUMNS`, with the validation part's figures, and `TEST_COLUMNS`, empty for the runs of a sweep.
+    `kind` says what the first target's values are: the number of its classes, or the span of a number. Scores that a
+    target of this kind does not have are empty.
     Every table made from the rows must carry `note` where it is not empty.
     """
     rows, bad = [], []
@@ -88,8 +96,18 @@ def sort(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def best(table: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Return the runs of the highest validation accuracy, among equal ones those of the lowest validation loss."""
-    rows: pd.DataFrame = table.sort_values(["val_accuracy", "val_loss"], ascending=[False, True], kind="stable")
+    """Return the runs of the highest validation accuracy, among equal ones those of the lowest validation loss.
+
+    Runs whose target is a number are sorted by the validation loss alone.
+
+    Raises:
+        ValueError: there are runs of both.
+    """
+    numbers = table["val_mae"].notna()
+    if numbers.any() and not numbers.all():
+        raise ValueError("runs of classes and of numbers have no score in common: choose some with --where target=NAME")
+    by = {"val_loss": True} if numbers.any() else {"val_accuracy": False, "val_loss": True}
+    rows: pd.DataFrame = table.sort_values(list(by), ascending=list(by.values()), kind="stable")
     first: pd.DataFrame = rows.head(number)
     return first
 
@@ -110,9 +128,16 @@ def _row(run: Run) -> dict[str, Any]:
         "dataset": run.record["dataset"].get("name"),
         "protocol": named(run.record["split"]),
         **run.config.to_dict(),
+        "kind": kind_of(run.target),
         **figures,
         "written": run.environment.get("written"),
         "note": run.note or "",
-        "test_accuracy": test.get("accuracy"),
-        "test_weighted_f1": test.get("weighted_f1"),
+        **{name: test.get(name.removeprefix("test_")) for name in TEST_COLUMNS},
     }
+
+
+def kind_of(target: Target) -> str:
+    """Return what the values of a target are, in a few words: `3 classes`, `5 ordered classes`, `-1 to 1`."""
+    if target.is_number:
+        return f"{target.bounds[0]:g} to {target.bounds[1]:g}"
+    return f"{len(target.classes)} {'ordered ' * (target.kind == 'ordered')}classes"

@@ -23,7 +23,7 @@ from ..config import TrainConfig
 from ..presets import short_name
 from ..protocols.split import Split
 from ..statistics import split_conformal
-from .folder import FORMAT, untrained_note
+from .folder import FORMAT, VOCABULARY, untrained_note
 
 COVERAGE = 0.9
 """The share of pairs whose true number lies within the interval around a prediction."""
@@ -105,6 +105,7 @@ def write_run(
                 "format": FORMAT,
                 "best_epoch": fit.best_epoch,
                 "selected_by": fit.selected_by,
+                **({"logistic_c": fit.chosen} if fit.chosen else {}),
                 **_intervals(fit, features, split),
                 **fit.metrics,
             }
@@ -114,6 +115,8 @@ def write_run(
         "model.safetensors": _checkpoint(fit),
         "environment.json": disk.to_json(_environment(fit, device, now)),
     }
+    if fit.vocabulary is not None:
+        files[VOCABULARY] = disk.to_json({"format": FORMAT, **fit.vocabulary})
     for place, target in enumerate(fit.targets):
         said = {part: each[target.name] for part, each in fit.predicted.items()}
         files[predictions_name(target.name if place else None)] = predictions_csv(said, features, split, target)
@@ -167,6 +170,7 @@ def _environment(fit: Fit, device: str, now: datetime) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "scikit_learn": version_of("scikit-learn"),
         "platform": platform.platform(),
         "device": str(where),
         "device_name": torch.cuda.get_device_name(where) if where.type == "cuda" else platform.processor(),

@@ -87,6 +87,7 @@ class SweepData:
         self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
         self.classes = list(one.classes)
         self.protocol = protocol or protocols.Protocol()
+        self.known = one.known
         self.splitter = TargetSplitter.of(self.protocol, one, table, allow_missing, parts, split)
         self.targets = [one.column(name).target for name in targets]
         firsts = sorted({f"{config.targets[0]}, by {config.select}" for config in configs})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....errors import DataError
-from ....labels import LABELS
+from ....labels import LABELS, VALUES, combine
 from ....tabular.lines import lines_of
 from ....targets import Target
 from ..reading import BadFile, read_bytes
@@ -30,9 +30,6 @@ PLACE = Place(
 
 NO_MAJORITY = "no majority"
 CONFLICT = "text and image labels conflict"
-
-VALUES = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
-"""The labels as numbers; the mean of several is an intensity."""
 
 INTENSITIES = tuple(
     Target(name, "number", span=(-1.0, 1.0)) for name in ("intensity", "text-intensity", "image-intensity")
@@ -57,13 +54,6 @@ def majority(votes: Sequence[str]) -> str | None:
     """Return the label that more than half of the annotators gave, or None."""
     best = max(set(votes), key=votes.count)
     return best if 2 * votes.count(best) > len(votes) else None
-
-
-def combine(text: str, image: str) -> str | None:
-    """Return the pair's label: equal labels stay, a neutral one yields, positive with negative is a conflict (None)."""
-    if text == image or image == "neutral":
-        return text
-    return image if text == "neutral" else None
 
 
 def judge(votes: Sequence[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:

@@ -1,0 +1,416 @@
+"""The head `linear` against scikit-learn's own pipeline; its run folders, keys and sweeps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+
+from itin.cli import main
+from itin.errors import DataError, RunError
+from itin.itin_head.heads.linear import LinearHead
+from itin.itin_head.outputs import class_logits, steps_of
+from itin.targets import UNKNOWN, Target
+from itin.train.config import TrainConfig
+from itin.train.features.batches import ResidentFeatures, mean_words
+from itin.train.features.features import Features, TargetColumn
+from itin.train.features.find import stores_of_run
+from itin.train.features.load import load_features
+from itin.train.loop import Fit, fit, train
+from itin.train.protocols.split import PARTS, Split, random_split
+from itin.train.runs.folder import evaluate, load_run
+from itin.train.runs.key import canonical
+from itin.train.runs.listing import runs_table
+from itin.train.solving import GRID, NEVER
+from itin.train.steps import ComputeOptions, check_compute, predict, stackable
+from itin.train.sweeps.folder import Sweep
+
+from ..features import make_data, make_run
+
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
+
+N = 150
+LINEAR = TrainConfig(head="linear", logistic_c=0.7, batch_size=16)
+GOOD, BAD = ["love", "lovely", "joy", "sun", "café", "❤"], ["awful", "hate", "rain", "sad", "#fail", "😢"]
+MORE = ["a", "the", "today", "I", "RT", "@you", "http://t.co/x", "photo", "of", "2", "cats"]
+
+
+def text_of(label: int, rng: np.random.Generator) -> str:
+    own = (GOOD, MORE, BAD)[label]
+    return " ".join(str(word) for word in [*rng.choice(own, 2), *rng.choice(MORE, rng.integers(0, 6))])
+
+
+@pytest.fixture(scope="module")
+def features() -> Features:
+    """Texts of 2 to 7 words and one that is empty, in features one without words."""
+    rng = np.random.default_rng(4)
+    labels = rng.integers(3, size=N)
+    lengths = rng.integers(1, 9, size=N)
+    lengths[7] = 0
+    texts = [text_of(label, rng) for label in labels]
+    texts[7] = ""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    context = rng.normal(size=(N, 4)) * [1, 5, 0.1, 0] + 3
+    mood = labels - 1 + rng.normal(size=N) / 9
+    mood[::5] = np.nan
+    order = np.where(np.arange(N) % 4, labels, UNKNOWN)
+    return Features(
+        ids=[f"{i:03}" for i in range(N)],
+        labels=labels,
+        regions=np.zeros((N, 0, 0), np.float16),
+        counts=np.zeros(N, np.int64),
+        tokens=rng.normal(size=(offsets[-1], 5)).astype(np.float16) + np.float16(2),
+        offsets=offsets,
+        context=context.astype(np.float16),
+        dataset="my set",
+        labelled=N,
+        further={
+            "mood": TargetColumn(Target("mood", "number", span=(-1, 3)), mood),
+            "order": TargetColumn(Target("order", "ordered", classes=("low", "middle", "high")), order),
+        },
+        texts=texts,
+    )
+
+
+@pytest.fixture(scope="module")
+def split(features: Features) -> Split:
+    return random_split(features.ids, 0)
+
+
+class Pipeline:
+    """scikit-learn's own way to the matrix, from a training part."""
+
+    def __init__(self, features: Features, split: Split, words: int = 2, characters: int = 5, scale: float = 0.03):
+        self.texts = features.texts or []
+        self.scale = scale
+        begin = features.offsets
+        means = [features.tokens[begin[i] : begin[i + 1]].astype(np.float64) for i in range(len(features))]
+        self.there = np.array([len(text) > 0 for text in means])
+        self.means = np.stack([text.mean(0) if len(text) else np.zeros(5) for text in means])
+        self.V = features.context.astype(np.float64)
+        taught = [self.texts[row] for row in split.train]
+        own = {"min_df": 2, "sublinear_tf": True}
+        self.blocks = [TfidfVectorizer(ngram_range=(1, words), **own).fit(taught)] if words else []
+        if characters:
+            self.blocks.append(TfidfVectorizer(analyzer="char", ngram_range=(2, characters), **own).fit(taught))
+        self.of_words = StandardScaler().fit(self.means[[row for row in split.train if self.there[row]]])
+        self.of_context = StandardScaler().fit(self.V[split.train])
+
+    def __call__(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+        parts = [block.transform([self.texts[row] for row in rows]) for block in self.blocks]
+        words = np.where(self.there[rows, None], self.of_words.transform(self.means[rows]), 0)
+        V = self.of_context.transform(self.V[rows])
+        if self.scale:
+            parts.append(sparse.csr_matrix(self.scale * np.hstack([words, V])))
+        return sparse.hstack(parts, format="csr")
+
+
+def head_of(made: Fit) -> LinearHead:
+    head = LinearHead(made.head)
+    assert made.vocabulary is not None
+    head.know(json.loads(json.dumps(made.vocabulary)))
+    head.load_state_dict(made.state_dict)
+    return head
+
+
+def matrix_of(head: LinearHead, features: Features, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+    resident = ResidentFeatures(features, torch.device("cpu"), 0, 100, ("label",), True)
+    return head.matrix(resident.batch(torch.from_numpy(rows)).inputs)
+
+
+# Against scikit-learn ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"word_ngrams": 0, "char_ngrams": 3},
+        {"word_ngrams": 1, "char_ngrams": 0, "means_scale": 0.5},
+        {"means_scale": 0.0, "class_weights": "balanced"},
+    ],
+)
+def test_probabilities_are_those_of_the_pipeline(features: Features, split: Split, options: dict[str, Any]) -> None:
+    """The matrix to float32's rounding of the means, and what is said of it to 1e-10."""
+    config = replace(LINEAR, **options)
+    made = fit(config, features, split)
+    pipeline = Pipeline(features, split, config.word_ngrams, config.char_ngrams, config.means_scale)
+    head = head_of(made)
+    rows = np.arange(len(features))
+    ours, theirs = matrix_of(head, features, rows), pipeline(rows)
+    assert ours.shape == theirs.shape
+    assert ours.shape[1] > 20
+    assert abs(ours - theirs).max() < 3e-7
+    terms = len(head.idf)
+    assert abs(ours[:, :terms] - theirs[:, :terms]).max() < 1e-12 if terms else True
+    weight = "balanced" if options.get("class_weights") else None
+    own = LogisticRegression(C=0.7, max_iter=5000, class_weight=weight)
+    own.fit(ours[split.train], features.labels[split.train])
+    for part in ("val", "test"):
+        want = own.predict_proba(ours[split.rows(part)])
+        np.testing.assert_allclose(made.predicted[part]["label"], want, rtol=0, atol=1e-10)
+    other = LogisticRegression(C=0.7, max_iter=5000, class_weight=weight)
+    other.fit(theirs[split.train], features.labels[split.train])
+    np.testing.assert_allclose(made.predicted["test"]["label"], other.predict_proba(theirs[split.test]), atol=1e-3)
+    assert made.chosen == {"label": 0.7}
+    assert made.selected_by == "C as given"
+    (row,) = made.history
+    assert (made.best_epoch, row["epoch"], row["lr"]) == (1, 1, 0)
+    assert row["val_loss"] == made.metrics["val"]["loss"]
+    assert row["train_loss"] == pytest.approx(
+        log_loss(features.labels[split.train], own.predict_proba(ours[split.train]))
+    )
+
+
+def test_only_the_training_part_teaches(features: Features, split: Split) -> None:
+    """n-grams, idf, means and weights; other texts, labels and features elsewhere change no number of them."""
+    texts, labels = list(features.texts or []), features.labels.copy()
+    tokens, context = features.tokens.copy(), features.context.copy()
+    for row in [*split.val, *split.test]:
+        texts[row], labels[row], context[row] = "zebra zebra of many zebras", 0, 9
+        tokens[features.offsets[row] : features.offsets[row + 1]] = 5
+    changed = replace(features, texts=texts, labels=labels, tokens=tokens, context=context)
+    one, other = fit(LINEAR, features, split), fit(LINEAR, changed, split)
+    assert one.vocabulary == other.vocabulary
+    assert one.vocabulary is not None
+    assert "love" in one.vocabulary["words"]
+    assert "zebra" not in other.vocabulary["words"]  # type: ignore[index]
+    assert all(torch.equal(value, other.state_dict[name]) for name, value in one.state_dict.items())
+    assert one.history[0]["train_loss"] == other.history[0]["train_loss"]
+    assert one.metrics["test"]["loss"] != other.metrics["test"]["loss"]
+
+
+def test_c_is_chosen_by_the_validation_loss(features: Features, split: Split) -> None:
+    made = fit(replace(LINEAR, logistic_c=None), features, split)
+    pipeline = Pipeline(features, split)
+    X, X_val = pipeline(split.train), pipeline(split.val)
+    losses = []
+    for C in GRID:
+        own = LogisticRegression(C=C, max_iter=5000).fit(X, features.labels[split.train])
+        losses.append(log_loss(features.labels[split.val], own.predict_proba(X_val)))
+    first_rise = next((place for place in range(1, len(GRID)) if losses[place] >= losses[place - 1]), len(GRID))
+    C = GRID[first_rise - 1]
+    assert made.chosen == {"label": C}
+    assert made.metrics["val"]["loss"] == pytest.approx(losses[first_rise - 1], abs=1e-4)
+    given = fit(replace(LINEAR, logistic_c=C), features, split)
+    assert all(torch.equal(value, given.state_dict[name]) for name, value in made.state_dict.items())
+    noise = replace(features, labels=np.random.default_rng(0).integers(3, size=N))
+    assert fit(replace(LINEAR, logistic_c=None), noise, split).chosen == {"label": GRID[0]}
+
+
+def test_two_classes_and_one_that_nothing_teaches(features: Features, split: Split) -> None:
+    labels = features.labels % 2
+    two = replace(features, labels=labels, classes=("even", "odd"))
+    made = fit(LINEAR, two, split)
+    X = matrix_of(head_of(made), two, np.arange(N))
+    own = LogisticRegression(C=0.7, max_iter=5000).fit(X[split.train], labels[split.train])
+    np.testing.assert_allclose(made.predicted["test"]["label"], own.predict_proba(X[split.test]), rtol=0, atol=1e-10)
+    rare = replace(features, labels=labels * 2, classes=("even", "never", "odd"))
+    made = fit(LINEAR, rare, split)
+    want = own.predict_proba(X[split.test])
+    np.testing.assert_allclose(made.predicted["test"]["label"][:, [0, 2]], want, atol=1e-8)
+    assert (made.predicted["test"]["label"][:, 1] < 1e-8).all()
+    labels = features.labels.copy()
+    labels[split.train] = 1
+    alone = fit(LINEAR, replace(features, labels=labels), split)
+    np.testing.assert_allclose(alone.predicted["test"]["label"][:, 1], 1 / (1 + 2 * np.exp(NEVER)), rtol=1e-12)
+
+
+def test_nothing_to_read_gives_the_frequencies(features: Features, split: Split) -> None:
+    unique = replace(features, texts=[chr(0x4E00 + 2 * i) + chr(0x4E01 + 2 * i) for i in range(N)])
+    made = fit(replace(LINEAR, means_scale=0), unique, split)
+    assert made.vocabulary == {"words": [], "characters": [], "targets": [["classes", 3]]}
+    shares = np.bincount(features.labels[split.train]) / len(split.train)
+    np.testing.assert_allclose(made.predicted["test"]["label"], np.tile(shares, (len(split.test), 1)))
+
+
+# Targets -------------------------------------------------------------------------------------------------------------
+
+
+def test_each_target_is_solved_for_on_the_samples_that_have_it(features: Features, split: Split) -> None:
+    """Numbers by ridge regression, in closed form here; ordered classes by logistic regression on the classes."""
+    made = fit(replace(LINEAR, target="label+mood+order", target_weights="1+2+3"), features, split)
+    assert made.head.classes == 3 + 1 + 2
+    assert made.vocabulary is not None
+    assert made.vocabulary["targets"] == [["classes", 3], ["number", 1], ["ordered", 3]]
+    X = matrix_of(head_of(made), features, np.arange(N))
+    alone = fit(LINEAR, features, split)
+    np.testing.assert_allclose(made.predicted["test"]["label"], alone.predicted["test"]["label"], atol=1e-12)
+
+    mood = features.further["mood"].values
+    taught = split.train[~np.isnan(mood[split.train])]
+    assert 0 < len(taught) < len(split.train)
+    A = X[taught].toarray()
+    center, mean = A.mean(0), mood[taught].mean()
+    kernel = (A - center) @ (A - center).T + np.eye(len(A)) / 0.7
+    w = (A - center).T @ np.linalg.solve(kernel, mood[taught] - mean)
+    want = (X[split.test].toarray() - center) @ w + mean
+    np.testing.assert_allclose(made.predicted["test"]["mood"], want, atol=1e-6)
+
+    order = features.further["order"].values
+    taught = split.train[order[split.train] != UNKNOWN]
+    own = LogisticRegression(C=0.7, max_iter=5000).fit(X[taught], order[taught])
+    np.testing.assert_allclose(made.predicted["test"]["order"], own.predict_proba(X[split.test]), rtol=0, atol=1e-10)
+    assert set(made.metrics["test"]["targets"]) == {"mood", "order"}
+    known = replace(split, **{part: rows[~np.isnan(mood[rows])] for part, rows in vars(split).items() if part in PARTS})
+    number = fit(replace(LINEAR, target="mood", logistic_c=None), features, known)
+    assert number.chosen["mood"] in GRID
+    always_the_mean = np.abs(mood[known.test] - mood[known.train].mean()).mean()
+    assert number.metrics["test"]["mae"] < 0.7 * always_the_mean
+
+
+def test_steps_are_the_inverse_of_links() -> None:
+    target = Target("o", "ordered", classes=tuple("abcde"))
+    logits = torch.tensor([[0.0, 1, 2, -1, 0], [30, -30, 5, 5, 5], [-400, 0, 0, 0, -400]], dtype=torch.float64)
+    logarithms = logits.log_softmax(1)
+    again = class_logits(target, steps_of(logarithms))
+    torch.testing.assert_close(again.softmax(1), logarithms.exp(), rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(again.exp().sum(1), torch.ones(3, dtype=torch.float64), rtol=1e-10, atol=0)
+
+
+# The frame -----------------------------------------------------------------------------------------------------------
+
+
+def test_company_changes_nothing(features: Features, split: Split) -> None:
+    made = fit(LINEAR, features, split)
+    head = head_of(made)
+    resident = ResidentFeatures(features, torch.device("cpu"), 0, 100, ("label",), True)
+    target = [Target(classes=features.classes)]
+    rows = np.random.default_rng(0).permutation(N)
+    together = predict(head, resident, rows, N, target)["label"]
+    for size in (1, 7):
+        np.testing.assert_allclose(predict(head, resident, rows, size, target)["label"], together, rtol=0, atol=1e-12)
+    back = predict(head, resident, rows[::-1].copy(), 16, target)["label"][::-1]
+    np.testing.assert_allclose(back, together, rtol=0, atol=1e-12)
+    plain = ResidentFeatures(features, torch.device("cpu"), 0, 100)
+    np.testing.assert_allclose(predict(head, plain, rows, 16, target)["label"], together, rtol=0, atol=1e-7)
+
+
+def test_mean_words(features: Features) -> None:
+    means, offsets = mean_words(features.tokens, features.offsets, 3)
+    assert means.dtype == np.float32
+    assert len(means) == N - 1
+    assert offsets.tolist() == [*range(8), *range(7, N)]
+    first = features.tokens[features.offsets[9] :][: min(3, features.offsets[10] - features.offsets[9])]
+    np.testing.assert_allclose(means[offsets[9]], first.astype(np.float64).mean(0), rtol=1e-6)
+
+
+def test_what_is_refused(features: Features, split: Split) -> None:
+    with pytest.raises(ValueError, match="word_ngrams, char_ngrams, means_scale: expected one above 0"):
+        replace(LINEAR, word_ngrams=0, char_ngrams=0, means_scale=0)
+    with pytest.raises(ValueError, match="logistic_c: expected a number above 0"):
+        replace(LINEAR, logistic_c=0)
+    with pytest.raises(DataError, match="my set has no texts, which the head linear reads"):
+        fit(LINEAR, replace(features, texts=None), split)
+    with pytest.raises(ValueError, match="configs: expected one of the head linear, got 2"):
+        list(train([LINEAR, LINEAR], features, split))
+    assert not stackable(LINEAR)
+    with pytest.raises(ValueError, match="head: expected one that is trained in steps with CUDA graphs"):
+        check_compute(LINEAR, ComputeOptions(graphs=True))
+    head = head_of(fit(LINEAR, features, split))
+    resident = ResidentFeatures(replace(features, texts=None), torch.device("cpu"), 0, 100)
+    with pytest.raises(ValueError, match="texts: expected 3, got None"):
+        head(*resident.batch(torch.arange(3)).inputs)
+
+
+def test_keys_depend_on_what_is_read() -> None:
+    own = canonical(LINEAR, "x")
+    steps = {"lr": 0.5, "epochs": 3, "patience": 2, "warmup": 1, "clip": 1.0, "label_smoothing": 0.1, "batch_size": 8}
+    unread: dict[str, Any] = {**steps, "hidden": 9, "m": 4, "lam": 0.9, "pooling": "attention", "dropout": 0.5}
+    assert canonical(replace(LINEAR, **unread), "x") == own
+    read = {"logistic_c": 3.0, "word_ngrams": 1, "char_ngrams": 0, "means_scale": 0.1, "class_weights": "balanced"}
+    for name, value in {**read, "seed": 1, "max_words": 5, "keep_special": True, "center_crop": True}.items():
+        assert canonical(replace(LINEAR, **{name: value}), "x") != own, name
+    texts = replace(LINEAR, means_scale=0.0)  # which reads no feature
+    assert canonical(replace(texts, keep_special=True, center_crop=True), "x") == canonical(texts, "x")
+    assert not texts.head_config({}).reads
+    concat = TrainConfig(head="concat")
+    other = replace(concat, logistic_c=2.0, word_ngrams=1, char_ngrams=0, means_scale=9.0)
+    assert canonical(other, "x") == canonical(concat, "x")
+
+
+# Run folders, sweeps, the command line ------------------------------------------------------------------------------
+
+
+def cli(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_run_folder_is_plain_data_and_gives_the_same_again(tmp_path: Path) -> None:
+    made = make_data(tmp_path / "made")
+    path = make_run(made, tmp_path / "run", head="linear", logistic_c=2.0)
+    files = {file.name for file in path.iterdir()}
+    assert "vocabulary.json" in files
+    assert {Path(name).suffix for name in files} == {".json", ".csv", ".safetensors"}
+    run = load_run(path)
+    assert run.metrics["logistic_c"] == {"label": 2.0}
+    assert run.config.epochs == run.metrics["best_epoch"] == 1
+    found = stores_of_run(run)
+    own = load_features(found.table, found.stores, 0, inputs=run.config.inputs)
+    again = evaluate(run, own)
+    assert again["loss"] == pytest.approx(run.metrics["test"]["loss"], abs=1e-12)
+    vocabulary = json.loads((path / "vocabulary.json").read_text(encoding="utf-8"))
+    assert vocabulary["format"] == 1
+    assert vocabulary["words"] == sorted(vocabulary["words"])
+    table, bad = runs_table([tmp_path / "run"])
+    assert not bad
+    assert table["head"].tolist() == ["linear"]
+
+    (path / "vocabulary.json").write_text(json.dumps({**vocabulary, "words": vocabulary["words"][1:]}))
+    with pytest.raises(RunError, match="does not have the shapes"):
+        load_run(path).head()
+    (path / "vocabulary.json").write_text(json.dumps({"format": 1, "words": []}))
+    with pytest.raises(RunError, match=r"vocabulary\.json does not describe the n-grams of a run"):
+        load_run(path).head()
+    (path / "vocabulary.json").write_text(json.dumps({**vocabulary, "format": 9}))
+    with pytest.raises(RunError, match=r"vocabulary\.json"):
+        load_run(path).head()
+    (path / "vocabulary.json").unlink()
+    with pytest.raises(RunError, match=r"cannot read .*vocabulary\.json"):
+        load_run(path).head()
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    """Trained by seeds, swept over C beside another head by workers and side by side, evaluated and reported on."""
+    made = make_data(tmp_path / "made")
+    said = cli("train", "--cache", made.cache, "--head", "linear", "--out", tmp_path / "run")
+    chosen = load_run(tmp_path / "run").metrics["logistic_c"]["label"]
+    assert f"C = {chosen:g} of label, " in said
+    row = next(line for line in said.splitlines() if line.startswith("test"))
+    assert row in cli("evaluate", tmp_path / "run")
+    cli("report", tmp_path / "run", "--out", tmp_path / "page")
+    assert "linear" in "".join(page.read_text(encoding="utf-8") for page in (tmp_path / "page").glob("*.html"))
+    cli("train", "--cache", made.cache, "--head", "linear", "--seeds", 2, "--out", tmp_path / "seeds")
+    one, two = (load_run(tmp_path / "seeds" / f"seed{seed}") for seed in (0, 1))
+    assert one.metrics == two.metrics
+    tables = []
+    for how in (("--workers", 1), ("--stack", 4)):
+        out = tmp_path / how[0]
+        cli(
+            *("sweep", "--cache", made.cache, "--head", "linear,pooled", "--logistic-c", "0.5,none", "--epochs", 1),
+            *(*how, "--device", "cpu", "--out", out),
+        )
+        results = Sweep(out).finished()
+        assert len(results) == 3  # pooled has no C
+        tables.append(pd.read_csv(out / "results.csv").set_index("key").sort_index())
+        assert sorted(tables[-1]["head"]) == ["linear", "linear", "pooled", "pooled"]
+        assert "Results" in cli("sweep", "--resume", out)
+    columns = ["val_accuracy", "val_loss"]
+    np.testing.assert_allclose(tables[0][columns], tables[1][columns], rtol=1e-5)
+    own = tables[0][tables[0]["logistic_c"].isna() & (tables[0]["head"] == "linear")]
+    assert own["val_loss"].tolist() == pytest.approx([load_run(tmp_path / "run").metrics["val"]["loss"]])

@@ -1,0 +1,174 @@
+"""The training of a head without steps: scikit-learn solves for the weights of `linear` on the training part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from ..errors import DataError
+from ..itin_head.head import Inputs
+from ..itin_head.heads.linear import LinearHead, outputs_of
+from ..itin_head.outputs import predicted, scaled
+from ..targets import Target
+from .config import STEPS, TrainConfig, shown_scores
+from .features.batches import ResidentFeatures
+from .features.features import Features, TargetColumn
+from .label_rule import decided
+from .protocols.split import Split
+from .scoring import Scorer
+from .steps import ComputeOptions, chunks, predict, taught_by
+
+GRID = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""The values of C that are tried in turn, as long as the validation loss falls."""
+
+NEVER = -20.0
+"""z of a class that no sample of the training part has."""
+
+MOST_ITERATIONS = 5000
+"""Iterations of the solver, which ends far earlier on texts and features; scikit-learn warns if it does not."""
+
+
+class Solving:
+    """A head and its solution, by the names that `loop.train` knows from `steps.Training`; the one epoch solves.
+
+    Each target has rows of its own and is solved for by itself, on the samples of the training part that have a value
+    for it: classes and ordered classes by logistic regression, numbers by ridge regression. Where the recipe leaves C
+    open it is the first of `GRID` after which the validation loss no longer falls.
+
+    Args:
+        config: the recipe, of a head that is solved for.
+        features: with texts.
+        split: the parts of these features.
+
+    Raises:
+        DataError: the features have no texts.
+    """
+
+    def __init__(self, config: TrainConfig, features: Features, split: Split) -> None:
+        if features.texts is None:
+            raise DataError(
+                f"the table of {features.dataset or 'this data set'} has no texts, which the head {config.head} reads",
+                expected="a column text",
+                found="none",
+                next_step="run `itin extract` for this data set again, or train another head",
+            )
+        defaults = {field.name: field.default for field in fields(TrainConfig)}
+        self.batch_size = config.batch_for(features.dataset)
+        unread = {name: defaults[name] for name in STEPS} | {"epochs": 1, "batch_size": self.batch_size}
+        self.config = replace(config, **unread)  # type: ignore[arg-type]
+        self.configs = [self.config]
+        self.compute = ComputeOptions()
+        self.batches = 1
+        columns = [features.column(name) for name in config.targets]
+        self.targets = [column.target for column in columns]
+        self.scorers = [Scorer(column, split.train, config.loss) for column in columns]
+        self.resident = ResidentFeatures(
+            features, torch.device("cpu"), config.regions, config.max_words, config.targets, config.averages
+        )
+        outputs = sum(target.outputs for target in self.targets)
+        self.head = LinearHead(config.head_config({**features.dims, "classes": outputs}))
+        self.heads = [self.head]
+        self.chosen: dict[str, float] = {}
+        """C by target."""
+        self._columns, self._features, self._split = columns, features, split
+
+    def epoch(self, number: int) -> tuple[list[float], list[float]]:
+        """Solve; return loss and score of the first target in the training part, each in a list of one."""
+        train, val = self._split.train, self._split.val
+        texts = self._features.texts or []
+        self.head.scale(self._batches(train))
+        self.head.learn([texts[row] for row in train], self.targets)
+        X, X_val = self._matrix(train), self._matrix(val)
+        begin = 0
+        for column, scorer in zip(self._columns, self.scorers, strict=True):
+            solution = self._solution(column, scorer, X, X_val)
+            rows = slice(begin, begin + len(solution.b))
+            self.head.weight[rows], self.head.bias[rows] = map(torch.from_numpy, solution)
+            begin = rows.stop
+        first = self.scorers[0]
+        known = train[first.column.known[train]]
+        scores = first(known, self.predicted(known)[0])
+        return [scores["loss"]], [scores[shown_scores(first.target.is_number)[0]]]
+
+    def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what the head says of the first target for some samples, as `steps.Training.predicted` with J = 1."""
+        said = predict(self.head, self.resident, rows, self.batch_size, self.targets)
+        return decided(said, self.config.label_from)[self.targets[0].name][None]
+
+    def keep(self, j: int) -> None:
+        """Do nothing: there is one solution."""
+
+    @property
+    def selected_by(self) -> str:
+        """How the solution was selected, in words."""
+        return "C as given" if self.config.logistic_c is not None else "C by lower validation loss, then the smaller C"
+
+    def _solution(
+        self, column: TargetColumn, scorer: Scorer, X: sparse.csr_matrix, X_val: sparse.csr_matrix
+    ) -> Solution:
+        """Return the solution of a target, and record its C."""
+        target, given, val = column.target, self.config.logistic_c, self._split.val
+        taught = taught_by(column, self._split.train)
+        X, values = X[np.flatnonzero(taught.known)], taught.values[taught.known]
+        choose = given is None and bool(column.known[val].any())
+        tried: list[tuple[float, float, Solution]] = []
+        for C in GRID if choose else (given or 1.0,):
+            solution = solve(X, values, target, C, self.config.class_weights == "balanced")
+            z = X_val @ solution.W.T + solution.b
+            said = predicted(outputs_of(z, [(target.kind, len(solution.b))]), [target])[target.name]
+            tried.append((scorer(val, said)["loss"] if choose else 0.0, C, solution))
+            if len(tried) > 1 and tried[-1][0] >= tried[-2][0]:
+                break
+        _, self.chosen[target.name], solution = min(tried, key=lambda one: one[0])
+        return solution
+
+    def _matrix(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+        return sparse.vstack([self.head.matrix(batch) for batch in self._batches(rows)], format="csr")
+
+    def _batches(self, rows: NDArray[np.int64]) -> Iterator[Inputs]:
+        return (self.resident.batch(some).inputs for some in chunks(torch.from_numpy(rows), self.batch_size))
+
+
+class Solution(NamedTuple):
+    """The weights of one target."""
+
+    W: NDArray[np.float64]
+    """(rows, columns)."""
+    b: NDArray[np.float64]
+    """(rows,)."""
+
+
+def solve(X: sparse.csr_matrix, values: NDArray[Any], target: Target, C: float, balanced: bool) -> Solution:
+    """Solve for a target's weights.
+
+    Args:
+        X: (N, columns), N > 0.
+        values: (N,) class numbers, or numbers in units.
+        target: the target.
+        C: scikit-learn's C of the logistic regression; a ridge regression has alpha = 1 / C.
+        balanced: whether rare classes count as much as frequent ones.
+    """
+    if target.is_number:
+        y = scaled(target, values)
+        if not X.shape[1]:
+            return Solution(np.zeros((1, 0)), y.mean(keepdims=True))
+        ridge = Ridge(alpha=1 / C, solver="sparse_cg", tol=1e-8).fit(X, y)
+        return Solution(ridge.coef_[None], np.array([ridge.intercept_]))
+    W, b = np.zeros((len(target.classes), X.shape[1])), np.full(len(target.classes), NEVER)
+    there, counts = np.unique(values, return_counts=True)
+    if len(there) == 1 or not X.shape[1]:
+        b[there] = np.log(counts / counts.sum())
+        return Solution(W, b)
+    weight = "balanced" if balanced else None
+    made = LogisticRegression(C=C, class_weight=weight, max_iter=MOST_ITERATIONS).fit(X, values)
+    own = there[1:] if len(there) == 2 else there  # of two classes scikit-learn keeps the second's weights alone
+    b[there] = 0
+    W[own], b[own] = made.coef_, made.intercept_
+    return Solution(W, b)
