@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..targets import Target
@@ -26,6 +28,12 @@ class Ensemble(Head):
         self.config = members[0].config
         self.members = nn.ModuleList(members)
         self.targets = tuple(targets)
+        self._first = (members[0],)  # in a tuple, so that it is not registered twice
+
+    @property
+    def table(self) -> NDArray[np.int64] | None:
+        """The keys of the learned table's entries, which all members share."""
+        return self._first[0].table
 
     def forward(self, *batch: Any, **named: Any) -> HeadOutput:
         """Compute the output; the arguments are those of every head. Weights over words and regions are means."""

@@ -106,4 +106,6 @@ def short_name(config: TrainConfig) -> str:
         parts.append(f"ensemble{config.ensemble}")
     if config.targets != (LABEL,):
         parts.append(config.target)
+    parts += ["+".join(config.lexicon_names)] if config.lexicon_names else []
+    parts += [f"lexical{config.lexical}"] if head.has_table else []
     return "-".join(parts)
