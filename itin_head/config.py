@@ -63,13 +63,13 @@ class HeadOptions:
     as words (the demo; there they are what BERT makes of [PAD])."""
     max_words: int = option(100, least=1)
     """Words of a text that are read."""
-    pooling: str = option("mean", choices=POOLINGS)
-    """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
-    query."""
     hops: int | None = option(None, least=1)
     """Hops over the words and the image, comn and mvan; by default the original's, 6 and 3."""
     filters: int = option(100, least=2)
     """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
+    pooling: str = option("mean", choices=POOLINGS)
+    """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
+    query."""
     dropout: float = option(0.0, least=0, below=1)
     """Dropout in training: of regions, words (after the GRU) and context, each by one mask a pair, and of the fused
     vector. pooled: of both vectors once standardised; cnn-multi: of the last layer's input alone; dnn-lr: of the last

@@ -20,16 +20,16 @@ class HeadSpec(NamedTuple):
     configurations that differ only in others are the same."""
     summary: str
     """A short summary of what it computes."""
+    averages: bool = False
+    """Whether of a text's words it reads their mean alone (`pooled` without attention)."""
+    solved: bool = False
+    """Whether its weights are solved for at once (`train.solving`), not learnt step by step."""
     inferred: bool = False
     """Whether parts of it were inferred and not read, since the original cannot be had; tables write `*`."""
     stand_in: str = ""
     """What it reads in place of a feature that no store holds, as tables write it."""
     hops: int | None = None
     """Its hops by default."""
-    averages: bool = False
-    """Whether of a text's words it reads their mean alone (`pooled` without attention)."""
-    solved: bool = False
-    """Whether its weights are solved for at once (`train.solving`), not learnt step by step."""
 
 
 _EVERY = ("regions", "tokens", "context")
@@ -106,6 +106,21 @@ HEADS = {
         ("filters", *_WORDS),
         "a convolution across a text's vector and V",
         inferred=True,
+    ),
+    "dnn-lr": HeadSpec(
+        "heads.dnn_lr:DNNLRHead",
+        ("tokens", "context"),
+        ("filters", "hidden", *_WORDS),
+        "logistic regression on what a text CNN and a network on V say",
+        inferred=True,
+    ),
+    "hsan": HeadSpec(
+        "heads.hsan:HSANHead",
+        ("regions", "tokens"),
+        ("d", "hidden", "gru_layers", "gru_dropout", *_WORDS),
+        "words attended with the projected regions as guide",
+        inferred=True,
+        stand_in="no names, one sentence",
     ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }

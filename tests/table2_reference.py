@@ -56,10 +56,14 @@ def multisentinet(config: HeadConfig, p: Weights, f: list[Array], x: list[Array]
     return {"logits": linear(p, "W_f", F), "fused": F, "words": a}
 
 
+def after_gru(p: Weights, x: list[Array], d: int) -> list[Array]:
+    forward, backward = recurrence(p, "gru", "l0", x, d), recurrence(p, "gru", "l0_reverse", x[::-1], d)[::-1]
+    return [(one + other) / 2 for one, other in zip(forward, backward, strict=True)]
+
+
 def comn(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
     d = config.d
-    forward, backward = recurrence(p, "gru", "l0", x, d), recurrence(p, "gru", "l0_reverse", x[::-1], d)[::-1]
-    M_t = [(one + other) / 2 for one, other in zip(forward, backward, strict=True)]
+    M_t = after_gru(p, x, d)
     M_v = [np.tanh(linear(p, "W_v", one)) for one in f]
     t, v = mean(M_t, d), mean(M_v, d)
 
@@ -120,9 +124,25 @@ def cnn_multi(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V:
     return {"logits": linear(p, "W_f", F), "fused": F}
 
 
+def dnn_lr(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
+    z_T = linear(p, "W_T", text_cnn(p, "text_cnn", x, config.token_dim, config.filters))
+    z_I = linear(p, "W_2", mlp(p, "W_1", V))
+    said = np.concatenate([np.log(softmax(z_T)), np.log(softmax(z_I))])
+    return {"logits": linear(p, "W", said), "fused": said, "further": np.stack([z_T, z_I])}
+
+
+def hsan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
+    c = mean([mlp(p, "W_r", one) for one in f], config.d)
+    d, a = additive(p, "attend", after_gru(p, x, config.d), c, config.d)
+    F = mlp(p, "W_m", np.concatenate([d, c]))
+    return {"logits": linear(p, "W_f", F), "fused": F, "words": a}
+
+
 SYSTEMS: dict[str, Callable[[HeadConfig, Weights, list[Array], list[Array], Array], Outputs]] = {
     "multisentinet": multisentinet,
     "comn": comn,
     "mvan": mvan,
     "cnn-multi": cnn_multi,
+    "dnn-lr": dnn_lr,
+    "hsan": hsan,
 }

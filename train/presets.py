@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 ORIGINAL: dict[str, dict[str, Any]] = {
     "multisentinet": {
         **{"d": 128, "hidden": 128, "optimizer": "rmsprop", "schedule": "constant", "weight_decay": 0.0},
-        **{"batch_size": 32, "epochs": 100, "patience": 5},
+        **{"batch_size": 32, "epochs": 100, "patience": 5, "select": "loss"},
     },
     "comn": {
         **{"d": 100, "k": 100, "schedule": "constant", "weight_decay": 0.0},
@@ -40,6 +40,7 @@ ORIGINAL: dict[str, dict[str, Any]] = {
     },
     "mvan": {"hidden": 512},
     "cnn-multi": {"dropout": 0.5},
+    "dnn-lr": {"dropout": 0.5},
 }
 """Fields of the preset `original` by head: what is known of the sizes and the recipe of the head's own authors. Other
 fields, and other heads, keep the paper's."""

@@ -254,7 +254,7 @@ class Training:
                 torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
 
     def _forward(self, rows: Tensor, stack: SingleHead | SideBySide | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the logits (J, B, outputs) and each target's values (J, B) of samples (J, B)."""
+        """Return the logits (J, B, outputs), in training further ones behind them, and each target's values (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
         return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras, stack=stack), batch.targets

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +32,14 @@ class TextCNN(nn.Module):
         """Return t (B, length); x is (B, n, size), zero at padding, and `mask` (B, n) bool."""
         wide = nn.functional.pad(x, (0, 0, 0, max(WINDOWS) - 1))
         n, maps = x.shape[1], []
-        for w, K in zip(WINDOWS, self.windows, strict=True):
-            values = K(torch.cat([wide[:, j : j + n] for j in range(w)], -1)).relu().masked_fill(~mask[..., None], 0)
+        for w, K in zip(WINDOWS, cast(Iterable[nn.Linear], self.windows), strict=True):
+            # Each word times each K_j first: the windows themselves would be w times as long as the words.
+            products = (
+                wide @ K.weight.view(K.out_features, w, -1).transpose(0, 1).flatten(0, 1).mT
+            )  # (B, n + 4, w * filters)
+            values: Tensor = K.bias
+            for j, one in enumerate(products.chunk(w, -1)):
+                values = values + one[:, j : j + n]
+            values = values.relu().masked_fill(~mask[..., None], 0)
             maps.append(nn.functional.pad(values, (0, 0, 0, 1)).amax(1))  # 0 is the least that ReLU gives
         return torch.cat(maps, -1)

@@ -49,9 +49,9 @@ READINGS: dict[str, dict[str, object]] = {
     "gru layers": {"gru_layers": 3},
     "context gru": {"context_gru": True},
     "no mask": {"mask": False},
-    "attention": {"pooling": "attention"},
     "one hop": {"hops": 1},
     "filters": {"filters": 3},
+    "attention": {"pooling": "attention"},
 }
 CASES = [
     *[("itin", name) for name in READINGS],
@@ -59,11 +59,11 @@ CASES = [
     *itertools.product(["global-local"], ["paper", "self-attention", "context gru"]),
     *itertools.product(["concat", "text-only"], ["paper", "gru layers", "no mask"]),
     ("image-only", "paper"),
-    *itertools.product(["pooled"], ["paper", "attention"]),
     *[(name, "paper") for name in SYSTEMS],
     *[(name, "no mask") for name in SYSTEMS],
     *itertools.product(["comn", "mvan"], ["one hop"]),
-    *itertools.product(["cnn-multi"], ["filters"]),
+    *itertools.product(["cnn-multi", "dnn-lr"], ["filters"]),
+    *itertools.product(["pooled"], ["paper", "attention"]),
 ]
 
 
@@ -135,8 +135,7 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
         a = softmax(scores / np.sqrt(config.token_dim))
         t = sum((a[j] * own[j] for j in range(len(own))), np.zeros(config.token_dim))
         F = np.concatenate([mlp(p, "mlp_t", t), mlp(p, "mlp_v", (V - p["context_mean"]) / p["context_sd"])])
-        out = {"logits": linear(p, "W_f", F), "fused": F}
-        return {**out, "words": a} if config.pooling == "attention" else out
+        return {"logits": linear(p, "W_f", F), "fused": F} | ({"words": a} if config.pooling == "attention" else {})
     if config.head != "image-only":
         w = read(p, "gru", config.gru_layers, words, d)
         own = read(p, "gru_s", config.gru_layers, words, d) if config.context_gru else w
@@ -301,8 +300,8 @@ def test_padding_and_company_change_nothing(head: str, reading: str) -> None:
     for n, m, rubbish in ((7, 3, 9.0), (9, 6, float("nan"))):
         made.zero_grad()
         out = made(*batch_of(SAMPLES, n, m, rubbish))
-        if out.logits.requires_grad:
-            out.logits.square().sum().backward()
+        if out.learned.requires_grad:
+            out.learned.square().sum().backward()
         results.append((out, {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}))
     (out, gradients), (padded, padded_gradients) = results
     close(padded.logits, out.logits)
@@ -425,6 +424,40 @@ def test_dropout_is_of_inputs_by_sample_and_of_what_is_fused(head: str) -> None:
     assert 0.1 < float((keep(400) == 0).double().mean()) < 0.4
 
 
+def test_the_regression_does_not_teach_what_it_reads() -> None:
+    """dnn-lr: the loss of y teaches W and b alone; z_T and z_I are taught by losses of their own."""
+    made = head_of("dnn-lr")
+    out = made(*batch_of(SAMPLES, 7, 3))
+    out.logits.square().sum().backward()
+    assert {name for name, p in made.named_parameters() if p.grad is not None} == {"W.weight", "W.bias"}
+    made.zero_grad()
+    out.further[:, 0].square().sum().backward(retain_graph=True)
+    found = {name.split(".")[0] for name, p in made.named_parameters() if p.grad is not None and p.grad.any()}
+    assert found == {"text_cnn", "W_T"}
+    assert torch.equal(out.learned, torch.cat([out.logits, out.further[:, 0], out.further[:, 1]], -1))
+
+
+def test_dropconnect_drops_weights_of_each_pair() -> None:
+    made = make(HeadConfig(head="dnn-lr", dropout=0.5, **{**SIZES, "hidden": 1})).double()  # type: ignore[arg-type]
+    redraw(made)
+    nn.init.constant_(made.W_1[0].bias, 9.0)
+    batch = batch_of(SAMPLES, 7, 3)
+    still, moved = made.eval()(*batch).further, made.train()(*batch).further
+    assert torch.equal(moved[:, 0], still[:, 0])
+    factor = (moved[:, 1] - made.W_2.bias) / (still[:, 1] - made.W_2.bias)
+    assert torch.allclose(factor, factor.round())
+    assert {*factor.round().flatten().tolist()} == {0.0, 2.0}
+    assert len({tuple(row) for row in factor.round().tolist()}) > 1
+
+
+def test_one_output_has_no_softmax() -> None:
+    """dnn-lr of a number: z_T and z_I enter W as they are, for the softmax of one would be 1."""
+    made = make(HeadConfig(head="dnn-lr", **{**SIZES, "classes": 1})).double().eval()  # type: ignore[arg-type]
+    redraw(made)
+    out = made(*batch_of(SAMPLES, 7, 3))
+    close(out.logits, (out.further.flatten(1) @ made.W.weight.mT + made.W.bias).detach())
+
+
 def test_filling_up() -> None:
     _, tokens, mask, *_ = batch_of(SAMPLES, 7, 3, rubbish=float("nan"))
     words = fill_up(pack_words(tokens, mask), 9)
@@ -460,8 +493,10 @@ def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
     regions, tokens, mask, context, region_mask = (torch.stack(each) for each in zip(*batches, strict=True))
     stack = SideBySide(heads).eval()
     logits = stack(regions, pack_words(tokens, mask), context, region_mask)
-    alone = torch.stack([one(*batch).logits for one, batch in zip(heads, batches, strict=True)])
+    alone = torch.stack([one(*batch).learned for one, batch in zip(heads, batches, strict=True)])
     close(logits, alone, 1e-11)
+    classes = heads[0].config.classes
+    assert torch.equal(stack.eval()(regions, pack_words(tokens, mask), context, region_mask), logits[..., :classes])
     if alone.requires_grad:
         mark = torch.randn(alone.shape, dtype=torch.float64)
         for out in (logits, alone):

@@ -173,6 +173,7 @@ def test_the_original_is_each_heads_own() -> None:
     )
     senti = TrainConfig(**with_preset({"preset": "original", "head": "multisentinet", "epochs": 7}))
     assert (senti.optimizer, senti.batch_size, senti.weight_decay, senti.epochs) == ("rmsprop", 32, 0.0, 7)
+    assert (senti.select, senti.patience) == ("loss", 5)
     assert preset_of(comn) == "original"
     assert preset_of(replace(comn, patience=None)) == "paper"
     assert preset_of(TrainConfig(head="comn")) == "paper"
