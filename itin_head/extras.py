@@ -61,13 +61,9 @@ class ExtraLogits(nn.Module):
             keys: (entries,) int64, ascending: what the entries of the table stand for.
         """
         if self.lexicon_values:
-            wide = values.double()
-            known = ~wide.isnan()
-            count = known.sum(0).clamp(min=1)
-            mean = wide.nan_to_num(0).sum(0) / count
-            sd = ((wide - mean).nan_to_num(0).square().sum(0) / count).sqrt()
+            mean, scale = standard_of_known(values)
             self.mean.copy_(mean)
-            self.scale.copy_(torch.where(sd > 1e-6 * mean.abs(), 1 / sd, 0))
+            self.scale.copy_(scale)
         if keys is not None:
             self.keys.copy_(keys)
 
@@ -97,3 +93,16 @@ class ExtraLogits(nn.Module):
             vectors = embedding(extras.entries.clamp(min=0), self.table)  # (B, 2, n, D)
             parts.append(self.W_e((weights[..., None] * vectors).sum((1, 2))))
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def standard_of_known(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and scale (L,) float64 of values (N, L), NaN where one is unknown.
+
+    The scale is one over the standard deviation, and 0 for a value that is constant or always unknown.
+    """
+    wide = values.double()
+    known = ~wide.isnan()
+    count = known.sum(0).clamp(min=1)
+    mean = wide.nan_to_num(0).sum(0) / count
+    sd = ((wide - mean).nan_to_num(0).square().sum(0) / count).sqrt()
+    return mean, torch.where(sd > 1e-6 * mean.abs(), 1 / sd, 0)

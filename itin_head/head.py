@@ -16,7 +16,15 @@ from .extras import ExtraLogits, Extras
 from .gru.packing import Words, fill_up, pack_words, padded
 from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
 
-Inputs = tuple[Tensor | None, Tensor | Words | None, Tensor | None, Tensor | None, Tensor | None, Sequence[str] | None]
+Inputs = tuple[
+    Tensor | None,
+    Tensor | Words | None,
+    Tensor | None,
+    Tensor | None,
+    Tensor | None,
+    Sequence[str] | None,
+    Extras | None,
+]
 """The arguments of `Head.forward`."""
 
 

@@ -71,7 +71,7 @@ HEADS = {
     "linear": HeadSpec(
         "heads.linear:LinearHead",
         ("tokens", "context"),
-        ("word_ngrams", "char_ngrams", "means_scale", "max_words"),
+        ("word_ngrams", "char_ngrams", "means_scale", "lexicon_scale", "max_words"),
         "TF-IDF of words and characters ⊕ means of words and V, logistic regression",
         averages=True,
         solved=True,

@@ -183,7 +183,8 @@ class GraphSteps:
         if resident.m:
             regions = resident.regions[rows].float()
             region_mask = mask_of(resident.counts[rows], resident.m) & self._region_limit_mask
-        words, extras = self._words(rows, shape), resident.extras(rows, len(shape.sizes))
+        words = self._words(rows, shape)
+        extras = resident.extras(rows, max(len(shape.sizes), resident.longest))
         logits = self._heads(regions, words, resident.context[rows].float(), region_mask, extras)
         self._step(logits, tuple(values[rows] for values in resident.targets))
 

@@ -358,7 +358,7 @@ def predict(
     head.eval()
     with torch.inference_mode():
         batches = (resident.batch(some) for some in chunks(torch.from_numpy(rows), batch_size))
-        logits = [head(*batch.inputs, batch.extras).logits for batch in batches]
+        logits = [head(*batch.inputs).logits for batch in batches]
         return predicted(torch.cat(logits), targets)
 
 
