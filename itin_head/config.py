@@ -71,8 +71,9 @@ class HeadOptions:
     """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
     query."""
     dropout: float = option(0.0, least=0, below=1)
-    """Dropout in training. pooled: of the inputs and of the fused vector; cnn-multi: of the last layer's input; dnn-lr:
-    of the weights of the last layer on V."""
+    """Dropout in training: of regions, words (after the GRU) and context, each by one mask a pair, and of the fused
+    vector. pooled: of both vectors once standardised; cnn-multi: of the last layer's input alone; dnn-lr: of the last
+    image layer's weights."""
     word_ngrams: int = option(2, least=0)
     """TF-IDF of up to so many words in a row, for the head linear; 0 for none."""
     char_ngrams: int = option(5, least=0)

@@ -23,6 +23,7 @@ class PooledHead(Head):
     """
 
     recurrent = False
+    own_dropout = True
 
     text_mean: Tensor
     text_sd: Tensor
