@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from itin.cli import main
-from itin.commands.predict import MIN_SHADE, shaded
+from itin.commands.predict import MIN_SHADE, shaded, show
 from itin.demo.run import UNTRAINED, prepare
 from itin.errors import RunError
 from itin.extract.data.images import image_input, read_image
@@ -28,7 +28,7 @@ from itin.labels import LABELS
 from itin.predict import Predictor
 from itin.predict.pairs import Pair, pairs_of
 from itin.predict.prediction import Prediction, Region, weights_by_word
-from itin.report.explain import Explanation, explain
+from itin.report.explain import ATTENDED, Explanation, explain
 from itin.report.page.colors import REGIONS, SHADE, over, region_color, strength
 from itin.report.page.plot import COLORS
 from itin.report.thumbnails import Images, thumbnail
@@ -54,6 +54,16 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = CliRunner().invoke(main, ["train", "--cache", str(folder / "cache"), "--out", str(folder / "run"), *small])
     assert done.exit_code == 0, done.output
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def number_run(demo_run: Path) -> Path:
+    """A run on two targets of the same data set, a number first."""
+    folder = demo_run.parent
+    small = ["--m", "3", "--d", "16", "--k", "16", "--epochs", "2", "--target", "intensity+text-label"]
+    done = CliRunner().invoke(main, ["train", "--cache", str(folder / "cache"), "--out", str(folder / "both"), *small])
+    assert done.exit_code == 0, done.output
+    return folder / "both"
 
 
 def test_words_are_summed_over_their_pieces() -> None:
@@ -113,6 +123,27 @@ def test_long_texts_go_on_in_the_next_line_and_stay_on_the_figure() -> None:
 def test_heads_without_regions_say_so() -> None:
     canvas = Explanation(IMAGE, replace(PAIR, prediction=replace(PREDICTION, regions=[]))).figure()
     assert "This head aligns no regions with words." in [text.get_text() for text in canvas.axes[0].texts]
+
+
+def test_heads_that_attend_without_aligning_show_what_they_attend_to(capsys: pytest.CaptureFixture[str]) -> None:
+    """The text is shaded once, regions have an attention without gate and words; the page has the words as a line."""
+    regions = [replace(one, gate=None, words={}) for one in (REGION, OTHER)]
+    prediction = replace(PREDICTION, regions=regions, attended={1: 0.81, 0: 0.04, 4: 0.15})
+    explanation = Explanation(IMAGE, replace(PAIR, prediction=prediction))
+    (axes,) = explanation.figure().axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts.count("lovely") == 1
+    assert "  red cat  attention 0.750" in texts
+    assert not any("gate" in text or "aligns" in text for text in texts)
+    papers = {to_hex(patch.get_facecolor()) for patch in axes.patches if patch.get_fill()}
+    assert papers >= {over(ATTENDED, "#ffffff", SHADE * strength(weight)) for weight in (0.81, 0.15, 0.04)}
+    assert "Attends to: lovely 0.81  cat 0.15  so 0.04" in explanation.html()
+    show(prediction)
+    said = capsys.readouterr().out
+    assert "attends to  lovely 0.81  cat 0.15  so 0.04" in said
+    assert "attention" in said
+    assert "gate" not in said
+    assert "aligned" not in said
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg", "html"])
@@ -193,6 +224,32 @@ def test_encoders_and_cache_explain_a_pair_alike(demo_run: Path) -> None:
             assert one.words == pytest.approx(other.words, abs=1e-3)
             assert (one.gate, one.attention) == pytest.approx((other.gate, other.attention), abs=1e-3)
             assert one.box == other.box
+
+
+def test_a_number_of_a_raw_pair_is_that_of_the_cache(number_run: Path) -> None:
+    """With its interval and the further target, from one image file and its text; on the terminal, page and figure."""
+    run = load_run(number_run)
+    pair = pairs_of(run)[0]
+    made = explain(Predictor(run, torch.device("cpu")), pair.image, pair.text)
+    assert made.prediction.value == pytest.approx(pair.prediction.value, abs=1e-4)
+    assert made.prediction.interval == pytest.approx(pair.prediction.interval, abs=1e-4)
+    own = pair.prediction.further["text-label"]
+    assert made.prediction.further["text-label"].probabilities == pytest.approx(own.probabilities, abs=1e-4)
+    arguments = ["--image", str(pair.image), "--text", pair.text]
+    said = CliRunner().invoke(main, ["predict", str(number_run), *arguments])
+    assert said.exit_code == 0, said.output
+    first, second = said.output.splitlines()[:2]
+    assert first == f"{made.prediction.label}  ({made.prediction.chances('.3f')})"
+    assert second == f"text-label: {own.label}  ({own.chances('.3f')})"
+    html = made.html()
+    assert f'<h2 id="pairs-heading">Predicted {made.prediction.label}</h2>' in html
+    assert f"<p>text-label: {own.label} ({own.chances('.1%')})</p>" in html
+    (data,) = re.findall(r'id="data-pairs">(.*?)</script>', html, re.S)
+    assert json.loads(data)["runs"][0]["span"] == [-1.0, 1.0]
+    texts = " ".join(
+        text.get_text() for text in replace(made, pair=replace(made.pair, label="0.5")).figure().axes[0].texts
+    )
+    assert f"{made.prediction.label}   ({made.prediction.chances('.3f')})   (true 0.5)" in texts
 
 
 def test_command_draws_a_pair_with_the_runs_own_encoders(demo_run: Path, tmp_path: Path) -> None:

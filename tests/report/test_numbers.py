@@ -25,7 +25,7 @@ from itin.report.number_sections import cut_scores, further, intervals_of, numbe
 from itin.report.page.files import to_latex
 from itin.report.page.number_figures import Histogram, Scatter
 from itin.report.report import report
-from itin.report.run_sections import learning, provenance
+from itin.report.run_sections import learning, provenance, summary
 from itin.report.sweep_sections import sweep_sections
 from itin.train.number_statistics import sign_flip
 from itin.train.runs.folder import Run, load_run
@@ -322,6 +322,16 @@ def test_sweeps_of_numbers(made: Made, tmp_path: Path) -> None:
     revealed = json.loads((path / "test.json").read_text())
     assert f"MAE {revealed['mean']['mae']:.3f}" in table.notes[-1]
     assert {"scores", "sweep-1"} <= {section.name for section in report([path]).sections}
+
+
+def test_a_summary_names_a_target_of_classes_that_is_not_the_label(made: Made, runs: Path, tmp_path: Path) -> None:
+    run = load_run(make_run(made, tmp_path / "text", target="text-label-1"))
+    table = summary({"C": load_run(runs / "c"), "text": run}).table
+    assert table is not None
+    assert list(table["target"]) == ["label", "label", "text-label-1", "text-label-1"]
+    alone = summary({"C": load_run(runs / "c")}).table
+    assert alone is not None
+    assert "target" not in alone
 
 
 def test_runs_are_listed_with_their_targets(runs: Path, tmp_path: Path) -> None:
