@@ -219,9 +219,9 @@ def _new(
         if mode == "optuna" and len(folds) > 1:
             raise ValueError("a guided search compares on one validation part: choose a fold with --fold 0")
         presets = axes.get("preset", (PresetOptions.preset,))
-        preset = {"preset": presets[0]} if len(presets) == 1 else {}
+        named = {**axes, "preset": presets[0] if len(presets) == 1 else PresetOptions.preset}
         if mode == "optuna" and not any(len(values) > 1 for values in axes.values()):
-            axes |= space_of({**axes, **preset})
+            axes |= space_of(named)
         plan = make_plan(mode, axes, seeds, number, folds)
     if mode == "optuna":
         from ..train.sweeps.search import check_installed
@@ -229,7 +229,7 @@ def _new(
         check_installed()
     configs = readers(plan.trials, axes)
     found = wanted.find(configs)
-    fields, without = fitted({**axes, **preset}, targets_of(found.table.dataset))
+    fields, without = fitted(named, targets_of(found.table.dataset))
     if fields:
         axes |= {name: (value,) for name, value in fields.items()}
         plan = make_plan(mode, axes, seeds, number, folds)
