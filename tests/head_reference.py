@@ -99,3 +99,10 @@ def close(got: Tensor, want: Array | Tensor, tolerance: float = 1e-10) -> None:
     want = torch.as_tensor(want)
     assert got.shape == want.shape
     assert torch.allclose(got, want, rtol=tolerance, atol=tolerance), (got - want).abs().max()
+
+
+def mask_of(rows: int, size: int, share: float, generator: torch.Generator | None) -> torch.Tensor:
+    """A mask of dropout (rows, size): places whose number, of 32 random bits, is a share of them or more."""
+    bits = torch.empty(-(-rows * size // 2), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    numbers = (bits.numpy().view(np.int32).astype(np.float64) + 2**31) / 2**32
+    return torch.from_numpy((numbers[: rows * size].reshape(rows, size) >= share).astype(np.float64))

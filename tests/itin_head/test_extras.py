@@ -15,6 +15,8 @@ from itin.itin_head.extras import ExtraLogits, Extras
 from itin.itin_head.gru.packing import gather_words
 from itin.itin_head.side_by_side import SideBySide, SingleHead
 
+from ..head_reference import mask_of
+
 SIZES: dict[str, Any] = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "d": 4, "k": 3, "hidden": 5, "dropout": 0.0}
 EXTRA: dict[str, Any] = {"lexicon_values": 4, "lexical": 3, "entries": 6}
 READERS = [name for name, spec in HEADS.items() if "tokens" in spec.inputs and not spec.solved]
@@ -186,7 +188,7 @@ def test_word_dropout_drops_tokens_with_their_pairs() -> None:
         torch.manual_seed(seed)
         got = extra(extras).detach().numpy()
         torch.manual_seed(seed)
-        kept = torch.empty(4, config.max_words, dtype=torch.float64).bernoulli_(0.5).numpy()[:, :5] > 0
+        kept = mask_of(4, config.max_words, 0.5, None).numpy()[:, :5] > 0
         for row in (0, 3):
             entries = [int(batch.entries[row, 0, i]) for i in range(5) if kept[row, i]]
             entries += [int(batch.entries[row, 1, i]) for i in range(4) if kept[row, i] and kept[row, i + 1]]

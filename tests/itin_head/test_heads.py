@@ -26,6 +26,7 @@ from ..head_reference import (
     batch_of,
     close,
     linear,
+    mask_of,
     mlp,
     recurrence,
     redraw,
@@ -271,7 +272,7 @@ def test_dropout_of_pooled_is_of_its_inputs_and_of_what_is_fused() -> None:
         torch.manual_seed(0)
         logits = dropping.train()(*batch).logits
         torch.manual_seed(0)
-        keep = [torch.nn.functional.dropout(torch.ones(5, n).double(), 0.5).numpy() for n in (5, 6, 10)]
+        keep = [mask_of(5, n, 0.5, None).numpy() / 0.5 for n in (5, 6, 10)]
     for b, (_, x, V) in enumerate(SAMPLES):
         t = (x.mean(0) - p["text_mean"]) / p["text_sd"] if len(x) else np.zeros(5)
         v = (V - p["context_mean"]) / p["context_sd"]
@@ -402,7 +403,7 @@ def test_dropout_is_of_inputs_by_sample_and_of_what_is_fused(head: str) -> None:
     draws = torch.Generator().manual_seed(5)
 
     def keep(size: int) -> torch.Tensor:
-        return torch.empty(len(SAMPLES), size, dtype=torch.float64).bernoulli_(0.75, generator=draws) / 0.75
+        return mask_of(len(SAMPLES), size, 0.25, draws) / 0.75
 
     inputs, text = made.config.inputs, None
     if "regions" in inputs:
