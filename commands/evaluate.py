@@ -35,6 +35,7 @@ def command(run: Path, cache: Path | None, device: str) -> None:
         config.keep_special,
         allow_missing=allow_missing,
         inputs=config.inputs,
+        lexicons=opened.lexicons,
         targets=config.targets,
     )
     scores = evaluate(opened, features, where)

@@ -34,7 +34,7 @@ def command(run: Path, image: Path, text: str, out: Path, device: str, **_: Any)
     from ..predict import Predictor
     from ..report.explain import ENDINGS, explain
     from ..train.runs.folder import load_run
-    from .predict import pair_errors, show
+    from .predict import pair_errors, show, show_foreign
     from .terminal.console import console
     from .train import short, show_note
 
@@ -43,9 +43,11 @@ def command(run: Path, image: Path, text: str, out: Path, device: str, **_: Any)
     opened = load_run(run)
     with usage_errors():
         where, allow = pick_device(device), names_for(opened)
+    predictor = Predictor(opened, where, allow)
     with pair_errors(image):
-        made = explain(Predictor(opened, where, allow), image, text)
+        made = explain(predictor, image, text)
     made.save(out)
     show(made.prediction)
+    show_foreign(predictor)
     show_note(opened.note)
     console.print(short(out))

@@ -75,7 +75,15 @@ def _one(predictor: Predictor, image: Path, text: str) -> None:
     with pair_errors(image):
         prediction = predictor(image, text)
     show(prediction)
+    show_foreign(predictor)
     show_note(predictor.run.note)
+
+
+def show_foreign(predictor: Predictor) -> None:
+    """Print how many texts were in a language that the run's lexicons do not know, where there were any."""
+    if count := predictor.foreign:
+        texts = "1 text is" if count == 1 else f"{count} texts are"
+        click.echo(f"{texts} in another language than English: the lexicons give no values.", err=True)
 
 
 @contextmanager
@@ -99,6 +107,8 @@ def show(prediction: Prediction) -> None:
 
     for name, one in {"": prediction, **prediction.further}.items():
         console.print(f"{f'{name}: ' * bool(name)}{one.label}  ({one.chances('.3f')})".removesuffix("  ()"))
+    if prediction.reasons:
+        console.print("  because  " + "  ".join(f"{name} {value:+.2f}" for name, value in prediction.reasons.items()))
     rows: list[tuple[object, ...]] = []
     known = [
         name
@@ -137,6 +147,7 @@ def _table(predictor: Predictor, table: Path, out: Path | None, allow_outside: b
     from .terminal.console import console
 
     good, bad = predict_table(predictor, table, out, allow_outside, columns)
+    show_foreign(predictor)
     if out is not None:
         console.print(f"{good} predicted, {bad} not (see the column error): {out}")
     elif bad:

@@ -87,6 +87,7 @@ def command(**options: Any) -> None:
             allow_missing=missing,
             inputs=config.inputs,
             targets=config.targets,
+            lexicons=config.lexicon_names,
         )
         select_of(config, features.column(config.targets[0]).target)
     splitter = TargetSplitter.of(rule, features, found.table, missing)
@@ -182,6 +183,12 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
     console.print(f"{data.dataset}: {len(data.ids)} {what}{several}")
     for kind, store in stores.items():
         console.print(f"  {kind:8} {store.path.name}")
+    if data.lexicons:
+        from ..train.lexicons.values import foreign
+
+        unread = foreign(data.lexicons)
+        told = f"; {unread} texts in other languages than English get no values" if unread else ""
+        console.print(f"  lexicons {', '.join(data.lexicons)}{told}")
     for line in (*data.outside, *outside):
         console.print(f"  {line}", style="yellow")
     if data.mapped:

@@ -75,6 +75,12 @@ class HeadOptions:
     means_scale: float = option(0.03, least=0)
     """What the head linear multiplies the standardised means of words and V by; 0 leaves them out."""
 
+    lexical: int = option(0, least=0)
+    """Length of the vectors of a table that is learned beside the word features: one for each token and each pair of
+    neighbours that at least two texts of the training part hold; 0 for none."""
+    word_dropout: float = option(0.0, least=0, below=1)
+    """Share of the tokens that the learned table does not see in training."""
+
     def __post_init__(self) -> None:
         check(self)
         if self.head == "linear" and not (self.word_ngrams or self.char_ngrams or self.means_scale):
@@ -96,6 +102,10 @@ class HeadConfig(HeadOptions):
     classes: int = option(3, least=1)
     """Number of outputs, the rows of W_f: the classes; of several targets or other ones, the sum of their
     `Target.outputs`."""
+    lexicon_values: int = option(0, least=0)
+    """Number of lexicon values of a text, which every head that reads text takes."""
+    entries: int = option(0, least=0)
+    """Number of vectors in the learned table."""
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -123,6 +133,8 @@ class HeadConfig(HeadOptions):
             read -= {"lam", "context_gru"}
         if self.gru_layers == 1:
             read -= {"gru_dropout"}
+        if "tokens" in self.inputs:
+            read |= {"lexicon_values", "lexical", *(("entries", "word_dropout") if self.lexical else ())}
         return frozenset(read)
 
     @property
@@ -131,9 +143,21 @@ class HeadConfig(HeadOptions):
         return HEADS[self.head].averages and ("pooling" not in self.settings or self.pooling == "mean")
 
     @property
+    def has_extras(self) -> bool:
+        """Whether it knows more of a text than its words' features: lexicon values, or a learned table."""
+        return "tokens" in self.inputs and bool(self.lexicon_values or self.lexical)
+
+    @property
+    def has_table(self) -> bool:
+        """Whether it learns a table of vectors for tokens and pairs of neighbours."""
+        return "tokens" in self.inputs and self.lexical > 0
+
+    @property
     def dropout_fields(self) -> list[str]:
         """The fields that give it dropout, for which it draws random numbers in training."""
-        return [name for name in ("gru_dropout", "dropout") if name in self.settings and getattr(self, name)]
+        return [
+            name for name in ("gru_dropout", "dropout", "word_dropout") if name in self.settings and getattr(self, name)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as they stand in `config.json` and beside the weights."""

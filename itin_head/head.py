@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .config import HeadConfig
+from .extras import ExtraLogits, Extras
 from .gru.packing import Words, fill_up, pack_words, padded
 from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
 
@@ -77,6 +80,7 @@ class Head(nn.Module):
             self.gru = self._gru()  # eqs. 2-3
             if config.context_gru and "context_gru" in config.settings:
                 self.gru_s = self._gru()
+        self.extra = ExtraLogits(config) if config.has_extras else None
 
     def begin(self, prior: Tensor) -> None:
         """Take what the head needs from the training part before the first epoch.
@@ -102,6 +106,17 @@ class Head(nn.Module):
             return values
         return nn.functional.dropout(values, self.config.dropout)
 
+    def reasons(self, *batch: Any) -> list[dict[str, float]]:
+        """Return for each sample what spoke for the first target's prediction, by name, and how strongly.
+
+        Args:
+            batch: the arguments of `forward`.
+
+        Returns:
+            B dictionaries; no list at all for a head that cannot say.
+        """
+        return []
+
     def join(
         self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
     ) -> HeadOutput:
@@ -123,6 +138,7 @@ class Head(nn.Module):
         context: Tensor | None,
         region_mask: Tensor | None = None,
         texts: Sequence[str] | None = None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute logits and what they were made from. Inputs that the head does not use may be None, and are not read.
 
@@ -133,6 +149,7 @@ class Head(nn.Module):
             context: (B, context_dim), V.
             region_mask: (B, m) bool, True at a region; None means that all are.
             texts: the B texts, for a head that reads them.
+            extras: lexicon values and entries of the learned table, for a head with either.
 
         Raises:
             ValueError: a shape or dtype is not the one named here, or padding stands before a word.
@@ -146,7 +163,29 @@ class Head(nn.Module):
             if region_mask is None:
                 region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
             regions = regions.masked_fill(~region_mask[..., None], 0)
-        return self.join(regions, region_mask, text, context if "context" in inputs else None)
+        return self.complete(regions, region_mask, text, context if "context" in inputs else None, extras)
+
+    def complete(
+        self,
+        regions: Tensor | None,
+        region_mask: Tensor | None,
+        text: Text | None,
+        context: Tensor | None,
+        extras: Extras | None,
+    ) -> HeadOutput:
+        """Compute the output as `join` does, and add to the logits what lexicons and the learned table say."""
+        out = self.join(regions, region_mask, text, context)
+        if self.extra is None:
+            return out
+        if extras is None:
+            raise ValueError("extras: expected lexicon values or entries of the learned table, got None")
+        return out._replace(logits=out.logits + self.extra(extras))
+
+    @property
+    def table(self) -> NDArray[np.int64] | None:
+        """The keys of the learned table's entries (entries,), by which tokens are looked up; None without a table."""
+        keys: NDArray[np.int64] | None = None if self.extra is None else self.extra.known_keys()
+        return keys
 
     def read(self, words: Words) -> Text:
         """Compute eqs. 2-4 and 15."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from .extras import Extras
 from .gru.packing import Words, fill_up
 from .gru.recurrence import PARAMETERS, Layer, deep_bigru
 from .head import Head, HeadOutput, Text, mean_of, plain
@@ -27,7 +28,12 @@ class SingleHead(nn.Module):
         self.head = copy.deepcopy(head)
 
     def forward(
-        self, regions: Tensor | None, words: Words, context: Tensor, region_mask: Tensor | None = None
+        self,
+        regions: Tensor | None,
+        words: Words,
+        context: Tensor,
+        region_mask: Tensor | None = None,
+        extras: Extras | None = None,
     ) -> Tensor:
         """Compute the logits (1, B, classes); the arguments are those of `SideBySide` with J = 1."""
         packing = replace(words.packing, batch=words.packing.batch[1:])
@@ -37,6 +43,7 @@ class SingleHead(nn.Module):
             None,
             context[0],
             None if region_mask is None else region_mask[0],
+            extras=None if extras is None else Extras(*(each[0] for each in extras)),
         ).logits
         return logits[None]
 
@@ -80,7 +87,8 @@ class SideBySide(nn.Module):
             else:
                 self.register_buffer(key, stacked)
         lam = torch.tensor([head.config.lam for head in heads], dtype=torch.float64)
-        self.register_buffer("lam", lam.to(stacked), persistent=False)
+        like = next(each for each in states[0].values() if each.is_floating_point())
+        self.register_buffer("lam", lam.to(like), persistent=False)
         self._one = [_Join(heads[0])]  # in a list, so that its weights are not registered as ours
 
     def forward(
@@ -89,6 +97,7 @@ class SideBySide(nn.Module):
         words: Words,
         context: Tensor | None,
         region_mask: Tensor | None = None,
+        extras: Extras | None = None,
     ) -> Tensor:
         """Compute the logits (J, B, classes).
 
@@ -97,6 +106,7 @@ class SideBySide(nn.Module):
             words: of J batches.
             context: (J, B, context_dim).
             region_mask: (J, B, m) bool, True at a region that this head uses; None means that all are.
+            extras: lexicon values and entries of the learned table of J batches, for heads with either.
 
         Raises:
             ValueError: no regions where the heads need them.
@@ -119,7 +129,7 @@ class SideBySide(nn.Module):
             out: HeadOutput = functional_call(one, weights, batch)
             return out.logits
 
-        batch = (regions, region_mask, text, context if "context" in inputs else None)
+        batch = (regions, region_mask, text, context if "context" in inputs else None, extras)
         own = one.head.lam
         try:
             stacked: Tensor = vmap(logits, in_dims=(0, 0, *(None if each is None else 0 for each in batch)))(
@@ -164,13 +174,18 @@ class SideBySide(nn.Module):
 
 
 class _Join(nn.Module):
-    """`Head.join` as a module's `forward`, which `functional_call` requires."""
+    """`Head.complete` as a module's `forward`, which `functional_call` requires."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.head = head
 
     def forward(
-        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+        self,
+        regions: Tensor | None,
+        region_mask: Tensor | None,
+        text: Text | None,
+        context: Tensor | None,
+        extras: Extras | None,
     ) -> HeadOutput:
-        return self.head.join(regions, region_mask, text, context)
+        return self.head.complete(regions, region_mask, text, context, extras)

@@ -86,6 +86,7 @@ def pairs_of(
         run.config.keep_special,
         allow_missing=True,  # `_rows` checks that every pair of the run is there
         inputs=run.config.inputs,
+        lexicons=run.lexicons,
         targets=run.config.targets,
     )
     rows = _rows(run, features, recorded)

@@ -75,6 +75,9 @@ class Prediction:
     """The ends of the number's 90% interval within the target's span; None for a class, or where the run has none."""
     further: Mapping[str, Prediction] = field(default_factory=dict)
     """What the head predicts for further targets, by name, without words and regions."""
+    reasons: Mapping[str, float] = field(default_factory=dict)
+    """What spoke for the prediction, by name, and how strongly, where the head can say (`Head.reasons`): for a class in
+    units of its log-odds against the mean class, for a number in its own."""
 
     def chances(self, form: str, most: int = 8) -> str:
         """Return the classes with their probabilities in a format such as `.3f`; of many only the most probable.
@@ -136,12 +139,24 @@ def predictions(
         batch_size: number of samples computed together.
         device: the device to compute on.
     """
-    config, where = run.config, torch.device(device)
-    resident = ResidentFeatures(features, where, config.regions, config.max_words, targets=(), averaged=config.averages)
+    config = run.config
+    resident = ResidentFeatures(
+        features,
+        torch.device(device),
+        config.regions,
+        config.max_words,
+        targets=(),
+        averaged=config.averages,
+        lexicons=config.lexicon_names,
+        table=head.table,
+    )
+    bounds = run.target.bounds if run.target.is_number else (-1, 1)
+    unit = (bounds[1] - bounds[0]) / 2
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
-            out = head(*resident.batch(some).inputs)
+            batch = resident.batch(some)
+            out, reasons = head(*batch.inputs, batch.extras), head.reasons(*batch.inputs)
             said = decided(predicted(out.logits, run.targets), config.label_from)
             for place in range(len(some)):
                 one = details[len(found)]
@@ -151,7 +166,8 @@ def predictions(
                 )
                 regions = [] if one.regions is None else regions_of(out, place, one.regions, one.word_ids, vocabulary)
                 named = {target.name: each for target, each in zip(run.targets[1:], further, strict=True)}
-                found.append(replace(first, words=one.words, regions=regions, further=named))
+                why = {name: unit * value for name, value in reasons[place].items()} if reasons else {}
+                found.append(replace(first, words=one.words, regions=regions, further=named, reasons=why))
     return found
 
 

@@ -18,6 +18,7 @@ from ..extract.encoders.contract import Arrays, ImageEncoder, TextEncoder
 from ..extract.encoders.own import FIELDS, check_allowed
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..train.features.features import Features
+from ..train.lexicons.values import foreign, lexicon_values
 from ..train.runs.folder import Run
 from .prediction import PairDetails, Prediction, predictions, token_mask
 
@@ -32,7 +33,8 @@ class Predictor:
             import.
 
     Raises:
-        RunError: the run's features were not made by an encoder that can be built here.
+        RunError: the run's features were not made by an encoder that can be built here, or a lexicon that it reads is
+            not installed as it was.
         WeightsError: an encoder's weights are not available, or are not those that the run was trained with.
         EncoderError: an encoder of the user's own may not or cannot be imported.
     """
@@ -47,6 +49,9 @@ class Predictor:
         options = {kind: self._stores[kind]["options"] or {} for kind in reads}
         check_allowed({kind: str(options[kind].get(FIELDS[kind])) for kind in reads}, allow)
         self._encoders = {kind: self._encoder(kind) for kind in reads}
+        self._lexicons = run.lexicons
+        self.foreign = 0
+        """How many of the texts were in another language than English, so that their lexicon values are unknown."""
         self._vocabulary: Vocabulary = getattr(self._encoders.get("regions"), "vocabulary", None) or Vocabulary()
 
     def __call__(self, image: Path, text: str) -> Prediction:
@@ -72,6 +77,7 @@ class Predictor:
             for row, (_, text) in enumerate(pairs)
         ]
         features, n = self._features(encoded, kept, [text for _, text in pairs]), len(pairs)
+        self.foreign += foreign(features.lexicons)
         return predictions(self._head, self.run, features, np.arange(n), details, self._vocabulary, n, self._device)
 
     def _features(self, encoded: dict[str, list[Arrays]], kept: list[np.ndarray], texts: list[str]) -> Features:
@@ -80,16 +86,29 @@ class Predictor:
         counts = np.array([min(m, len(arrays["scores"])) for arrays in encoded.get("regions", [])] or [0] * n)
         regions = np.zeros((n, m, head.region_dim), np.float32)
         tokens, context = np.zeros((0, head.token_dim), np.float32), np.zeros((n, head.context_dim), np.float32)
+        token_ids = np.zeros(0, np.int32)
         for row, arrays in enumerate(encoded.get("regions", [])):
             regions[row, : counts[row]] = arrays["regions"][:m]
         if "tokens" in encoded:
-            tokens = np.concatenate([one["tokens"][keep] for one, keep in zip(encoded["tokens"], kept, strict=True)])
+            words = list(zip(encoded["tokens"], kept, strict=True))
+            tokens = np.concatenate([one["tokens"][keep] for one, keep in words])
+            token_ids = np.concatenate([one["token_ids"][keep] for one, keep in words])
         if "context" in encoded:
             context = np.stack([arrays["context"] for arrays in encoded["context"]])
         offsets = np.concatenate([[0], np.cumsum([keep.sum() for keep in kept] or [0] * n)])
         labels = np.zeros(n, np.int64)
         return Features(
-            [""] * n, labels, regions, counts, tokens, offsets, context, classes=self.run.classes, texts=texts
+            [""] * n,
+            labels,
+            regions,
+            counts,
+            tokens,
+            offsets,
+            context,
+            classes=self.run.classes,
+            texts=texts,
+            token_ids=token_ids,
+            lexicons=lexicon_values(self._lexicons, texts),
         )
 
     def _encoder(self, kind: str) -> ImageEncoder | TextEncoder:

@@ -132,7 +132,10 @@ class Explanation:
         shown = picture(self.image, PAGE_SIDE)
         data = pairs_data([RunPairs("", "test", [self.pair], self.span)], {self.pair.image_sha256: shown})
         lines = [self.prediction.chances(".1%")]
-        lines += [f"{name}: {one.label}. {one.chances('.1%')}" for name, one in self.prediction.further.items()]
+        lines += [
+            f"{name}: {one.label} ({one.chances('.1%')})".removesuffix(" ()")
+            for name, one in self.prediction.further.items()
+        ]
         section = Section(
             "pairs", f"Predicted {self.prediction.label}", [line for line in lines if line], widget="pairs"
         )
@@ -147,7 +150,7 @@ class Explanation:
         if prediction.value is not None and (ends := prediction.chances(".3f")):
             write.words(f"  ({ends})", color="0.35")
         if self.pair.label and self.pair.label != prediction.label:
-            write.words(f"  (label {self.pair.label})", color="0.35")
+            write.words(f"  ({'label' if prediction.value is None else 'true'} {self.pair.label})", color="0.35")
         write.next()
         if not prediction.regions:
             write.words(self.pair.text)

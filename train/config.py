@@ -11,6 +11,7 @@ from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
 from ..targets import LABEL, Target
+from .lexicons.registry import count_of, parse_names
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -104,6 +105,9 @@ class TrainConfig(HeadOptions):
     """Keep [CLS] and [SEP] among the words; stores hold them, and they are dropped by default."""
     center_crop: bool = option(False, switch=True)
     """Take V from the centre of the image (resized to 256, cropped to 224), not from all of it (resized to 224x224)."""
+    lexicons: str = option("", metavar="NAME[+NAME]")
+    """Polarity lexicons that heads read beside the words, joined by +: vader, afinn, pattern, hashtags, shape; none.
+    Where no axis of a sweep is meant, commas join them too."""
     target: str = option(LABEL, metavar="NAME[+NAME...]", group="What is learnt")
     """What is learnt: a target of the data set, or several joined by +. The first is scored and selected by."""
     target_weights: str | None = option(None, metavar="W+W...")
@@ -153,6 +157,7 @@ class TrainConfig(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "lexicons", "+".join(parse_names(self.lexicons)))
         if not all(self.targets) or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"target: expected names joined by +, each once, got {self.target!r}")
         if self.label_from != "joint" and not {LABEL, "text-label", "image-label"} <= set(self.targets):
@@ -205,6 +210,11 @@ class TrainConfig(HeadOptions):
         return self.head_config({}).inputs
 
     @property
+    def lexicon_names(self) -> tuple[str, ...]:
+        """The lexicons whose values the head reads; none for a head that reads no text."""
+        return parse_names(self.lexicons) if "tokens" in self.inputs else ()
+
+    @property
     def regions(self) -> int:
         """The number of regions of an image that the head uses."""
         return self.m if "regions" in self.inputs else 0
@@ -223,11 +233,11 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, and `classes`, the number of outputs;
-                what is left out keeps its default.
+            dims: `region_dim`, `token_dim` and `context_dim` of the features, `classes`, the number of outputs, and
+                `entries` of a learned table; what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
-        own |= {"ablation": self.effective_ablation, **dims}
+        own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}
         return HeadConfig(**own)
 
     def batch_for(self, dataset: str) -> int:

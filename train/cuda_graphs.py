@@ -111,7 +111,7 @@ class GraphSteps:
 
     Args:
         resident: features that the device holds.
-        heads: called with regions, words, context and region mask of J batches.
+        heads: called with regions, words, context, region mask and extras of J batches.
         region_limit_mask: (J, 1, m) bool, the regions that each head uses.
         step: learns from logits (J, B, classes) and labels (J, B); all it changes must stay where it is in memory, but
             for gradients, which it must set to None first.
@@ -178,7 +178,8 @@ class GraphSteps:
         if resident.m:
             regions = resident.regions[rows].float()
             region_mask = mask_of(resident.counts[rows], resident.m) & self._region_limit_mask
-        logits = self._heads(regions, self._words(rows, shape), resident.context[rows].float(), region_mask)
+        words, extras = self._words(rows, shape), resident.extras(rows, len(shape.sizes))
+        logits = self._heads(regions, words, resident.context[rows].float(), region_mask, extras)
         self._step(logits, tuple(values[rows] for values in resident.targets))
 
     def _words(self, rows: Tensor, shape: StaticShape) -> Words:

@@ -75,4 +75,6 @@ def short_name(config: TrainConfig) -> str:
         parts.append(head.ablation)
     if config.targets != (LABEL,):
         parts.append(config.target)
+    parts += ["+".join(config.lexicon_names)] if config.lexicon_names else []
+    parts += [f"lexical{config.lexical}"] if head.has_table else []
     return "-".join(parts)

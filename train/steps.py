@@ -22,7 +22,9 @@ from ..targets import Target
 from .config import PRECISIONS, TrainConfig
 from .features.batches import ABSENT, ResidentFeatures
 from .features.features import Features, TargetColumn
+from .features.word_table import table_of
 from .label_rule import decided
+from .lexicons.values import joined
 from .objective import Objective, clip_side_by_side
 from .protocols.split import Split
 
@@ -122,8 +124,10 @@ class Training:
         self.batch_size = first.batch_for(features.dataset)
         self.configs = [replace(config, batch_size=self.batch_size) for config in configs]
         regions = torch.tensor([config.regions for config in configs])
+        table = table_of(features, split.train, first.max_words) if first.head_config({}).has_table else None
+        lexicons, most = first.lexicon_names, int(regions.max())
         self.resident = ResidentFeatures(
-            features, device, int(regions.max()), first.max_words, first.targets, first.averages
+            features, device, most, first.max_words, first.targets, first.averages, lexicons, table
         )
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""
@@ -133,7 +137,7 @@ class Training:
         self.targets = [column.target for column in taught]
         """The targets, the one that is scored first."""
         constant = torch.cat([prior(one.target, torch.from_numpy(one.values[one.known])) for one in taught])
-        sizes = {**features.dims, "classes": len(constant)}
+        sizes = {**features.dims, "classes": len(constant), "entries": 0 if table is None else len(table)}
         self._randomness = [IsolatedRNG(config.seed, device) for config in configs]
         self.heads: list[Head] = []
         """J heads, each with the weights that were kept."""
@@ -142,6 +146,9 @@ class Training:
                 head = make(config.head_config(sizes), compute.recurrence)  # on the CPU: the same everywhere
                 self.heads.append(head.to(device))
                 self.heads[-1].begin(constant)
+                if head.extra is not None:
+                    known = torch.from_numpy(joined(features.lexicons, lexicons, len(features))[split.train])
+                    head.extra.begin(known, None if table is None else torch.from_numpy(table))
                 with torch.no_grad():
                     narrow = self.resident.narrow(config.regions)
                     self.heads[-1].scale(narrow.batch(rows).inputs for rows in chunks(self._samples, self.batch_size))
@@ -215,7 +222,7 @@ class Training:
         """Return the logits (J, B, outputs) and each target's values (J, B) of samples (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
-        return self._logits(batch.regions, batch.words, batch.context, mask), batch.targets
+        return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras), batch.targets
 
     def _logits(self, *batch: Any) -> Tensor:
         """Compute logits (J, B, outputs) in float32, by products in bfloat16 where that is the precision."""
@@ -301,7 +308,7 @@ def predict(
     head.eval()
     with torch.inference_mode():
         batches = (resident.batch(some) for some in chunks(torch.from_numpy(rows), batch_size))
-        logits = [head(*batch.inputs).logits for batch in batches]
+        logits = [head(*batch.inputs, batch.extras).logits for batch in batches]
         return predicted(torch.cat(logits), targets)
 
 

@@ -17,12 +17,16 @@ from torch import Tensor
 
 from ...targets import Target
 from ..config import HeadConfig
+from ..extras import Extras
 from ..gru.packing import Words
 from ..head import Head, HeadOutput, Inputs, mean_of, standard
 from ..outputs import steps_of
 
 LEAST = 2
 """Texts of the training part that an n-gram must stand in."""
+
+MOST_REASONS = 8
+"""n-grams of a pair that `reasons` names."""
 
 WORD = r"(?u)\b\w\w+\b"
 """What a word is: at least two letters, digits or underscores."""
@@ -66,7 +70,7 @@ class LinearHead(Head):
         """
         blocks = {name: list(vocabulary.get(name, ())) for name in ("words", "characters")}
         self._targets: list[tuple[str, int]] = [(str(kind), int(rows)) for kind, rows in vocabulary["targets"]]
-        self.vocabulary = {**blocks, "targets": [list(target) for target in self._targets]}
+        self.vocabulary: dict[str, Any] = {**blocks, "targets": [list(target) for target in self._targets]}
         self._counters = {name: self._counter(name, terms) for name, terms in blocks.items() if terms}
         terms, rows = sum(map(len, blocks.values())), sum(rows for _, rows in self._targets)
         means = self.config.token_dim + self.config.context_dim if self.config.means_scale else 0
@@ -120,10 +124,36 @@ class LinearHead(Head):
         context: Tensor | None,
         region_mask: Tensor | None = None,
         texts: Sequence[str] | None = None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the outputs, in float64 on the CPU; the arguments are those of every head."""
         X = self.matrix((regions, tokens, token_mask, context, region_mask, texts))
         return HeadOutput(outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets))
+
+    def reasons(self, *batch: Any) -> list[dict[str, float]]:
+        """Return what each part of a pair adds to z of the predicted class, above the mean over the classes.
+
+        Of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the words' vectors and V, each as a
+        whole. For a number, what it adds to z.
+        """
+        X = self.matrix(batch)
+        W, b = (values.numpy()[: self._targets[0][1]] for values in (self.weight, self.bias))
+        chosen = (X @ W.T + b).argmax(1)
+        W = W - W.mean(0) if len(W) > 1 else W
+        words, characters = (self.vocabulary[name] for name in ("words", "characters"))
+        names = [*words, *(f"‹{term}›" for term in characters)]
+        ends = np.cumsum([len(names), self.config.token_dim, self.config.context_dim])
+        found = []
+        for row, own in enumerate(chosen):
+            places = X.indices[X.indptr[row] : X.indptr[row + 1]]
+            parts = X.data[X.indptr[row] : X.indptr[row + 1]] * W[own, places]
+            largest = [i for i in np.argsort(-abs(parts), kind="stable") if places[i] < ends[0]][:MOST_REASONS]
+            reasons = {names[places[i]]: float(parts[i]) for i in largest}
+            if self.config.means_scale:
+                for name, begin, end in zip(("word vectors", "image"), ends[:-1], ends[1:], strict=True):
+                    reasons[name] = float(parts[(places >= begin) & (places < end)].sum())
+            found.append(reasons)
+        return found
 
     def _blocks(self) -> Iterator[tuple[CountVectorizer, NDArray[np.float64]]]:
         begin = 0

@@ -331,7 +331,7 @@ def test_official_from_the_command_line(tmp_path: Path) -> None:
         *("--k", 8, "--epochs", 1, "--workers", "1", "--out", tmp_path / "sweep"),
     )
     said = cli("runs", tmp_path / "sweep")
-    assert [line.split()[1:3] for line in said.splitlines()[1:4]] == [
+    assert [line.split()[4:6] for line in said.splitlines()[1:4]] == [
         ["itin", "paper"],
         ["majority", "paper"],
         ["itin", "official"],

@@ -23,6 +23,7 @@ from itin.cli import main
 from itin.errors import DataError, RunError
 from itin.itin_head.heads.linear import LinearHead
 from itin.itin_head.outputs import class_logits, steps_of
+from itin.predict.pairs import pairs_of
 from itin.targets import UNKNOWN, Target
 from itin.train.config import TrainConfig
 from itin.train.features.batches import ResidentFeatures, mean_words
@@ -308,6 +309,29 @@ def test_mean_words(features: Features) -> None:
     np.testing.assert_allclose(means[offsets[9]], first.astype(np.float64).mean(0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("target", ["label", "mood", "order"])
+def test_reasons_add_up(features: Features, split: Split, target: str) -> None:
+    """With every n-gram named they sum to z above the mean of the classes; else the largest n-grams are."""
+    made = fit(replace(LINEAR, target=f"{target}+label" if target != "label" else target), features, split)
+    head = head_of(made)
+    resident = ResidentFeatures(features, torch.device("cpu"), 0, 100, ("label",), True)
+    batch = resident.batch(torch.arange(20)).inputs
+    X = head.matrix(batch).toarray()
+    rows = 1 if target == "mood" else 3
+    W, b = made.state_dict["weight"][:rows].numpy(), made.state_dict["bias"][:rows].numpy()
+    own = (X @ W.T + b).argmax(1)
+    W = W if rows == 1 else W - W.mean(0)
+    names = [*made.vocabulary["words"], *(f"‹{term}›" for term in made.vocabulary["characters"])]  # type: ignore[index]
+    n = len(names)
+    for x, c, reasons in zip(X, own, head.reasons(*batch), strict=True):
+        parts = x * W[c]
+        assert reasons["word vectors"] == pytest.approx(parts[n : n + 5].sum())
+        assert reasons["image"] == pytest.approx(parts[n + 5 :].sum())
+        there = sorted((-abs(parts[i]), i) for i in range(n) if x[i])[:8]
+        assert list(reasons)[:-2] == [names[i] for _, i in there]
+        assert list(reasons.values())[:-2] == pytest.approx([parts[i] for _, i in there])
+
+
 def test_what_is_refused(features: Features, split: Split) -> None:
     with pytest.raises(ValueError, match="word_ngrams, char_ngrams, means_scale: expected one above 0"):
         replace(LINEAR, word_ngrams=0, char_ngrams=0, means_scale=0)
@@ -364,6 +388,10 @@ def test_a_run_folder_is_plain_data_and_gives_the_same_again(tmp_path: Path) -> 
     own = load_features(found.table, found.stores, 0, inputs=run.config.inputs)
     again = evaluate(run, own)
     assert again["loss"] == pytest.approx(run.metrics["test"]["loss"], abs=1e-12)
+    for pair in pairs_of(run, "val"):
+        assert pair.prediction.regions == []
+        assert list(pair.prediction.reasons)[-2:] == ["word vectors", "image"]
+        assert len(pair.prediction.reasons) > 2
     vocabulary = json.loads((path / "vocabulary.json").read_text(encoding="utf-8"))
     assert vocabulary["format"] == 1
     assert vocabulary["words"] == sorted(vocabulary["words"])

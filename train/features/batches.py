@@ -8,14 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ...itin_head.extras import Extras
 from ...itin_head.gru.batch import mask_of
 from ...itin_head.gru.packing import Words, gather_words
 from ...itin_head.outputs import scaled
 from ...targets import LABEL
+from ..lexicons.values import joined
 from .features import Features, TargetColumn
 from .memory import MEMORY_SHARE
+from .word_table import NONE, entries_of
 
 ABSENT = -100
 """The class of a sample without a value, which PyTorch's cross-entropy leaves out."""
@@ -37,6 +41,9 @@ class Batch(NamedTuple):
     where there is none; or (B, classes) float32 shares of annotators, zeros where there is none."""
     texts: list[str] | None = None
     """The B texts, where the features have them and one batch is gathered."""
+
+    extras: Extras | None = None
+    """Lexicon values and entries of the learned table, for heads with either."""
 
     @property
     def labels(self) -> Tensor:
@@ -61,6 +68,8 @@ class ResidentFeatures:
         max_words: how many of a text's words to use, the first ones; None for all.
         targets: the names of the targets.
         averaged: whether to hold one word of each text, the mean of those that are used: for a head that `averages`.
+        lexicons: the lexicons whose values to use.
+        table: (V,) the keys of the learned table's entries; None without such a table.
 
     Raises:
         ValueError: the features have fewer regions than m.
@@ -74,6 +83,8 @@ class ResidentFeatures:
         max_words: int | None = None,
         targets: Sequence[str] = (LABEL,),
         averaged: bool = False,
+        lexicons: Sequence[str] = (),
+        table: NDArray[np.int64] | None = None,
     ) -> None:
         if features.regions.shape[1] < m:
             raise ValueError(f"features: expected at least m = {m} regions per image, got {features.regions.shape[1]}")
@@ -93,6 +104,12 @@ class ResidentFeatures:
         self.context = _tensor(features.context, device)
         self.texts = features.texts
         self.targets = tuple(_tensor(_numbers(features.column(name)), device) for name in targets)
+        self._lengths = torch.from_numpy(np.diff(features.offsets)).clamp(max=max_words)
+        self._beside: ResidentExtras | None = None
+        if lexicons or table is not None:
+            values = joined(features.lexicons, lexicons, len(features))
+            entries = np.zeros((2, 0), np.int32) if table is None else entries_of(features, table)
+            self._beside = ResidentExtras(values, entries, features.offsets, max_words, device)
 
     def narrow(self, m: int) -> ResidentFeatures:
         """Return the same features, without a copy, with only the first m regions of each image."""
@@ -112,6 +129,7 @@ class ResidentFeatures:
         texts = None if self.texts is None or rows.ndim > 1 else [self.texts[row] for row in rows.tolist()]
         words = gather_words(*self._words(rows), self.max_words)
         regions = self.regions[rows.to(self.regions.device)].to(self.device).float() if self.m else None
+        longest = int(self._lengths[rows].max()) if rows.numel() else 0  # also where one mean word stands for a text
         rows = rows.to(self.device)
         return Batch(
             regions=regions,
@@ -120,7 +138,17 @@ class ResidentFeatures:
             region_mask=mask_of(self.counts[rows], self.m) if self.m else None,
             targets=tuple(values[rows] for values in self.targets),
             texts=texts,
+            extras=self.extras(rows, longest),
         )
+
+    def extras(self, rows: Tensor, n: int) -> Extras | None:
+        """Return lexicon values and entries of the learned table of samples (B,) or (J, B); None without either.
+
+        Args:
+            rows: the samples, on the device.
+            n: the padded length of their texts.
+        """
+        return None if self._beside is None else self._beside(rows, n)
 
     def _words(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the words of all texts or of these only, their offsets (on the CPU), and the rows of these texts."""
@@ -148,6 +176,41 @@ def mean_words(tokens: np.ndarray, offsets: np.ndarray, most: int | None) -> tup
         words = tokens[offsets[row] : offsets[row + 1]][:most]
         means[place] = words.mean(0, dtype=np.float64)
     return means, np.concatenate([[0], np.cumsum(there)])
+
+
+class ResidentExtras:
+    """Lexicon values and entries of the learned table on the device.
+
+    Args:
+        values: (N, L) float32.
+        entries: (2, T) int32, of all texts one after the other; (2, 0) without a learned table.
+        offsets: (N + 1,) int64, as in `Features`.
+        max_words: how many of a text's words to use, the first ones; None for all.
+        device: the device that holds them.
+    """
+
+    def __init__(
+        self,
+        values: NDArray[np.float32],
+        entries: NDArray[np.int32],
+        offsets: NDArray[np.int64],
+        max_words: int | None,
+        device: torch.device,
+    ) -> None:
+        self._values, self._entries = _tensor(values, device), _tensor(entries, device)
+        self._offsets, self._max_words = _tensor(offsets, device), max_words
+
+    def __call__(self, rows: Tensor, n: int) -> Extras:
+        """Gather those of some samples, without waiting for the device; the arguments are those of `extras`."""
+        if not self._entries.shape[1]:
+            n = 0
+        start = self._offsets[rows]
+        length = (self._offsets[rows + 1] - start).clamp(0, self._max_words)[..., None, None]
+        step = torch.arange(n, device=rows.device)
+        whole = torch.stack([step, step + 1])  # where a token ends, and a pair
+        places = (start[..., None] + step).clamp(max=max(self._entries.shape[1] - 1, 0))
+        entries = torch.stack([each[places] for each in self._entries], -2).long()  # (..., 2, n)
+        return Extras(self._values[rows], entries.masked_fill(whole >= length, NONE))
 
 
 def fits(size: int, device: torch.device) -> bool:

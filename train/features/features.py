@@ -94,6 +94,10 @@ class Features:
     """The values of further targets, by name."""
     texts: list[str] | None = None
     """The N texts, where they were asked for."""
+    token_ids: NDArray[np.int32] | None = None
+    """(T,) the id of each word's token in the tokenizer's vocabulary; None where they are not known."""
+    lexicons: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """The values (N, columns) of the lexicons asked for, by name; NaN where one does not know the text's language."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -108,6 +112,9 @@ class Features:
             got = getattr(self, name).shape
             if len(got) != len(shape) or any(isinstance(a, int) and a != b for a, b in zip(shape, got, strict=True)):
                 raise ValueError(f"{name}: expected ({', '.join(map(str, shape))}), got {got}")
+
+        if self.token_ids is not None and self.token_ids.shape != self.tokens.shape[:1]:
+            raise ValueError(f"token_ids: expected {self.tokens.shape[:1]}, got {self.token_ids.shape}")
 
     def __len__(self) -> int:
         return len(self.ids)

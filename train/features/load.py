@@ -14,6 +14,7 @@ from ...errors import CacheError, DataError
 from ...labels import listed
 from ...tabular.matching import MOST_LOST, examples, match
 from ...targets import LABEL, UNKNOWN, Target, cells_of, chosen, shares_of, targets_of, values_of
+from ..lexicons.values import lexicon_values
 from .features import INPUT, Features, TargetColumn
 from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
@@ -34,6 +35,7 @@ def load_features(
     allow_missing: bool = False,
     inputs: Collection[str] = tuple(INPUT),
     targets: Sequence[str] = (LABEL,),
+    lexicons: Collection[str] = (),
 ) -> Features:
     """Read the samples with a value for a target that all the given stores hold, in the order of the table.
 
@@ -48,11 +50,13 @@ def load_features(
             not count: why they have none is known.
         inputs: the kinds that must be there.
         targets: the names of the targets; a sample with a value for any of them is read.
+        lexicons: the lexicons whose values are wanted.
 
     Raises:
         CacheError: a kind without a store, a store with fewer regions than m, no labelled sample in all stores, or
             too many that are not; or neither memory nor a disk has room for the features.
-        DataError: no sample has a value for a target, or one has an unknown label.
+        DataError: no sample has a value for a target, or one has an unknown label; or there are no texts for lexicons.
+        RunError: the package of a lexicon is not installed.
         ValueError: the data set does not have one of the targets.
     """
     if m < 0:
@@ -112,9 +116,11 @@ def load_features(
         regions = hold(store.read("regions", own[part], first=m) for part in parts)
         counts = np.minimum(store.read("counts", own).astype(np.int64), m)
     tokens, lengths = np.zeros((0, 0), np.float16), [np.zeros(n, np.int64)]
+    token_ids = [np.zeros(0, np.int32)]
     if "tokens" in stores:
         lengths = []
-        tokens = hold(_words(stores["tokens"], rows["tokens"][part], keep_special, lengths) for part in parts)
+        own = rows["tokens"]
+        tokens = hold(_words(stores["tokens"], own[part], keep_special, lengths, token_ids) for part in parts)
     context = np.zeros((n, 0), np.float16)
     if "context" in stores:
         context = stores["context"].read("context", rows["context"])
@@ -134,7 +140,21 @@ def load_features(
         outside=outside,
         texts=[str(text) for text in samples["text"][held_by_all]] if "text" in samples else None,
         further={name: column.take(held_by_all) for name, column in columns.items()},
+        token_ids=np.concatenate(token_ids),
+        lexicons=lexicon_values(lexicons, texts_of(samples[held_by_all])) if lexicons else {},
     )
+
+
+def texts_of(samples: pd.DataFrame) -> list[str]:
+    """Return the texts of a data set's table; raise DataError where it has none."""
+    if "text" not in samples:
+        raise DataError(
+            "the data set's table holds no texts, which lexicons read",
+            expected="the column text",
+            found=listed([str(column) for column in samples]),
+            next_step="run `itin extract` again: it rewrites the table",
+        )
+    return [str(text) for text in samples["text"]]
 
 
 def _outside(
@@ -254,13 +274,16 @@ def _votes(samples: pd.DataFrame, target: str, there: Mapping[str, Target]) -> l
     return [cells_of(samples, name) for name in names]
 
 
-def _words(store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray]) -> np.ndarray:
-    """Return the words of some rows (T, token_dim), one after the other; append the number of each to `lengths`."""
+def _words(
+    store: Any, rows: np.ndarray, keep_special: bool, lengths: list[np.ndarray], token_ids: list[np.ndarray]
+) -> np.ndarray:
+    """Return the words of some rows (T, token_dim), one after the other; append their numbers and ids to the lists."""
     words = store.read_ragged(rows)
     tokens: np.ndarray = words["tokens"]
-    offsets = words["offsets"]
+    ids, offsets = words["token_ids"], words["offsets"]
     if not keep_special:
         keep = words["word_ids"] != -1
-        tokens, offsets = tokens[keep], np.concatenate([[0], np.cumsum(keep)])[offsets]
+        tokens, ids, offsets = tokens[keep], ids[keep], np.concatenate([[0], np.cumsum(keep)])[offsets]
     lengths.append(np.diff(offsets))
+    token_ids.append(ids)
     return tokens

@@ -12,6 +12,7 @@ from ...targets import Target
 from .features import Features, TargetColumn
 
 _ARRAYS = ("labels", "regions", "counts", "tokens", "offsets", "context")
+_TOKEN_IDS = "token_ids.npy"
 
 
 def save_features(features: Features, folder: Path) -> None:
@@ -31,7 +32,12 @@ def save_features(features: Features, folder: Path) -> None:
         "classes": features.classes,
         "labelled": features.labelled,
         "missing": features.missing,
+        "lexicons": list(features.lexicons),
     }
+    for name, values in features.lexicons.items():
+        np.save(folder / f"lexicon-{name}.npy", values)
+    if features.token_ids is not None:
+        np.save(folder / _TOKEN_IDS, features.token_ids)
     (folder / "features.json").write_text(json.dumps(rest), encoding="utf-8")
 
 
@@ -39,6 +45,9 @@ def open_features(folder: Path) -> Features:
     """Return the features of a folder, mapped: the processes that open it share the memory they read from."""
     arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in _ARRAYS}
     rest = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    rest["lexicons"] = {name: _mapped(folder / f"lexicon-{name}.npy") for name in rest["lexicons"]}
+    if (folder / _TOKEN_IDS).exists():
+        rest["token_ids"] = _mapped(folder / _TOKEN_IDS)
     targets = [Target.from_dict(record) for record in rest.pop("further")]
     further = {
         target.name: TargetColumn(target, _mapped(folder / f"target{number}.npy"), _shares(folder, number))

@@ -14,8 +14,8 @@ from scipy.sparse.csgraph import connected_components
 from ...errors import DataError
 from ..config import DUPLICATES
 
-_PREFIX = re.compile(r"^RT\s+(?:@\w+\s*:?\s*)?", re.IGNORECASE)
-_URL = re.compile(r"\bhttps?(?::\S*|…?$)|\bwww\.\S+", re.IGNORECASE)
+PREFIX = re.compile(r"^RT\s+(?:@\w+\s*:?\s*)?", re.IGNORECASE)
+URL = re.compile(r"\bhttps?(?::\S*|…?$)|\bwww\.\S+", re.IGNORECASE)
 
 
 def strip(text: str) -> str:
@@ -24,9 +24,9 @@ def strip(text: str) -> str:
     Retweets of a tweet, and the same sentence with another short link, become equal.
     """
     text = text.strip()
-    while (shorter := _PREFIX.sub("", text)) != text:
+    while (shorter := PREFIX.sub("", text)) != text:
         text = shorter
-    return " ".join(_URL.sub(" ", text).split())
+    return " ".join(URL.sub(" ", text).split())
 
 
 def text_keys(samples: pd.DataFrame, way: str = "exact") -> list[str | None]:

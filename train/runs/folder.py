@@ -203,6 +203,28 @@ class Run:
                     next_step="name the run's own store, or train again on these features",
                 )
 
+    @property
+    def lexicons(self) -> tuple[str, ...]:
+        """The lexicons that the head reads.
+
+        Raises:
+            RunError: one is not installed, or not as it was when the run was trained.
+        """
+        from ..lexicons.values import record_of
+
+        names = self.config.lexicon_names
+        recorded, here = self.record.get("lexicons", {}), record_of(names)
+        for name, found in here.items():
+            if (expected := recorded.get(name)) != found:
+                package = f"{expected['package']}=={expected['version']}" if expected and "package" in expected else ""
+                raise RunError(
+                    f"the run {self.path} was trained with another {name} lexicon",
+                    expected=str(expected),
+                    found=str(found),
+                    next_step=f"pip install '{package}'" if package else "train the run again",
+                )
+        return names
+
     def check_targets(self, features: Features) -> None:
         """Raise RunError unless a data set's targets are those that the run was trained on, with the same classes."""
         for target in self.targets:
@@ -370,8 +392,16 @@ def predict_part(
             next_step="train again on the new labels",
         )
     config = run.config
-    where = torch.device(device)
-    resident = ResidentFeatures(features, where, config.regions, config.max_words, config.targets, config.averages)
+    resident = ResidentFeatures(
+        features,
+        torch.device(device),
+        config.regions,
+        config.max_words,
+        config.targets,
+        config.averages,
+        config.lexicon_names,
+        head.table,
+    )
     return split, predict(head, resident, rows, config.batch_for(features.dataset), run.targets)
 
 

@@ -15,6 +15,7 @@ from ...itin_head.registry import HEADS
 from ...labels import LABELS
 from ...targets import LABEL
 from ..config import STEPS, TrainConfig, scores_of
+from ..lexicons.values import record_of
 from ..protocols.split import Split
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
     head = config.head_config({})
     unused = {field.name for field in fields(HeadConfig)} - head.settings - {"head"}
     if "tokens" not in head.reads:
-        unused |= {"keep_special"}
+        unused |= {"keep_special", "lexicons"}
     if "context" not in head.reads:
         unused |= {"center_crop"}
     if "regions" not in head.inputs and config.m:
@@ -58,9 +59,9 @@ class Identity:
     """The keys of runs on the same features.
 
     A key depends on the recipe, the head's sizes, the classes, the samples with their labels and the digests of their
-    inputs, the encoders that made the features (the stores' fingerprints) and the parts. It does not depend on the
-    device, the threads, the way that the GRU is computed or the precision of products, which change results only by
-    rounding and which every run records.
+    inputs, the encoders that made the features (the stores' fingerprints), the lexicons and the parts. It does not
+    depend on the device, the threads, the way that the GRU is computed or the precision of products, which change
+    results only by rounding and which every run records.
 
     Args:
         features: the features that are trained on.
@@ -134,6 +135,7 @@ class Identity:
             "samples": self.samples_of(config.targets),
             "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},
             "parts": parts,
+            **({"lexicons": record_of(config.lexicon_names)} if config.lexicon_names else {}),
         }
         return _digest([[json.dumps(identity, sort_keys=True)]])[:12]
 

@@ -20,6 +20,7 @@ from ... import disk
 from ...errors import ItinError, RunError
 from ...targets import Target
 from ..config import TrainConfig
+from ..lexicons.values import record_of
 from ..presets import short_name
 from ..protocols.split import Split
 from ..statistics import split_conformal
@@ -155,6 +156,7 @@ def _config(
             }
             for kind, store in stores.items()
         },
+        **({"lexicons": record_of(fit.config.lexicon_names)} if fit.config.lexicon_names else {}),
         "untrained_encoders": untrained,
         "note": untrained_note(untrained, stores),
     }

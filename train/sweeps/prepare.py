@@ -15,6 +15,7 @@ from ...errors import CacheError, RunError
 from ...labels import listed
 from ..config import TrainConfig, View, select_of
 from ..features.find import stores_of_view
+from ..lexicons.registry import parse_names
 from ..protocols import protocol as protocols
 from ..protocols.split import Split
 from ..protocols.teaching import TargetSplitter
@@ -60,6 +61,7 @@ class SweepData:
         inputs: dict[View, frozenset[str]] = {}
         for config in configs:
             inputs[config.view] = inputs.get(config.view, frozenset()) | config.inputs
+        lexicons = parse_names("+".join(name for config in configs for name in config.lexicon_names))
         self._stores = {view: stores_of_view(stores, view) for view in sorted(inputs)}
         targets = list(dict.fromkeys(name for config in configs for name in config.targets))
         self.features: dict[View, Features] = {
@@ -71,6 +73,7 @@ class SweepData:
                 allow_missing=allow_missing,
                 inputs=inputs[view],
                 targets=targets,
+                lexicons=lexicons,
             )
             for view, own in self._stores.items()
         }
@@ -85,7 +88,7 @@ class SweepData:
                     next_step="run `itin extract` again with both context encoders: it makes what is missing",
                 )
         self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
-        self.classes = list(one.classes)
+        self.classes, self.lexicons = list(one.classes), one.lexicons
         self.protocol = protocol or protocols.Protocol()
         self.known = one.known
         self.splitter = TargetSplitter.of(self.protocol, one, table, allow_missing, parts, split)
@@ -274,6 +277,6 @@ def check_same(sweep: Sweep, data: SweepData) -> None:
         raise RunError(
             f"the sweep {sweep.path} was begun on other samples",
             expected=f"the samples, labels and parts of {definition.created}",
-            found="others: the data set was extracted again or changed since",
+            found="others: the data set was extracted again, or it or a lexicon's package changed since",
             next_step="start a new sweep",
         )
