@@ -92,24 +92,33 @@ class Table:
 
 OWN = {"target": "label+text-label+image-label"}
 """The annotators' labels of the text and of the image alone as further targets."""
+LEXICONS = {"lexicons": "vader+afinn+pattern+hashtags+shape"}
+TABLE = {"lexical": 32, "word_dropout": 0.3}
 POOLED = {"head": "pooled", "dropout": 0.5, "epochs": 20}
 
 HEADS = Table(
     "The heads",
     "Heads with a GRU have d = k = 128, m = 4 and 8 epochs, `pooled` has dropout 0.5 and 20 epochs; the rest is the "
-    "paper's recipe. *Own labels*: `--target label+text-label+image-label`, and `--label-from`.",
+    "paper's recipe. *Lexicons*: `--lexicons vader+afinn+pattern+hashtags+shape`. *Learned table*: `--lexical 32 "
+    "--word-dropout 0.3`. *Own labels*: `--target label+text-label+image-label`, and `--label-from`.",
     (
         Row("majority", {"head": "majority"}, seeds=1),
         Row("linear", {"head": "linear"}, seeds=1),
-        Row("linear, own labels, rule", {"head": "linear", **OWN, "label_from": "rule"}, seeds=1),
+        Row("linear, lexicons", {"head": "linear", **LEXICONS}, seeds=1),
+        Row("linear, lexicons, own labels, rule", {"head": "linear", **LEXICONS, **OWN, "label_from": "rule"}, seeds=1),
         Row("pooled", POOLED),
         *(Row(f"pooled, own labels, {way}", {**POOLED, **OWN, "label_from": way}) for way in LABEL_FROM),
+        Row("pooled, lexicons", {**POOLED, **LEXICONS}),
         Row("text-only", {"head": "text-only", **GRU}),
+        Row("text-only, lexicons", {"head": "text-only", **GRU, **LEXICONS}),
         Row("image-only", {"head": "image-only", **GRU}),
         Row("concat", {"head": "concat", **GRU}),
         Row("global-local", {"head": "global-local", **GRU}),
         Row("itin", {"head": "itin", **GRU}),
         Row("itin, own labels, joint", {"head": "itin", **GRU, **OWN}),
+        Row("itin, lexicons", {"head": "itin", **GRU, **LEXICONS}),
+        Row("itin, learned table", {"head": "itin", **GRU, **TABLE}),
+        Row("itin, lexicons, learned table, own labels, joint", {"head": "itin", **GRU, **LEXICONS, **TABLE, **OWN}),
     ),
     ("linear", "itin"),
 )
