@@ -63,11 +63,16 @@ class HeadOptions:
     as words (the demo; there they are what BERT makes of [PAD])."""
     max_words: int = option(100, least=1)
     """Words of a text that are read."""
+    hops: int | None = option(None, least=1)
+    """Hops over the words and the image, comn and mvan; by default the original's, 6 and 3."""
+    filters: int = option(100, least=2)
+    """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
     pooling: str = option("mean", choices=POOLINGS)
     """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
     query."""
     dropout: float = option(0.0, least=0, below=1)
-    """Dropout of the inputs and of the fused vector, in training (the head pooled)."""
+    """Dropout in training. pooled: of the inputs and of the fused vector; cnn-multi: of the last layer's input; dnn-lr:
+    of the weights of the last layer on V."""
     word_ngrams: int = option(2, least=0)
     """TF-IDF of up to so many words in a row, for the head linear; 0 for none."""
     char_ngrams: int = option(5, least=0)
@@ -83,6 +88,8 @@ class HeadOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.hops is None:
+            object.__setattr__(self, "hops", HEADS[self.head].hops)
         if self.head == "linear" and not (self.word_ngrams or self.char_ngrams or self.means_scale):
             raise ValueError("word_ngrams, char_ngrams, means_scale: expected one above 0, got 0 for each")
         if self.ablation != "none" and "ablation" not in HEADS[self.head].settings:

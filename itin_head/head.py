@@ -35,6 +35,13 @@ class HeadOutput(NamedTuple):
     """(B, hidden), F of eq. 18, or the input of the last layer."""
     words: Tensor | None = None
     """(B, n), the words' weights where the head attends to words, which sum to 1; zero at padding."""
+    further: Tensor | None = None
+    """(B, F, classes), logits of the head's parts, which get the loss too; predictions do not use them."""
+
+    @property
+    def learned(self) -> Tensor:
+        """The logits, and behind them the further ones: (B, (1 + F) * classes); each gets the loss."""
+        return self.logits if self.further is None else torch.cat([self.logits, self.further.flatten(1)], -1)
 
 
 class Text(NamedTuple):

@@ -24,6 +24,12 @@ class HeadSpec(NamedTuple):
     """Whether of a text's words it reads their mean alone (`pooled` without attention)."""
     solved: bool = False
     """Whether its weights are solved for at once (`train.solving`), not learnt step by step."""
+    inferred: bool = False
+    """Whether parts of it were inferred and not read, since the original cannot be had; tables write `*`."""
+    stand_in: str = ""
+    """What it reads in place of a feature that no store holds, as tables write it."""
+    hops: int | None = None
+    """Its hops by default."""
 
 
 _EVERY = ("regions", "tokens", "context")
@@ -40,6 +46,8 @@ _LOCAL = (
     *GRU_SETTINGS,
 )
 _TEXT = ("d", "hidden", *GRU_SETTINGS)
+_WORDS = ("mask", "max_words")
+_SCENE = "mean region as scene"
 
 HEADS = {
     "itin": HeadSpec("itin:ITINHead", _EVERY, (*_LOCAL, "ablation"), "the paper's network, eqs. 1-19"),
@@ -68,6 +76,58 @@ HEADS = {
         averages=True,
         solved=True,
     ),
+    "multisentinet": HeadSpec(
+        "heads.multisentinet:MultiSentiNetHead",
+        _EVERY,
+        ("d", "hidden", *_WORDS),
+        "LSTM over the words, attended with V and the scene",
+        stand_in=_SCENE,
+    ),
+    "comn": HeadSpec(
+        "heads.comn:CoMNHead",
+        ("regions", "tokens"),
+        ("d", "k", "hops", "gru_layers", "gru_dropout", *_WORDS),
+        "words and image attend to each other in hops",
+        inferred=True,
+        hops=6,
+    ),
+    "mvan": HeadSpec(
+        "heads.mvan:MVANHead",
+        ("regions", "tokens"),
+        ("d", "k", "hidden", "hops", *_WORDS),
+        "text, objects and scene read each other in hops",
+        inferred=True,
+        stand_in=_SCENE,
+        hops=3,
+    ),
+    "cnn-multi": HeadSpec(
+        "heads.cnn_multi:CNNMultiHead",
+        ("tokens", "context"),
+        ("filters", "dropout", *_WORDS),
+        "a convolution across a text's vector and V",
+        inferred=True,
+    ),
+    "dnn-lr": HeadSpec(
+        "heads.dnn_lr:DNNLRHead",
+        ("tokens", "context"),
+        ("filters", "hidden", "dropout", *_WORDS),
+        "logistic regression on what a text CNN and a network on V say",
+        inferred=True,
+    ),
+    "hsan": HeadSpec(
+        "heads.hsan:HSANHead",
+        ("regions", "tokens"),
+        ("d", "hidden", "gru_layers", "gru_dropout", *_WORDS),
+        "words attended with the projected regions as guide",
+        inferred=True,
+        stand_in="no names, one sentence",
+    ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""
+
+
+def label_of(head: str) -> str:
+    """Return the name of a head as tables write it, such as `mvan* (mean region as scene)`."""
+    spec = HEADS[head]
+    return f"{head}{'*' * spec.inferred}" + (f" ({spec.stand_in})" if spec.stand_in else "")

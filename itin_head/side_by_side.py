@@ -35,17 +35,20 @@ class SingleHead(nn.Module):
         region_mask: Tensor | None = None,
         extras: Extras | None = None,
     ) -> Tensor:
-        """Compute the logits (1, B, classes); the arguments are those of `SideBySide` with J = 1."""
+        """Compute the logits (1, B, classes), in training with `HeadOutput.further` ones behind them.
+
+        The arguments are those of `SideBySide` with J = 1.
+        """
         packing = replace(words.packing, batch=words.packing.batch[1:])
-        logits: Tensor = self.head(
+        out: HeadOutput = self.head(
             None if regions is None else regions[0],
             Words(words.x, packing, words.mask[0]),
             None,
             context[0],
             None if region_mask is None else region_mask[0],
             extras=None if extras is None else Extras(*(each[0] for each in extras)),
-        ).logits
-        return logits[None]
+        )
+        return (out.learned if self.training else out.logits)[None]
 
     def state_of(self, j: int) -> dict[str, Tensor]:
         """Return the parameters and buffers of the head; j is 0."""
@@ -99,7 +102,7 @@ class SideBySide(nn.Module):
         region_mask: Tensor | None = None,
         extras: Extras | None = None,
     ) -> Tensor:
-        """Compute the logits (J, B, classes).
+        """Compute the logits (J, B, classes), in training with `HeadOutput.further` ones behind them.
 
         Args:
             regions: (J, B, m, region_dim); None where the heads use none.
@@ -127,7 +130,7 @@ class SideBySide(nn.Module):
         def logits(weights: dict[str, Tensor], lam: Tensor, *batch: object) -> Tensor:
             one.head.lam = lam
             out: HeadOutput = functional_call(one, weights, batch)
-            return out.logits
+            return out.learned if self.training else out.logits
 
         batch = (regions, region_mask, text, context if "context" in inputs else None, extras)
         own = one.head.lam

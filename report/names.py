@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..itin_head.config import HeadConfig
+from ..itin_head.registry import label_of
 from ..train.presets import READINGS, preset_of
 from ..train.runs.folder import Run
 from ..train.runs.key import canonical
@@ -45,9 +46,9 @@ def names_of(runs: Sequence[Run]) -> list[str]:
 
 
 def head_name(run: Run) -> str:
-    """Return the name of a run's head: the paper's name, or else itin's."""
+    """Return the name of a run's head: the paper's name, or else itin's, with `*` where it rests on inference."""
     if run.config.head != "itin":
-        return run.config.head
+        return label_of(run.config.head)
     return "ITIN" if run.config.effective_ablation == "none" else run.config.effective_ablation
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..itin_head.registry import label_of
 from ..train.config import CLASS_SCORES, REPEATS, SCORE_TITLES, SELECTS, shown_scores
 from ..train.statistics import Estimate, over_seeds
 from ..train.sweeps.folder import FIELDS, Sweep
@@ -106,6 +107,8 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
     rows = []
     for _, group in done.groupby(own, dropna=False, sort=False):
         row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] for n in fields}
+        if "head" in row:
+            row["head"] = label_of(row["head"])
         row["seeds"] = len(group)
         for score in scores:
             estimate = over_seeds(group[f"val_{score}"].to_numpy(dtype=np.float64))

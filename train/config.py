@@ -26,6 +26,9 @@ and Adam stay in float32."""
 SCHEDULES = ("step", "cosine", "constant")
 """Schedules of the learning rate: the paper's steps, half a cosine down to 0, or constant."""
 
+OPTIMIZERS = ("adam", "rmsprop")
+"""Optimisers: Adam, or RMSprop with the constants of Keras (0.9 and 1e-8)."""
+
 CLASS_WEIGHTS = ("none", "balanced")
 """Weights of the classes in the loss: all 1, or N / (classes * count) in the training part."""
 
@@ -121,7 +124,9 @@ class TrainConfig(HeadOptions):
     """The validation score that selects the epoch, and the best of a sweep or search; by default accuracy, for a number
     the loss. Of equal ones the lower validation loss."""
     lr: float = option(1e-3, above=0, group="The recipe")
-    """Learning rate of Adam in the first epochs."""
+    """Learning rate in the first epochs."""
+    optimizer: str = option("adam", choices=OPTIMIZERS)
+    """The optimiser: Adam, as in the paper, or RMSprop."""
     schedule: str = option("step", choices=SCHEDULES)
     """How the learning rate goes on. step: multiplied every so many epochs, as in the paper; cosine: down to 0 at the
     end; constant: not at all."""
@@ -132,7 +137,7 @@ class TrainConfig(HeadOptions):
     lr_gamma: float = option(0.1, above=0)
     """What the schedule step multiplies the learning rate by."""
     weight_decay: float = option(1e-5, least=0)
-    """Weight decay of Adam, as an L2 term in the gradient."""
+    """Weight decay, as an L2 term in the gradient."""
     clip: float | None = option(None, above=0)
     """The most that the L2 norm of the whole gradient may be; by default any."""
     class_weights: str = option("none", choices=CLASS_WEIGHTS)

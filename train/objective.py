@@ -50,7 +50,17 @@ class Objective:
                     self.class_weights[place] = torch.from_numpy(weight).float().to(device)
 
     def __call__(self, logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
-        """Return the mean loss (J,) of J batches: logits (J, B, outputs), and each target's values (J, B)."""
+        """Return the mean loss (J,) of J batches: logits (J, B, outputs), and each target's values (J, B).
+
+        Further logits (`HeadOutput.further`), which stand behind the outputs, get the same loss; the losses are added.
+        """
+        own, *further = torch.split(logits, sum(target.outputs for target in self.targets), dim=-1)
+        loss = self._loss(own, targets)
+        for one in further:
+            loss = loss + self._loss(one, targets)
+        return loss
+
+    def _loss(self, logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
         losses = [
             number_loss(self.config.loss, own[..., 0], values)
             if target.is_number

@@ -1,4 +1,4 @@
-"""Readings of the paper by name, and names for configurations. No torch."""
+"""Readings and recipes by name, and names for configurations. No torch."""
 
 from __future__ import annotations
 
@@ -29,24 +29,53 @@ PRESETS: dict[str, dict[str, Any]] = {
 `official`: the architecture of the authors' demo (https://github.com/zhutong0219/ITIN), where it differs from them."""
 
 
+ORIGINAL: dict[str, dict[str, Any]] = {
+    "multisentinet": {
+        **{"d": 128, "hidden": 128, "optimizer": "rmsprop", "schedule": "constant", "weight_decay": 0.0},
+        **{"batch_size": 32, "epochs": 100, "patience": 5, "select": "loss"},
+    },
+    "comn": {
+        **{"d": 100, "k": 100, "schedule": "constant", "weight_decay": 0.0},
+        **{"batch_size": 128, "epochs": 100, "patience": 10},
+    },
+    "mvan": {"hidden": 512},
+    "cnn-multi": {"dropout": 0.5},
+    "dnn-lr": {"dropout": 0.5},
+}
+"""Fields of the preset `original` by head: what is known of the sizes and the recipe of the head's own authors. Other
+fields, and other heads, keep the paper's."""
+
+NAMES = (*PRESETS, "original")
+"""The names of all presets."""
+
+
 @dataclass(frozen=True)
 class PresetOptions:
     """The option `preset`, which stands for several options of `TrainConfig`."""
 
-    preset: str = option("paper", choices=PRESETS, group="What is trained")
-    """Readings of the paper: its equations, or the architecture of its authors' demo (official)."""
+    preset: str = option("paper", choices=NAMES, group="What is trained")
+    """Readings of the paper: its equations, or the architecture of its authors' demo (official). original: the sizes
+    and the recipe of the authors of another head, as far as they are known."""
 
 
 READINGS = tuple(PRESETS["official"])
-"""The fields in which presets differ."""
+"""The fields in which readings differ."""
 
 
-def preset_of(config: TrainConfig) -> str | None:
-    """Return the preset whose reading a configuration takes, or None for one of its own."""
+def preset_of(config: TrainConfig | Mapping[str, Any]) -> str | None:
+    """Return the preset whose reading a configuration takes, or None for one of its own.
+
+    Args:
+        config: a configuration, or its fields by name.
+    """
+    values = config.to_dict() if isinstance(config, TrainConfig) else config
+    own = ORIGINAL.get(values["head"])
+    if own and all(values[name] == value for name, value in own.items()):
+        return "original"
     defaults = {field.name: field.default for field in fields(TrainConfig)}
-    for name, values in PRESETS.items():
-        if all(getattr(config, field) == values.get(field, defaults[field]) for field in READINGS):
-            return name
+    for preset, reading in PRESETS.items():
+        if all(values[name] == reading.get(name, defaults[name]) for name in READINGS):
+            return preset
     return None
 
 
@@ -54,9 +83,10 @@ def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of `TrainConfig` with `preset` replaced by the fields it stands for, which others override."""
     rest = dict(values)
     name = rest.pop("preset", "paper")
-    if name not in PRESETS:
-        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
-    return {**PRESETS[name], **rest}
+    if name not in NAMES:
+        raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {name!r}")
+    own = ORIGINAL.get(rest.get("head", TrainConfig.head), {}) if name == "original" else PRESETS[name]
+    return {**own, **rest}
 
 
 def short_name(config: TrainConfig) -> str:

@@ -116,11 +116,17 @@ class Solving:
         """Return the solution of a target, and record its C."""
         target, given, val = column.target, self.config.logistic_c, self._split.val
         taught = taught_by(column, self._split.train)
-        X, values = X[np.flatnonzero(taught.known)], taught.values[taught.known]
+        if taught.shares is None:
+            rows = np.flatnonzero(taught.known)
+            values, weight = taught.values[rows], np.ones(len(rows))
+        else:  # a pair stands there once for each class that somebody named, with the share of those who did
+            rows, values = np.nonzero(taught.shares)
+            weight = taught.shares[rows, values]
+        X = X[rows]
         choose = given is None and bool(column.known[val].any())
         tried: list[tuple[float, float, Solution]] = []
         for C in GRID if choose else (given or 1.0,):
-            solution = solve(X, values, target, C, self.config.class_weights == "balanced")
+            solution = solve(X, values, weight, target, C, self.config.class_weights == "balanced")
             z = X_val @ solution.W.T + solution.b
             said = predicted(outputs_of(z, [(target.kind, len(solution.b))]), [target])[target.name]
             tried.append((scorer(val, said)["loss"] if choose else 0.0, C, solution))
@@ -145,12 +151,20 @@ class Solution(NamedTuple):
     """(rows,)."""
 
 
-def solve(X: sparse.csr_matrix, values: NDArray[Any], target: Target, C: float, balanced: bool) -> Solution:
+def solve(
+    X: sparse.csr_matrix,
+    values: NDArray[Any],
+    weight: NDArray[np.float64],
+    target: Target,
+    C: float,
+    balanced: bool,
+) -> Solution:
     """Solve for a target's weights.
 
     Args:
         X: (N, columns), N > 0.
         values: (N,) class numbers, or numbers in units.
+        weight: (N,), how much each sample counts.
         target: the target.
         C: scikit-learn's C of the logistic regression; a ridge regression has alpha = 1 / C.
         balanced: whether rare classes count as much as frequent ones.
@@ -158,16 +172,18 @@ def solve(X: sparse.csr_matrix, values: NDArray[Any], target: Target, C: float, 
     if target.is_number:
         y = scaled(target, values)
         if not X.shape[1]:
-            return Solution(np.zeros((1, 0)), y.mean(keepdims=True))
-        ridge = Ridge(alpha=1 / C, solver="sparse_cg", tol=1e-8).fit(X, y)
+            return Solution(np.zeros((1, 0)), np.average(y, weights=weight, keepdims=True))
+        ridge = Ridge(alpha=1 / C, solver="sparse_cg", tol=1e-8).fit(X, y, weight)
         return Solution(ridge.coef_[None], np.array([ridge.intercept_]))
     W, b = np.zeros((len(target.classes), X.shape[1])), np.full(len(target.classes), NEVER)
-    there, counts = np.unique(values, return_counts=True)
+    counts = np.bincount(values, weight, len(target.classes))
+    there = np.flatnonzero(counts)
     if len(there) == 1 or not X.shape[1]:
-        b[there] = np.log(counts / counts.sum())
+        b[there] = np.log(counts[there] / counts.sum())
         return Solution(W, b)
-    weight = "balanced" if balanced else None
-    made = LogisticRegression(C=C, class_weight=weight, max_iter=MOST_ITERATIONS).fit(X, values)
+    if balanced:
+        weight = weight * (counts.sum() / (len(there) * counts[values]))
+    made = LogisticRegression(C=C, max_iter=MOST_ITERATIONS).fit(X, values, weight)
     own = there[1:] if len(there) == 2 else there  # of two classes scikit-learn keeps the second's weights alone
     b[there] = 0
     W[own], b[own] = made.coef_, made.intercept_

@@ -158,7 +158,7 @@ class Training:
             self._stack = SideBySide(self.heads, compute.recurrence)
         self._clip = clip_grad_norm_ if isinstance(self._stack, SingleHead) else clip_side_by_side
         self._parameters = list(self._stack.parameters())
-        self._optimizer = adam(self._parameters, first, device, capturable=compute.graphs)
+        self._optimizer = optimizer(self._parameters, first, device, capturable=compute.graphs)
         self._objective = Objective(first, taught, device)
         self._scored = int(taught[0].known.sum())
         # Sums of float32 numbers are exact in float64, whatever their order; Apple's devices have none.
@@ -219,7 +219,7 @@ class Training:
         self.heads[j].load_state_dict(self._stack.state_of(j))
 
     def _forward(self, rows: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the logits (J, B, outputs) and each target's values (J, B) of samples (J, B)."""
+        """Return the logits (J, B, outputs), in training further ones behind them, and each target's values (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
         return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras), batch.targets
@@ -263,7 +263,7 @@ class Training:
             )
 
 
-def adam(
+def optimizer(
     parameters: Sequence[Tensor], config: TrainConfig, device: torch.device, capturable: bool = False
 ) -> torch.optim.Optimizer | None:
     """Return the recipe's optimiser, or None for a head without parameters.
@@ -277,15 +277,18 @@ def adam(
     """
     if not parameters:
         return None
-    fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
     captured = capturable and device.type == "cuda"
     rate = torch.tensor(config.lr, device=device) if captured else config.lr
-    return torch.optim.Adam(parameters, lr=rate, weight_decay=config.weight_decay, fused=fused, capturable=captured)
+    decay = config.weight_decay
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, rate, 0.9, 1e-8, weight_decay=decay, capturable=captured)
+    fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
+    return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused, capturable=captured)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(of: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of the next step."""
-    for group in optimizer.param_groups:
+    for group in of.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)  # where a captured step reads it
         else:

@@ -157,17 +157,18 @@ def show_best(sweep: Sweep) -> None:
 
 
 def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table with a column `preset`, and the columns in which rows differ; it replaces the fields it sets.
+    """Return the table with a column `preset`, which replaces the fields it sets, and the columns in which rows differ.
 
     Args:
         table: configurations or runs.
         fields: the columns that are fields of the configuration.
     """
-    from ...train.config import TrainConfig
+    from ...itin_head.registry import label_of
     from ...train.presets import READINGS, preset_of
 
-    names = [preset_of(TrainConfig.from_dict(row)) or "own" for row in table[list(READINGS)].to_dict("records")]
-    table = table.assign(preset=names)
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    names = [preset_of(row) or "own" for row in rows]
+    table = table.assign(preset=names, head=table["head"].map(label_of))
     said = READINGS if "own" not in names else ()
     columns = dict.fromkeys(("head", "preset", *fields))
     return table, [name for name in columns if name not in said and table[name].nunique(dropna=False) > 1]

@@ -34,9 +34,10 @@ from ..head_reference import (
     sigmoid,
     softmax,
 )
+from ..table2_reference import SYSTEMS
 
 LABEL = Target(classes=("a", "b", "c"))
-SIZES = {**DIMS, "max_words": 9}
+SIZES = {**DIMS, "max_words": 9, "filters": 2}
 OFFICIAL = {name: value for name, value in PRESETS["official"].items() if name in HeadConfig.__dataclass_fields__}
 READINGS: dict[str, dict[str, object]] = {
     "paper": {},
@@ -48,6 +49,8 @@ READINGS: dict[str, dict[str, object]] = {
     "gru layers": {"gru_layers": 3},
     "context gru": {"context_gru": True},
     "no mask": {"mask": False},
+    "one hop": {"hops": 1},
+    "filters": {"filters": 3},
     "attention": {"pooling": "attention"},
 }
 CASES = [
@@ -56,6 +59,10 @@ CASES = [
     *itertools.product(["global-local"], ["paper", "self-attention", "context gru"]),
     *itertools.product(["concat", "text-only"], ["paper", "gru layers", "no mask"]),
     ("image-only", "paper"),
+    *[(name, "paper") for name in SYSTEMS],
+    *[(name, "no mask") for name in SYSTEMS],
+    *itertools.product(["comn", "mvan"], ["one hop"]),
+    *itertools.product(["cnn-multi", "dnn-lr"], ["filters"]),
     *itertools.product(["pooled"], ["paper", "attention"]),
 ]
 
@@ -118,6 +125,8 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
     words = list(x)
     if not config.mask:
         words += [np.zeros(config.token_dim)] * (config.max_words - len(words))
+    if config.head in SYSTEMS:
+        return SYSTEMS[config.head](config, p, list(f), words, V)
     d, lam, out = config.d, config.lam, {}
     mean_f = f.mean(0) if len(f) else np.zeros(config.region_dim)
     if config.head == "pooled":
@@ -126,7 +135,7 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
         a = softmax(scores / np.sqrt(config.token_dim))
         t = sum((a[j] * own[j] for j in range(len(own))), np.zeros(config.token_dim))
         F = np.concatenate([mlp(p, "mlp_t", t), mlp(p, "mlp_v", (V - p["context_mean"]) / p["context_sd"])])
-        return {"logits": linear(p, "W_f", F), "fused": F}
+        return {"logits": linear(p, "W_f", F), "fused": F} | ({"words": a} if config.pooling == "attention" else {})
     if config.head != "image-only":
         w = read(p, "gru", config.gru_layers, words, d)
         own = read(p, "gru_s", config.gru_layers, words, d) if config.context_gru else w
@@ -177,18 +186,19 @@ def test_equations(head: str, reading: str) -> None:
     for b, (f, x, V) in enumerate(SAMPLES):
         want = equations(made.config, p, f, x, V)
         m, n = len(f), made.config.max_words if not made.config.mask else len(x)
-        close(out.logits[b], want["logits"])
-        close(out.fused[b], want["fused"])
-        if head not in ("itin", "global-local"):
-            assert out.alignment is out.gate is out.attention is None
-            continue
-        close(out.alignment[b, :m, :n], want["alignment"])
-        close(out.attention[b, :m], want["attention"])
-        assert not out.alignment[b, m:].any()
-        assert not out.alignment[b, :, n:].any()
-        assert not out.attention[b, m:].any()
-        if m:
-            close(out.gate[b, :m], want["gate"])
+        lengths = {"alignment": (m, n), "gate": (m,), "attention": (m,), "words": (n,)}
+        for name, value in out._asdict().items():
+            if name not in want:
+                assert value is None, name
+            elif name not in lengths:
+                close(value[b], want[name])
+            else:
+                there = tuple(slice(length) for length in lengths[name])
+                if m or name == "words":
+                    close(value[b][there], want[name])
+                rest = value[b].clone()
+                rest[there] = 0
+                assert not rest.any()
 
 
 def test_official_is_the_demos_architecture() -> None:
@@ -292,8 +302,8 @@ def test_padding_and_company_change_nothing(head: str, reading: str) -> None:
     for n, m, rubbish in ((7, 3, 9.0), (9, 6, float("nan"))):
         made.zero_grad()
         out = made(*batch_of(SAMPLES, n, m, rubbish))
-        if out.logits.requires_grad:
-            out.logits.square().sum().backward()
+        if out.learned.requires_grad:
+            out.learned.square().sum().backward()
         results.append((out, {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}))
     (out, gradients), (padded, padded_gradients) = results
     close(padded.logits, out.logits)
@@ -368,6 +378,55 @@ def test_dropout_stands_between_layers_in_training_alone() -> None:
     assert torch.equal(single(*batch).logits, single.eval()(*batch).logits)
 
 
+def test_dropout_of_the_last_input() -> None:
+    """cnn-multi drops half of F in training and doubles the rest; each draws its own, so none stands side by side."""
+    made = make(HeadConfig(head="cnn-multi", dropout=0.5, **SIZES)).double()  # type: ignore[arg-type]
+    redraw(made)
+    batch = batch_of(SAMPLES, 7, 3)
+    still, seen = made.eval()(*batch), []
+    made.W_f.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    assert torch.equal(made.train()(*batch).fused, still.fused)
+    given = seen[0]
+    assert torch.equal(given[given != 0], 2 * still.fused[given != 0])
+    assert 0 < int((given[still.fused != 0] == 0).sum()) < int((still.fused != 0).sum())
+    with pytest.raises(ValueError, match="heads: expected dropout 0, since each head draws its own"):
+        SideBySide([made, made])
+
+
+def test_the_regression_does_not_teach_what_it_reads() -> None:
+    """dnn-lr: the loss of y teaches W and b alone; z_T and z_I are taught by losses of their own."""
+    made = head_of("dnn-lr")
+    out = made(*batch_of(SAMPLES, 7, 3))
+    out.logits.square().sum().backward()
+    assert {name for name, p in made.named_parameters() if p.grad is not None} == {"W.weight", "W.bias"}
+    made.zero_grad()
+    out.further[:, 0].square().sum().backward(retain_graph=True)
+    found = {name.split(".")[0] for name, p in made.named_parameters() if p.grad is not None and p.grad.any()}
+    assert found == {"text_cnn", "W_T"}
+    assert torch.equal(out.learned, torch.cat([out.logits, out.further[:, 0], out.further[:, 1]], -1))
+
+
+def test_dropconnect_drops_weights_of_each_pair() -> None:
+    made = make(HeadConfig(head="dnn-lr", dropout=0.5, **{**SIZES, "hidden": 1})).double()  # type: ignore[arg-type]
+    redraw(made)
+    nn.init.constant_(made.W_1[0].bias, 9.0)
+    batch = batch_of(SAMPLES, 7, 3)
+    still, moved = made.eval()(*batch).further, made.train()(*batch).further
+    assert torch.equal(moved[:, 0], still[:, 0])
+    factor = (moved[:, 1] - made.W_2.bias) / (still[:, 1] - made.W_2.bias)
+    assert torch.allclose(factor, factor.round())
+    assert {*factor.round().flatten().tolist()} == {0.0, 2.0}
+    assert len({tuple(row) for row in factor.round().tolist()}) > 1
+
+
+def test_one_output_has_no_softmax() -> None:
+    """dnn-lr of a number: z_T and z_I enter W as they are, for the softmax of one would be 1."""
+    made = make(HeadConfig(head="dnn-lr", **{**SIZES, "classes": 1})).double().eval()  # type: ignore[arg-type]
+    redraw(made)
+    out = made(*batch_of(SAMPLES, 7, 3))
+    close(out.logits, (out.further.flatten(1) @ made.W.weight.mT + made.W.bias).detach())
+
+
 def test_filling_up() -> None:
     _, tokens, mask, *_ = batch_of(SAMPLES, 7, 3, rubbish=float("nan"))
     words = fill_up(pack_words(tokens, mask), 9)
@@ -407,8 +466,10 @@ def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
     regions, tokens, mask, context, region_mask = (torch.stack(each) for each in zip(*batches, strict=True))
     stack = SideBySide(heads)
     logits = stack(regions, pack_words(tokens, mask), context, region_mask)
-    alone = torch.stack([one(*batch).logits for one, batch in zip(heads, batches, strict=True)])
+    alone = torch.stack([one(*batch).learned for one, batch in zip(heads, batches, strict=True)])
     close(logits, alone, 1e-11)
+    classes = heads[0].config.classes
+    assert torch.equal(stack.eval()(regions, pack_words(tokens, mask), context, region_mask), logits[..., :classes])
     if alone.requires_grad:
         mark = torch.randn(alone.shape, dtype=torch.float64)
         for out in (logits, alone):
@@ -451,12 +512,23 @@ def test_side_by_side_refuses_what_differs() -> None:
         ({"pooling_heads": 0}, "pooling_heads: expected an integer of at least 1, got 0"),
         ({"gru_layers": True}, "gru_layers: expected an integer of at least 1, got True"),
         ({"gru_dropout": 1.0}, "gru_dropout: expected a number from 0 to below 1, got 1.0"),
+        ({"filters": 1}, "filters: expected an integer of at least 2, got 1"),
+        ({"hops": 0}, "hops: expected an integer of at least 1 or None, got 0"),
         ({"max_words": 2.5}, "max_words: expected an integer of at least 1, got 2.5"),
     ],
 )
 def test_wrong_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HeadConfig(**values)  # type: ignore[arg-type]
+
+
+def test_hops_are_the_originals_by_default() -> None:
+    """The same configuration whether they are named or not; where no head reads them, they are nothing."""
+    assert [HeadConfig(head=head).hops for head in ("comn", "mvan", "itin")] == [6, 3, None]
+    assert HeadConfig(head="comn", hops=6) == HeadConfig(head="comn")
+    three, six = head_of("comn", seed=2), head_of("comn", seed=2)
+    three.hops = 3
+    assert not torch.allclose(three(*batch_of(SAMPLES)).logits, six(*batch_of(SAMPLES)).logits)
 
 
 @pytest.mark.parametrize("head", HEADS)

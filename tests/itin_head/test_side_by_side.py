@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from itin.device import matmul_precision
 from itin.errors import RunError
-from itin.itin_head import ABLATIONS, GATES, HeadConfig, ITINHead
+from itin.itin_head import ABLATIONS, GATES, HEADS, HeadConfig, ITINHead
 from itin.itin_head.gru.packing import Words, gather_words
 from itin.itin_head.side_by_side import SideBySide, SingleHead
 from itin.train.config import TrainConfig, View
@@ -454,7 +454,10 @@ def test_shapes_hold_every_batch_of_their_key() -> None:
     assert {key: ranked.tolist() for key, ranked in most.items()} == {(3, 8): [7, 7, 5], (3, 16): [9, 3, 1]}
 
 
-@pytest.mark.parametrize("changes", [{}, {"head": "global-local", "clip": 0.5}, {"max_words": 3}, {"m": 0}])
+TABLE_2 = [{"head": head} for head, spec in HEADS.items() if spec.inferred or spec.stand_in]
+
+
+@pytest.mark.parametrize("changes", [{}, {"head": "global-local", "clip": 0.5}, {"max_words": 3}, {"m": 0}, *TABLE_2])
 def test_static_shapes_are_the_ragged_ones(changes: dict[str, Any], features: Features, split: Split) -> None:
     """What is captured on a GPU, taken on a CPU: the same losses as with ragged batches."""
     base = replace(BASE, **changes)
@@ -480,7 +483,8 @@ class OneDevice(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"head": "global-local", "clip": 0.5}, {"class_weights": "balanced"}, {"m": 0, "max_words": 3}]
+    "changes",
+    [{}, {"head": "global-local", "clip": 0.5}, {"class_weights": "balanced"}, {"m": 0, "max_words": 3}, *TABLE_2],
 )
 def test_static_steps_ask_for_no_value(
     changes: dict[str, Any], features: Features, split: Split, monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,7 @@ from itin.cache import find_stores, open_store, read_table
 from itin.cli import main
 from itin.errors import CacheError, RunError
 from itin.itin_head import HEADS, registry
-from itin.itin_head.registry import GRU_SETTINGS, HeadSpec
+from itin.itin_head.registry import GRU_SETTINGS, HeadSpec, label_of
 from itin.predict.pairs import pairs_of
 from itin.train.config import TrainConfig, View
 from itin.train.features.batches import ResidentFeatures
@@ -27,11 +27,11 @@ from itin.train.features.features import Features
 from itin.train.features.find import find_features
 from itin.train.features.load import load_features
 from itin.train.loop import Fit, fit
-from itin.train.presets import PRESETS, preset_of, short_name, with_preset
+from itin.train.presets import ORIGINAL, PRESETS, preset_of, short_name, with_preset
 from itin.train.protocols.split import Split, random_split
 from itin.train.runs.folder import evaluate, load_run
 from itin.train.runs.key import canonical
-from itin.train.steps import ComputeOptions, check_compute, shape_of, stackable
+from itin.train.steps import ComputeOptions, check_compute, optimizer, shape_of, stackable
 from itin.train.sweeps.axes import make_plan, parse_values, readers
 from itin.train.sweeps.folder import Sweep
 
@@ -155,8 +155,56 @@ def test_presets() -> None:
     assert not official.mask
     assert preset_of(replace(official, normalize=False)) is None
     assert with_preset({"preset": "official", "normalize": False})["normalize"] is False
-    with pytest.raises(ValueError, match="preset: expected one of paper, official, got 'demo'"):
+    with pytest.raises(ValueError, match="preset: expected one of paper, official, original, got 'demo'"):
         with_preset({"preset": "demo"})
+
+
+def test_the_original_is_each_heads_own() -> None:
+    """Sizes and recipe of its authors; of a head of nobody else's, the paper's."""
+    comn = TrainConfig(**with_preset({"preset": "original", "head": "comn"}))
+    assert (comn.d, comn.k, comn.hops, comn.batch_size, comn.patience, comn.schedule) == (
+        *(100, 100, 6, 128, 10, "constant"),
+    )
+    senti = TrainConfig(**with_preset({"preset": "original", "head": "multisentinet", "epochs": 7}))
+    assert (senti.optimizer, senti.batch_size, senti.weight_decay, senti.epochs) == ("rmsprop", 32, 0.0, 7)
+    assert (senti.select, senti.patience) == ("loss", 5)
+    assert preset_of(comn) == "original"
+    assert preset_of(replace(comn, patience=None)) == "paper"
+    assert preset_of(TrainConfig(head="comn")) == "paper"
+    assert TrainConfig(**with_preset({"preset": "original"})) == TrainConfig()
+    assert TrainConfig(**with_preset({"preset": "original", "head": "concat"})) == TrainConfig(head="concat")
+    for head, values in ORIGINAL.items():
+        config = TrainConfig(**with_preset({"preset": "original", "head": head}))
+        assert set(values) & set(TrainConfig(head=head).head_config({}).to_dict()) <= config.head_config({}).settings
+
+
+def test_names_tell_what_was_inferred_and_what_stands_in() -> None:
+    assert [label_of(head) for head in ("itin", "multisentinet", "comn", "mvan")] == [
+        *("itin", "multisentinet (mean region as scene)", "comn*", "mvan* (mean region as scene)"),
+    ]
+
+
+def test_rmsprop_is_that_of_keras(features: Features, split: Split) -> None:
+    """v <- 0.9 v + 0.1 g^2, p <- p - lr g / (sqrt(v) + 1e-8); side by side as alone."""
+    config = replace(BASE, optimizer="rmsprop", weight_decay=0.01)
+    p = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    made = optimizer([p], config, torch.device("cpu"))
+    assert made is not None
+    want, v = p.detach().numpy().copy(), np.zeros(2)
+    for gradient in ([0.5, -3.0], [1e-4, 2.0], [-1.0, 0.0]):
+        p.grad = torch.tensor(gradient, dtype=torch.float64)
+        made.step()
+        g = np.array(gradient) + 0.01 * want
+        v = 0.9 * v + 0.1 * g**2
+        want = want - config.lr * g / (np.sqrt(v) + 1e-8)
+        np.testing.assert_allclose(p.detach().numpy(), want, rtol=1e-12)
+    configs = [config, replace(config, seed=1)]
+    for together, one in zip(results_of(configs, features, split), configs, strict=True):
+        assert isinstance(together, Fit)
+        same(together, fit(one, features, split))
+    assert fit(config, features, split).history != fit(BASE, features, split).history
+    with pytest.raises(ValueError, match="optimizer: expected one of adam, rmsprop"):
+        replace(BASE, optimizer="sgd")
 
 
 @pytest.mark.parametrize(
@@ -171,6 +219,8 @@ def test_presets() -> None:
         ({"preset": "official"}, "official-m2-lam0.2"),
         ({"preset": "official", "normalize": False}, "own-m2-lam0.2"),
         ({"head": "majority", "preset": "official"}, "majority"),
+        ({"head": "comn", "preset": "original"}, "comn-original-m2"),
+        ({"head": "cnn-multi"}, "cnn-multi"),
     ],
 )
 def test_short_names(values: dict[str, Any], name: str) -> None:
@@ -183,10 +233,14 @@ def test_what_a_head_does_not_read_makes_no_other_configuration() -> None:
         "text-only": {"m": 5, "lam": 0.9, "center_crop": True},
         "image-only": {"d": 3, "keep_special": True, "gru_layers": 2},
         "majority": {"m": 5, "d": 3, "keep_special": True, "center_crop": True},
-        "itin": {"gru_dropout": 0.5},
+        "itin": {"gru_dropout": 0.5, "hops": 2, "filters": 3, "dropout": 0.5},
+        "comn": {"hops": 6, "hidden": 3, "lam": 0.9, "center_crop": True, "context_gru": True},
+        "multisentinet": {"k": 3, "gru_layers": 2, "gru_dropout": 0.5},
+        "cnn-multi": {"m": 5, "d": 3, "hidden": 3},
     }.items():
         plain = TrainConfig(head=head)
         assert canonical(replace(plain, **values), "x") == canonical(plain, "x")  # type: ignore[arg-type]
+    assert canonical(TrainConfig(head="comn", hops=3), "x") != canonical(TrainConfig(head="comn"), "x")
     cosine = TrainConfig(schedule="cosine")
     assert canonical(replace(cosine, lr_step=3), "x") == canonical(cosine, "x")
     assert canonical(TrainConfig(lr_step=3), "x") != canonical(TrainConfig(), "x")

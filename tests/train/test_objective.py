@@ -46,6 +46,21 @@ def test_loss(class_weights: str, smoothing: float) -> None:
     assert objective(logits, [labels]).tolist() == pytest.approx(want, rel=1e-5)
 
 
+def test_further_logits_have_the_same_loss() -> None:
+    """Two further ones behind the outputs of two targets: three losses of each target are added."""
+    number = TargetColumn(Target("mood", "number", (), (-1.0, 1.0)), np.linspace(-1, 1, len(LABELS)))
+    objective = Objective(TrainConfig(target="label+mood"), [TargetColumn(LABEL, LABELS), number], CPU)
+    parts, labels, moods = torch.randn(3, 2, 5, 4), torch.tensor([[0, 1, 2, 2, 0], [1, 1, 1, 0, 2]]), torch.rand(2, 5)
+    got = objective(torch.cat(list(parts), -1), [labels, moods])
+    for j in range(2):
+        want = sum(
+            plain_loss(part[j, :, :3].numpy(), labels[j].numpy(), np.ones(3), 0.0)
+            + float(((part[j, :, 3].numpy() - moods[j].numpy()) ** 2).mean())
+            for part in parts
+        )
+        assert float(got[j]) == pytest.approx(want, rel=1e-5)
+
+
 def test_a_class_that_is_not_there_breaks_nothing() -> None:
     column = TargetColumn(LABEL, np.array([0, 0, 1]))
     objective = Objective(TrainConfig(class_weights="balanced"), [column], CPU)

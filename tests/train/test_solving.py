@@ -273,6 +273,29 @@ def test_each_target_is_solved_for_on_the_samples_that_have_it(features: Feature
     assert number.metrics["test"]["mae"] < 0.7 * always_the_mean
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+def test_shares_of_annotators_teach(features: Features, split: Split, balanced: bool) -> None:
+    """The gradient of C Σ share · -ln p + |W|² / 2 is zero, by hand; a pair without a value that has shares counts."""
+    rng = np.random.default_rng(1)
+    shares = rng.multinomial(3, [0.5, 0.3, 0.2], size=N) / 3
+    shares[::6] = 0
+    values = np.where(shares.max(1) > 0.5, shares.argmax(1), UNKNOWN)
+    assert ((values == UNKNOWN) & (shares.sum(1) > 0)).any()
+    column = TargetColumn(Target("text-label", classes=features.classes), values, shares)
+    config = replace(LINEAR, target="label+text-label", class_weights="balanced" if balanced else "none")
+    made = fit(config, replace(features, further={"text-label": column}), split)
+    W, b = (made.state_dict[name].numpy()[3:] for name in ("weight", "bias"))
+    X, own = matrix_of(head_of(made), features, split.train).toarray(), shares[split.train]
+    weights = own.sum() / (3 * own.sum(0)) if balanced else np.ones(3)
+    z = X @ W.T + b
+    p = np.exp(z - z.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    error = (own * weights).sum(1, keepdims=True) * p - own * weights
+    assert abs(0.7 * error.T @ X + W).max() < 1e-2
+    assert abs(error.sum(0)).max() < 1e-2
+    assert abs(W).max() > 0.1
+
+
 def test_steps_are_the_inverse_of_links() -> None:
     target = Target("o", "ordered", classes=tuple("abcde"))
     logits = torch.tensor([[0.0, 1, 2, -1, 0], [30, -30, 5, 5, 5], [-400, 0, 0, 0, -400]], dtype=torch.float64)

@@ -511,3 +511,14 @@ def test_where_the_label_comes_from(features: Features, way: str, tmp_path: Path
 def test_the_rule_needs_both_sides() -> None:
     with pytest.raises(ValueError, match="label_from: expected joint without the targets label, text-label and image"):
         TrainConfig(target="label+text-label", label_from="rule")
+
+
+def test_an_ordered_label_is_learnt_as_one(features: Features, tmp_path: Path) -> None:
+    own = replace(label_alone(features), ordered=True)
+    split = TargetSplitter.of(Protocol(), own, table_of(own)).split()
+    made = fit(replace(SMALL, epochs=1), own, split)
+    assert made.targets == (replace(MOOD, kind="ordered"),)
+    assert made.head.classes == 2  # steps between three classes
+    run = load_run(write_run(made, own, split, {"name": "planted"}, {}, "key", out=tmp_path / "run"))
+    assert evaluate(run, own) == run.metrics["test"]
+    assert Identity(own, table_of(own), {}).samples != Identity(replace(own, ordered=False), table_of(own), {}).samples

@@ -82,6 +82,8 @@ class Features:
     """The data set's name."""
     classes: tuple[str, ...] = LABELS
     """The names of the data set's classes, in their order."""
+    ordered: bool = False
+    """Whether the classes stand from the least to the greatest."""
     labelled: int = 0
     """The number of samples of the data set with a label."""
     missing: dict[str, int] = field(default_factory=dict)
@@ -140,7 +142,7 @@ class Features:
     def column(self, name: str = LABEL) -> TargetColumn:
         """Return the values of a target; raise ValueError for one that is not among these."""
         if name == LABEL and self.classes:
-            return TargetColumn(Target(classes=self.classes), self.labels)
+            return TargetColumn(Target(LABEL, "ordered" if self.ordered else "classes", self.classes), self.labels)
         if name not in self.further:
             raise ValueError(f"target: expected one of {', '.join([LABEL, *self.further])}, got {name!r}")
         return self.further[name]

@@ -11,6 +11,8 @@ from typing import Any
 from ...cache import Store, Table, find_stores, open_store, read_table
 from ...cache.table import options_of
 from ...errors import CacheError, RunError
+from ...labels import listed
+from ...targets import targets_of
 from ..config import TrainConfig, View
 from ..runs.folder import Run
 
@@ -119,7 +121,7 @@ def stores_of_run(run: Run, cache: Path | None = None) -> FeatureStores:
 
     Raises:
         CacheError: they are not there.
-        RunError: they hold other features than the run was trained on.
+        RunError: they hold other features than the run was trained on, or the data set has none of its targets.
     """
     paths = {kind: Path(entry["path"]) for kind, entry in run.record["stores"].items()}
     if cache is not None:
@@ -133,7 +135,16 @@ def stores_of_run(run: Run, cache: Path | None = None) -> FeatureStores:
             )
     stores = {kind: open_store(path) for kind, path in paths.items() if path.is_dir()}
     run.check_stores(stores)
-    return FeatureStores(read_table(next(iter(paths.values())).parent), stores)
+    table = read_table(next(iter(paths.values())).parent)
+    there = targets_of(table.dataset)
+    if gone := [target.name for target in run.targets if target.name not in there]:
+        raise RunError(
+            f"the data set in {table.folder} does not have what the run {run.path} was trained on",
+            expected=f"the target {gone[0]}",
+            found=f"the targets {listed(list(there)) or 'none'}",
+            next_step="name the run's own cache with --cache, or extract the data set with that target again",
+        )
+    return FeatureStores(table, stores)
 
 
 def find_table(cache: Path, dataset: str | None = None) -> Table:

@@ -134,6 +134,7 @@ def load_features(
         context=context,
         dataset=name,
         classes=() if label is None else label.target.classes,
+        ordered=label is not None and label.target.kind == "ordered",
         labelled=len(ids),
         missing=missing,
         mapped=place,

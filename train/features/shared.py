@@ -30,6 +30,7 @@ def save_features(features: Features, folder: Path) -> None:
         "ids": features.ids,
         "dataset": features.dataset,
         "classes": features.classes,
+        "ordered": features.ordered,
         "labelled": features.labelled,
         "missing": features.missing,
         "lexicons": list(features.lexicons),
