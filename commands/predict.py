@@ -102,13 +102,15 @@ def pair_errors(image: Path) -> Iterator[None]:
 
 
 def show(prediction: Prediction) -> None:
-    """Print a prediction and the words aligned with each region, shaded if the terminal has colours."""
+    """Print a prediction, what the head attends to, and the words aligned with each region, shaded if in colours."""
     from .terminal.console import console, grid
 
     for name, one in {"": prediction, **prediction.further}.items():
         console.print(f"{f'{name}: ' * bool(name)}{one.label}  ({one.chances('.3f')})".removesuffix("  ()"))
     if prediction.reasons:
         console.print("  because  " + "  ".join(f"{name} {value:+.2f}" for name, value in prediction.reasons.items()))
+    if prediction.attended:
+        console.print(f"  attends to  {prediction.heaviest(prediction.attended)}")
     rows: list[tuple[object, ...]] = []
     known = [
         name
@@ -117,11 +119,11 @@ def show(prediction: Prediction) -> None:
     ]
     for number, region in enumerate(prediction.regions, 1):
         box = " ".join(f"{value:.0f}" for value in region.box)
-        aligned = shaded(prediction, region, number - 1)
         names = (getattr(region, f"{name}_name") for name in known)
-        rows.append((number, box, *names, f"{region.attention:.3f}", f"{region.gate:.3f}", aligned))
+        local = () if region.gate is None else (f"{region.gate:.3f}", shaded(prediction, region, number - 1))
+        rows.append((number, box, *names, f"{region.attention:.3f}", *local))
     if rows:
-        columns = ("region", "box (x1 y1 x2 y2)", *known, "attention", "gate", "aligned words")
+        columns = ("region", "box (x1 y1 x2 y2)", *known, "attention", "gate", "aligned words")[: len(rows[0])]
         console.print(grid(columns, rows, right=("region", "attention", "gate")))
 
 

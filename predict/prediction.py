@@ -43,12 +43,13 @@ class Region:
     """The object's name if the encoder has a vocabulary, else its number."""
     attribute_name: str
     """The attribute's name likewise."""
-    gate: float
-    """The gate g of eq. 8; its mean if the gate is a vector."""
+    gate: float | None
+    """The gate g of eq. 8, its mean if the gate is a vector; None for heads without."""
     attention: float
-    """The region's attention α_z of eq. 12."""
+    """The region's attention α_z of eq. 12, or that of the head's last hop."""
     words: dict[int, float]
-    """The weight of each word number, Ā of eq. 6 summed over the word's WordPieces; -1 stands for [CLS] and [SEP]."""
+    """The weight of each word number, Ā of eq. 6 summed over the word's WordPieces; -1 stands for [CLS] and [SEP].
+    Empty for heads that align no words with regions."""
 
     @property
     def name(self) -> str:
@@ -68,7 +69,7 @@ class Prediction:
     words: list[str]
     """The words of the text, as far as the encoder read it."""
     regions: list[Region]
-    """The regions by descending score; empty for heads that do not align regions."""
+    """The regions by descending score; empty for heads that do not attend to regions."""
     value: float | None = None
     """The predicted number; None for a class."""
     interval: tuple[float, float] | None = None
@@ -78,6 +79,8 @@ class Prediction:
     reasons: Mapping[str, float] = field(default_factory=dict)
     """What spoke for the prediction, by name, and how strongly, where the head can say (`Head.reasons`): for a class in
     units of its log-odds against the mean class, for a number in its own."""
+    attended: dict[int, float] = field(default_factory=dict)
+    """The weight of each word number where the head attends to the words themselves, as in `Region.words`."""
 
     def chances(self, form: str, most: int = 8) -> str:
         """Return the classes with their probabilities in a format such as `.3f`; of many only the most probable.
@@ -92,6 +95,11 @@ class Prediction:
         if len(each) > most:
             each.sort(key=lambda one: -one[1])
         return listed([f"{label} {value:{form}}" for label, value in each], most)
+
+    def heaviest(self, weights: Mapping[int, float], most: int = 8) -> str:
+        """Return the words of the greatest weight, such as `good 0.61  day 0.22`."""
+        ordered = sorted(weights.items(), key=lambda one: -one[1])[:most]
+        return "  ".join(f"{self.word(number)} {weight:.2f}" for number, weight in ordered)
 
     def word(self, number: int) -> str:
         """Return the word with this number."""
@@ -167,7 +175,12 @@ def predictions(
                 regions = [] if one.regions is None else regions_of(out, place, one.regions, one.word_ids, vocabulary)
                 named = {target.name: each for target, each in zip(run.targets[1:], further, strict=True)}
                 why = {name: unit * value for name, value in reasons[place].items()} if reasons else {}
-                found.append(replace(first, words=one.words, regions=regions, further=named, reasons=why))
+                attended = (
+                    {} if out.words is None else weights_by_word(out.words[place].tolist(), one.word_ids.tolist())
+                )
+                found.append(
+                    replace(first, words=one.words, regions=regions, attended=attended, further=named, reasons=why)
+                )
     return found
 
 
@@ -190,7 +203,7 @@ def of_target(target: Target, said: NDArray[np.float64], half_width: float | Non
 
 
 def weights_by_word(weights: Sequence[float], word_ids: Sequence[int]) -> dict[int, float]:
-    """Sum a region's weights over the WordPieces of each word.
+    """Sum weights over the WordPieces of each word.
 
     Args:
         weights: (n,) or longer, one for each WordPiece; padding after the n-th is left out.
@@ -205,7 +218,7 @@ def weights_by_word(weights: Sequence[float], word_ids: Sequence[int]) -> dict[i
 def regions_of(
     out: HeadOutput, row: int, arrays: Mapping[str, np.ndarray], word_ids: np.ndarray, vocabulary: Vocabulary
 ) -> list[Region]:
-    """Return the regions of one pair with what the head computed; none for a head that does not align regions.
+    """Return the regions of one pair with what the head computed; none for a head that does not attend to regions.
 
     Args:
         out: the output of the head.
@@ -214,10 +227,10 @@ def regions_of(
         word_ids: (n,), the word of each WordPiece that the head saw.
         vocabulary: names of objects and attributes.
     """
-    if out.alignment is None or out.gate is None or out.attention is None:
+    if out.attention is None:
         return []
     count = min(out.attention.shape[1], len(arrays["scores"]))
-    alignment = out.alignment[row].float().cpu().numpy()
+    alignment = None if out.alignment is None else out.alignment[row].float().cpu().numpy()
     return [
         Region(
             box=cast(tuple[float, float, float, float], tuple(map(float, arrays["boxes"][i]))),
@@ -226,9 +239,9 @@ def regions_of(
             attribute=int(arrays["attributes"][i]),
             object_name=vocabulary.object(int(arrays["objects"][i])),
             attribute_name=vocabulary.attribute(int(arrays["attributes"][i])),
-            gate=float(out.gate[row, i].float().mean()),
+            gate=None if out.gate is None else float(out.gate[row, i].float().mean()),
             attention=float(out.attention[row, i]),
-            words=weights_by_word(alignment[i].tolist(), word_ids.tolist()),
+            words={} if alignment is None else weights_by_word(alignment[i].tolist(), word_ids.tolist()),
         )
         for i in range(count)
     ]

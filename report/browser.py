@@ -76,6 +76,7 @@ def _pair(pair: Pair, numbers: Mapping[str, int]) -> dict[str, Any]:
                 "words": [[word, _round(weight)] for word, weight in sorted(region.words.items())],
             }
             for region in prediction.regions
+            if region.gate is not None
         ],
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,9 @@ IMAGE_WIDTH = 2.9
 
 PAGE_SIDE = 900
 """The longer side of the image on a page, in pixels."""
+
+ATTENDED = "#5b6770"
+"""The colour of words that the head attends to by themselves, for no region."""
 
 _GAP, _MARGIN, _LINE, _SIZE = 0.25, 0.12, 0.235, 9.0
 
@@ -136,6 +139,8 @@ class Explanation:
             f"{name}: {one.label} ({one.chances('.1%')})".removesuffix(" ()")
             for name, one in self.prediction.further.items()
         ]
+        if self.prediction.attended:
+            lines.append(f"Attends to: {self.prediction.heaviest(self.prediction.attended)}")
         section = Section(
             "pairs", f"Predicted {self.prediction.label}", [line for line in lines if line], widget="pairs"
         )
@@ -152,31 +157,36 @@ class Explanation:
         if self.pair.label and self.pair.label != prediction.label:
             write.words(f"  ({'label' if prediction.value is None else 'true'} {self.pair.label})", color="0.35")
         write.next()
-        if not prediction.regions:
-            write.words(self.pair.text)
-            write.next()
-            write.words("This head aligns no regions with words.", color="0.35")
-            write.next()
+        if not any(region.words for region in prediction.regions):
+            self._shade(write, prediction.attended, ATTENDED)
+            if not (prediction.attended or prediction.regions):
+                write.words("This head aligns no regions with words.", color="0.35")
+                write.next()
         for number, region in enumerate(prediction.regions):
             write.next(0.35)
             name = f"  {region.name}" if region.name else ""
+            gate = f"  gate {region.gate:.4f} " if region.gate is not None else ""
             write.words(f" {number + 1} ", color="white", weight="bold", paper=region_color(number))
-            write.words(f"{name}  gate {region.gate:.4f}   attention {region.attention:.3f}", color="0.25")
+            write.words(f"{name}{gate}  attention {region.attention:.3f}", color="0.25")
             write.next()
-            for piece, word in segments(self.pair.text, prediction.words):
-                weight = 0.0 if word is None else region.words.get(word, 0.0)
-                paper = over(region_color(number), "#ffffff", SHADE * strength(weight)) if word is not None else None
-                write.words(piece, paper=paper)
-            if SPECIAL in region.words:
-                paper = over(region_color(number), "#ffffff", SHADE * strength(region.words[SPECIAL]))
-                write.words(" ")
-                write.words(prediction.word(SPECIAL), color="0.35", paper=paper)
-            write.next()
+            if region.words:
+                self._shade(write, region.words, region_color(number))
         if self.note:
             write.next(0.35)
             for note_word in self.note.split():
                 write.words(note_word + " ", color="#8a5a00")
             write.next()
+
+    def _shade(self, write: _Writer, weights: Mapping[int, float], color: str) -> None:
+        """Write the text, each word on a shade of a colour by its weight."""
+        for piece, word in segments(self.pair.text, self.prediction.words):
+            weight = 0.0 if word is None else weights.get(word, 0.0)
+            write.words(piece, paper=over(color, "#ffffff", SHADE * strength(weight)) if word is not None else None)
+        if SPECIAL in weights:
+            write.words(" ")
+            paper = over(color, "#ffffff", SHADE * strength(weights[SPECIAL]))
+            write.words(self.prediction.word(SPECIAL), color="0.35", paper=paper)
+        write.next()
 
 
 def explain(predictor: Predictor, image: str | Path, text: str) -> Explanation:

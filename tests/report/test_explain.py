@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from itin.cli import main
-from itin.commands.predict import MIN_SHADE, shaded
+from itin.commands.predict import MIN_SHADE, shaded, show
 from itin.demo.run import UNTRAINED, prepare
 from itin.errors import RunError
 from itin.extract.data.images import image_input, read_image
@@ -28,7 +28,7 @@ from itin.labels import LABELS
 from itin.predict import Predictor
 from itin.predict.pairs import Pair, pairs_of
 from itin.predict.prediction import Prediction, Region, weights_by_word
-from itin.report.explain import Explanation, explain
+from itin.report.explain import ATTENDED, Explanation, explain
 from itin.report.page.colors import REGIONS, SHADE, over, region_color, strength
 from itin.report.page.plot import COLORS
 from itin.report.thumbnails import Images, thumbnail
@@ -113,6 +113,27 @@ def test_long_texts_go_on_in_the_next_line_and_stay_on_the_figure() -> None:
 def test_heads_without_regions_say_so() -> None:
     canvas = Explanation(IMAGE, replace(PAIR, prediction=replace(PREDICTION, regions=[]))).figure()
     assert "This head aligns no regions with words." in [text.get_text() for text in canvas.axes[0].texts]
+
+
+def test_heads_that_attend_without_aligning_show_what_they_attend_to(capsys: pytest.CaptureFixture[str]) -> None:
+    """The text is shaded once, regions have an attention without gate and words; the page has the words as a line."""
+    regions = [replace(one, gate=None, words={}) for one in (REGION, OTHER)]
+    prediction = replace(PREDICTION, regions=regions, attended={1: 0.81, 0: 0.04, 4: 0.15})
+    explanation = Explanation(IMAGE, replace(PAIR, prediction=prediction))
+    (axes,) = explanation.figure().axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts.count("lovely") == 1
+    assert "  red cat  attention 0.750" in texts
+    assert not any("gate" in text or "aligns" in text for text in texts)
+    papers = {to_hex(patch.get_facecolor()) for patch in axes.patches if patch.get_fill()}
+    assert papers >= {over(ATTENDED, "#ffffff", SHADE * strength(weight)) for weight in (0.81, 0.15, 0.04)}
+    assert "Attends to: lovely 0.81  cat 0.15  so 0.04" in explanation.html()
+    show(prediction)
+    said = capsys.readouterr().out
+    assert "attends to  lovely 0.81  cat 0.15  so 0.04" in said
+    assert "attention" in said
+    assert "gate" not in said
+    assert "aligned" not in said
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg", "html"])

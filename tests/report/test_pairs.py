@@ -85,12 +85,49 @@ def test_heads_that_align_nothing_have_no_regions(made: Made, tmp_path: Path) ->
     assert pairs_frame(pairs).empty
 
 
+ATTEND = ("multisentinet", "comn", "mvan", "hsan")
+"""The heads that attend to words by themselves."""
+
+
+@pytest.mark.parametrize("head", ATTEND)
+def test_what_a_head_attends_to_is_what_it_says(made: Made, tmp_path: Path, head: str) -> None:
+    """The weights of a word's pieces are added; regions without a gate have an attention alone."""
+    run = load_run(make_run(made, tmp_path / "run", head=head, epochs=1))
+    stores, net = stores_of_run(run).stores, run.head()
+    for pair in pairs_of(run):
+        row = {kind: store.index([pair.id]) for kind, store in stores.items()}
+        words = stores["tokens"].read_ragged(row["tokens"])
+        tokens, mask = pad([torch.from_numpy(words["tokens"][words["word_ids"] >= 0])])
+        count = int(stores["regions"].read("counts", row["regions"])[0])
+        with torch.inference_mode():
+            out = net(
+                torch.from_numpy(stores["regions"].read("regions", row["regions"], first=3)),
+                tokens,
+                mask,
+                torch.from_numpy(stores["context"].read("context", row["context"])),
+                mask_of(torch.tensor([count]), 3),
+            )
+        expected: dict[int, float] = {}
+        for word, weight in zip((one for one in word_ids(pair.text) if one >= 0), out.words[0].tolist(), strict=True):
+            expected[word] = expected.get(word, 0) + weight
+        assert pair.prediction.attended == pytest.approx(expected, abs=1e-6)
+        assert sum(expected.values()) == pytest.approx(1, abs=1e-5)
+        first = pair.prediction.word(max(expected, key=lambda word: expected[word]))
+        assert pair.prediction.heaviest(pair.prediction.attended, 1) == f"{first} {max(expected.values()):.2f}"
+        assert [region.gate for region in pair.prediction.regions] == [None] * len(pair.prediction.regions)
+        if head in ("comn", "mvan"):
+            weights = [region.attention for region in pair.prediction.regions]
+            assert weights == pytest.approx(out.attention[0, :count].tolist(), abs=1e-6)
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_can_be_reported_on(made: Made, tmp_path: Path, head: str) -> None:
     run = load_run(make_run(made, tmp_path / "run", head=head, epochs=1))
     pairs = pairs_of(run)
-    aligned = head in ("itin", "global-local")
-    assert any(pair.prediction.regions for pair in pairs) == aligned
+    aligned, hops, attends = head in ("itin", "global-local"), head in ("comn", "mvan"), head in ATTEND
+    assert any(pair.prediction.regions for pair in pairs) == (aligned or hops)
+    assert any(pair.prediction.attended for pair in pairs) == attends
+    assert pairs_frame(pairs).empty == (not aligned)
     for pair in pairs:
         row = run.predictions.set_index("id").loc[pair.id]
         assert pair.prediction.label == row["predicted"]
