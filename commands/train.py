@@ -95,7 +95,7 @@ def command(**options: Any) -> None:
         split = splitter.split(config.split_seed, config.fold, config.targets)
     show_data(stores, features, [*splitter.outside, *only_train(split)])
     with usage_errors():
-        if compute.plain:
+        if compute.plain and len(config.members) == 1:
             recurrence = choose(computing.gru, device, work_of(config, features, split), say=console.print)
         else:  # as configurations side by side may be computed
             recurrence = side_by_side(computing.gru, device, say=console.print)

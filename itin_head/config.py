@@ -71,14 +71,17 @@ class HeadOptions:
     """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
     query."""
     dropout: float = option(0.0, least=0, below=1)
-    """Dropout in training. pooled: of the inputs and of the fused vector; cnn-multi: of the last layer's input; dnn-lr:
-    of the weights of the last layer on V."""
+    """Dropout in training: of regions, words (after the GRU) and context, each by one mask a pair, and of the fused
+    vector. pooled: of both vectors once standardised; cnn-multi: of the last layer's input alone; dnn-lr: of the last
+    image layer's weights."""
     word_ngrams: int = option(2, least=0)
     """TF-IDF of up to so many words in a row, for the head linear; 0 for none."""
     char_ngrams: int = option(5, least=0)
     """TF-IDF of two up to so many characters in a row, for the head linear; 0 for none."""
     means_scale: float = option(0.03, least=0)
     """What the head linear multiplies the standardised means of words and V by; 0 leaves them out."""
+    lexicon_scale: float = option(0.2, above=0)
+    """What the head linear multiplies the standardised values of lexicons by."""
 
     lexical: int = option(0, least=0)
     """Length of the vectors of a table that is learned beside the word features: one for each token and each pair of
@@ -141,7 +144,11 @@ class HeadConfig(HeadOptions):
         if self.gru_layers == 1:
             read -= {"gru_dropout"}
         if "tokens" in self.inputs:
-            read |= {"lexicon_values", "lexical", *(("entries", "word_dropout") if self.lexical else ())}
+            read |= {"lexicon_values"}
+        if "tokens" in self.inputs and not HEADS[self.head].solved:
+            read |= {"lexical", *(("entries", "word_dropout") if self.lexical else ())}
+        if not self.lexicon_values:
+            read -= {"lexicon_scale"}
         return frozenset(read)
 
     @property
@@ -152,12 +159,12 @@ class HeadConfig(HeadOptions):
     @property
     def has_extras(self) -> bool:
         """Whether it knows more of a text than its words' features: lexicon values, or a learned table."""
-        return "tokens" in self.inputs and bool(self.lexicon_values or self.lexical)
+        return "tokens" in self.inputs and bool(self.lexicon_values or self.has_table)
 
     @property
     def has_table(self) -> bool:
         """Whether it learns a table of vectors for tokens and pairs of neighbours."""
-        return "tokens" in self.inputs and self.lexical > 0
+        return "lexical" in self.settings and self.lexical > 0
 
     @property
     def dropout_fields(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from .config import HeadConfig
+from .dropout import kept
 
 
 class Extras(NamedTuple):
@@ -39,7 +41,7 @@ class ExtraLogits(nn.Module):
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
-        self.word_dropout = config.word_dropout
+        self.word_dropout, self.max_words = config.word_dropout, config.max_words
         self.lexicon_values, self.entries = config.lexicon_values, config.entries
         if config.lexicon_values:
             self.W_l = nn.Linear(config.lexicon_values, config.classes, bias=False)
@@ -59,13 +61,9 @@ class ExtraLogits(nn.Module):
             keys: (entries,) int64, ascending: what the entries of the table stand for.
         """
         if self.lexicon_values:
-            wide = values.double()
-            known = ~wide.isnan()
-            count = known.sum(0).clamp(min=1)
-            mean = wide.nan_to_num(0).sum(0) / count
-            sd = ((wide - mean).nan_to_num(0).square().sum(0) / count).sqrt()
+            mean, scale = standard_of_known(values)
             self.mean.copy_(mean)
-            self.scale.copy_(torch.where(sd > 1e-6 * mean.abs(), 1 / sd, 0))
+            self.scale.copy_(scale)
         if keys is not None:
             self.keys.copy_(keys)
 
@@ -73,8 +71,13 @@ class ExtraLogits(nn.Module):
         """Return the keys of the table's entries, by which tokens are looked up; None without a table."""
         return self.keys.cpu().numpy() if hasattr(self, "W_e") else None
 
-    def forward(self, extras: Extras) -> Tensor:
-        """Return what is added to the logits, (B, classes)."""
+    def forward(self, extras: Extras, generators: Sequence[torch.Generator] | None = None) -> Tensor:
+        """Return what is added to the logits, (B, classes).
+
+        Args:
+            extras: of the batch.
+            generators: what dropout is drawn from, as for `dropout.dropped`.
+        """
         parts: list[Tensor] = []
         if self.lexicon_values:
             scaled = (extras.values.to(self.mean.dtype) - self.mean) * self.scale
@@ -82,10 +85,24 @@ class ExtraLogits(nn.Module):
         if hasattr(self, "W_e"):
             there = extras.entries >= 0  # (B, 2, n)
             if self.training and self.word_dropout:
-                kept = torch.rand(there[:, 0].shape, device=there.device) >= self.word_dropout  # (B, n)
-                pairs = kept & torch.cat([kept[:, 1:], kept[:, :1]], 1)  # the last token begins no pair
-                there = there & torch.stack([kept, pairs], 1)
+                drawn = kept((len(there), self.max_words), self.word_dropout, self.table, generators)
+                seen = drawn[:, : there.shape[2]] > 0  # (B, n), whatever n is in other batches
+                pairs = seen & torch.cat([seen[:, 1:], seen[:, :1]], 1)  # the last token begins no pair
+                there = there & torch.stack([seen, pairs], 1)
             weights = there.to(self.table.dtype) / there.sum((1, 2), keepdim=True).clamp(min=1)
             vectors = embedding(extras.entries.clamp(min=0), self.table)  # (B, 2, n, D)
             parts.append(self.W_e((weights[..., None] * vectors).sum((1, 2))))
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def standard_of_known(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and scale (L,) float64 of values (N, L), NaN where one is unknown.
+
+    The scale is one over the standard deviation, and 0 for a value that is constant or always unknown.
+    """
+    wide = values.double()
+    known = ~wide.isnan()
+    count = known.sum(0).clamp(min=1)
+    mean = wide.nan_to_num(0).sum(0) / count
+    sd = ((wide - mean).nan_to_num(0).square().sum(0) / count).sqrt()
+    return mean, torch.where(sd > 1e-6 * mean.abs(), 1 / sd, 0)

@@ -11,11 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .config import HeadConfig
+from .dropout import dropped
 from .extras import ExtraLogits, Extras
 from .gru.packing import Words, fill_up, pack_words, padded
 from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
 
-Inputs = tuple[Tensor | None, Tensor | Words | None, Tensor | None, Tensor | None, Tensor | None, Sequence[str] | None]
+Inputs = tuple[
+    Tensor | None,
+    Tensor | Words | None,
+    Tensor | None,
+    Tensor | None,
+    Tensor | None,
+    Sequence[str] | None,
+    Extras | None,
+]
 """The arguments of `Head.forward`."""
 
 
@@ -65,6 +74,9 @@ class Head(nn.Module):
     sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
     so that J heads with different weights can be computed side by side (`side_by_side.SideBySide`).
 
+    In training `join` is given features and words that have been through dropout; each head adds that of the vector
+    before its last layer, `self.W_f(self.drop(F))`. A head that does it in another way says `own_dropout = True`.
+
     Args:
         config: sizes and readings.
         gru: how eqs. 2-4 are computed, one of `RECURRENCES`: the parameters and, but for rounding, the results are the
@@ -73,6 +85,10 @@ class Head(nn.Module):
 
     recurrent: ClassVar[bool] = True
     """Whether the words are read by the GRU of eqs. 2-4."""
+    own_dropout: ClassVar[bool] = False
+    """Whether `join` applies all of the dropout itself."""
+    generators: Sequence[torch.Generator] | None = None
+    """What dropout is drawn from: one generator for each head that is computed; None for torch's global one."""
     vocabulary: Mapping[str, Any] | None = None
     """What a run keeps of the head in `vocabulary.json`, beside its weights."""
 
@@ -108,10 +124,10 @@ class Head(nn.Module):
         """Take the vocabulary of a trained head, before its weights, whose shapes it may decide."""
 
     def drop(self, values: Tensor) -> Tensor:
-        """Apply dropout in training, where the configuration has any."""
+        """Apply dropout to values (B, ..., D) in training, where the configuration has any: `dropout.dropped`."""
         if not self.training or not self.config.dropout:
             return values
-        return nn.functional.dropout(values, self.config.dropout)
+        return dropped(values, self.config.dropout, self.generators)
 
     def reasons(self, *batch: Any) -> list[dict[str, float]]:
         """Return for each sample what spoke for the first target's prediction, by name, and how strongly.
@@ -180,13 +196,20 @@ class Head(nn.Module):
         context: Tensor | None,
         extras: Extras | None,
     ) -> HeadOutput:
-        """Compute the output as `join` does, and add to the logits what lexicons and the learned table say."""
+        """Apply dropout, compute the output by `join`, and add what lexicons and the learned table say."""
+        if self.training and self.config.dropout and not self.own_dropout:
+            regions = None if regions is None else self.drop(regions)
+            if text is not None:
+                # Words and their mean are dropped alike, so that S stays the mean.
+                both = self.drop(torch.cat([text.W, text.S[:, None]], 1))
+                text = Text(both[:, :-1], both[:, -1], text.mask)
+            context = None if context is None else self.drop(context)
         out = self.join(regions, region_mask, text, context)
         if self.extra is None:
             return out
         if extras is None:
             raise ValueError("extras: expected lexicon values or entries of the learned table, got None")
-        return out._replace(logits=out.logits + self.extra(extras))
+        return out._replace(logits=out.logits + self.extra(extras, self.generators))
 
     @property
     def table(self) -> NDArray[np.int64] | None:
@@ -221,7 +244,7 @@ class Head(nn.Module):
             return plain_bigru(gru, words)
         recurrence = self.recurrence if torch.is_grad_enabled() else "packed"  # figures never depend on a compiler
         layers: list[Layer] = [weights(gru, layer) for layer in range(gru.num_layers)]
-        return deep_bigru(words, layers, gru.dropout if self.training else 0.0, recurrence)
+        return deep_bigru(words, layers, gru.dropout if self.training else 0.0, recurrence, self.generators)
 
     def _check(
         self,

@@ -57,7 +57,7 @@ class ITINHead(Head):
             F1 = self.mlp_v(torch.cat([V, *local], -1))  # eq. 16
             F2 = self.mlp_s(torch.cat([S, *local], -1))  # eq. 17
             F = self.lam * F1 + (1 - self.lam) * F2  # eq. 18
-        return HeadOutput(self.W_f(F), alignment, gate, attention, F)  # eq. 19
+        return HeadOutput(self.W_f(self.drop(F)), alignment, gate, attention, F)  # eq. 19
 
     def interact(
         self, f: Tensor, region_mask: Tensor, W: Tensor, token_mask: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -54,6 +55,23 @@ def steps_of(logarithms: Tensor) -> Tensor:
     eta = down[..., 1:] - up[..., :-1]  # log P(y > k) - log P(y <= k)
     falls = (eta[..., :-1] - eta[..., 1:]).clamp(min=torch.finfo(eta.dtype).tiny)
     return torch.cat([eta[..., :1], falls + torch.log(-torch.expm1(-falls))], -1)  # the inverse of softplus
+
+
+def mean_outputs(outputs: Tensor, targets: Sequence[Target]) -> Tensor:
+    """Return the outputs (..., outputs) that say the mean of what K heads say.
+
+    Args:
+        outputs: (K, ..., outputs), those of each head.
+        targets: the targets in the order of the outputs.
+    """
+    parts = []
+    for target, own in cut(outputs, targets):
+        if target.is_number:
+            parts.append(own.mean(0))
+        else:
+            logarithms = class_logits(target, own).log_softmax(-1).logsumexp(0) - math.log(len(own))
+            parts.append(steps_of(logarithms) if target.kind == "ordered" else logarithms)
+    return torch.cat(parts, -1)
 
 
 def scaled(target: Target, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-GRU_SETTINGS = ("gru_layers", "gru_dropout", "context_gru", "mask", "max_words")
+GRU_SETTINGS = ("gru_layers", "gru_dropout", "context_gru", "mask", "max_words", "dropout")
 """The settings of every head that reads words through the GRU (`head.Head`)."""
 
 
@@ -46,7 +46,7 @@ _LOCAL = (
     *GRU_SETTINGS,
 )
 _TEXT = ("d", "hidden", *GRU_SETTINGS)
-_WORDS = ("mask", "max_words")
+_WORDS = ("mask", "max_words", "dropout")
 _SCENE = "mean region as scene"
 
 HEADS = {
@@ -59,7 +59,7 @@ HEADS = {
     ),
     "text-only": HeadSpec("heads.text_only:TextOnlyHead", ("tokens",), _TEXT, "MLP(S)"),
     "image-only": HeadSpec(
-        "heads.image_only:ImageOnlyHead", ("regions", "context"), ("hidden",), "MLP(mean of regions ⊕ V)"
+        "heads.image_only:ImageOnlyHead", ("regions", "context"), ("hidden", "dropout"), "MLP(mean of regions ⊕ V)"
     ),
     "pooled": HeadSpec(
         "heads.pooled:PooledHead",
@@ -71,7 +71,7 @@ HEADS = {
     "linear": HeadSpec(
         "heads.linear:LinearHead",
         ("tokens", "context"),
-        ("word_ngrams", "char_ngrams", "means_scale", "max_words"),
+        ("word_ngrams", "char_ngrams", "means_scale", "lexicon_scale", "max_words"),
         "TF-IDF of words and characters ⊕ means of words and V, logistic regression",
         averages=True,
         solved=True,
@@ -103,14 +103,14 @@ HEADS = {
     "cnn-multi": HeadSpec(
         "heads.cnn_multi:CNNMultiHead",
         ("tokens", "context"),
-        ("filters", "dropout", *_WORDS),
+        ("filters", *_WORDS),
         "a convolution across a text's vector and V",
         inferred=True,
     ),
     "dnn-lr": HeadSpec(
         "heads.dnn_lr:DNNLRHead",
         ("tokens", "context"),
-        ("filters", "hidden", "dropout", *_WORDS),
+        ("filters", "hidden", *_WORDS),
         "logistic regression on what a text CNN and a network on V say",
         inferred=True,
     ),

@@ -20,12 +20,14 @@ class SingleHead(nn.Module):
     """One head with the inputs and outputs of J = 1 heads side by side, computed as the head itself is, bit by bit.
 
     Args:
-        head: of any kind, dropout or not. Its weights are copied.
+        head: of any kind. Its weights are copied.
+        generator: what dropout is drawn from; None for torch's global generator.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.head = copy.deepcopy(head)
+        self.head.generators = None if generator is None else [generator]
 
     def forward(
         self,
@@ -59,16 +61,22 @@ class SideBySide(nn.Module):
     """J heads whose configurations differ in λ alone; each result is that of the head alone but for rounding.
 
     Args:
-        heads: J heads of one kind on one device, without dropout. Their weights are copied.
+        heads: J heads of one kind on one device. Their weights are copied.
         recurrence: how eqs. 2-3 are computed, as for `gru.bigru`.
+        generators: what dropout of each head is drawn from; None for torch's global generator.
 
     Raises:
-        ValueError: no head, heads of different configurations, or with dropout.
+        ValueError: no head, or heads of different configurations.
     """
 
     lam: Tensor
 
-    def __init__(self, heads: Sequence[Head], recurrence: str = "packed") -> None:
+    def __init__(
+        self,
+        heads: Sequence[Head],
+        recurrence: str = "packed",
+        generators: Sequence[torch.Generator] | None = None,
+    ) -> None:
         super().__init__()
         self.recurrence = recurrence
         if not heads:
@@ -77,9 +85,7 @@ class SideBySide(nn.Module):
         for head in heads:
             if replace(head.config, lam=first.lam) != first:
                 raise ValueError(f"heads: expected configurations that differ in lam alone, got {first}, {head.config}")
-        if first.dropout_fields:
-            raise ValueError(f"heads: expected {first.dropout_fields[0]} 0, since each head draws its own; got another")
-        self.config = first
+        self.config, self.generators = first, generators
         states = [head.state_dict(keep_vars=True) for head in heads]
         learned = dict(heads[0].named_parameters())
         self._names = {name.replace(".", "/"): name for name in states[0]}
@@ -124,7 +130,7 @@ class SideBySide(nn.Module):
                 region_mask = torch.ones(regions.shape[:3], dtype=torch.bool, device=regions.device)
             regions = regions.masked_fill(~region_mask[..., None], 0)
         text = self._read(words) if "tokens" in inputs else None
-        one = self._one[0]
+        one = self._one[0].train(self.training)
         weights = {f"head.{name}": self._of(name) for name in self._names.values() if not name.startswith("gru")}
 
         def logits(weights: dict[str, Tensor], lam: Tensor, *batch: object) -> Tensor:
@@ -133,13 +139,14 @@ class SideBySide(nn.Module):
             return out.learned if self.training else out.logits
 
         batch = (regions, region_mask, text, context if "context" in inputs else None, extras)
-        own = one.head.lam
+        own = one.head.lam, one.head.generators
+        one.head.generators = self.generators
         try:
             stacked: Tensor = vmap(logits, in_dims=(0, 0, *(None if each is None else 0 for each in batch)))(
                 weights, self.lam, *batch
             )
         finally:
-            one.head.lam = own
+            one.head.lam, one.head.generators = own
         return stacked
 
     def state_of(self, j: int) -> dict[str, Tensor]:
@@ -152,8 +159,9 @@ class SideBySide(nn.Module):
             words = fill_up(words, self.config.max_words)
         if not self._one[0].head.recurrent:
             return plain(words)
+        dropout = self.config.gru_dropout if self.training and self.config.gru_layers > 1 else 0.0
         W, *W_s = [
-            deep_bigru(words, self._layers(gru), recurrence=self.recurrence)
+            deep_bigru(words, self._layers(gru), dropout, self.recurrence, self.generators)
             for gru in ("gru", "gru_s")
             if f"{gru}.weight_ih_l0" in self._names.values()
         ]

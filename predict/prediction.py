@@ -163,8 +163,8 @@ def predictions(
     found: list[Prediction] = []
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
-            batch = resident.batch(some)
-            out, reasons = head(*batch.inputs, batch.extras), head.reasons(*batch.inputs)
+            inputs = resident.batch(some).inputs
+            out, reasons = head(*inputs), head.reasons(*inputs)
             said = decided(predicted(out.logits, run.targets), config.label_from)
             for place in range(len(some)):
                 one = details[len(found)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from ..fields import option
@@ -26,8 +26,8 @@ and Adam stay in float32."""
 SCHEDULES = ("step", "cosine", "constant")
 """Schedules of the learning rate: the paper's steps, half a cosine down to 0, or constant."""
 
-OPTIMIZERS = ("adam", "rmsprop")
-"""Optimisers: Adam, or RMSprop with the constants of Keras (0.9 and 1e-8)."""
+OPTIMIZERS = ("adam", "adamw", "rmsprop")
+"""Optimisers: Adam, AdamW with decoupled weight decay, or RMSprop with the constants of Keras (0.9 and 1e-8)."""
 
 CLASS_WEIGHTS = ("none", "balanced")
 """Weights of the classes in the loss: all 1, or N / (classes * count) in the training part."""
@@ -72,7 +72,7 @@ SCORE_TITLES = {
 
 STEPS = (
     *("lr", "schedule", "warmup", "lr_step", "lr_gamma", "weight_decay", "clip", "label_smoothing", "batch_size"),
-    *("epochs", "patience", "target_weights"),
+    *("epochs", "patience", "target_weights", "optimizer", "ema", "mixup", "ensemble"),
 )
 """The fields that a head which is solved for at once does not read: they say how steps are taken."""
 
@@ -126,7 +126,7 @@ class TrainConfig(HeadOptions):
     lr: float = option(1e-3, above=0, group="The recipe")
     """Learning rate in the first epochs."""
     optimizer: str = option("adam", choices=OPTIMIZERS)
-    """The optimiser: Adam, as in the paper, or RMSprop."""
+    """The optimiser: Adam, as in the paper, AdamW or RMSprop."""
     schedule: str = option("step", choices=SCHEDULES)
     """How the learning rate goes on. step: multiplied every so many epochs, as in the paper; cosine: down to 0 at the
     end; constant: not at all."""
@@ -137,13 +137,18 @@ class TrainConfig(HeadOptions):
     lr_gamma: float = option(0.1, above=0)
     """What the schedule step multiplies the learning rate by."""
     weight_decay: float = option(1e-5, least=0)
-    """Weight decay, as an L2 term in the gradient."""
+    """Weight decay: an L2 term in the gradient; with adamw, each step shrinks the weights by this times the rate."""
     clip: float | None = option(None, above=0)
     """The most that the L2 norm of the whole gradient may be; by default any."""
+    ema: float = option(0.0, least=0, below=1)
+    """Decay of a moving average of the weights, which is validated and kept in their place; at most
+    (1 + steps) / (10 + steps). 0 for none."""
     class_weights: str = option("none", choices=CLASS_WEIGHTS)
     """Weights of the classes in the loss. balanced: rare classes count as much as frequent ones."""
     label_smoothing: float = option(0.0, least=0, below=1)
     """The share of a sample's weight in the loss that is spread over all classes."""
+    mixup: float = option(0.0, least=0)
+    """Mix the fused vectors of two pairs of a batch, and their losses, by a share from Beta(mixup, mixup)."""
     logistic_c: float | None = option(None, above=0)
     """C of the head linear, as in scikit-learn: the larger, the larger its weights may be; by default 0.1, 0.3, 1, 3,
     10, as long as the validation loss falls."""
@@ -154,7 +159,10 @@ class TrainConfig(HeadOptions):
     patience: int | None = option(None, least=1)
     """End after so many epochs without a better one; by default never."""
     seed: int = option(0, least=0, most=_LAST_SEED)
-    """Fixes the initial weights and the order of the samples, and nothing else."""
+    """Fixes the initial weights, the order of the samples, and what is drawn in training; nothing else."""
+    ensemble: int = option(1, least=1)
+    """Heads that are trained side by side, with seeds from --seed on; their mean probabilities (mean numbers) are what
+    is validated, kept and predicted."""
     split_seed: int = option(0, least=0, most=_LAST_SEED, group="Data and split")
     """Fixes what is random in the protocol: the 8:1:1 split, the folds."""
     fold: int = option(0, least=0)
@@ -203,6 +211,13 @@ class TrainConfig(HeadOptions):
                 f"target_weights: expected numbers above 0 joined by +, such as 1+0.5, got {self.target_weights!r}"
             )
         return weights
+
+    @property
+    def members(self) -> tuple[TrainConfig, ...]:
+        """The recipe of each head of the ensemble; itself alone where there is none."""
+        if self.ensemble == 1 or HEADS[self.head].solved:
+            return (self,)
+        return tuple(replace(self, ensemble=1, seed=(self.seed + k) % (_LAST_SEED + 1)) for k in range(self.ensemble))
 
     @property
     def effective_ablation(self) -> str:

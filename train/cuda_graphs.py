@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,7 @@ class GraphSteps:
         step: learns from logits (J, B, classes) and labels (J, B); all it changes must stay where it is in memory, but
             for gradients, which it must set to None first.
         batches: the rows (J, B) of all batches that will come.
+        generators: what steps draw from.
 
     Raises:
         ValueError: features that the device cannot hold.
@@ -128,10 +129,12 @@ class GraphSteps:
         region_limit_mask: Tensor,
         step: Callable[[Tensor, tuple[Tensor, ...]], None],
         batches: Iterable[Tensor],
+        generators: Sequence[torch.Generator] = (),
     ) -> None:
         if not resident.held:
             raise ValueError("resident: expected features on the device, got more than it can hold")
         self._resident, self._heads, self._region_limit_mask, self._step = resident, heads, region_limit_mask, step
+        self._generators = generators
         self._tokens = resident.tokens
         self._offsets = resident.offsets.to(resident.device)
         self._lengths = resident.offsets.diff().clamp(0, resident.max_words)  # on the CPU, where keys are found
@@ -165,6 +168,8 @@ class GraphSteps:
         else:
             own = rows.to(self._resident.device)
             graph = torch.cuda.CUDAGraph()
+            for generator in self._generators:
+                graph.register_generator_state(generator)
             with torch.cuda.graph(graph, pool=self._pool):
                 self._take(own, self._shapes[key])
             self._pool = graph.pool()
@@ -178,7 +183,8 @@ class GraphSteps:
         if resident.m:
             regions = resident.regions[rows].float()
             region_mask = mask_of(resident.counts[rows], resident.m) & self._region_limit_mask
-        words, extras = self._words(rows, shape), resident.extras(rows, len(shape.sizes))
+        words = self._words(rows, shape)
+        extras = resident.extras(rows, max(len(shape.sizes), resident.longest))
         logits = self._heads(regions, words, resident.context[rows].float(), region_mask, extras)
         self._step(logits, tuple(values[rows] for values in resident.targets))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import RunError
 from ..itin_head import HEADS, HeadConfig
-from ..itin_head.gru.choose import choose, operations
+from ..itin_head.gru.choose import choose, operations, side_by_side
 from ..targets import LABEL, Target
 from .config import TrainConfig, select_of, shown_scores
 from .features.features import Features
@@ -102,7 +102,10 @@ def fit(
         RunError: the loss is no longer finite.
     """
     if compute is None:
-        compute = ComputeOptions(recurrence=choose(gru, torch.device(device), work_of(config, features, split)))
+        where = torch.device(device)
+        alone = len(config.members) == 1
+        recurrence = choose(gru, where, work_of(config, features, split)) if alone else side_by_side(gru, where)
+        compute = ComputeOptions(recurrence=recurrence)
     for _, made in train([config], features, split, device, evaluate, compute):
         if isinstance(made, Fit):
             return made

@@ -103,6 +103,8 @@ def short_name(config: TrainConfig) -> str:
         parts.append(f"lam{config.lam:g}")
     if head.ablation != "none":
         parts.append(head.ablation)
+    if config.ensemble > 1:
+        parts.append(f"ensemble{config.ensemble}")
     if config.targets != (LABEL,):
         parts.append(config.target)
     parts += ["+".join(config.lexicon_names)] if config.lexicon_names else []

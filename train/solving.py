@@ -70,7 +70,13 @@ class Solving:
         self.targets = [column.target for column in columns]
         self.scorers = [Scorer(column, split.train, config.loss) for column in columns]
         self.resident = ResidentFeatures(
-            features, torch.device("cpu"), config.regions, config.max_words, config.targets, config.averages
+            features,
+            torch.device("cpu"),
+            config.regions,
+            config.max_words,
+            config.targets,
+            config.averages,
+            config.lexicon_names,
         )
         outputs = sum(target.outputs for target in self.targets)
         self.head = LinearHead(config.head_config({**features.dims, "classes": outputs}))

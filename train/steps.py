@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from ..device import matmul_precision
 from ..itin_head import HEADS, Head, make
+from ..itin_head.ensemble import Ensemble
 from ..itin_head.outputs import class_logits, cut, predicted, prior
 from ..itin_head.side_by_side import SideBySide, SingleHead
 from ..targets import Target
@@ -48,14 +49,13 @@ class ComputeOptions:
 
     @property
     def plain(self) -> bool:
-        """Whether every head can be trained in this way, dropout or not."""
+        """Whether every head can be trained in this way."""
         return not self.graphs and self.precision == "float32"
 
 
 def stackable(config: TrainConfig) -> bool:
-    """Return whether a configuration can be trained beside others: in steps, and without dropout, which heads draw one
-    by one."""
-    return not config.head_config({}).dropout_fields and not HEADS[config.head].solved
+    """Return whether a configuration can be trained beside others: whether it is in steps."""
+    return not HEADS[config.head].solved
 
 
 def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
@@ -67,11 +67,8 @@ def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
             f"head: expected one that is trained in steps with CUDA graphs or a precision other than float32, got "
             f"{config.head}"
         )
-    if not compute.plain and (dropout := config.head_config({}).dropout_fields):
-        raise ValueError(
-            f"{dropout[0]}: expected 0 with CUDA graphs or a precision other than float32, "
-            f"got {getattr(config, dropout[0])}"
-        )
+    if compute.graphs and config.mixup:
+        raise ValueError(f"mixup: expected 0 with CUDA graphs, got {config.mixup:g}")
     if compute.graphs and not config.mask:
         raise ValueError("mask: expected True with CUDA graphs, got False")
 
@@ -94,6 +91,8 @@ def taught_by(column: TargetColumn, rows: NDArray[np.int64]) -> TargetColumn:
 class Training:
     """J heads with their optimiser, on features in memory: the steps of an epoch, and the weights that are kept.
 
+    Where the recipes are of ensembles of K, J is that of ensembles, and there are J * K heads side by side.
+
     Args:
         configs: J recipes of one `shape_of`; where J > 1 or `compute` is not plain, each `stackable`.
         features: with at least as many regions per image as the recipes use.
@@ -113,17 +112,22 @@ class Training:
         device: str | torch.device,
         compute: ComputeOptions,
     ) -> None:
-        first, J = configs[0], len(configs)
-        if len({shape_of(config, features.dataset) for config in configs}) != 1 or (J > 1 and not stackable(first)):
+        first, J = configs[0], sum(len(config.members) for config in configs)
+        if len({shape_of(config, features.dataset) for config in configs}) != 1 or (
+            len(configs) > 1 and not stackable(first)
+        ):
             raise ValueError(
                 f"configs: expected configurations that differ only in {', '.join(MAY_DIFFER)}, got others"
             )
         check_compute(first, compute)
         device = torch.device(device)
+        if J > 1 and compute.recurrence not in ("packed", "fused"):
+            compute = replace(compute, recurrence="packed")
         self.compute = compute
         self.batch_size = first.batch_for(features.dataset)
         self.configs = [replace(config, batch_size=self.batch_size) for config in configs]
-        regions = torch.tensor([config.regions for config in configs])
+        self._members = [member for config in self.configs for member in config.members]
+        regions = torch.tensor([member.regions for member in self._members])
         table = table_of(features, split.train, first.max_words) if first.head_config({}).has_table else None
         lexicons, most = first.lexicon_names, int(regions.max())
         self.resident = ResidentFeatures(
@@ -138,24 +142,31 @@ class Training:
         """The targets, the one that is scored first."""
         constant = torch.cat([prior(one.target, torch.from_numpy(one.values[one.known])) for one in taught])
         sizes = {**features.dims, "classes": len(constant), "entries": 0 if table is None else len(table)}
-        self._randomness = [IsolatedRNG(config.seed, device) for config in configs]
-        self.heads: list[Head] = []
-        """J heads, each with the weights that were kept."""
-        for config, own in zip(configs, self._randomness, strict=True):
+        self._randomness = [IsolatedRNG(member.seed, device) for member in self._members]
+        self._kept: list[Head] = []
+        for member, own in zip(self._members, self._randomness, strict=True):
             with own():
-                head = make(config.head_config(sizes), compute.recurrence)  # on the CPU: the same everywhere
-                self.heads.append(head.to(device))
-                self.heads[-1].begin(constant)
+                head = make(member.head_config(sizes), compute.recurrence)  # on the CPU: the same everywhere
+                self._kept.append(head.to(device))
+                self._kept[-1].begin(constant)
                 if head.extra is not None:
                     known = torch.from_numpy(joined(features.lexicons, lexicons, len(features))[split.train])
                     head.extra.begin(known, None if table is None else torch.from_numpy(table))
                 with torch.no_grad():
-                    narrow = self.resident.narrow(config.regions)
-                    self.heads[-1].scale(narrow.batch(rows).inputs for rows in chunks(self._samples, self.batch_size))
-        if J == 1 and not compute.graphs:
-            self._stack: SingleHead | SideBySide = SingleHead(self.heads[0])
-        else:
-            self._stack = SideBySide(self.heads, compute.recurrence)
+                    narrow = self.resident.narrow(member.regions)
+                    self._kept[-1].scale(narrow.batch(rows).inputs for rows in chunks(self._samples, self.batch_size))
+        K = J // len(configs)
+        self.heads = self._kept if K == 1 else [Ensemble(self._kept[i : i + K], self.targets) for i in range(0, J, K)]
+        """The head of each configuration, with the weights that were kept."""
+        draws = bool(first.head_config({}).dropout_fields)
+        generators = [own.generator(device) for own in self._randomness] if draws else []
+        self._stack = self._stacked(generators)
+        # What is validated and kept: the weights themselves, or their moving average.
+        self._averaged = self._stacked() if first.ema else self._stack
+        self._average = list(self._averaged.parameters())
+        self._steps = 0
+        self._shares = torch.ones(J, 1, 1, device=device)  # of each batch in what it is mixed to
+        self._mixing = [np.random.default_rng(member.seed) for member in self._members]
         self._clip = clip_grad_norm_ if isinstance(self._stack, SingleHead) else clip_side_by_side
         self._parameters = list(self._stack.parameters())
         self._optimizer = optimizer(self._parameters, first, device, capturable=compute.graphs)
@@ -171,7 +182,9 @@ class Training:
             from .cuda_graphs import GraphSteps
 
             to_come = (rows.T for order in self._shuffled() for rows in chunks(order.T, self.batch_size))
-            self._static = GraphSteps(self.resident, self._logits, self.region_limit_mask, self._step, to_come)
+            self._static = GraphSteps(
+                self.resident, self._logits, self.region_limit_mask, self._step, to_come, generators
+            )
 
     def epoch(self, number: int) -> tuple[list[float], list[float]]:
         """Pass over the training part once.
@@ -190,11 +203,15 @@ class Training:
             for batch, rows in enumerate(chunks(order.T, self.batch_size)):
                 if self._optimizer is not None:
                     set_learning_rate(self._optimizer, self.configs[0].lr_at(number, batch, self.batches))
+                if mixup := self.configs[0].mixup:
+                    shares = [[[own.beta(mixup, mixup)]] for own in self._mixing]
+                    self._shares = torch.tensor(shares, dtype=torch.float32, device=self.resident.device)
                 if self._static is not None:
                     self._static(rows.T)
                 else:
                     self._step(*self._forward(rows.T))
-        loss, right = self._sums.cpu().double()
+                self._follow()
+        loss, right = self._sums.cpu().double().view(2, len(self.configs), -1).mean(2)
         first = self.targets[0]
         if first.is_number:
             right = right * (first.bounds[1] - first.bounds[0]) / 2
@@ -206,38 +223,57 @@ class Training:
         Returns:
             Class probabilities (J, rows, classes), or numbers (J, rows) in units.
         """
-        self._stack.eval()
-        J = len(self.configs)
+        self._averaged.eval()
+        J = len(self._members)
         with torch.inference_mode(), matmul_precision(tf32=self.compute.precision != "float32"):
             some = chunks(torch.from_numpy(rows), self.batch_size)
-            parts = [self._forward(part.expand(J, -1))[0] for part in some]
+            parts = [self._forward(part.expand(J, -1), self._averaged)[0] for part in some]
             said = predicted(torch.cat(parts, 1), self.targets)
+        ensembles = (len(self.configs), -1)
+        said = {name: each.reshape(*ensembles, *each.shape[1:]).mean(1) for name, each in said.items()}
         return decided(said, self.configs[0].label_from)[self.targets[0].name]
 
     def keep(self, j: int) -> None:
-        """Copy the present weights of head j into `heads`, on the device."""
-        self.heads[j].load_state_dict(self._stack.state_of(j))
+        """Copy the present weights of configuration j into `heads`, on the device."""
+        K = len(self._members) // len(self.configs)
+        for i in range(j * K, (j + 1) * K):
+            self._kept[i].load_state_dict(self._averaged.state_of(i))
 
-    def _forward(self, rows: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _stacked(self, generators: Sequence[torch.Generator] = ()) -> SingleHead | SideBySide:
+        """Return copies of the heads, to be computed together."""
+        if len(self._kept) == 1 and not self.compute.graphs:
+            return SingleHead(self._kept[0], *generators)
+        return SideBySide(self._kept, self.compute.recurrence, generators or None)
+
+    def _follow(self) -> None:
+        """Move the average towards the weights after a step."""
+        self._steps += 1
+        if self._averaged is not self._stack and self._average:
+            decay = min(self.configs[0].ema, (1 + self._steps) / (10 + self._steps))
+            with torch.no_grad():
+                torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
+
+    def _forward(self, rows: Tensor, stack: SingleHead | SideBySide | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the logits (J, B, outputs), in training further ones behind them, and each target's values (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
-        return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras), batch.targets
+        return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras, stack=stack), batch.targets
 
-    def _logits(self, *batch: Any) -> Tensor:
+    def _logits(self, *batch: Any, stack: SingleHead | SideBySide | None = None) -> Tensor:
         """Compute logits (J, B, outputs) in float32, by products in bfloat16 where that is the precision."""
         logits: Tensor
+        stack = stack or self._stack
         if self.compute.precision == "bfloat16":
             # Copies of the weights are not kept from one step to the next: a CUDA graph would read stale ones.
             with torch.autocast(self.resident.device.type, torch.bfloat16, cache_enabled=False):
-                logits = self._stack(*batch).float()
+                logits = stack(*batch).float()
         else:
-            logits = self._stack(*batch)
+            logits = stack(*batch)
         return logits
 
     def _step(self, logits: Tensor, targets: tuple[Tensor, ...]) -> None:
         """Update each head on its batch, and add up the loss and what is right of the first target."""
-        losses = self._objective(logits, targets)
+        losses = self._objective(logits, targets) if not self.configs[0].mixup else self._mixed(logits, targets)
         if self._optimizer is not None:
             self._optimizer.zero_grad(set_to_none=True)
             losses.sum().backward()  # type: ignore[no-untyped-call]  # no shared weight: each has its own gradient
@@ -254,9 +290,19 @@ class Training:
             right = (class_logits(first, own).argmax(-1) == true).sum(1)
         self._sums.add_(torch.stack([losses.detach() * targets[0].shape[1], right.to(losses.dtype)]))
 
+    def _mixed(self, logits: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
+        """Return the loss (J,) of pairs mixed with the one before them in their batch, by one share a batch.
+
+        Manifold mixup (Verma et al., 2019) of the fused vector: the last layer is linear, so that its outputs can be
+        mixed in its place.
+        """
+        mixed = self._shares * logits + (1 - self._shares) * logits.roll(1, 1)
+        share, others = self._shares.flatten(), tuple(values.roll(1, 1) for values in targets)
+        return share * self._objective(mixed, targets) + (1 - share) * self._objective(mixed, others)
+
     def _shuffled(self) -> Iterator[Tensor]:
         """Yield the samples (J, N) of each epoch, each in the order of its own seed."""
-        shuffles = [torch.Generator().manual_seed(config.seed) for config in self.configs]
+        shuffles = [torch.Generator().manual_seed(member.seed) for member in self._members]
         for _ in range(self.configs[0].epochs):
             yield torch.stack(
                 [self._samples[torch.randperm(len(self._samples), generator=shuffle)] for shuffle in shuffles]
@@ -283,7 +329,8 @@ def optimizer(
     if config.optimizer == "rmsprop":
         return torch.optim.RMSprop(parameters, rate, 0.9, 1e-8, weight_decay=decay, capturable=captured)
     fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
-    return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused, capturable=captured)
+    made = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return made(parameters, lr=rate, weight_decay=decay, fused=fused, capturable=captured)
 
 
 def set_learning_rate(of: torch.optim.Optimizer, rate: float) -> None:
@@ -311,7 +358,7 @@ def predict(
     head.eval()
     with torch.inference_mode():
         batches = (resident.batch(some) for some in chunks(torch.from_numpy(rows), batch_size))
-        logits = [head(*batch.inputs, batch.extras).logits for batch in batches]
+        logits = [head(*batch.inputs).logits for batch in batches]
         return predicted(torch.cat(logits), targets)
 
 
@@ -348,3 +395,10 @@ class IsolatedRNG:
                         torch.cuda.manual_seed(self._seed)
             yield
             self._states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Return a generator of a device that goes on from where the last context ended."""
+        made = torch.Generator(device).manual_seed(self._seed)
+        if device.type in ("cpu", "cuda"):
+            made.set_state(self._states[len(self._cuda)])
+        return made

@@ -35,7 +35,13 @@ def weights(gru: nn.GRU, layer: int = 0) -> Layer:
     return W_ih, W_hh, b_ih, b_hh
 
 
-def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, recurrence: str = "packed") -> Tensor:
+def deep_bigru(
+    words: Words,
+    layers: Sequence[Layer],
+    dropout: float = 0.0,
+    recurrence: str = "packed",
+    generators: Sequence[torch.Generator] | None = None,
+) -> Tensor:
     """Compute eqs. 2-4 with one layer or more: packed words -> W (B, n, d) or (J, B, n, d), zero at padding.
 
     Args:
@@ -43,12 +49,14 @@ def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, recu
         layers: the weights of each; from the second on, E = 2d, the forward state before the backward one.
         dropout: between layers, on both states of a word.
         recurrence: as for `bigru`.
+        generators: what each of the J batches draws dropout from; None for torch's global generator.
     """
     x, packing = words.x, words.packing
     for layer in layers[:-1]:
         h = _states(x, packing, *layer, recurrence).flatten(0, 1)
         both = torch.cat([h.index_select(0, packing.forward), h.index_select(0, packing.backward)], -1)  # (T, 2d)
-        both = nn.functional.dropout(both, dropout, training=dropout > 0)
+        if dropout:
+            both = both * _kept(both, dropout, words, generators)
         if packing.words is not None:
             both = both * packing.words
         # Each direction of the next layer reads a word's both states in its own order.
@@ -56,6 +64,20 @@ def deep_bigru(words: Words, layers: Sequence[Layer], dropout: float = 0.0, recu
         x = x.index_copy(0, packing.forward, both).index_copy(0, packing.backward, both)
         x = x.view(len(layer[0]), packing.rows, both.shape[1])
     return bigru(x, packing, *layers[-1], recurrence=recurrence)
+
+
+def _kept(both: Tensor, dropout: float, words: Words, generators: Sequence[torch.Generator] | None) -> Tensor:
+    """Return what dropout multiplies the states (T, 2d) of all words by; each batch draws for its own words."""
+    batches = words.mask.view(-1, *words.mask.shape[-2:])  # (J, B, n)
+    if words.packing.words is not None:  # all batches have as many places
+        counts = [len(both) // len(batches)] * len(batches)
+    else:
+        counts = batches.sum((1, 2)).tolist()
+    own = generators or [None] * len(batches)
+    noise = torch.empty_like(both)
+    for part, generator in zip(noise.split(counts), own, strict=True):
+        part.bernoulli_(1 - dropout, generator=generator)
+    return noise.div_(1 - dropout)
 
 
 def bigru(

@@ -27,6 +27,7 @@ class CNNMultiHead(Head):
     """
 
     recurrent = False
+    own_dropout = True
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__(config, gru)
@@ -47,4 +48,4 @@ class CNNMultiHead(Head):
         seen = torch.stack([both[..., j : j + count] for j in range(WIDTH)], 2)  # (B, 2, 3, count)
         c = self.joint(seen.flatten(1, 2).mT).relu()[:, : count // POOL * POOL]  # (B, count, filters)
         F = c.unflatten(1, (-1, POOL)).amax(2).flatten(1)
-        return HeadOutput(self.W_f(nn.functional.dropout(F, self.config.dropout, self.training)), fused=F)
+        return HeadOutput(self.W_f(self.drop(F)), fused=F)

@@ -47,7 +47,7 @@ class CoMNHead(Head):
             read_v, attention = self.att_v(M_v, region_mask, t)
             t, v = self.W_t(t) + read_t, self.W_x(v) + read_v
         F = torch.cat([t, v], -1)
-        return HeadOutput(self.W_f(F), attention=attention, fused=F, words=words)
+        return HeadOutput(self.W_f(self.drop(F)), attention=attention, fused=F, words=words)
 
 
 class MemoryAttention(nn.Module):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import HeadConfig
+from ..dropout import kept
 from ..head import Head, HeadOutput, Text, mlp
 from ..layers.text_cnn import TextCNN
 
@@ -24,6 +25,7 @@ class DNNLRHead(Head):
     """
 
     recurrent = False
+    own_dropout = True
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__(config, gru)
@@ -41,7 +43,9 @@ class DNNLRHead(Head):
             raise ValueError("expected text and context, got None for one of them")
         z_T = self.W_T(self.text_cnn(text.W, text.mask))
         W_2 = self.W_2.weight.expand(len(context), -1, -1)  # (B, classes, hidden)
-        W_2 = nn.functional.dropout(W_2, self.config.dropout, self.training)
+        if self.training and self.config.dropout:
+            share = self.config.dropout
+            W_2 = W_2 * kept(tuple(W_2.shape), share, W_2, self.generators) / (1 - share)
         z_I = (W_2 @ self.W_1(context)[..., None]).squeeze(-1) + self.W_2.bias
         z = torch.stack([z_T, z_I], 1)
         said = (z.log_softmax(-1) if self.config.classes > 1 else z).flatten(1).detach()

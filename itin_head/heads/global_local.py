@@ -54,7 +54,7 @@ class GlobalLocalHead(ITINHead):
         F1 = self.mlp_v(torch.cat([context, C, G_v], -1))
         F2 = self.mlp_s(torch.cat([S, C, G_s], -1))
         F = self.lam * F1 + (1 - self.lam) * F2
-        return HeadOutput(self.W_f(F), alignment, gate, attention, F)
+        return HeadOutput(self.W_f(self.drop(F)), alignment, gate, attention, F)
 
     def attend(self, query: Tensor, values: Tensor, mask: Tensor, key: nn.Linear) -> Tensor:
         """Return the mean (B, d) of values (B, n, d), weighted by a query (B, k) as in eqs. 5-7."""

@@ -40,4 +40,4 @@ class HSANHead(Head):
         c = mean_of(self.W_r(regions), region_mask)
         d, a = self.attend(text.W, text.mask, c)
         F = self.W_m(torch.cat([d, c], -1))
-        return HeadOutput(self.W_f(F), fused=F, words=a)
+        return HeadOutput(self.W_f(self.drop(F)), fused=F, words=a)

@@ -24,4 +24,4 @@ class ImageOnlyHead(Head):
         if regions is None or region_mask is None or context is None:
             raise ValueError("expected regions and context, got None for one of them")
         F = self.mlp(torch.cat([mean_of(regions, region_mask), context], -1))
-        return HeadOutput(self.W_f(F), fused=F)
+        return HeadOutput(self.W_f(self.drop(F)), fused=F)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...targets import Target
 from ..config import HeadConfig
-from ..extras import Extras
+from ..extras import Extras, standard_of_known
 from ..gru.packing import Words
 from ..head import Head, HeadOutput, Inputs, mean_of, standard
 from ..outputs import steps_of
@@ -33,10 +33,11 @@ WORD = r"(?u)\b\w\w+\b"
 
 
 class LinearHead(Head):
-    """z = W [TF-IDF of words ⊕ TF-IDF of characters ⊕ γ t ⊕ γ v] + b; of classes y = softmax(z).
+    """z = W [TF-IDF of words ⊕ TF-IDF of characters ⊕ γ t ⊕ γ v ⊕ δ l] + b; of classes y = softmax(z).
 
-    t and v are the standardised mean of the words' vectors and V, as in `pooled`, γ is `means_scale`. TF-IDF is that of
-    scikit-learn: (1 + ln count) (1 + ln((1 + N) / (1 + texts with the n-gram))), each block divided by its L2 norm.
+    t and v are the standardised mean of the words' vectors and V, as in `pooled`, l the lexicons' values, standardised
+    as in `extras.ExtraLogits`; γ is `means_scale`, δ `lexicon_scale`. TF-IDF is that of scikit-learn, each block
+    divided by its L2 norm: (1 + ln count) (1 + ln((1 + N) / (1 + texts with the n-gram))).
     Everything is in float64 and on the CPU. `train.solving` solves for W and b; there are no steps.
 
     Ordered classes have a row of W each, of which the head makes the outputs of their cumulative links.
@@ -48,18 +49,24 @@ class LinearHead(Head):
     text_sd: Tensor
     context_mean: Tensor
     context_sd: Tensor
+    lexicon_mean: Tensor
+    lexicon_scale: Tensor
     idf: Tensor
     """(n-grams,), of all blocks, in the order of the vocabulary."""
     weight: Tensor
-    """(rows, columns), W: the n-grams, then words, then V."""
+    """(rows, columns), W: the n-grams, then words, V and lexicons."""
     bias: Tensor
     """(rows,), b."""
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
-        super().__init__(replace(config, mask=True), gru)  # padding is never read
+        own = replace(config, mask=True, lexical=0, entries=0)  # padding is never read, and no table is learnt
+        super().__init__(replace(own, lexicon_values=0), gru)
+        self.config = own  # the lexicons' values are columns of X, not the base class's
         for name, size in (("text", config.token_dim), ("context", config.context_dim)):
             self.register_buffer(f"{name}_mean", torch.zeros(size, dtype=torch.float64))
             self.register_buffer(f"{name}_sd", torch.ones(size, dtype=torch.float64))
+        for name in ("lexicon_mean", "lexicon_scale"):
+            self.register_buffer(name, torch.zeros(config.lexicon_values, dtype=torch.float64))
         self.know({"targets": [["classes", config.classes]]})
 
     def know(self, vocabulary: Mapping[str, Any]) -> None:
@@ -73,8 +80,8 @@ class LinearHead(Head):
         self.vocabulary: dict[str, Any] = {**blocks, "targets": [list(target) for target in self._targets]}
         self._counters = {name: self._counter(name, terms) for name, terms in blocks.items() if terms}
         terms, rows = sum(map(len, blocks.values())), sum(rows for _, rows in self._targets)
-        means = self.config.token_dim + self.config.context_dim if self.config.means_scale else 0
-        for name, shape in (("idf", (terms,)), ("weight", (rows, terms + means)), ("bias", (rows,))):
+        columns = terms + sum(size for _, size in self._dense)
+        for name, shape in (("idf", (terms,)), ("weight", (rows, columns)), ("bias", (rows,))):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64, device=self.text_mean.device))
 
     def learn(self, texts: Sequence[str], targets: Sequence[Target]) -> None:
@@ -92,19 +99,24 @@ class LinearHead(Head):
 
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure the means and standard deviations of the training part, of a text's over those that have words."""
-        texts, contexts = [], []
-        for _, words, _, context, _, _ in batches:
+        texts, contexts, values = [], [], []
+        for _, words, _, context, _, _, extras in batches:
             text, V, there = self._means(words, context)
             texts.append(text[there])
             contexts.append(V)
+            values += [] if extras is None else [extras.values.cpu()]
+        if self.config.lexicon_values:
+            mean, scale = standard_of_known(torch.cat(values))
+            self.lexicon_mean.copy_(mean)
+            self.lexicon_scale.copy_(scale)
         for name, each in (("text", texts), ("context", contexts)):
             mean, sd = standard(torch.cat(each))
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_sd").copy_(sd)
 
     def matrix(self, batch: Inputs) -> sparse.csr_matrix:
-        """Return what the weights multiply, (B, columns), of the arguments of `forward`."""
-        regions, tokens, token_mask, context, region_mask, texts = batch
+        """Return what the weights multiply, X (B, columns), of the arguments of `forward`."""
+        regions, tokens, token_mask, context, region_mask, texts, extras = batch
         words = self._check(regions, tokens, token_mask, context, region_mask)
         if texts is None or len(texts) != len(words.mask):
             raise ValueError(f"texts: expected {len(words.mask)}, got {None if texts is None else len(texts)}")
@@ -114,6 +126,11 @@ class LinearHead(Head):
             text = ((text - self.text_mean) / self.text_sd).masked_fill(~there[:, None], 0)
             V = (V - self.context_mean) / self.context_sd
             blocks.append(sparse.csr_matrix(self.config.means_scale * torch.cat([text, V], 1).numpy()))
+        if self.config.lexicon_values:
+            if extras is None:
+                raise ValueError("extras: expected lexicon values, got None")
+            values = (extras.values.cpu().double() - self.lexicon_mean) * self.lexicon_scale
+            blocks.append(sparse.csr_matrix(self.config.lexicon_scale * values.nan_to_num(0).numpy()))
         return sparse.hstack(blocks, format="csr") if blocks else sparse.csr_matrix((len(texts), 0))
 
     def forward(
@@ -127,14 +144,14 @@ class LinearHead(Head):
         extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the outputs, in float64 on the CPU; the arguments are those of every head."""
-        X = self.matrix((regions, tokens, token_mask, context, region_mask, texts))
+        X = self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras))
         return HeadOutput(outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets))
 
     def reasons(self, *batch: Any) -> list[dict[str, float]]:
         """Return what each part of a pair adds to z of the predicted class, above the mean over the classes.
 
-        Of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the words' vectors and V, each as a
-        whole. For a number, what it adds to z.
+        Of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the words' vectors, V and the
+        lexicons, each as a whole. For a number, what it adds to z.
         """
         X = self.matrix(batch)
         W, b = (values.numpy()[: self._targets[0][1]] for values in (self.weight, self.bias))
@@ -142,18 +159,24 @@ class LinearHead(Head):
         W = W - W.mean(0) if len(W) > 1 else W
         words, characters = (self.vocabulary[name] for name in ("words", "characters"))
         names = [*words, *(f"‹{term}›" for term in characters)]
-        ends = np.cumsum([len(names), self.config.token_dim, self.config.context_dim])
+        ends = np.cumsum([len(names), *(size for _, size in self._dense)])
         found = []
         for row, own in enumerate(chosen):
             places = X.indices[X.indptr[row] : X.indptr[row + 1]]
             parts = X.data[X.indptr[row] : X.indptr[row + 1]] * W[own, places]
             largest = [i for i in np.argsort(-abs(parts), kind="stable") if places[i] < ends[0]][:MOST_REASONS]
             reasons = {names[places[i]]: float(parts[i]) for i in largest}
-            if self.config.means_scale:
-                for name, begin, end in zip(("word vectors", "image"), ends[:-1], ends[1:], strict=True):
-                    reasons[name] = float(parts[(places >= begin) & (places < end)].sum())
+            for (name, _), begin, end in zip(self._dense, ends[:-1], ends[1:], strict=True):
+                reasons[name] = float(parts[(places >= begin) & (places < end)].sum())
             found.append(reasons)
         return found
+
+    @property
+    def _dense(self) -> list[tuple[str, int]]:
+        """The blocks of X after the n-grams, each with its columns."""
+        config = self.config
+        means = [("word vectors", config.token_dim), ("image", config.context_dim)] if config.means_scale else []
+        return [*means, *([("lexicons", config.lexicon_values)] if config.lexicon_values else [])]
 
     def _blocks(self) -> Iterator[tuple[CountVectorizer, NDArray[np.float64]]]:
         begin = 0

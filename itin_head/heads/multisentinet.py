@@ -46,4 +46,4 @@ class MultiSentiNetHead(Head):
         o, s = self.W_o(context), self.W_s(scene_of(regions, region_mask))
         d, a = self.attend(self.lstm(text.W, text.mask), text.mask, torch.cat([o, s], -1))
         F = self.W_m(torch.cat([s, o, d], -1))
-        return HeadOutput(self.W_f(F), fused=F, words=a)
+        return HeadOutput(self.W_f(self.drop(F)), fused=F, words=a)

@@ -65,7 +65,7 @@ class MVANHead(Head):
             o, s = gru_cell(self.cell_o, seen, o), gru_cell(self.cell_s, S, s)
         views = [t, o, s, t * o, t * s, o * s, (t - o).abs(), (t - s).abs(), (o - s).abs()]
         F = self.W_m(torch.cat(views, -1))
-        return HeadOutput(self.W_f(F), attention=attention, fused=F, words=words)
+        return HeadOutput(self.W_f(self.drop(F)), attention=attention, fused=F, words=words)
 
 
 def gru_cell(cell: nn.GRUCell, x: Tensor, h: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ class PooledHead(Head):
     """
 
     recurrent = False
+    own_dropout = True
 
     text_mean: Tensor
     text_sd: Tensor
@@ -43,7 +44,7 @@ class PooledHead(Head):
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure μ and σ, those of a text over the texts that have words."""
         texts, contexts = [], []
-        for _, words, _, context, _, _ in batches:
+        for _, words, _, context, *_ in batches:
             if not isinstance(words, Words) or context is None:
                 raise ValueError("expected packed words and context, got others")
             text = self.read(words)

@@ -23,4 +23,4 @@ class TextOnlyHead(Head):
         if text is None:
             raise ValueError("text: expected words, got None")
         F = self.mlp(text.S)
-        return HeadOutput(self.W_f(F), fused=F)
+        return HeadOutput(self.W_f(self.drop(F)), fused=F)

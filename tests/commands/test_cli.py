@@ -87,8 +87,8 @@ def test_every_command_and_option_is_explained(name: str) -> None:
         (["train", "--lam", "1.5"], "lam: expected a number from 0 to 1, got 1.5"),
         (["train", "--device", "cuda:99"], "device 'cuda:99' is not available here"),
         (
-            ["train", "--preset", "official", "--precision", "tf32"],
-            "gru_dropout: expected 0 with CUDA graphs",
+            ["train", "--preset", "official", "--cuda-graphs"],
+            "mask: expected True with CUDA graphs",
         ),
         (
             ["sweep", "--device", "cpu", "--precision", "bfloat16"],

@@ -79,6 +79,8 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(("itin", "global-local"))
     if name in ("target", "target_weights"):
         return st.sampled_from(("label", "text-label") if name == "target" else ("0.5", "2"))
+    if name == "lexicons":
+        return st.sampled_from(("vader", "shape", "afinn+pattern"))
     if limits.choices:
         return st.sampled_from(sorted(limits.choices) if name != "ablation" else ("none",))
     if kind == "int":

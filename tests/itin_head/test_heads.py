@@ -13,7 +13,7 @@ from torch import nn
 from itin.itin_head import HEADS, Head, HeadConfig, make
 from itin.itin_head.gru.packing import Words, fill_up, pack_words
 from itin.itin_head.gru.recurrence import deep_bigru, plain_bigru, weights
-from itin.itin_head.head import mean_of
+from itin.itin_head.head import Text, mean_of
 from itin.itin_head.outputs import prior
 from itin.itin_head.side_by_side import SideBySide
 from itin.targets import Target
@@ -277,8 +277,6 @@ def test_dropout_of_pooled_is_of_its_inputs_and_of_what_is_fused() -> None:
         v = (V - p["context_mean"]) / p["context_sd"]
         F = np.concatenate([mlp(p, "mlp_t", keep[0][b] * t), mlp(p, "mlp_v", keep[1][b] * v)])
         close(logits[b], linear(p, "W_f", keep[2][b] * F))
-    with pytest.raises(ValueError, match="expected dropout 0, since each head draws its own; got another"):
-        SideBySide([dropping])
 
 
 def test_global_interaction_is_there_without_regions_that_say_anything() -> None:
@@ -379,7 +377,7 @@ def test_dropout_stands_between_layers_in_training_alone() -> None:
 
 
 def test_dropout_of_the_last_input() -> None:
-    """cnn-multi drops half of F in training and doubles the rest; each draws its own, so none stands side by side."""
+    """cnn-multi drops half of F in training and doubles the rest, and drops nothing else."""
     made = make(HeadConfig(head="cnn-multi", dropout=0.5, **SIZES)).double()  # type: ignore[arg-type]
     redraw(made)
     batch = batch_of(SAMPLES, 7, 3)
@@ -389,8 +387,41 @@ def test_dropout_of_the_last_input() -> None:
     given = seen[0]
     assert torch.equal(given[given != 0], 2 * still.fused[given != 0])
     assert 0 < int((given[still.fused != 0] == 0).sum()) < int((still.fused != 0).sum())
-    with pytest.raises(ValueError, match="heads: expected dropout 0, since each head draws its own"):
-        SideBySide([made, made])
+
+
+@pytest.mark.parametrize("head", [name for name, spec in HEADS.items() if "dropout" in spec.settings])
+def test_dropout_is_of_inputs_by_sample_and_of_what_is_fused(head: str) -> None:
+    """Masks of 0 and 1 / (1 - p) from the head's generator: regions, words with S, V, then F; against multiplying."""
+    made = make(HeadConfig(head=head, dropout=0.25, **SIZES)).double()  # type: ignore[arg-type]
+    if made.own_dropout:
+        return
+    redraw(made)
+    regions, tokens, mask, context, region_mask = batch_of(SAMPLES, 7, 3, rubbish=float("nan"))
+    made.generators = [torch.Generator().manual_seed(5)]
+    got = made.train()(regions, tokens, mask, context, region_mask)
+    draws = torch.Generator().manual_seed(5)
+
+    def keep(size: int) -> torch.Tensor:
+        return torch.empty(len(SAMPLES), size, dtype=torch.float64).bernoulli_(0.75, generator=draws) / 0.75
+
+    inputs, text = made.config.inputs, None
+    if "regions" in inputs:
+        regions = regions.masked_fill(~region_mask[..., None], 0) * keep(regions.shape[2])[:, None]
+    if "tokens" in inputs:
+        text = made.read(pack_words(tokens, mask))
+        own = keep(text.W.shape[2])
+        text = Text(text.W * own[:, None], text.S * own, text.mask)
+    if "context" in inputs:
+        context = context * keep(context.shape[1])
+    still = made.eval().join(
+        *(
+            each if name in inputs else None
+            for name, each in (("regions", regions), ("regions", region_mask), ("tokens", text), ("context", context))
+        )
+    )
+    close(got.fused, still.fused, 1e-12)
+    close(got.logits, made.W_f(still.fused * keep(still.fused.shape[1])), 1e-12)
+    assert 0.1 < float((keep(400) == 0).double().mean()) < 0.4
 
 
 def test_the_regression_does_not_teach_what_it_reads() -> None:
@@ -456,15 +487,11 @@ def test_mean_of_nothing_is_zero() -> None:
 @pytest.mark.parametrize(("head", "reading"), [*CASES, ("majority", "paper")])
 def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
     heads = [head_of(head, reading, lam, seed) for lam, seed in ((0.1, 1), (0.7, 2), (0.1, 3))]
-    if heads[0].config.gru_dropout:
-        with pytest.raises(ValueError, match="expected gru_dropout 0, since each head draws its own; got another"):
-            SideBySide(heads)
-        heads = [_without_dropout(one) for one in heads]
     for one in heads:
         one.begin(prior(LABEL, torch.tensor([0, 0, 1, 2])))
     batches = [batch_of(samples_of(lengths, [2, 3, 1]), 7, 3) for lengths in ([4, 1, 7], [0, 2, 5], [3, 3, 6])]
     regions, tokens, mask, context, region_mask = (torch.stack(each) for each in zip(*batches, strict=True))
-    stack = SideBySide(heads)
+    stack = SideBySide(heads).eval()
     logits = stack(regions, pack_words(tokens, mask), context, region_mask)
     alone = torch.stack([one(*batch).learned for one, batch in zip(heads, batches, strict=True)])
     close(logits, alone, 1e-11)
@@ -483,10 +510,30 @@ def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
         assert all(torch.equal(value, one.state_dict()[name]) for name, value in state.items())
 
 
-def _without_dropout(head: Head) -> Head:
-    other = make(replace(head.config, gru_dropout=0.0)).double().eval()
-    other.load_state_dict(head.state_dict())
-    return other
+@pytest.mark.parametrize("head", [name for name, spec in HEADS.items() if "dropout" in spec.settings])
+def test_side_by_side_has_the_masks_of_each_alone(head: str) -> None:
+    """Whatever the length of the other heads' texts, and between the layers of a GRU too."""
+    config = HeadConfig(head=head, dropout=0.4, gru_layers=2, gru_dropout=0.3, context_gru=True, **SIZES)  # type: ignore[arg-type]
+    heads = [make(config).double().train() for _ in range(3)]
+    for seed, one in enumerate(heads):
+        redraw(one, seed)
+        one.generators = [torch.Generator().manual_seed(seed)]
+    lengths = ([4, 1, 2], [0, 2, 5], [3, 3, 6])
+    batches = [batch_of(samples_of(words, [2, 3, 1]), max(words), 3) for words in lengths]
+    wide = [batch_of(samples_of(words, [2, 3, 1]), 7, 3) for words in lengths]
+    regions, tokens, mask, context, region_mask = (torch.stack(each) for each in zip(*wide, strict=True))
+    stack = SideBySide(heads, generators=[torch.Generator().manual_seed(seed) for seed in range(3)])
+    still = stack.eval()(regions, pack_words(tokens, mask), context, region_mask)
+    for _ in range(2):  # the generators go on
+        logits = stack.train()(regions, pack_words(tokens, mask), context, region_mask)
+        alone = torch.stack([one.train()(*batch).logits for one, batch in zip(heads, batches, strict=True)])
+        close(logits, alone, 1e-11)
+        assert not torch.allclose(logits, still)
+    alone.sum().backward()
+    logits.sum().backward()
+    for j, one in enumerate(heads):
+        for name, parameter in one.named_parameters():
+            close(stack.get_parameter(name.replace(".", "/")).grad[j], parameter.grad, 1e-11)
 
 
 def test_side_by_side_refuses_what_differs() -> None:

@@ -33,7 +33,7 @@ from itin.train.protocols.protocol import Protocol, Splitter
 from itin.train.protocols.split import Split, random_split
 from itin.train.protocols.teaching import TargetSplitter
 from itin.train.runs.folder import Run, load_run
-from itin.train.steps import ComputeOptions, check_compute, predict, shape_of
+from itin.train.steps import ComputeOptions, predict, shape_of
 from itin.train.sweeps import one_device
 from itin.train.sweeps.axes import Trial
 from itin.train.sweeps.one_device import Stacks, estimated_bytes, is_out_of_memory, stack_limit
@@ -419,8 +419,6 @@ def test_precision_of_products(features: Features, split: Split, monkeypatch: py
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", before)
     with pytest.raises(ValueError, match="precision: expected one of float32, tf32, bfloat16, got 'half'"):
         fit(BASE, features, split, compute=ComputeOptions(precision="half"))
-    with pytest.raises(ValueError, match="gru_dropout: expected 0 with CUDA graphs"):
-        check_compute(replace(BASE, gru_layers=2, gru_dropout=0.25), how)
     with pytest.raises(ValueError, match="mask: expected True with CUDA graphs"):
         results_of([replace(BASE, mask=False)], features, split, compute=ComputeOptions(graphs=True))
 

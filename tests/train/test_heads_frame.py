@@ -31,7 +31,7 @@ from itin.train.presets import ORIGINAL, PRESETS, preset_of, short_name, with_pr
 from itin.train.protocols.split import Split, random_split
 from itin.train.runs.folder import evaluate, load_run
 from itin.train.runs.key import canonical
-from itin.train.steps import ComputeOptions, check_compute, optimizer, shape_of, stackable
+from itin.train.steps import optimizer, shape_of
 from itin.train.sweeps.axes import make_plan, parse_values, readers
 from itin.train.sweeps.folder import Sweep
 
@@ -77,17 +77,30 @@ def test_side_by_side_is_alone(head: str, features: Features, split: Split) -> N
         same(together, fit(config, features, split))
 
 
-def test_official_without_dropout_side_by_side(features: Features, split: Split) -> None:
-    official = TrainConfig(**{**BASE.to_dict(), **PRESETS["official"], "gru_dropout": 0.0, "max_words": 8})
-    assert stackable(official)
-    assert not stackable(replace(official, gru_dropout=0.25))
+def test_official_side_by_side(features: Features, split: Split) -> None:
+    official = TrainConfig(**{**BASE.to_dict(), **PRESETS["official"], "max_words": 8})
+    assert official.gru_dropout == 0.25
     configs = [official, replace(official, seed=1)]
     for together, config in zip(results_of(configs, features, split), configs, strict=True):
         assert isinstance(together, Fit)
         same(together, fit(config, features, split))
     assert shape_of(official, "x") != shape_of(replace(official, gate="vector"), "x")
     with pytest.raises(ValueError, match="differ only in m, lam, seed"):
-        results_of([replace(config, gru_dropout=0.25) for config in configs], features, split)
+        results_of([official, replace(official, gru_dropout=0.5)], features, split)
+
+
+@pytest.mark.parametrize("head", [name for name in HEADS if "dropout" in HEADS[name].settings])
+def test_dropout_side_by_side(head: str, features: Features, split: Split) -> None:
+    """Each run draws the masks that it draws alone; and dropout does something."""
+    base = replace(BASE, head=head, dropout=0.3, epochs=3)
+    configs = [base, replace(base, seed=1, m=1), replace(base, lam=0.9, m=3)]
+    for together, config in zip(results_of(configs, features, split), configs, strict=True):
+        assert isinstance(together, Fit)
+        same(together, fit(config, features, split))
+    assert isinstance(together, Fit)
+    assert (
+        together.history[0]["train_loss"] != fit(replace(config, dropout=0.0), features, split).history[0]["train_loss"]
+    )
 
 
 def test_majority_is_that_of_the_training_part(features: Features, split: Split) -> None:
@@ -98,7 +111,7 @@ def test_majority_is_that_of_the_training_part(features: Features, split: Split)
 
 
 def test_pooled_is_standardised_by_the_training_part_alone(features: Features, split: Split) -> None:
-    """Other values of V in the validation and the test part change no weight; dropout keeps a run by itself."""
+    """Other values of V in the validation and the test part change no weight."""
     config = replace(BASE, head="pooled", dropout=0.4, epochs=1)
     result = fit(config, features, split)
     V = features.context[split.train].astype(np.float64)
@@ -111,14 +124,7 @@ def test_pooled_is_standardised_by_the_training_part_alone(features: Features, s
     other[split.train] = features.context[split.train]
     changed = fit(config, replace(features, context=other), split)
     assert all(torch.equal(value, changed.state_dict[name]) for name, value in result.state_dict.items())
-    assert not stackable(config)
-    assert stackable(replace(config, dropout=0.0))
-    assert stackable(replace(config, head="concat"))  # which has no dropout, whatever the field says
-    assert canonical(replace(config, head="concat"), "x").dropout == 0.0
-    with pytest.raises(ValueError, match="dropout: expected 0 with CUDA graphs"):
-        check_compute(config, ComputeOptions(graphs=True))
-    with pytest.raises(ValueError, match="differ only in m, lam, seed"):
-        results_of([config, replace(config, seed=1)], features, split)
+    assert canonical(replace(config, head="majority"), "x").dropout == 0.0
 
 
 def test_early_stopping(features: Features, split: Split) -> None:
@@ -233,7 +239,7 @@ def test_what_a_head_does_not_read_makes_no_other_configuration() -> None:
         "text-only": {"m": 5, "lam": 0.9, "center_crop": True},
         "image-only": {"d": 3, "keep_special": True, "gru_layers": 2},
         "majority": {"m": 5, "d": 3, "keep_special": True, "center_crop": True},
-        "itin": {"gru_dropout": 0.5, "hops": 2, "filters": 3, "dropout": 0.5},
+        "itin": {"gru_dropout": 0.5, "hops": 2, "filters": 3},
         "comn": {"hops": 6, "hidden": 3, "lam": 0.9, "center_crop": True, "context_gru": True},
         "multisentinet": {"k": 3, "gru_layers": 2, "gru_dropout": 0.5},
         "cnn-multi": {"m": 5, "d": 3, "hidden": 3},

@@ -230,6 +230,35 @@ def test_two_classes_and_one_that_nothing_teaches(features: Features, split: Spl
     np.testing.assert_allclose(alone.predicted["test"]["label"][:, 1], 1 / (1 + 2 * np.exp(NEVER)), rtol=1e-12)
 
 
+def test_values_of_lexicons_are_columns(features: Features, split: Split) -> None:
+    """Standardised over the training part, 0 where unknown, times the scale, after all others."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(N, 9)).astype(np.float32) * 7 + 2
+    values[::7] = np.nan
+    values[:, 4] = 1
+    known = replace(features, lexicons={"shape": values})
+    config = replace(LINEAR, lexicons="shape", lexicon_scale=0.4, lexical=3, word_dropout=0.1)
+    made = fit(config, known, split)
+    wide = values.astype(np.float64)
+    mean, sd = np.nanmean(wide[split.train], 0), np.nanstd(wide[split.train], 0)
+    sd[4] = np.inf
+    head = head_of(made)
+    resident = ResidentFeatures(known, torch.device("cpu"), 0, 100, ("label",), True, ("shape",))
+    X = head.matrix(resident.batch(torch.arange(N)).inputs)
+    np.testing.assert_allclose(X[:, -9:].toarray(), 0.4 * np.nan_to_num((wide - mean) / sd), rtol=1e-9, atol=1e-12)
+    own = LogisticRegression(C=0.7, max_iter=5000).fit(X[split.train], features.labels[split.train])
+    np.testing.assert_allclose(made.predicted["test"]["label"], own.predict_proba(X[split.test]), rtol=0, atol=1e-10)
+    assert list(head.reasons(*resident.batch(torch.arange(3)).inputs)[0])[-1] == "lexicons"
+    assert not [name for name in made.state_dict if name.startswith("extra")]
+    assert canonical(replace(config, lexical=0, word_dropout=0), "x") == canonical(config, "x")
+    assert canonical(replace(config, lexicon_scale=0.1), "x") != canonical(config, "x")
+    assert canonical(replace(LINEAR, lexicon_scale=0.1), "x") == canonical(LINEAR, "x")
+    texts = replace(config, means_scale=0.0)
+    assert canonical(replace(texts, lexicons=""), "x") != canonical(texts, "x")
+    with pytest.raises(ValueError, match="extras: expected lexicon values, got None"):
+        head(*resident.batch(torch.arange(3)).inputs[:-1], None)
+
+
 def test_nothing_to_read_gives_the_frequencies(features: Features, split: Split) -> None:
     unique = replace(features, texts=[chr(0x4E00 + 2 * i) + chr(0x4E01 + 2 * i) for i in range(N)])
     made = fit(replace(LINEAR, means_scale=0), unique, split)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...itin_head.extras import Extras
 from ...itin_head.gru.batch import mask_of
 from ...itin_head.gru.packing import Words, gather_words
+from ...itin_head.head import Inputs
 from ...itin_head.outputs import scaled
 from ...targets import LABEL
 from ..lexicons.values import joined
@@ -51,9 +52,9 @@ class Batch(NamedTuple):
         return self.targets[0]
 
     @property
-    def inputs(self) -> tuple[Tensor | None, Words, None, Tensor, Tensor | None, list[str] | None]:
+    def inputs(self) -> Inputs:
         """The arguments of `itin_head.Head`."""
-        return self.regions, self.words, None, self.context, self.region_mask, self.texts
+        return self.regions, self.words, None, self.context, self.region_mask, self.texts, self.extras
 
 
 class ResidentFeatures:
@@ -104,7 +105,9 @@ class ResidentFeatures:
         self.context = _tensor(features.context, device)
         self.texts = features.texts
         self.targets = tuple(_tensor(_numbers(features.column(name)), device) for name in targets)
-        self._lengths = torch.from_numpy(np.diff(features.offsets)).clamp(max=max_words)
+        self._lengths = torch.from_numpy(np.diff(features.offsets)).clamp(0, max_words)
+        self.longest = int(self._lengths.max()) if averaged and len(self._lengths) else 0
+        """The most words of a text, where one mean word stands for each; else 0."""
         self._beside: ResidentExtras | None = None
         if lexicons or table is not None:
             values = joined(features.lexicons, lexicons, len(features))

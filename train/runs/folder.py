@@ -269,6 +269,7 @@ class Run:
         import torch
 
         from ...itin_head import make
+        from ...itin_head.ensemble import Ensemble
         from ...weights_file import UnsoundFile, differences, read_state
 
         path = self.path / "model.safetensors"
@@ -282,7 +283,9 @@ class Run:
                 next_step="copy the run's own model.safetensors again, or train the run again",
             ) from fault
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced next
-            head = make(self.head_config, "torch" if self.environment.get("gru") == "torch" else "packed")
+            gru = "torch" if self.environment.get("gru") == "torch" else "packed"
+            members = [make(self.head_config, gru) for _ in self.config.members]
+            head = members[0] if len(members) == 1 else Ensemble(members, self.targets)
             if head.vocabulary is not None:
                 file = self.path / VOCABULARY
                 vocabulary = read_record(file, AGAIN, FORMAT)

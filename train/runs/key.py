@@ -43,7 +43,9 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
     head = config.head_config({})
     unused = {field.name for field in fields(HeadConfig)} - head.settings - {"head"}
     if "tokens" not in head.reads:
-        unused |= {"keep_special", "lexicons"}
+        unused |= {"keep_special"}
+    if "tokens" not in head.inputs:
+        unused |= {"lexicons"}
     if "context" not in head.reads:
         unused |= {"center_crop"}
     if "regions" not in head.inputs and config.m:

@@ -125,6 +125,7 @@ def estimated_bytes(config: TrainConfig, features: Features) -> int:
     """Return the bytes that one configuration of a stack takes in float32, by estimate."""
     sizes = {**features.dims, "classes": outputs_of([features.column(name).target for name in config.targets])}
     with torch.device("meta"):
+        members = len(config.members)
         weights = sum(parameter.numel() for parameter in make(config.head_config(sizes)).parameters())
     batch = config.batch_for(features.dataset)
     words = batch * max(1, len(features.tokens) // max(1, len(features)))
@@ -133,7 +134,7 @@ def estimated_bytes(config: TrainConfig, features: Features) -> int:
     region_floats = batch * m * (features.regions.shape[2] + 16 * d)
     # Weights, their gradients, Adam's two, the head that keeps the best epoch, and temporary results.
     floats: int = 6 * weights + word_floats + region_floats
-    return 4 * floats
+    return 4 * floats * members
 
 
 def is_out_of_memory(error: BaseException) -> bool:
