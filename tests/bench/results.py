@@ -123,7 +123,64 @@ HEADS = Table(
     ("linear", "itin"),
 )
 
-TABLES = (HEADS,)
+RECIPE = {
+    **{"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.1, "batch_size": 128, "schedule": "cosine"},
+    **{"ema": 0.99, "label_smoothing": 0.05, "select": "loss"},
+}
+ATTENTION = {"pooling": "attention"}
+ENSEMBLE = {"ensemble": 5}
+PARTS: dict[str, dict[str, Any]] = {
+    "lexicons": LEXICONS,
+    "own labels": {**OWN, "label_from": "mean"},
+    "learned table": TABLE,
+    "attention": ATTENTION,
+    "recipe": RECIPE,
+    "ensemble": ENSEMBLE,
+}
+"""The parts of `best` beside the head that it starts from."""
+BEST = {**POOLED, **{name: value for part in PARTS.values() for name, value in part.items()}}
+
+
+def without(part: str) -> dict[str, Any]:
+    """Return the fields of `best` but those of a part, which are as in the head that it starts from."""
+    return {name: value for name, value in BEST.items() if name not in PARTS[part] or name in POOLED}
+
+
+BEST_PARTS = Table(
+    "What the parts of `best` are worth",
+    "One at a time, added to the head that it starts from and left out of `best`; one seed.",
+    (
+        Row("pooled", POOLED),
+        *(Row(f"pooled + {part}", {**POOLED, **fields}) for part, fields in PARTS.items()),
+        Row("best", BEST),
+        *(Row(f"best − {part}", without(part)) for part in PARTS),
+    ),
+    ("pooled", "best"),
+    seeds=1,
+)
+
+TABLE_2 = Table(
+    "The systems of Table II",
+    "Each by the recipe of its own authors as far as it is known (`--preset original`), a GRU's d = k = 128; without "
+    "scene vectors, and without the names of what regions show. docs/heads.md says what was inferred.",
+    (
+        *(
+            Row(head, {"preset": "original", "head": head, "m": 4, **fields})
+            for head, fields in {
+                "multisentinet": {},
+                "hsan": GRU,
+                "cnn-multi": {},
+                "dnn-lr": {},
+                "comn": {},
+                "mvan": GRU,
+            }.items()
+        ),
+        Row("itin", {"head": "itin", **GRU}),
+    ),
+    ("itin",),
+)
+
+TABLES = (HEADS, BEST_PARTS, TABLE_2)
 
 
 @dataclass(frozen=True)
