@@ -47,7 +47,7 @@ def command(run: Path, image: Path, text: str, out: Path, device: str, **_: Any)
     with pair_errors(image):
         made = explain(predictor, image, text)
     made.save(out)
-    show(made.prediction)
+    show(made.prediction, opened.target_name)
     show_foreign(predictor)
     show_note(opened.note)
     console.print(short(out))

@@ -74,7 +74,7 @@ def _one(predictor: Predictor, image: Path, text: str) -> None:
 
     with pair_errors(image):
         prediction = predictor(image, text)
-    show(prediction)
+    show(prediction, predictor.run.target_name)
     show_foreign(predictor)
     show_note(predictor.run.note)
 
@@ -101,11 +101,16 @@ def pair_errors(image: Path) -> Iterator[None]:
         raise DataError(f"no features of this pair: {error}", next_step="give another image or text") from error
 
 
-def show(prediction: Prediction) -> None:
-    """Print a prediction, what the head attends to, and the words aligned with each region, shaded if in colours."""
+def show(prediction: Prediction, target: str | None = None) -> None:
+    """Print a prediction, what the head attends to, and the words aligned with each region, shaded if in colours.
+
+    Args:
+        prediction: of one pair.
+        target: the name of what is predicted, where it is not the label.
+    """
     from .terminal.console import console, grid
 
-    for name, one in {"": prediction, **prediction.further}.items():
+    for name, one in {target or "": prediction, **prediction.further}.items():
         console.print(f"{f'{name}: ' * bool(name)}{one.label}  ({one.chances('.3f')})".removesuffix("  ()"))
     if prediction.reasons:
         console.print("  because  " + "  ".join(f"{name} {value:+.2f}" for name, value in prediction.reasons.items()))

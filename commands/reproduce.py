@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VARIED = ("head", "m", "lam", "ablation", "seed", "fold")
 """The fields of `TrainConfig` that the tables and figures vary; the others are the same for all runs."""
 
-FIXED = ("target", "target_weights", "loss", "select")
+FIXED = ("target", "target_weights", "loss", "label_from", "select")
 """The fields that stay as in the paper: its tables are about the label."""
 
 

@@ -186,8 +186,9 @@ def show_data(stores: Mapping[str, Any], data: Features | SweepData, outside: Se
     if data.lexicons:
         from ..train.lexicons.values import foreign
 
-        unread = foreign(data.lexicons)
-        told = f"; {unread} texts in other languages than English get no values" if unread else ""
+        count = foreign(data.lexicons)
+        texts = "1 text gets" if count == 1 else f"{count} texts get"
+        told = f"; {texts} no values, being in another language than English" if count else ""
         console.print(f"  lexicons {', '.join(data.lexicons)}{told}")
     for line in (*data.outside, *outside):
         console.print(f"  {line}", style="yellow")

@@ -18,7 +18,7 @@ from ..train.runs.folder import Run
 from ..train.statistics import interval
 from .page.figures import Figure
 from .page.number_figures import Histogram, Scatter, levels_of, show
-from .page.numbers import NONE, ends, plain
+from .page.numbers import NONE, between, ends, percent, plain
 from .page.section import Section
 from .run_sections import Runs, parts_of
 
@@ -56,7 +56,7 @@ def number_summary(runs: Runs, intervals: Intervals, ceilings: Mapping[str, Mapp
         intervals: the result of `intervals_of` on the same runs.
         ceilings: the annotators' agreement on the shown part of some of the runs, `annotators.annotator_ceiling`.
     """
-    rows, always, people = [], {}, {}
+    rows, always, people, bounds = [], {}, {}, set()
     for name, run in runs.items():
         for part in parts_of(run):
             scores, found = run.metrics[part], intervals[name, part]
@@ -72,6 +72,8 @@ def number_summary(runs: Runs, intervals: Intervals, ceilings: Mapping[str, Mapp
                 cells = {SCORE_TITLES[one]: plain(ceiling[one]) for one in PLAIN}
                 row = {"run": "one annotator", **what, "pairs": ceiling["n"], **cells}
                 people[repr(sorted(row.items()))] = row
+                if ceiling["alpha"] is not None and ceiling["alpha"] > 0:
+                    bounds.add(plain(ceiling["alpha"] ** 0.5, 2))
     spans = {f"{run.target.name} goes from {' to '.join(map(show, run.target.bounds))}" for run in runs.values()}
     text = [
         f"MAE and RMSE are mean errors in units of the target ({'; '.join(sorted(spans))}); CCC is Lin's concordance"
@@ -82,6 +84,11 @@ def number_summary(runs: Runs, intervals: Intervals, ceilings: Mapping[str, Mapp
         text.append(
             "One annotator: the vote of each annotator against the mean of the others, averaged over the annotators."
             " A single vote is noisier than the mean of all that the head learns, so a head can come out above it."
+        )
+    if bounds:
+        text[-1] += (
+            f" What no head can be expected to exceed is a Pearson correlation of {' or '.join(sorted(bounds))}, the"
+            " root of Cronbach's alpha."
         )
     notes = []
     if len(runs) > 1:
@@ -104,7 +111,11 @@ def cut_scores(runs: Runs, intervals: Intervals) -> Section | None:
             for cut, each in (scores["cut"] or {}).items():
                 found = intervals[name, part]
                 bands.add(show(scores["band"]))
-                cells = {SCORE_TITLES[one]: _with(each[one], found.get(f"{cut}_{one}")) for one in CUT_SCORES}
+                cells = {}
+                for one in CUT_SCORES:
+                    around = found.get(f"{cut}_{one}", (np.nan, np.nan))
+                    sure = "" if each[one] is None or np.isnan(around[0]) else f" {between(*around)}"
+                    cells[SCORE_TITLES[one]] = percent(each[one]) + sure
                 what = {"run": name, "part": PART_NAMES[part], "classes": CUT_TITLES[cut]}
                 rows.append({**what, "pairs": each["n"], **cells})
     if not rows:
@@ -172,14 +183,17 @@ def further(runs: Runs) -> Section | None:
     rows = []
     for name, run in runs.items():
         for part in parts_of(run):
-            for target, scores in run.metrics[part].get("targets", {}).items():
+            ways = run.metrics[part].get("label_from", {})
+            each = {f"{run.target.name} from {way}": scores for way, scores in ways.items()}
+            for target, scores in {**each, **run.metrics[part].get("targets", {})}.items():
                 cells = {
                     **{SCORE_TITLES[one]: plain(scores.get(one)) for one in ("mae", "pearson", "ccc")},
-                    **{SCORE_TITLES[one]: plain(scores.get(one)) for one in ("accuracy", "weighted_f1", "macro_f1")},
+                    **{SCORE_TITLES[one]: percent(scores.get(one)) for one in CUT_SCORES},
                 }
-                always = scores.get("baseline", {}).get("mae", scores.get("majority", {}).get("accuracy"))
+                always = percent(scores["majority"]["accuracy"]) if "majority" in scores else NONE
+                always = plain(scores["baseline"]["mae"]) if "baseline" in scores else always
                 row = {"run": name, "target": target, "part": PART_NAMES[part], "pairs": scores["n"], **cells}
-                rows.append({**row, "always the same": plain(always)})
+                rows.append({**row, "always the same": always})
     if not rows:
         return None
     table = pd.DataFrame(rows)
@@ -188,6 +202,11 @@ def further(runs: Runs) -> Section | None:
         "What a head learns beside its first target; selection does not look at these. Always the same: the accuracy of"
         " the training part's most frequent class, or the MAE of its mean."
     ]
+    if any("label_from" in run.metrics[part] for run in runs.values() for part in parts_of(run)):
+        text.append(
+            "Label from: the label by each of the ways that --label-from chooses from: the head's own output for it,"
+            " the label rule over the text's and the image's own label, or the mean of both."
+        )
     return Section("further", "Further targets", text, table[kept], "Scores of further targets.")
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from ..errors import CacheError, RunError
 from ..predict.pairs import Pair, pairs_of, shown_part
 from ..targets import targets_of
-from ..train.annotators import annotator_ceiling, votes_of
 from ..train.features.find import stores_of_run
 from ..train.runs.folder import Run, load_run
 from ..train.runs.listing import find_runs
 from ..train.sweeps.folder import Sweep
+from .annotators import annotator_ceiling, votes_of
 from .browser import RunPairs, pairs_data
 from .comparison import Comparison, compare_all, compare_data, comparisons
 from .names import names_of

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..labels import listed, numbers_of
 from ..predict.pairs import PART_NAMES, shown_part
-from ..targets import Target
+from ..targets import LABEL, Target
 from ..train.protocols.protocol import describe
 from ..train.runs.folder import Run
 from ..train.statistics import bootstrap, calibration, interval, wilson
@@ -47,6 +47,7 @@ def summary(runs: Runs) -> Section:
             rows.append(
                 {
                     "run": name,
+                    "target": run.target.name,
                     "protocol": describe(run.record["split"]),
                     "part": PART_NAMES[part],
                     "pairs": scores["n"],
@@ -59,6 +60,8 @@ def summary(runs: Runs) -> Section:
                 }
             )
     table = pd.DataFrame(rows)
+    if all(run.target.name == LABEL for run in runs.values()):
+        table = table.drop(columns="target")
     text = [
         "In brackets the 95% interval over the pairs: Wilson's for accuracy, the bootstrap's for F1, weighted by class."
     ]

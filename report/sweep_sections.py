@@ -106,7 +106,7 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
     scores = list(dict.fromkeys((*shown_scores(is_number), select)))
     rows = []
     for _, group in done.groupby(own, dropna=False, sort=False):
-        row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] for n in fields}
+        row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] if group[n].notna().all() else "" for n in fields}
         if "head" in row:
             row["head"] = label_of(row["head"])
         row["seeds"] = len(group)

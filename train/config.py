@@ -109,8 +109,8 @@ class TrainConfig(HeadOptions):
     center_crop: bool = option(False, switch=True)
     """Take V from the centre of the image (resized to 256, cropped to 224), not from all of it (resized to 224x224)."""
     lexicons: str = option("", metavar="NAME[+NAME]")
-    """Polarity lexicons that heads read beside the words, joined by +: vader, afinn, pattern, hashtags, shape; none.
-    Where no axis of a sweep is meant, commas join them too."""
+    """Polarity lexicons that heads read beside the words: vader, afinn, pattern, hashtags and shape, joined by +; or
+    none. A comma joins them too, but in a sweep it separates values."""
     target: str = option(LABEL, metavar="NAME[+NAME...]", group="What is learnt")
     """What is learnt: a target of the data set, or several joined by +. The first is scored and selected by."""
     target_weights: str | None = option(None, metavar="W+W...")

@@ -157,19 +157,23 @@ def show_best(sweep: Sweep) -> None:
 
 
 def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table with a column `preset`, which replaces the fields it sets, and the columns in which rows differ.
+    """Return the table with a column `preset`, and the columns in which rows differ but for those that others tell.
+
+    `preset` tells the fields that it sets; `head` the hops that are its own.
 
     Args:
         table: configurations or runs.
         fields: the columns that are fields of the configuration.
     """
-    from ...itin_head.registry import label_of
+    from ...itin_head.registry import HEADS, label_of
     from ...train.presets import READINGS, preset_of
 
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     names = [preset_of(row) or "own" for row in rows]
     table = table.assign(preset=names, head=table["head"].map(label_of))
-    said = READINGS if "own" not in names else ()
+    said = set(READINGS) if "own" not in names else set()
+    if all(row["hops"] == HEADS[row["head"]].hops for row in rows):
+        said.add("hops")  # the head says them
     columns = dict.fromkeys(("head", "preset", *fields))
     return table, [name for name in columns if name not in said and table[name].nunique(dropna=False) > 1]
 
@@ -211,6 +215,8 @@ def _fields() -> list[str]:
 
 
 def _cell(value: object) -> str:
+    if value is None or value != value:
+        return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -72,4 +72,5 @@ def gru_cell(cell: nn.GRUCell, x: Tensor, h: Tensor) -> Tensor:
     """Return the next state (B, D), by operations that run under `vmap` on every device."""
     r, z, n = nn.functional.linear(x, cell.weight_ih, cell.bias_ih).chunk(3, -1)
     r_h, z_h, n_h = nn.functional.linear(h, cell.weight_hh, cell.bias_hh).chunk(3, -1)
-    return torch.lerp(torch.tanh(n + torch.sigmoid(r + r_h) * n_h), h, torch.sigmoid(z + z_h))
+    new, update = torch.tanh(n + torch.sigmoid(r + r_h) * n_h), torch.sigmoid(z + z_h)
+    return (1 - update) * new + update * h  # not `lerp`, which takes one dtype alone

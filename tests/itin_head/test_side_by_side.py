@@ -48,6 +48,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 EVERY = list(itertools.product(GATES, ABLATIONS))
 DIMS = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5}
 PLAIN = View(keep_special=False, center_crop=False)
+TABLE_2 = [{"head": head} for head, spec in HEADS.items() if spec.inferred or spec.stand_in]
 BASE = TrainConfig(m=2, d=16, k=8, hidden=8, batch_size=16, epochs=3, lr=5e-3)
 
 
@@ -397,6 +398,23 @@ def test_precision_of_training_alone(features: Features, split: Split) -> None:
         )
 
 
+@pytest.mark.parametrize("changes", TABLE_2)
+def test_every_head_trains_in_low_precision(changes: dict[str, Any], features: Features, split: Split) -> None:
+    base = replace(BASE, **changes)
+    configs = [base, replace(base, seed=1)]
+    plain, low = (
+        results_of(configs, features, split, compute=ComputeOptions(precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    for one, other in zip(plain, low, strict=True):
+        assert isinstance(one, Fit)
+        assert isinstance(other, Fit)
+        for row, own in zip(one.history, other.history, strict=True):
+            assert own["train_loss"] == pytest.approx(row["train_loss"], rel=2e-2)
+    alone = fit(base, features, split, compute=ComputeOptions(precision="bfloat16"))
+    assert alone.history[-1]["train_loss"] == pytest.approx(plain[0].history[-1]["train_loss"], rel=2e-2)
+
+
 def test_precision_of_products(features: Features, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -450,9 +468,6 @@ def test_shapes_hold_every_batch_of_their_key() -> None:
     ]
     most = longest_by_rank(batches, lengths)
     assert {key: ranked.tolist() for key, ranked in most.items()} == {(3, 8): [7, 7, 5], (3, 16): [9, 3, 1]}
-
-
-TABLE_2 = [{"head": head} for head, spec in HEADS.items() if spec.inferred or spec.stand_in]
 
 
 @pytest.mark.parametrize("changes", [{}, {"head": "global-local", "clip": 0.5}, {"max_words": 3}, {"m": 0}, *TABLE_2])

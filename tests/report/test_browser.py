@@ -292,6 +292,116 @@ def test_two_runs_are_compared_and_lead_to_their_pairs(opened: Any, runs: Path) 
     assert "on which the two runs differ" in find(opened, "#pairs-status")[0].text
 
 
+@pytest.fixture(scope="module")
+def number_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of a number and one of classes, on a data set with both."""
+    folder = tmp_path_factory.mktemp("numbers")
+    made = make_data(folder, 200, votes=True)
+    make_run(made, folder / "runs" / "a", target="intensity", epochs=8)
+    make_run(made, folder / "runs" / "b", target="intensity", ablation="only-context")
+    make_run(made, folder / "runs" / "c")
+    return folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def number_page(number_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report([number_runs / name for name in "abc"]).write(tmp_path_factory.mktemp("out"), None)
+
+
+def fill_in(driver: Any, name: str, value: str) -> None:
+    """Type a value into a field, as with the keyboard."""
+    from selenium.webdriver import Keys
+
+    field = find(driver, f"#{name}")[0]
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(value or Keys.DELETE)
+    frames(driver)
+
+
+def test_pairs_of_a_number_are_filtered_by_ranges(driver: Any, number_page: Path, number_runs: Path) -> None:
+    view(driver, number_page)
+    runs = [load_run(number_runs / name) for name in "abc"]
+    names = names_of(runs)
+    pairs = pairs_of(runs[0])
+    true, said = ({pair.id: round(float(value), 4) for pair, value in zip(pairs, values, strict=True)} for values in (
+        [pair.value or 0.0 for pair in pairs], [pair.prediction.value or 0.0 for pair in pairs]))  # fmt: skip
+    away = {one: abs(said[one] - true[one]) for one in true}
+    assert ids(driver) == list(true)
+    assert not find(driver, "#pairs-label")[0].is_displayed()
+    assert find(driver, "#pairs-true-low")[0].get_attribute("value") == "-1"
+    fill_in(driver, "pairs-true-low", "-0.5")
+    fill_in(driver, "pairs-true-high", "0.4")
+    wanted = [one for one, value in true.items() if -0.5 <= value <= 0.4]
+    assert 0 < len(wanted) < len(true)
+    assert ids(driver) == wanted
+    mean = np.mean([away[one] for one in wanted])
+    status = find(driver, "#pairs-status")[0].text
+    assert status.startswith(f"{len(wanted)} of {len(true)} pairs of the test part, mean absolute error {mean:.3f}")
+    held = [pair for pair in pairs if pair.id in wanted and pair.prediction.interval is not None
+            and pair.prediction.interval[0] <= (pair.value or 0.0) <= pair.prediction.interval[1]]  # fmt: skip
+    assert status.endswith(f"true value in the interval for {len(held) / len(wanted):.1%}")
+    low = sorted(said[one] for one in wanted)[len(wanted) // 2]
+    fill_in(driver, "pairs-said-low", str(low))
+    assert ids(driver) == [one for one in wanted if said[one] >= low]
+    find(driver, "button[type=reset]")[0].click()
+    frames(driver)
+    assert ids(driver) == list(true)
+    most = sorted(away.values())[len(away) // 2] + 1e-5  # between two of four decimals
+    fill_in(driver, "pairs-error-high", f"{most:.6f}")
+    assert set(ids(driver)) == {one for one, value in away.items() if value <= most}
+    fill_in(driver, "pairs-error-high", "")
+    choose(driver, "pairs-order", "largest error first")
+    assert [away[one] for one in ids(driver)] == sorted(away.values(), reverse=True)
+    far = find(driver, "li.pair")[0]
+    pair = next(one for one in pairs if one.id == far.get_attribute("data-id"))
+    spoken = far.find_element("css selector", ".scale").get_attribute("aria-label").replace("−", "-")
+    assert f"predicted {said[pair.id]:.3f}" in spoken
+    assert f"true {true[pair.id]:.3f}, on a scale from -1.000 to 1.000" in spoken
+    assert far.find_element("css selector", ".tag").text.endswith(f"off by {away[pair.id]:.3f}")
+    box, mark = (far.find_element("css selector", css).rect for css in (".scale", ".scale .is"))
+    share = (mark["x"] + mark["width"] / 2 - box["x"]) / box["width"]
+    assert share == pytest.approx((true[pair.id] + 1) / 2, abs=0.01)
+    choose(driver, "pairs-run", f"{names[2]}, test")  # the run of classes
+    assert find(driver, "#pairs-label")[0].is_displayed()
+    assert not find(driver, "#pairs-true-low")[0].is_displayed()
+    assert find(driver, "#pairs-order")[0].get_property("value") == "0"
+    assert "predicted right" in find(driver, "#pairs-status")[0].text
+
+
+def test_two_runs_of_a_number_are_compared(driver: Any, number_page: Path, number_runs: Path) -> None:
+    driver.get_log("browser")
+    view(driver, number_page)
+    tables = [load_run(number_runs / name).predictions.query("part == 'test'").set_index("id") for name in "ab"]
+    true = tables[0]["label"].round(4)
+    away = [(table["predicted"].round(4) - true).abs() for table in tables]
+    text = find(driver, "#compare-status")[0].text
+    nearer = int((away[0] < away[1]).sum()), int((away[1] < away[0]).sum())
+    assert text.startswith(f"Of {len(true)} pairs A is nearer on {nearer[0]}, B on {nearer[1]}.")
+    choose(driver, "compare-which", "A nearer")
+    first = find(driver, "#compare-table tbody th")[0].text
+    assert first == (away[1] - away[0]).idxmax()
+    cells = [one.text.replace("−", "-") for one in find(driver, "#compare-table tbody tr:first-child td")]
+    assert cells[0] == f"{true[first]:.3f}"
+    assert cells[1].startswith("✓ ")
+    assert cells[1].endswith(f"off by {away[0][first]:.3f}")
+    choose(driver, "compare-b", names_of([load_run(number_runs / name) for name in "abc"])[2])
+    assert "different data sets, targets or parts" in find(driver, "#compare-status")[0].text
+    assert driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_of_numbers_fits_its_window(driver: Any, number_page: Path, scheme: str, width: int) -> None:
+    view(driver, number_page, scheme, width)
+    frames(driver)
+    assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    unnamed = driver.execute_script(
+        "return [...document.querySelectorAll('select, input, button')].filter(e => e.offsetParent && !(e.ariaLabel ||"
+        " e.textContent.trim() && e.tagName === 'BUTTON' || e.labels?.length)).map(e => e.outerHTML)"
+    )
+    assert unnamed == []
+
+
 def evil_pairs(images: Path, evil: list[str]) -> list[Pair]:
     pairs = []
     for number, text in enumerate(evil):

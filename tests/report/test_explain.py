@@ -56,6 +56,16 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def number_run(demo_run: Path) -> Path:
+    """A run on two targets of the same data set, a number first."""
+    folder = demo_run.parent
+    small = ["--m", "3", "--d", "16", "--k", "16", "--epochs", "2", "--target", "intensity+text-label"]
+    done = CliRunner().invoke(main, ["train", "--cache", str(folder / "cache"), "--out", str(folder / "both"), *small])
+    assert done.exit_code == 0, done.output
+    return folder / "both"
+
+
 def test_words_are_summed_over_their_pieces() -> None:
     assert weights_by_word([0.1, 0.2, 0.3, 0.25, 0.15, 0.0], [-1, 0, 0, 1, -1]) == pytest.approx(
         {-1: 0.25, 0: 0.5, 1: 0.25}
@@ -214,6 +224,32 @@ def test_encoders_and_cache_explain_a_pair_alike(demo_run: Path) -> None:
             assert one.words == pytest.approx(other.words, abs=1e-3)
             assert (one.gate, one.attention) == pytest.approx((other.gate, other.attention), abs=1e-3)
             assert one.box == other.box
+
+
+def test_a_number_of_a_raw_pair_is_that_of_the_cache(number_run: Path) -> None:
+    """With its interval and the further target, from one image file and its text; on the terminal, page and figure."""
+    run = load_run(number_run)
+    pair = pairs_of(run)[0]
+    made = explain(Predictor(run, torch.device("cpu")), pair.image, pair.text)
+    assert made.prediction.value == pytest.approx(pair.prediction.value, abs=1e-4)
+    assert made.prediction.interval == pytest.approx(pair.prediction.interval, abs=1e-4)
+    own = pair.prediction.further["text-label"]
+    assert made.prediction.further["text-label"].probabilities == pytest.approx(own.probabilities, abs=1e-4)
+    arguments = ["--image", str(pair.image), "--text", pair.text]
+    said = CliRunner().invoke(main, ["predict", str(number_run), *arguments])
+    assert said.exit_code == 0, said.output
+    first, second = said.output.splitlines()[:2]
+    assert first == f"{made.prediction.label}  ({made.prediction.chances('.3f')})"
+    assert second == f"text-label: {own.label}  ({own.chances('.3f')})"
+    html = made.html()
+    assert f'<h2 id="pairs-heading">Predicted {made.prediction.label}</h2>' in html
+    assert f"<p>text-label: {own.label} ({own.chances('.1%')})</p>" in html
+    (data,) = re.findall(r'id="data-pairs">(.*?)</script>', html, re.S)
+    assert json.loads(data)["runs"][0]["span"] == [-1.0, 1.0]
+    texts = " ".join(
+        text.get_text() for text in replace(made, pair=replace(made.pair, label="0.5")).figure().axes[0].texts
+    )
+    assert f"{made.prediction.label}   ({made.prediction.chances('.3f')})   (true 0.5)" in texts
 
 
 def test_command_draws_a_pair_with_the_runs_own_encoders(demo_run: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from itin.report.page.figures import Figure, Line, LineChart, Matrix, Reliability, curve, extent, ticks
 from itin.report.page.files import to_latex, write_figures, write_tables
+from itin.report.page.number_figures import Histogram, Scatter, levels_of
 from itin.report.page.plot import plot
 from itin.report.page.section import Section
 from itin.report.page.svg import to_svg
@@ -25,6 +26,8 @@ CHART = LineChart(
     (Line("training", (1, 2, 4), (1.0, 0.5, 0.25)), Line("validation", (1, 2, 4), (1.5, NAN, 0.5), dashed=True)),
 )
 MATRIX = Matrix("matrix", "Counts", ("positive", "neutral", "negative"), ((6, 2, 0), (1, 3, 0), (0, 0, 0)))
+SCATTER = Scatter.of("scatter", "Levels", [-1, -1, 0, 1, 1, 1], [-0.5, -0.5, 0.5, 1, 1, -1], (-1.0, 1.0), 0.5)
+HISTOGRAM = Histogram.of("errors", "Errors", "predicted − true", [-0.9, 0.1, 0.1, 0.35], bins=4)
 RELIABILITY = Reliability("bins", "Trust", (0.0, 0.5, 1.0), (0, 4), (NAN, 0.8), (NAN, 0.75), 0.05)
 
 
@@ -81,6 +84,72 @@ def test_reliability_bars_have_the_height_of_their_accuracy() -> None:
     assert RELIABILITY.alt == "Trust: 4 at 80% confidence, 75% right. Expected calibration error 5.0%."
 
 
+def test_scatter_has_a_disc_for_the_pairs_of_each_place() -> None:
+    """Two pairs at (-1, -0.5) and two at (1, 1) have twice the area of the one at (0, 0.5)."""
+    root = ET.fromstring(to_svg(SCATTER))
+    discs = {one[0].text: one.attrib for one in root.iter("circle")}
+    assert [one for one in discs if one and one.startswith(("1 pair", "2 pairs"))] == [
+        "2 pairs: −1, predicted −0.5", "1 pair: 0, predicted 0.5", "1 pair: 1, predicted −1", "2 pairs: 1, predicted 1",
+    ]  # fmt: skip
+    two, one = discs["2 pairs: 1, predicted 1"], discs["1 pair: 0, predicted 0.5"]
+    assert float(two["r"]) / float(one["r"]) == pytest.approx(2**0.5, abs=0.01)
+    (diagonal,) = (numbers(" ".join(line.attrib[at] for at in ("x1", "y1", "x2", "y2")))
+                   for line in root.iter("line") if line.get("class") == "mark")  # fmt: skip
+    assert [float(two["cx"]), float(two["cy"])] == pytest.approx(diagonal[2:], abs=0.02)
+    (means,) = (numbers(line.attrib["points"]) for line in root.iter("polyline"))
+    assert means[0::2] == pytest.approx([diagonal[0], (diagonal[0] + diagonal[2]) / 2, diagonal[2]], abs=0.02)
+    height = diagonal[1] - diagonal[3]  # of a prediction from -1 to 1
+    assert means[1::2] == pytest.approx([diagonal[1] - height * share for share in (0.25, 0.75, 2 / 3)], abs=0.02)
+    (band,) = (numbers(one.attrib["points"]) for one in root.iter("polygon"))
+    x, y = diagonal[0::2], diagonal[1::2]
+    at = [(x[0] + share * (x[1] - x[0]), y[0] + rise * (y[1] - y[0])) for share, rise in (
+        (0, 0.25), (0.25, 0.5), (0.75, 1), (1, 1), (1, 0.75), (0.75, 0.5), (0.25, 0), (0, 0))]  # fmt: skip
+    assert band == pytest.approx([value for corner in at for value in corner], abs=0.02)
+    assert SCATTER.alt == (
+        "Levels: predicted in the mean −0.5 where −1 is true, 0.5 where 0 is true, 0.333 where 1 is true."
+    )
+
+
+def test_scatter_of_many_values_groups_them_and_reaches_what_lies_outside() -> None:
+    rng = np.random.default_rng(0)
+    true, said = rng.uniform(1, 5, 3000), rng.uniform(0, 7, 3000)
+    many = Scatter.of("many", "Many", true, said, (1.0, 5.0))
+    assert len(many.means) == 10
+    assert len(many.marks) <= 48 * 48
+    assert sum(count for *_, count in many.marks) == 3000
+    assert (many.x, many.y) == ((1.0, 5.0), (pytest.approx(said.min()), pytest.approx(said.max())))
+    group = (true >= 1) & (true < 1.4)
+    assert many.means[0] == (pytest.approx(true[group].mean()), pytest.approx(said[group].mean()))
+    assert "polygon" not in to_svg(many)
+
+
+def test_levels() -> None:
+    span = (-1.0, 1.0)
+    names, rows = zip(*levels_of(np.array([0.1 + 0.2, -1 / 3, 0.3, 1]), span), strict=True)
+    assert names == ("−0.333", "0.3", "1")
+    assert [list(one) for one in rows] == [[1], [0, 2], [3]]
+    values = np.append(np.linspace(-1, 1, 101), 3.0)  # one beyond the span
+    grouped = levels_of(values, span)
+    assert (grouped[0][0], grouped[-1][0]) == ("−1 to −0.6", "2.6 to 3")
+    assert sorted(np.concatenate([rows for _, rows in grouped])) == list(range(102))
+
+
+def test_histogram_counts_errors_about_zero() -> None:
+    """Four bins from -0.9 to 0.9."""
+    assert HISTOGRAM.edges == pytest.approx((-0.9, -0.45, 0, 0.45))
+    assert HISTOGRAM.counts == (1, 0, 3)
+    root = ET.fromstring(to_svg(HISTOGRAM))
+    bars = [one for one in root.iter("rect") if one.get("class") == "bar"]
+    assert [one[0].text for one in bars] == ["1 pair from −0.9 to −0.45", "3 pairs from 0 to 0.45"]
+    assert float(bars[1].attrib["height"]) / float(bars[0].attrib["height"]) == pytest.approx(3, abs=1e-3)
+    (zero,) = (one for one in root.iter("line") if one.get("class") == "mark")
+    assert float(zero.attrib["x1"]) == pytest.approx(float(bars[1].attrib["x"]) - 0.5, abs=0.02)
+    assert HISTOGRAM.alt == "Errors, predicted − true: 1 from −0.9 to −0.45, 3 from 0 to 0.45."
+    right = Histogram.of("right", "No errors", "error", [0.0, 0.0])
+    assert right.counts == (2,)
+    assert ET.fromstring(to_svg(right)) is not None
+
+
 def test_a_curve_becomes_a_chart_in_the_order_of_x() -> None:
     data = pd.DataFrame(
         {"m": [2, 0], "accuracy": [0.75, 0.70], "accuracy_low": [0.7, 0.6], "accuracy_high": [0.8, 0.7]}
@@ -101,7 +170,7 @@ def test_ticks_are_round_and_within_the_range() -> None:
     assert y == pytest.approx((0.25 - 0.075, 1.575))
 
 
-@pytest.mark.parametrize("figure", [CHART, MATRIX, RELIABILITY], ids=lambda figure: figure.name)
+@pytest.mark.parametrize("figure", [CHART, MATRIX, RELIABILITY, SCATTER, HISTOGRAM], ids=lambda figure: figure.name)
 def test_print_shows_the_same_data(figure: Figure) -> None:
     (axes,) = plot(figure).axes
     if isinstance(figure, LineChart):
@@ -109,6 +178,11 @@ def test_print_shows_the_same_data(figure: Figure) -> None:
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
     elif isinstance(figure, Matrix):
         assert [text.get_text().split("\n")[0] for text in axes.texts] == [str(n) for row in figure.counts for n in row]
+    elif isinstance(figure, Scatter):
+        assert [tuple(one) for one in axes.collections[1].get_offsets()] == [mark[:2] for mark in figure.marks]
+        assert list(axes.lines[1].get_ydata()) == [value for _, value in figure.means]
+    elif isinstance(figure, Histogram):
+        assert [patch.get_height() for patch in axes.patches] == [1, 0, 3]
     else:
         assert [patch.get_height() for patch in axes.patches] == [0, 0.75]
         assert np.array_equal(axes.lines[0].get_xdata(), [NAN, 0.8], equal_nan=True)

@@ -25,7 +25,7 @@ from itin.report.number_sections import cut_scores, further, intervals_of, numbe
 from itin.report.page.files import to_latex
 from itin.report.page.number_figures import Histogram, Scatter
 from itin.report.report import report
-from itin.report.run_sections import learning, provenance
+from itin.report.run_sections import learning, provenance, summary
 from itin.report.sweep_sections import sweep_sections
 from itin.train.number_statistics import sign_flip
 from itin.train.runs.folder import Run, load_run
@@ -105,7 +105,9 @@ def test_scores_have_intervals_the_mean_and_the_annotators_beside_them(a: Run, m
     assert (constant["Pearson"], constant["epoch kept"]) == ("–", "")
     assert floats(annotator["MAE"])[0] == pytest.approx(np.mean([np.abs(one).mean() for one in apart]), abs=6e-4)
     assert annotator["pairs"] == len(table)
-    assert any("One annotator" in line for line in section.text)
+    assert section.text[1].startswith("One annotator: ")
+    alpha = 1.5 * (1 - people.var(1).sum() / people.sum(0).var())
+    assert f"a Pearson correlation of {alpha**0.5:.2f}, the root of Cronbach's alpha" in section.text[1]
     assert "intensity goes from −1 to 1" in section.text[0]
 
 
@@ -125,10 +127,10 @@ def test_cut_scores_are_those_of_the_run(a: Run) -> None:
     band = a.metrics["test"]["band"]
     assert f"within {band:.3g} of 0" in section.text[0]
     three = [np.where(np.abs(table[side]) <= band, 0, np.sign(table[side])) for side in ("label", "predicted")]
-    assert floats(rows[2]["accuracy"])[0] == pytest.approx((three[0] == three[1]).mean(), abs=6e-4)
+    assert floats(rows[2]["accuracy"])[0] == pytest.approx(100 * (three[0] == three[1]).mean(), abs=0.06)
     signed = table[table["label"].abs() > band]
     right = ((signed["label"] > 0) == (signed["predicted"] > 0)).mean()
-    assert (rows[0]["pairs"], floats(rows[0]["accuracy"])[0]) == (len(signed), pytest.approx(right, abs=6e-4))
+    assert (rows[0]["pairs"], floats(rows[0]["accuracy"])[0]) == (len(signed), pytest.approx(100 * right, abs=0.06))
     stars = replace(a, metrics={part: {**a.metrics[part], "cut": None} for part in ("val", "test")})
     assert cut_scores({"A": stars}, intervals_of({"A": stars})) is None
 
@@ -168,10 +170,10 @@ def test_further_targets_of_any_type_stand_in_one_table(a: Run, b: Run) -> None:
     assert list(section.table["target"]) == ["label", "text-intensity"] * 2
     label, text = section.table[section.table["part"] == "test"].to_dict("records")
     scores = b.metrics["test"]["targets"]
-    assert floats(label["accuracy"])[0] == pytest.approx(scores["label"]["accuracy"], abs=6e-4)
+    assert floats(label["accuracy"])[0] == pytest.approx(100 * scores["label"]["accuracy"], abs=0.06)
     assert (label["MAE"], text["accuracy"]) == ("–", "–")
     assert floats(text["MAE"])[0] == pytest.approx(scores["text-intensity"]["mae"], abs=6e-4)
-    assert floats(label["always the same"])[0] == pytest.approx(scores["label"]["majority"]["accuracy"], abs=6e-4)
+    assert floats(label["always the same"])[0] == pytest.approx(100 * scores["label"]["majority"]["accuracy"], abs=0.06)
     assert floats(text["always the same"])[0] == pytest.approx(scores["text-intensity"]["baseline"]["mae"], abs=6e-4)
     assert further({"A": a}) is None
 
@@ -322,6 +324,16 @@ def test_sweeps_of_numbers(made: Made, tmp_path: Path) -> None:
     revealed = json.loads((path / "test.json").read_text())
     assert f"MAE {revealed['mean']['mae']:.3f}" in table.notes[-1]
     assert {"scores", "sweep-1"} <= {section.name for section in report([path]).sections}
+
+
+def test_a_summary_names_a_target_of_classes_that_is_not_the_label(made: Made, runs: Path, tmp_path: Path) -> None:
+    run = load_run(make_run(made, tmp_path / "text", target="text-label-1"))
+    table = summary({"C": load_run(runs / "c"), "text": run}).table
+    assert table is not None
+    assert list(table["target"]) == ["label", "label", "text-label-1", "text-label-1"]
+    alone = summary({"C": load_run(runs / "c")}).table
+    assert alone is not None
+    assert "target" not in alone
 
 
 def test_runs_are_listed_with_their_targets(runs: Path, tmp_path: Path) -> None:

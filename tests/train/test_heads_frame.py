@@ -21,6 +21,7 @@ from itin.errors import CacheError, RunError
 from itin.itin_head import HEADS, registry
 from itin.itin_head.registry import GRU_SETTINGS, HeadSpec, label_of
 from itin.predict.pairs import pairs_of
+from itin.report.sweep_sections import sweep_sections
 from itin.train.config import TrainConfig, View
 from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
@@ -188,6 +189,23 @@ def test_names_tell_what_was_inferred_and_what_stands_in() -> None:
     assert [label_of(head) for head in ("itin", "multisentinet", "comn", "mvan")] == [
         *("itin", "multisentinet (mean region as scene)", "comn*", "mvan* (mean region as scene)"),
     ]
+
+
+def test_tables_tell_inference_presets_and_hops_that_are_no_heads_own(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path / "cache")
+    small = ("--d", 8, "--k", 8, "--epochs", 1, "--batch-size", 16, "--workers", 1)
+    for number, more in enumerate([(), ("--hops", "none,2")]):
+        cli("sweep", "--cache", cache, "--head", "itin,comn,mvan", *small, *more, "--out", tmp_path / str(number))
+        header, *lines = cli("runs", tmp_path / str(number)).splitlines()
+        assert ("hops" in header.split()) == bool(more)
+        assert sum("comn*" in line for line in lines) == sum("mvan* (mean region as" in line for line in lines) > 0
+        assert not any("nan" in line.split() for line in lines)
+    (table, *_) = (section.table for section in sweep_sections(Sweep(tmp_path / "1"), 1))
+    assert set(table["head"]) == {"itin", "comn*", "mvan* (mean region as scene)"}
+    assert {(head, str(hops)) for head, hops in zip(table["head"], table["hops"], strict=True)} >= {
+        ("itin", ""),
+        ("comn*", "6.0"),
+    }
 
 
 def test_rmsprop_is_that_of_keras(features: Features, split: Split) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
+import numpy as np
 import torch
 
 from ...errors import RunError
@@ -16,6 +17,7 @@ from ...targets import outputs_of
 from ..config import TrainConfig
 from ..features.features import Features
 from ..features.shared import open_features
+from ..features.word_table import table_of
 from ..loop import Fit, train, work_of
 from ..steps import ComputeOptions, shape_of, stackable
 from .axes import Trial
@@ -124,6 +126,8 @@ def stack_limit(config: TrainConfig, features: Features, device: torch.device) -
 def estimated_bytes(config: TrainConfig, features: Features) -> int:
     """Return the bytes that one configuration of a stack takes in float32, by estimate."""
     sizes = {**features.dims, "classes": outputs_of([features.column(name).target for name in config.targets])}
+    if config.head_config({}).has_table:
+        sizes["entries"] = len(table_of(features, np.arange(len(features)), config.max_words))
     with torch.device("meta"):
         members = len(config.members)
         weights = sum(parameter.numel() for parameter in make(config.head_config(sizes)).parameters())

@@ -42,7 +42,7 @@
     shown = 0;
     if (all === null) {
       rows = [];
-      status.textContent = "These two runs were evaluated on pairs of different data sets or parts.";
+      status.textContent = "These two runs were evaluated on pairs of different data sets, targets or parts.";
     } else {
       const differ = all.filter((row) => row[2] !== row[3]);
       rows = differ.filter((row) => listed[Number(which.value)][1](row[1], row[2], row[3]));

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..labels import VALUES
 from ..targets import cells_of
-from .metrics import score_number, zero_band
-from .number_statistics import flat
+from ..train.metrics import EXACT, score_number, zero_band
+from ..train.number_statistics import flat
 
 SOURCES = {"intensity": ("text", "image"), "text-intensity": ("text",), "image-intensity": ("image",)}
 """The labels of each annotator that an intensity is the mean of: those of the text, the image, or both."""
@@ -48,8 +48,10 @@ def annotator_ceiling(votes: ArrayLike, span: tuple[float, float] = (-1.0, 1.0))
         span: the least and the greatest value.
 
     Returns:
-        `annotators`; `n`, the number of pairs with at least two votes; and the scores by the names of
-        `number_statistics.flat`, None where one is defined for no annotator. None if no pair has two votes.
+        `annotators`; `n`, the number of pairs with at least two votes; `alpha`, Cronbach's alpha of the pairs that all
+        have voted on: the reliability of the mean of all, whose root is the greatest correlation with it to expect of
+        anything that does not see the votes; and the scores by the names of `number_statistics.flat`, None where one
+        is defined for no annotator. None if no pair has two votes.
     """
     each = np.asarray(votes, dtype=np.float64)
     voted = ~np.isnan(each)
@@ -69,5 +71,15 @@ def annotator_ceiling(votes: ArrayLike, span: tuple[float, float] = (-1.0, 1.0))
     return {
         "annotators": each.shape[1],
         "n": int((voted.sum(1) > 1).sum()),
+        "alpha": _alpha(each[voted.all(1)]),
         **{name: float(np.mean(some)) if some else None for name, some in defined.items()},
     }
+
+
+def _alpha(votes: NDArray[np.float64]) -> float | None:
+    """Return Cronbach's alpha of votes (N, annotators) without gaps; None where all means are equal."""
+    if len(votes) < 2 or np.ptp(votes.sum(1)) < EXACT:
+        return None
+    annotators = votes.shape[1]
+    shared = 1 - votes.var(0, ddof=1).sum() / votes.sum(1).var(ddof=1)
+    return float(annotators / (annotators - 1) * shared)

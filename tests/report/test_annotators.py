@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from itin.train.annotators import annotator_ceiling, votes_of
+from itin.report.annotators import annotator_ceiling, votes_of
 
 MULTIPLE = Path(__file__).resolve().parents[3] / "shared/data/mvsa-labels/mvsa-multiple.labelResultAll.txt"
 
@@ -62,12 +62,28 @@ def test_ceiling_leaves_each_out_in_turn() -> None:
     assert found["three_accuracy"] == pytest.approx(np.mean(three))
 
 
+def test_alpha_bounds_the_correlation_with_the_mean() -> None:
+    """Votes of a truth plus noise: alpha is r k / (1 + (k - 1) r), its root how the truth correlates with the mean."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 1, 40_000)
+    votes = truth[:, None] + rng.normal(0, 1.5, (40_000, 3))
+    found = annotator_ceiling(votes, (-9.0, 9.0))
+    assert found is not None
+    r = 1 / (1 + 1.5**2)
+    assert found["alpha"] == pytest.approx(3 * r / (1 + 2 * r), abs=0.01)
+    assert stats.pearsonr(truth, votes.mean(1)).statistic == pytest.approx(found["alpha"] ** 0.5, abs=0.01)
+    # By hand: votes 1, 0 and 0, 0 and 1, 1: variances 1/3 each, of the sums 1; 2 (1 - 2/3).
+    by_hand = annotator_ceiling([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, np.nan]])
+    assert by_hand is not None
+    assert by_hand["alpha"] == pytest.approx(2 / 3)
+
+
 def test_no_ceiling_without_a_second_vote() -> None:
     assert annotator_ceiling([[1.0, np.nan], [np.nan, 0.5]]) is None
     assert annotator_ceiling(np.zeros((4, 1))) is None
     found = annotator_ceiling(np.zeros((4, 3)))
     assert found is not None
-    assert (found["mae"], found["pearson"], found["nonzero_accuracy"]) == (0.0, None, None)
+    assert (found["mae"], found["pearson"], found["nonzero_accuracy"], found["alpha"]) == (0.0, None, None, None)
 
 
 @pytest.mark.skipif(not MULTIPLE.is_file(), reason="needs shared/data/mvsa-labels")
@@ -96,5 +112,6 @@ def test_mvsa_multiple() -> None:
     assert found["mae"] == pytest.approx(0.4513, abs=5e-5)
     assert found["pearson"] == pytest.approx(0.3644, abs=5e-5)
     assert found["ccc"] == pytest.approx(0.3556, abs=5e-5)
+    assert found["alpha"] == pytest.approx(0.554, abs=5e-4)
     others = votes[:, :2].mean(1)
     assert np.abs(others - others.mean()).mean() < found["mae"]  # one vote is noisier than a constant
