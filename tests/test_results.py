@@ -147,7 +147,7 @@ def test_rows_are_recipes_and_one_name_stands_for_one_of_them(results: Any) -> N
 @pytest.mark.long
 def test_the_script_trains_once_and_writes_the_page(tmp_path: Path) -> None:
     make_cache(tmp_path / "cache", 120)
-    words = ["--runs", str(tmp_path / "runs"), "--folds", "0,4", "--rows", "majority,text-*", "--seeds", "1"]
+    words = ["--runs", str(tmp_path / "runs"), "--folds", "0,4", "--rows", "majority,text-onl?", "--seeds", "1"]
 
     def call(*more: str) -> str:
         done = subprocess.run(

@@ -37,7 +37,7 @@ from itin.train.config import LABEL_FROM, TrainConfig
 from itin.train.metrics import score
 from itin.train.presets import with_preset
 from itin.train.protocols.protocol import Protocol
-from itin.train.statistics import bootstrap, difference, holm, interval
+from itin.train.statistics import PairedDifference, bootstrap, difference, holm, interval
 
 PROTOCOL = Protocol("folds", folds=10, duplicates="stripped")
 SEEDS = 3
@@ -275,27 +275,31 @@ def train(cache: Path, runs: Path, configs: dict[TrainConfig, str], jobs: int, d
     return failed
 
 
+_HELD: dict[str, Any] = {}
+"""What a process that trains holds: `setup`, `facts` and the features of each view."""
+
+
 def _begin(setup: Any, facts: dict[str, Any]) -> None:
     """Prepare a process that trains."""
-    global _SETUP, _FACTS, _FEATURES
     import torch
 
     from itin.train.features.shared import open_features
 
     torch.set_num_threads(1)
-    _SETUP, _FACTS = setup, facts
-    _FEATURES = {view: open_features(path) for view, path in setup.features.items()}
+    features = {view: open_features(path) for view, path in setup.features.items()}
+    _HELD.update(setup=setup, facts=facts, features=features)
 
 
 def _train(config: TrainConfig, key: str) -> tuple[float, float]:
     """Train a run and write its file; return accuracy on the test part, and seconds."""
     from itin.train.loop import fit
 
-    features, split = _FEATURES[config.view], _SETUP.split_for(config)
+    setup, features = _HELD["setup"], _HELD["features"][config.view]
+    split = setup.split_for(config)
     # With one thread a run's processor time is what it takes on a core of its own, however busy the machine is.
-    clock = time.process_time if _SETUP.device == "cpu" else time.perf_counter
+    clock = time.process_time if setup.device == "cpu" else time.perf_counter
     begun = clock()
-    made = fit(config, features, split, _SETUP.device)
+    made = fit(config, features, split, setup.device)
     seconds = clock() - begun
     first = made.targets[0]
     parts = {
@@ -309,14 +313,14 @@ def _train(config: TrainConfig, key: str) -> tuple[float, float]:
     record = {
         "key": key,
         "config": config.to_dict(),
-        "data": _FACTS,
+        "data": _HELD["facts"],
         "classes": first.classes,
         "best_epoch": made.best_epoch,
         "seconds": round(seconds, 3),
-        "machine": f"{platform.processor() or platform.machine()}, {_SETUP.device}",
+        "machine": f"{platform.processor() or platform.machine()}, {setup.device}",
         **parts,
     }
-    disk.replace(_SETUP.runs / f"{key}.json", json.dumps(record).encode())
+    disk.replace(setup.runs / f"{key}.json", json.dumps(record).encode())
     return made.metrics["test"]["accuracy"], seconds
 
 
@@ -384,7 +388,7 @@ def scores_lines(there: dict[str, Outcome], against: Sequence[str]) -> Iterator[
         raise SystemExit("the runs are not of the same pairs: use a folder of their own for each cache")
     resampled = bootstrap(labels, [one.predicted for one in there.values()], len(classes))
     names, scores = list(there), {name: one.scores for name, one in there.items()}
-    apart: dict[tuple[str, str], Any] = {}
+    apart: dict[tuple[str, str], PairedDifference] = {}
     for base in against:
         for name in names:
             if name != base:
@@ -400,10 +404,12 @@ def scores_lines(there: dict[str, Outcome], against: Sequence[str]) -> Iterator[
             low, high = interval(resampled[one][number])
             cells.append(f"{100 * scores[name][one]:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
         for base in against:
-            one = apart.get((name, base))
-            mark = "\\*" if one is not None and adjusted[name, base] < 0.05 else ""
-            ends = "" if one is None else f" [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
-            cells.append("" if one is None else f"{100 * one.value:+.1f}{mark}{ends}")
+            found = apart.get((name, base))
+            if found is None:
+                cells.append("")
+                continue
+            mark = "\\*" if adjusted[name, base] < 0.05 else ""
+            cells.append(f"{100 * found.value:+.1f}{mark} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
         yield f"| {name} | {' | '.join(cells)} | {there[name].seconds:.1f} |"
 
 
