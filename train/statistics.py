@@ -122,7 +122,8 @@ def bootstrap(
         seed: the generator's seed; the same seed gives the same resamples.
 
     Returns:
-        `accuracy` and `weighted_f1`, each (configurations, resamples); `interval` and `difference` read them.
+        `accuracy`, `weighted_f1` and `macro_f1`, each (configurations, resamples); `interval` and `difference` read
+        them.
     """
     truth = np.asarray(labels, dtype=np.int64)
     _one_dimension("labels", truth)
@@ -136,7 +137,7 @@ def bootstrap(
     is_said = (np.moveaxis(stacked, 2, 0)[..., None] == np.arange(classes)).astype(np.float32)  # (N, C, S, classes)
     is_right = is_said * is_true[:, None, None]
     block = max(1, CHUNK // (configurations * seeds * classes))
-    figures: dict[str, list[NDArray[np.float64]]] = {"accuracy": [], "weighted_f1": []}
+    figures: dict[str, list[NDArray[np.float64]]] = {"accuracy": [], "weighted_f1": [], "macro_f1": []}
     for weights, drawn in draws(n, seeds, resamples, seed):
         values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in figures}
         for begin in range(0, len(weights), block):
@@ -149,6 +150,7 @@ def bootstrap(
             true = (some @ is_true).astype(np.float64)[:, None, None]
             values["accuracy"].append(right.sum(-1) / n)
             values["weighted_f1"].append(_weighted_f1(right, true, said))
+            values["macro_f1"].append(_f1(right, true, said).mean(-1))
         for name, parts in values.items():
             figures[name].append(np.einsum("bcs,bs->cb", np.concatenate(parts), drawn))
     return {name: np.concatenate(parts, axis=1) for name, parts in figures.items()}
@@ -214,9 +216,14 @@ def _weighted_f1(
     right: NDArray[np.float64], true: NDArray[np.float64], said: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the F1 weighted by class, from counts (..., classes): predicted rightly, true, and predicted."""
-    f1 = 2 * right / np.maximum(true + said, 1)
-    weighted: NDArray[np.float64] = (f1 * true).sum(-1) / true.sum(-1)
+    weighted: NDArray[np.float64] = (_f1(right, true, said) * true).sum(-1) / true.sum(-1)
     return weighted
+
+
+def _f1(right: NDArray[np.float64], true: NDArray[np.float64], said: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the F1 of each class from the same counts; 0 for a class that neither occurs nor is predicted."""
+    f1: NDArray[np.float64] = 2 * right / np.maximum(true + said, 1)
+    return f1
 
 
 def calibration(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> tuple[float, pd.DataFrame]:
