@@ -100,13 +100,11 @@ RECIPE = {
     **{"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.1, "batch_size": 128, "schedule": "cosine"},
     **{"ema": 0.99, "label_smoothing": 0.05, "select": "loss"},
 }
-ATTENTION = {"pooling": "attention"}
 ENSEMBLE = {"ensemble": 5}
 PARTS: dict[str, dict[str, Any]] = {
     "lexicons": LEXICONS,
     "own labels": {**OWN, "label_from": "mean"},
     "learned table": TABLE,
-    "attention": ATTENTION,
     "recipe": RECIPE,
     "ensemble": ENSEMBLE,
 }

@@ -182,7 +182,8 @@ def test_runs_on_other_classes_are_not_mixed_up(trained: Trained) -> None:
     record, before = read_json(path), path.read_bytes()
     key = load_run("run").record["key"]
     try:
-        write_json(path, {**record, "classes": record["classes"][::-1]})
+        label = {**record["targets"][0], "classes": record["classes"][::-1]}
+        write_json(path, {**record, "classes": label["classes"], "targets": [label]})
         for words in (["evaluate", "run"], ["sweep", "--resume", "sweep", "--cache", "cache"]):
             printed = itin(*words, code=1)
             assert re.search(r"was (trained|begun) on other classes than the data set has now", printed)

@@ -239,7 +239,7 @@ def test_a_number_of_a_raw_pair_is_that_of_the_cache(number_run: Path) -> None:
     said = CliRunner().invoke(main, ["predict", str(number_run), *arguments])
     assert said.exit_code == 0, said.output
     first, second = said.output.splitlines()[:2]
-    assert first == f"{made.prediction.label}  ({made.prediction.chances('.3f')})"
+    assert first == f"intensity: {made.prediction.label}  ({made.prediction.chances('.3f')})"
     assert second == f"text-label: {own.label}  ({own.chances('.3f')})"
     html = made.html()
     assert f'<h2 id="pairs-heading">Predicted {made.prediction.label}</h2>' in html

@@ -112,6 +112,8 @@ def same(a: Any, b: Any) -> None:
         assert a.packing.sizes == b.packing.sizes
     elif a is None:
         assert b is None
+    elif isinstance(a, list):
+        assert a == b
     elif isinstance(a, tuple):
         assert all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
     else:
