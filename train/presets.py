@@ -206,5 +206,6 @@ def short_name(config: TrainConfig) -> str:
         parts.append(config.target)
     if config.lexicon_names and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):
         parts.append("+".join(config.lexicon_names))
-    parts += [f"lexical{config.lexical}"] if head.has_table else []
+    if head.has_table and (preset != "best" or config.lexical != PRESETS["best"]["lexical"]):
+        parts.append(f"lexical{config.lexical}")
     return "-".join(parts)
