@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from itin.train.config import TrainConfig
+from itin.train.presets import with_preset
+
 from .features import make_cache
 
 SCRIPT = Path(__file__).parent / "bench" / "results.py"
@@ -138,6 +141,7 @@ def test_rows_are_recipes_and_one_name_stands_for_one_of_them(results: Any) -> N
         for row in table.rows:
             assert named.setdefault(row.name, row.config()) == row.config()
     best, bare = named["best"], named["pooled"]
+    assert best == TrainConfig(**with_preset({"preset": "best"}))
     for part, fields in results.PARTS.items():
         for name in fields:
             assert getattr(named[f"pooled + {part}"], name) == getattr(best, name) != getattr(bare, name)

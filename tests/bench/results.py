@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from itin import disk
 from itin.errors import ItinError
+from itin.itin_head.registry import label_of
 from itin.parts import cores, threads_of_children
 from itin.train.config import LABEL_FROM, TrainConfig
 from itin.train.metrics import score
@@ -166,11 +167,12 @@ BEST_PARTS = Table(
 
 TABLE_2 = Table(
     "The systems of Table II",
-    "Each by the recipe of its own authors as far as it is known (`--preset original`), a GRU's d = k = 128; without "
-    "scene vectors, and without the names of what regions show. docs/heads.md says what was inferred.",
+    "Each by the recipe of its own authors as far as it is known (`--preset original`), a GRU's d = k = 128, one seed. "
+    "\\* behind a name: parts were inferred, docs/heads.md says which. There are no scene vectors here, and regions "
+    "have no names.",
     (
         *(
-            Row(head, {"preset": "original", "head": head, "m": 4, **fields})
+            Row(label_of(head), {"preset": "original", "head": head, "m": 4, **fields})
             for head, fields in {
                 "multisentinet": {},
                 "hsan": GRU,
@@ -183,6 +185,7 @@ TABLE_2 = Table(
         Row("itin", {"head": "itin", **GRU}),
     ),
     ("itin",),
+    seeds=1,
 )
 
 TABLES = (HEADS, BEST_PARTS, TABLE_2)
@@ -408,7 +411,8 @@ def scores_lines(there: dict[str, Outcome], against: Sequence[str]) -> Iterator[
                 continue
             mark = "\\*" if adjusted[name, base] < 0.05 else ""
             cells.append(f"{100 * found.value:+.1f}{mark} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
-        yield f"| {name} | {' | '.join(cells)} | {there[name].seconds:.1f} |"
+        plain = name.replace("*", "\\*")
+        yield f"| {plain} | {' | '.join(cells)} | {there[name].seconds:.1f} |"
 
 
 def page(
