@@ -291,7 +291,7 @@ def test_each_target_is_solved_for_on_the_samples_that_have_it(features: Feature
     kernel = (A - center) @ (A - center).T + np.eye(len(A)) / 0.7
     w = (A - center).T @ np.linalg.solve(kernel, mood[taught] - mean)
     want = (X[split.test].toarray() - center) @ w + mean
-    np.testing.assert_allclose(made.predicted["test"]["mood"], want, atol=1e-6)
+    np.testing.assert_allclose(made.predicted["test"]["mood"], want.clip(-1, 3), atol=1e-6)  # none beyond its span
 
     order = features.further["order"].values
     taught = split.train[order[split.train] != UNKNOWN]
