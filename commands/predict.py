@@ -113,7 +113,7 @@ def show(prediction: Prediction, target: str | None = None) -> None:
     for name, one in {target or "": prediction, **prediction.further}.items():
         console.print(f"{f'{name}: ' * bool(name)}{one.label}  ({one.chances('.3f')})".removesuffix("  ()"))
     if prediction.reasons:
-        console.print("  because  " + "  ".join(f"{name} {value:+.2f}" for name, value in prediction.reasons.items()))
+        console.print(f"  because: {prediction.because}")
     if prediction.attended:
         console.print(f"  attends to  {prediction.heaviest(prediction.attended)}")
     rows: list[tuple[object, ...]] = []

@@ -12,8 +12,9 @@ import click
 
 from ..fields import check, option
 from ..parts import Part
+from ..targets import targets_of
 from ..train.config import REPEATS, TrainConfig
-from ..train.presets import PresetOptions
+from ..train.presets import PresetOptions, fitted, space_of
 from .terminal.options import Command, given, options_of, reject_set, take, usage_errors
 from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 from .terminal.signals import stop_on_signals
@@ -217,6 +218,10 @@ def _new(
         folds = axes.get("fold", tuple(range(protocol.folds or 1)))
         if mode == "optuna" and len(folds) > 1:
             raise ValueError("a guided search compares on one validation part: choose a fold with --fold 0")
+        presets = axes.get("preset", (PresetOptions.preset,))
+        named = {**axes, "preset": presets[0] if len(presets) == 1 else PresetOptions.preset}
+        if mode == "optuna" and not any(len(values) > 1 for values in axes.values()):
+            axes |= space_of(named)
         plan = make_plan(mode, axes, seeds, number, folds)
     if mode == "optuna":
         from ..train.sweeps.search import check_installed
@@ -224,8 +229,13 @@ def _new(
         check_installed()
     configs = readers(plan.trials, axes)
     found = wanted.find(configs)
+    fields, without = fitted(named, targets_of(found.table.dataset))
+    if fields:
+        axes |= {name: (value,) for name, value in fields.items()}
+        plan = make_plan(mode, axes, seeds, number, folds)
+        configs = readers(plan.trials, axes)
     data = SweepData(found.table, found.stores, configs, protocol, allow_missing=wanted.allow_missing)
-    show_data(found.stores, data, data.splitter.outside)
+    show_data(found.stores, data, [*data.splitter.outside, *without])
     out = out or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
         "mode": mode,
@@ -277,6 +287,8 @@ def _show_plan(definition: Definition) -> None:
     console.print(f"protocol {definition.protocol_used}")
     if definition.mode == "optuna":
         console.print(f"{definition.number} configurations by a guided search, {len(definition.seeds)} seeds each")
+        varied = {name: len(values) for name, values in definition.axes.items() if len(values) > 1}
+        console.print("chosen among: " + ", ".join(f"{name} ({count} values)" for name, count in varied.items()))
     else:
         runs = len(definition.runs())
         same = len(definition.trials) - runs

@@ -13,9 +13,9 @@ import click
 
 from ..fields import option
 from ..itin_head.registry import HEADS
-from ..targets import LABEL
+from ..targets import LABEL, targets_of
 from ..train.config import TrainConfig, select_of
-from ..train.presets import PresetOptions, with_preset
+from ..train.presets import PresetOptions, fitted, with_preset
 from .terminal.options import Command, given, options_of, take, usage_errors
 from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 
@@ -69,7 +69,7 @@ def command(**options: Any) -> None:
         config = TrainConfig(**with_preset(fields))
         if seeds is not None and "seed" in fields:
             raise ValueError("--seed and --seeds exclude each other")
-        configs = [config] if seeds is None else [replace(config, seed=seed) for seed in parse_seeds(seeds)]
+        every = None if seeds is None else parse_seeds(seeds)
         compute = ComputeOptions(computing.cuda_graphs, precision=computing.precision)
         check_compute(config, compute)
         device = pick_device(computing.device)
@@ -77,6 +77,10 @@ def command(**options: Any) -> None:
     if output.out is not None:
         check_free(output.out)
     found = wanted.find([config])
+    own, without = fitted(fields, targets_of(found.table.dataset))
+    with usage_errors():
+        config = TrainConfig(**with_preset({**fields, **own}))
+    configs = [config] if every is None else [replace(config, seed=seed) for seed in every]
     stores, missing = found.of(config.view), wanted.allow_missing
     with usage_errors():
         features = load_features(
@@ -93,7 +97,7 @@ def command(**options: Any) -> None:
     splitter = TargetSplitter.of(rule, features, found.table, missing)
     with usage_errors():
         split = splitter.split(config.split_seed, config.fold, config.targets)
-    show_data(stores, features, [*splitter.outside, *only_train(split)])
+    show_data(stores, features, [*splitter.outside, *only_train(split), *without])
     with usage_errors():
         if compute.plain and len(config.members) == 1:
             recurrence = choose(computing.gru, device, work_of(config, features, split), say=console.print)

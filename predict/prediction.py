@@ -101,6 +101,11 @@ class Prediction:
         ordered = sorted(weights.items(), key=lambda one: -one[1])[:most]
         return "  ".join(f"{self.word(number)} {weight:.2f}" for number, weight in ordered)
 
+    @property
+    def because(self) -> str:
+        """The reasons in words, such as `love +0.19, image -0.42`; empty for a head that gives none."""
+        return ", ".join(f"{name} {value:+.2f}" for name, value in self.reasons.items())
+
     def word(self, number: int) -> str:
         """Return the word with this number."""
         return self.words[number] if 0 <= number < len(self.words) else "[CLS]/[SEP]"

@@ -141,6 +141,8 @@ class Explanation:
         ]
         if self.prediction.attended:
             lines.append(f"Attends to: {self.prediction.heaviest(self.prediction.attended)}")
+        if self.prediction.reasons:
+            lines.append(f"Because: {self.prediction.because}")
         section = Section(
             "pairs", f"Predicted {self.prediction.label}", [line for line in lines if line], widget="pairs"
         )
@@ -159,7 +161,11 @@ class Explanation:
         write.next()
         if not any(region.words for region in prediction.regions):
             self._shade(write, prediction.attended, ATTENDED)
-            if not (prediction.attended or prediction.regions):
+            if prediction.reasons:
+                for name, value in prediction.reasons.items():
+                    write.words(f"{name} {value:+.2f}   ", color="0.25")
+                write.next()
+            elif not (prediction.attended or prediction.regions):
                 write.words("This head aligns no regions with words.", color="0.35")
                 write.next()
         for number, region in enumerate(prediction.regions):

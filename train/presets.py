@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..fields import option
+from ..fields import kind_of, option
+from ..labels import listed
 from ..targets import LABEL
 from .config import TrainConfig
+from .lexicons.registry import EXTRA, is_installed, parse_names
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -24,9 +27,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fusion_bias": False,
         "pooling_heads": 4,
     },
+    "original": {},
+    "best": {
+        "head": "pooled",
+        "target": "label+text-label+image-label",
+        "label_from": "mean",
+        "lexicons": "vader+afinn+pattern+hashtags+shape",
+        "ensemble": 3,
+        "dropout": 0.5,
+        **{"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.1, "schedule": "cosine", "ema": 0.99},
+        **{"label_smoothing": 0.05, "batch_size": 128, "epochs": 20},
+    },
 }
 """Fields of `TrainConfig` by preset. `paper`: the equations, with the default of each field that they leave open.
-`official`: the architecture of the authors' demo (https://github.com/zhutong0219/ITIN), where it differs from them."""
+`official`: the architecture of the authors' demo (https://github.com/zhutong0219/ITIN), where it differs from them.
+`original`: those of `BY_HEAD` alone. `best`: what was worth it on real data, docs/accuracy.md; with its head unless
+another is named, and of its targets and lexicons those that are there (`fitted`)."""
 
 
 ORIGINAL: dict[str, dict[str, Any]] = {
@@ -45,8 +61,45 @@ ORIGINAL: dict[str, dict[str, Any]] = {
 """Fields of the preset `original` by head: what is known of the sizes and the recipe of the head's own authors. Other
 fields, and other heads, keep the paper's."""
 
-NAMES = (*PRESETS, "original")
+BY_HEAD: dict[str, dict[str, dict[str, Any]]] = {"original": ORIGINAL}
+"""Further fields of a preset by head."""
+
+
+class Range(NamedTuple):
+    """The numbers that a search may choose from."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether their logarithms are spread evenly."""
+
+    def values(self, whole: bool = False) -> tuple[float, ...]:
+        """Return `STEPS` numbers from low to high, of two digits; integers where they are `whole`."""
+        ends = [math.log(end) if self.log else end for end in (self.low, self.high)]
+        found = [ends[0] + (ends[1] - ends[0]) * step / (STEPS - 1) for step in range(STEPS)]
+        numbers = [float(f"{math.exp(one) if self.log else one:.2g}") for one in found]
+        return tuple(dict.fromkeys(round(one) if whole else one for one in numbers))
+
+
+STEPS = 9
+"""The numbers of a range that a search tells apart."""
+
+SPACES: dict[str, dict[str, Range]] = {
+    "best": {
+        "lr": Range(5e-4, 8e-3, log=True),
+        "weight_decay": Range(0.01, 0.5, log=True),
+        "dropout": Range(0.2, 0.7),
+        "hidden": Range(32, 256, log=True),
+        "label_smoothing": Range(0.0, 0.15),
+    }
+}
+"""What a guided search chooses among, by preset and field, where the command names no axis."""
+
+NAMES = tuple(PRESETS)
 """The names of all presets."""
+
+_SIDES = ("text-label", "image-label")
+_FREE = ("head", "target", "label_from", "lexicons")  # of a whole recipe, what may be another and it is still called so
 
 
 @dataclass(frozen=True)
@@ -55,7 +108,7 @@ class PresetOptions:
 
     preset: str = option("paper", choices=NAMES, group="What is trained")
     """Readings of the paper: its equations, or the architecture of its authors' demo (official). original: the sizes
-    and the recipe of the authors of another head, as far as they are known."""
+    and the recipe of the authors of another head, as far as they are known. best: what was worth it on real data."""
 
 
 READINGS = tuple(PRESETS["official"])
@@ -69,12 +122,13 @@ def preset_of(config: TrainConfig | Mapping[str, Any]) -> str | None:
         config: a configuration, or its fields by name.
     """
     values = config.to_dict() if isinstance(config, TrainConfig) else config
-    own = ORIGINAL.get(values["head"])
-    if own and all(values[name] == value for name, value in own.items()):
-        return "original"
     defaults = {field.name: field.default for field in fields(TrainConfig)}
-    for preset, reading in PRESETS.items():
-        if all(values[name] == reading.get(name, defaults[name]) for name in READINGS):
+    for preset in ("original", "best"):  # whole recipes
+        own = {name: value for name, value in _fields_of(preset, values["head"]).items() if name not in _FREE}
+        if own and all(values.get(name, defaults[name]) == value for name, value in own.items()):
+            return preset
+    for preset in ("paper", "official"):
+        if all(values[name] == PRESETS[preset].get(name, defaults[name]) for name in READINGS):
             return preset
     return None
 
@@ -85,8 +139,50 @@ def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
     name = rest.pop("preset", "paper")
     if name not in NAMES:
         raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {name!r}")
-    own = ORIGINAL.get(rest.get("head", TrainConfig.head), {}) if name == "original" else PRESETS[name]
-    return {**own, **rest}
+    both = {**_fields_of(name, rest.get("head", PRESETS[name].get("head", TrainConfig.head))), **rest}
+    if "label_from" not in rest and not set(_SIDES) <= set(both.get("target", LABEL).split("+")):
+        both.pop("label_from", None)
+    return both
+
+
+def fitted(values: Mapping[str, Any], targets: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """Leave out of a preset what the data set or the installation does not have.
+
+    Args:
+        values: fields of `TrainConfig` and `preset`; those that are named themselves are kept.
+        targets: the names of the data set's targets.
+
+    Returns:
+        The fields that the preset has another way then; and what was left out, a line each.
+    """
+    name = values.get("preset", "paper")
+    given = with_preset({"preset": name})
+    own, said = {}, []
+    wanted = str(given.get("target", LABEL)).split("+")
+    if "target" not in values and (gone := [one for one in wanted if one not in targets]) and wanted[0] in targets:
+        own["target"] = "+".join(one for one in wanted if one in targets)
+        own["label_from"] = "joint"
+        said.append(f"the preset {name} without the targets {listed(gone)}, which the data set does not have")
+    lexicons = parse_names(given.get("lexicons", ""))
+    if "lexicons" not in values and (gone := [one for one in lexicons if not is_installed(one)]):
+        own["lexicons"] = "+".join(one for one in lexicons if one not in gone)
+        said.append(f"the preset {name} without the lexicons {listed(gone)}: pip install '{EXTRA}' adds them")
+    return {field: value for field, value in own.items() if field not in values}, said
+
+
+def space_of(values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the values by field that a preset lets a guided search choose from, but for fields that are named.
+
+    Args:
+        values: names of fields that are named, and the `preset`.
+    """
+    kinds = {field.name: kind_of(field) for field in fields(TrainConfig)}
+    space = SPACES.get(values.get("preset", "paper"), {})
+    return {name: own.values(kinds[name] == "int") for name, own in space.items() if name not in values}
+
+
+def _fields_of(preset: str, head: str) -> dict[str, Any]:
+    return {**PRESETS[preset], **BY_HEAD.get(preset, {}).get(head, {})}
 
 
 def short_name(config: TrainConfig) -> str:
@@ -103,10 +199,11 @@ def short_name(config: TrainConfig) -> str:
         parts.append(f"lam{config.lam:g}")
     if head.ablation != "none":
         parts.append(head.ablation)
-    if config.ensemble > 1:
+    if config.ensemble > 1 and preset != "best":
         parts.append(f"ensemble{config.ensemble}")
-    if config.targets != (LABEL,):
+    if config.targets != (LABEL,) and (preset != "best" or config.target != PRESETS["best"]["target"]):
         parts.append(config.target)
-    parts += ["+".join(config.lexicon_names)] if config.lexicon_names else []
+    if config.lexicon_names and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):
+        parts.append("+".join(config.lexicon_names))
     parts += [f"lexical{config.lexical}"] if head.has_table else []
     return "-".join(parts)

@@ -22,6 +22,7 @@ from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
 from itin.train.features.load import load_features
 from itin.train.loop import Fit, fit
+from itin.train.presets import Range, fitted, preset_of, short_name, space_of, with_preset
 from itin.train.protocols.split import Split, random_split
 from itin.train.runs.folder import evaluate, load_run
 from itin.train.runs.key import canonical
@@ -212,3 +213,75 @@ def test_ensemble_from_the_command_line(tmp_path: Path) -> None:
     said = cli("runs", tmp_path / "sweep")
     assert len(said.splitlines()) >= 3
     assert "ensemble" in said.splitlines()[0]
+
+
+# Presets -------------------------------------------------------------------------------------------------------------
+
+MVSA = ("label", "text-label", "image-label")
+
+
+def test_best_names_its_head_unless_one_is_named() -> None:
+    best = TrainConfig(**with_preset({"preset": "best"}))
+    assert (best.head, best.ensemble, best.label_from, best.target) == ("pooled", 3, "mean", "+".join(MVSA))
+    assert TrainConfig(**with_preset({"preset": "best", "head": "itin"})).head == "itin"
+    assert TrainConfig(**with_preset({"preset": "best", "target": "label"})).label_from == "joint"
+    assert TrainConfig(**with_preset({"preset": "paper"})) == TrainConfig()
+    for config in (best, replace(best, lexicons="", target="label", label_from="joint"), replace(best, head="itin")):
+        assert preset_of(config) == "best"
+    assert preset_of(replace(best, ema=0.0)) == preset_of(TrainConfig()) == "paper"
+    assert short_name(best) == "pooled-best"
+    assert short_name(replace(best, lexicons="vader")) == "pooled-best-vader"
+
+
+def test_a_preset_leaves_out_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    best = {"preset": "best"}
+    assert fitted(best, MVSA) == ({}, [])
+    own, said = fitted(best, ["label", "intensity"])
+    assert own == {"target": "label", "label_from": "joint"}
+    assert said == ["the preset best without the targets text-label, image-label, which the data set does not have"]
+    assert TrainConfig(**with_preset({**best, **own})).target == "label"
+    assert fitted({**best, "target": "intensity"}, ["label", "intensity"]) == ({}, [])
+    assert fitted({"head": "itin"}, []) == ({}, [])
+    monkeypatch.setattr("itin.train.presets.is_installed", lambda name: name == "shape")
+    own, said = fitted(best, MVSA)
+    assert own == {"lexicons": "shape"}
+    assert "without the lexicons vader, afinn, pattern, hashtags: pip install 'itin[lexicons]'" in said[0]
+    assert fitted({**best, "lexicons": "vader"}, MVSA) == ({}, [])
+
+
+def test_space_of_a_preset() -> None:
+    assert Range(0.001, 0.1, log=True).values() == (0.001, 0.0018, 0.0032, 0.0056, 0.01, 0.018, 0.032, 0.056, 0.1)
+    assert Range(0.2, 0.6).values() == (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+    assert Range(2, 4).values(whole=True) == (2, 3, 4)
+    space = space_of({"preset": "best", "dropout": (0.5,)})
+    assert "dropout" not in space
+    assert all(isinstance(value, int) for value in space["hidden"])
+    for name, values in space.items():  # each is a value of its field
+        assert all(
+            getattr(TrainConfig(**with_preset({"preset": "best", name: value})), name) == value for value in values
+        )
+    assert space_of({}) == space_of({"preset": "official"}) == {}
+
+
+def test_best_from_the_command_line(tmp_path: Path) -> None:
+    """On a data set without own labels, trained and searched; a search that names an axis varies that one alone."""
+    cache = make_cache(tmp_path / "cache")
+
+    def cli(*words: object) -> str:
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    small = ("--cache", cache, "--preset", "best", "--epochs", 1)
+    said = cli("train", *small, "--out", tmp_path / "run")
+    assert "the preset best without the targets text-label, image-label" in said
+    run = load_run(tmp_path / "run")
+    assert (run.config.target, run.config.ensemble, run.config.head) == ("label", 3, "pooled")
+    pytest.importorskip("optuna")
+    said = cli("sweep", *small, "--optuna", 2, "--ensemble", 1, "--workers", 1, "--out", tmp_path / "search")
+    assert "chosen among: lr (9 values), weight_decay (9 values), dropout (9 values)" in said
+    runs = [load_run(path.parent).config for path in (tmp_path / "search").rglob("metrics.json")]
+    assert len({(one.lr, one.weight_decay, one.dropout, one.hidden, one.label_smoothing) for one in runs}) == 2
+    assert {(one.ensemble, one.ema, one.target) for one in runs} == {(1, 0.99, "label")}
+    said = cli("sweep", *small, "--optuna", 2, "--ema", "0,0.9", "--workers", 1, "--out", tmp_path / "named")
+    assert "chosen among: ema (2 values)" in said

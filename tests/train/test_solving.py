@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from itin.errors import DataError, RunError
 from itin.itin_head.heads.linear import LinearHead
 from itin.itin_head.outputs import class_logits, steps_of
 from itin.predict.pairs import pairs_of
+from itin.report.explain import Explanation
+from itin.report.thumbnails import Images
 from itin.targets import UNKNOWN, Target
 from itin.train.config import TrainConfig
 from itin.train.features.batches import ResidentFeatures, mean_words
@@ -444,6 +447,8 @@ def test_a_run_folder_is_plain_data_and_gives_the_same_again(tmp_path: Path) -> 
         assert pair.prediction.regions == []
         assert list(pair.prediction.reasons)[-2:] == ["word vectors", "image"]
         assert len(pair.prediction.reasons) > 2
+        first, value = next(iter(pair.prediction.reasons.items()))
+        assert f"Because: {escape(first)} {value:+.2f}, " in Explanation.of(pair, Images()).html()
     vocabulary = json.loads((path / "vocabulary.json").read_text(encoding="utf-8"))
     assert vocabulary["format"] == 1
     assert vocabulary["words"] == sorted(vocabulary["words"])

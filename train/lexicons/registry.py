@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import NamedTuple
 
 
@@ -63,6 +64,12 @@ LEXICONS = {
 
 EXTRA = "itin[lexicons]"
 """The extra that installs the packages of all lexicons."""
+
+
+def is_installed(name: str) -> bool:
+    """Return whether the package of a lexicon is installed."""
+    spec = LEXICONS[name]
+    return not spec.package or find_spec(spec.module) is not None
 
 
 def parse_names(text: str) -> tuple[str, ...]:
