@@ -63,7 +63,7 @@ class _Kept(torch.autograd.Function):
         share: float,
         generators: Sequence[torch.Generator] | None,
     ) -> tuple[Tensor, int]:
-        own = generators or [None] * info.batch_size
+        own: Sequence[torch.Generator | None] = generators or [None] * info.batch_size
         return torch.stack([_drawn(like, shape, share, generator) for generator in own]), 0
 
 

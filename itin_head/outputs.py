@@ -105,7 +105,8 @@ def prior(target: Target, values: Tensor) -> Tensor:
 
 
 def predicted(logits: Tensor, targets: Sequence[Target]) -> dict[str, NDArray[np.float64]]:
-    """Return what a head's outputs say, by target: class probabilities (..., classes), or numbers (...) in units.
+    """Return what a head's outputs say, by target: class probabilities (..., classes), or numbers (...) in units, those
+    beyond the span at its end.
 
     Args:
         logits: (..., outputs), the outputs of all targets.
@@ -115,7 +116,7 @@ def predicted(logits: Tensor, targets: Sequence[Target]) -> dict[str, NDArray[np
     found: dict[str, NDArray[np.float64]] = {}
     for target, own in cut(wide, targets):
         if target.is_number:
-            found[target.name] = in_units(target, own[..., 0].numpy())
+            found[target.name] = np.clip(in_units(target, own[..., 0].numpy()), *target.bounds)
         else:
             found[target.name] = class_logits(target, own).softmax(-1).numpy()
     return found

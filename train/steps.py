@@ -251,7 +251,8 @@ class Training:
         if self._averaged is not self._stack and self._average:
             decay = min(self.configs[0].ema, (1 + self._steps) / (10 + self._steps))
             with torch.no_grad():
-                torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
+                for kept, now in zip(self._average, self._parameters, strict=True):
+                    kept.lerp_(now, 1 - decay)
 
     def _forward(self, rows: Tensor, stack: SingleHead | SideBySide | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the logits (J, B, outputs), in training further ones behind them, and each target's values (J, B)."""

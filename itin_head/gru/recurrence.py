@@ -73,9 +73,9 @@ def _kept(both: Tensor, dropout: float, words: Words, generators: Sequence[torch
         counts = [len(both) // len(batches)] * len(batches)
     else:
         counts = batches.sum((1, 2)).tolist()
-    own = generators or [None] * len(batches)
+    own: Sequence[torch.Generator | None] = generators or [None] * len(batches)
     noise = torch.empty_like(both)
-    for part, generator in zip(noise.split(counts), own, strict=True):
+    for part, generator in zip(torch.split(noise, counts), own, strict=True):
         part.bernoulli_(1 - dropout, generator=generator)
     return noise.div_(1 - dropout)
 

@@ -73,6 +73,10 @@ def test_several_targets_stand_side_by_side() -> None:
     np.testing.assert_allclose(said["level"], [written_out([1.0, 2.0, 3.0])], rtol=1e-9)
 
 
+def test_no_number_lies_beyond_its_span() -> None:
+    assert predicted(torch.tensor([[-1.5], [0.5], [9.0]]), [NUMBER])["score"].tolist() == [1.0, 4.0, 5.0]
+
+
 def test_numbers_are_learnt_in_half_spans() -> None:
     values = np.array([1.0, 3.0, 5.0, 2.0])
     assert scaled(NUMBER, values).tolist() == [-1, 0, 1, -0.5]
