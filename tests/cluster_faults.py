@@ -68,7 +68,7 @@ class Job:
         encoders = ["--regions", "grid-resnet18", "--text-encoder", str(bert), "--random-init", "0"]
         where = ["--dataset", "mvsa-single", "--root", str(self.root), "--cache", str(self.cache)]
         size = ["--shard-size", str(self.shard), "--max-regions", "4", "--workers", "1", "--batch-size", "4"]
-        self.words = [*where, *encoders, *size, "--limit", str(self.limit)]
+        self.words = [*where, *encoders, *size, "--limit", str(self.limit), "--labelled-only"]
 
     def environment(self, delay: float = 0.0, untied: int | None = None) -> dict[str, str]:
         """The environment in which jobs count, and take `delay` seconds a sample."""
@@ -165,7 +165,7 @@ def with_a_bad_image(root: Path, folder: Path) -> Path:
     (folder / "data").mkdir(parents=True)
     for path in (root / "labelResultAll.txt", *(root / "data").iterdir()):
         (folder / path.relative_to(root)).symlink_to(path)
-    image = open_dataset("mvsa-single", folder).entries[0].image
+    image = open_dataset("mvsa-single", folder, labelled_only=True).entries[0].image
     content = image.read_bytes()
     image.unlink()
     image.write_bytes(content[: len(content) // 2])

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from ...targets import LABEL
 from ...train.config import SCORE_TITLES, SELECTS, shown_scores
 from .console import LOG_SECONDS, console, first_score, grid
 from .scores import number
@@ -181,7 +182,9 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
 def show_test(record: dict[str, Any]) -> None:
     """Print the chosen configuration's figures on the test part."""
     config = {
-        name: value for name, value in record["config"].items() if name in ("head", "m", "lam", "gate", "ablation")
+        name: value
+        for name, value in record["config"].items()
+        if name in ("head", "m", "lam", "gate", "ablation") or (name == "target" and value != LABEL)
     }
     console.print(
         f"Chosen of {record['configurations']} by {record['chosen_by']}: "
