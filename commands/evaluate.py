@@ -19,7 +19,8 @@ def command(run: Path, cache: Path | None, device: str) -> None:
     from ..device import pick_device
     from ..train.features.find import stores_of_run
     from ..train.features.load import load_features
-    from ..train.runs.folder import evaluate, load_run
+    from ..train.runs.evaluation import evaluate
+    from ..train.runs.folder import load_run
     from .terminal.scores import show_scores
     from .train import show_note
 

@@ -29,7 +29,7 @@ class Scorer:
         self._majority, self._center, self._band = 0, 0.0, 0.0
         if self.target.is_number:
             self._center, self._band = float(taught.mean()), zero_band(taught)
-        else:
+        elif len(taught):  # annotators who never agree teach by their shares alone
             self._majority = majority_class(taught.astype(np.int64))
 
     def __call__(self, rows: NDArray[np.int64], predicted: NDArray[np.float64]) -> dict[str, Any]:

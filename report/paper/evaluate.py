@@ -14,7 +14,8 @@ from ... import disk
 from ...errors import RunError
 from ...labels import LABELS
 from ...train.label_rule import decided
-from ...train.runs.folder import load_run, predict_part, read_table
+from ...train.runs.evaluation import predict_part
+from ...train.runs.folder import load_run, read_table
 from ...train.runs.write import prediction_columns, predictions_csv
 from ...train.sweeps.folder import Result
 from ...train.sweeps.prepare import SweepData

@@ -34,7 +34,8 @@ from itin.report.paper.sections import sections
 from itin.report.paper.write import report_of, write
 from itin.report.thumbnails import Images
 from itin.train.features.load import load_features
-from itin.train.runs.folder import evaluate, load_run
+from itin.train.runs.evaluation import evaluate
+from itin.train.runs.folder import load_run
 from itin.train.statistics import bootstrap, holm, interval
 
 from ..features import make_cache

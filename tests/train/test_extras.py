@@ -22,8 +22,8 @@ from itin.train.lexicons.values import lexicon_values, record_of
 from itin.train.loop import Fit
 from itin.train.presets import short_name
 from itin.train.protocols.split import Split, random_split
-from itin.train.runs import folder
-from itin.train.runs.folder import evaluate, load_run
+from itin.train.runs.evaluation import evaluate
+from itin.train.runs.folder import load_run
 from itin.train.runs.key import Identity
 from itin.train.steps import ComputeOptions
 from itin.train.sweeps.axes import make_plan, parse_values, readers
@@ -182,7 +182,7 @@ def test_a_run_without_them_says_nothing(features: Features, split: Split, tmp_p
     assert "lexicons" not in run.record
     assert run.lexicons == ()
     assert not any(name.startswith("extra") for name in load_file(path / "model.safetensors"))
-    assert isinstance(folder.evaluate(run, replace(features, lexicons={}, token_ids=None)), dict)
+    assert isinstance(evaluate(run, replace(features, lexicons={}, token_ids=None)), dict)
 
 
 def test_axes() -> None:

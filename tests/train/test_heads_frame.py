@@ -30,7 +30,8 @@ from itin.train.features.load import load_features
 from itin.train.loop import Fit, fit
 from itin.train.presets import ORIGINAL, PRESETS, preset_of, short_name, with_preset
 from itin.train.protocols.split import Split, random_split
-from itin.train.runs.folder import evaluate, load_run
+from itin.train.runs.evaluation import evaluate
+from itin.train.runs.folder import load_run
 from itin.train.runs.key import canonical
 from itin.train.steps import optimizer, shape_of
 from itin.train.sweeps.axes import make_plan, parse_values, readers

@@ -24,7 +24,8 @@ from itin.train.features.load import load_features
 from itin.train.loop import Fit, fit
 from itin.train.presets import Range, fitted, preset_of, short_name, space_of, with_preset
 from itin.train.protocols.split import Split, random_split
-from itin.train.runs.folder import evaluate, load_run
+from itin.train.runs.evaluation import evaluate
+from itin.train.runs.folder import load_run
 from itin.train.runs.key import canonical
 from itin.train.steps import ComputeOptions, check_compute
 

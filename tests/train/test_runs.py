@@ -25,7 +25,8 @@ from itin.train.loop import Fit, fit
 from itin.train.protocols.split import Split, random_split
 from itin.train.runs import folder as runs
 from itin.train.runs import write as writing
-from itin.train.runs.folder import Run, evaluate, load_run
+from itin.train.runs.evaluation import evaluate
+from itin.train.runs.folder import Run, load_run
 from itin.train.runs.key import Identity
 from itin.train.runs.write import check_free, run_name, write_run
 

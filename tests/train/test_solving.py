@@ -35,7 +35,8 @@ from itin.train.features.find import stores_of_run
 from itin.train.features.load import load_features
 from itin.train.loop import Fit, fit, train
 from itin.train.protocols.split import PARTS, Split, random_split
-from itin.train.runs.folder import evaluate, load_run
+from itin.train.runs.evaluation import evaluate
+from itin.train.runs.folder import load_run
 from itin.train.runs.key import canonical
 from itin.train.runs.listing import runs_table
 from itin.train.solving import GRID, NEVER

@@ -145,7 +145,7 @@ class Identity:
         """Return the canonical form of a configuration on these targets."""
         config = canonical(config, self._dataset)
         targets = [self._columns[name].target for name in config.targets]
-        weights = "+".join(f"{weight:g}" for weight in config.weights)
+        weights = "+".join(map(repr, config.weights))
         return replace(
             config,
             target="+".join(config.targets),

@@ -26,12 +26,12 @@ from ..protocols.split import Split
 from ..statistics import split_conformal
 from .folder import FORMAT, VOCABULARY, untrained_note
 
-COVERAGE = 0.9
-"""The share of pairs whose true number lies within the interval around a prediction."""
-
 if TYPE_CHECKING:
     from ..features.features import Features
     from ..loop import Fit
+
+COVERAGE = 0.9
+"""The share of pairs whose true number lies within the interval around a prediction."""
 
 
 def prediction_columns(classes: Iterable[str]) -> list[str]:

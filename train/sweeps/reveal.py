@@ -9,7 +9,7 @@ from typing import Any
 from ... import disk
 from ...errors import RunError
 from ..config import REPEATS, SCORE_TITLES, SELECTS, scores_of
-from ..runs.folder import evaluate
+from ..runs.evaluation import evaluate
 from .folder import FIELDS, FORMAT, Sweep
 from .prepare import SweepData
 
