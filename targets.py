@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LABEL = "label"
 """The target that a data set is about, and the default."""
 
+SIDES = ("text-label", "image-label")
+"""The targets of the two sides of a pair, as MVSA's annotators judged them."""
+
 KINDS = ("classes", "ordered", "number")
 """The types of a target: classes without an order, classes from the least to the greatest, or a number."""
 
@@ -92,7 +95,7 @@ def targets_of(record: Mapping[str, Any]) -> dict[str, Target]:
         found = [Target.from_dict(one) for one in record["targets"]]
     else:
         kind = (record.get("source") or {}).get("kind", record.get("name", ""))
-        own = ("text-label", "image-label") if kind in ("mvsa-single", "mvsa-multiple") else ()
+        own = SIDES if kind in ("mvsa-single", "mvsa-multiple") else ()
         classes = classes_of(record)
         found = [Target(classes=classes)] if classes else []
         found += [Target(name, classes=LABELS) for name in own]

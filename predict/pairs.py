@@ -22,9 +22,6 @@ from ..train.runs.folder import Run
 from .prediction import PairDetails, Prediction, of_target, predictions, token_mask
 from .words import splitter_of, words_or_numbers
 
-PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
-"""The display names of the parts."""
-
 TOLERANCE = 0.01
 """The tolerance between a probability computed here and the one in the run folder, since machines round differently;
 of a number a share of its span."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..predict.pairs import PART_NAMES, Pair
+from ..predict.pairs import Pair
 from ..predict.words import segments
+from ..train.protocols.split import PART_NAMES
 from .thumbnails import Thumbnail
 
 DIGITS = 4

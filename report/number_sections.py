@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..labels import listed
-from ..predict.pairs import PART_NAMES, Pair, shown_part
+from ..predict.pairs import Pair, shown_part
 from ..train.config import SCORE_TITLES
 from ..train.number_statistics import CUT_SCORES, PLAIN, bootstrap_numbers
 from ..train.protocols.protocol import describe
+from ..train.protocols.split import PART_NAMES
 from ..train.runs.folder import Run
 from ..train.statistics import interval
 from .page.figures import Figure

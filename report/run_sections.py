@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..labels import listed, numbers_of
-from ..predict.pairs import PART_NAMES, shown_part
+from ..predict.pairs import shown_part
 from ..targets import LABEL, Target
 from ..train.protocols.protocol import describe
+from ..train.protocols.split import PART_NAMES
 from ..train.runs.folder import Run
 from ..train.statistics import bootstrap, calibration, interval, wilson
 from .page.figures import Line, LineChart, Matrix, Reliability

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
-from ..targets import LABEL, Target
+from ..targets import LABEL, SIDES, Target
 from .lexicons.registry import count_of, parse_names
 
 BATCH_SIZE = 64
@@ -173,7 +173,7 @@ class TrainConfig(HeadOptions):
         object.__setattr__(self, "lexicons", "+".join(parse_names(self.lexicons)))
         if not all(self.targets) or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"target: expected names joined by +, each once, got {self.target!r}")
-        if self.label_from != "joint" and not {LABEL, "text-label", "image-label"} <= set(self.targets):
+        if self.label_from != "joint" and not {LABEL, *SIDES} <= set(self.targets):
             raise ValueError(
                 f"label_from: expected joint without the targets label, text-label and image-label, got "
                 f"{self.label_from} with {self.target}"

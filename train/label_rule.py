@@ -8,10 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import LABELS, combine
-from ..targets import LABEL, Target
-
-SIDES = ("text-label", "image-label")
-"""The targets of the two sides."""
+from ..targets import LABEL, SIDES, Target
 
 TINY = 1e-12
 """Probability of all pairs of labels that agree, below which nothing can be told from them."""

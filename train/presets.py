@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..fields import kind_of, option
 from ..labels import listed
-from ..targets import LABEL
+from ..targets import LABEL, SIDES
 from .config import TrainConfig
 from .lexicons.registry import EXTRA, is_installed, parse_names
 
@@ -99,7 +99,6 @@ SPACES: dict[str, dict[str, Range]] = {
 NAMES = tuple(PRESETS)
 """The names of all presets."""
 
-_SIDES = ("text-label", "image-label")
 _FREE = ("head", "target", "label_from", "lexicons")  # of a whole recipe, what may be another and it is still called so
 
 
@@ -141,7 +140,7 @@ def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
     if name not in NAMES:
         raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {name!r}")
     both = {**_fields_of(name, rest.get("head", PRESETS[name].get("head", TrainConfig.head))), **rest}
-    if "label_from" not in rest and not set(_SIDES) <= set(both.get("target", LABEL).split("+")):
+    if "label_from" not in rest and not set(SIDES) <= set(both.get("target", LABEL).split("+")):
         both.pop("label_from", None)
     return both
 

@@ -19,9 +19,6 @@ MAX_COLUMNS = 8
 MAX_LISTED = 10
 """The maximum number of unusable pairs that are listed."""
 
-PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
-"""The display names of the parts."""
-
 
 def sorted_lines(found: dict[str, dict[str, float]], sizes: dict[str, int]) -> list[str]:
     """Return a line for each part that is sorted by label.
@@ -30,6 +27,8 @@ def sorted_lines(found: dict[str, dict[str, float]], sizes: dict[str, int]) -> l
         found: what `census.sorted_parts` returned.
         sizes: the number of pairs of each part.
     """
+    from ...train.protocols.split import PART_NAMES
+
     return [
         f"The {PART_NAMES[part]} part is sorted by label: {sizes[part]} pairs in {own['runs']} runs of equal labels, "
         f"about {own['expected']:.0f} in a random order. No head may look at a pair's neighbours there."

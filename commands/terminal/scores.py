@@ -8,14 +8,12 @@ from typing import Any
 
 from ...train.config import SCORE_TITLES
 from ...train.protocols.protocol import describe
+from ...train.protocols.split import PART_NAMES
 from ...train.statistics import wilson
 from .console import console, ends, grid
 
 MAX_F1 = 5
 """The maximum number of classes whose F1 have a column each."""
-
-PARTS = {"val": "validation", "test": "test", "train": "training"}
-"""The display names of the parts."""
 
 CUTS = {"nonzero": "below / above 0", "negative": "below 0 / rest", "three": "below / at / above 0"}
 """The display names of the classes that numbers are cut into, `metrics.score_number`."""
@@ -47,7 +45,7 @@ def show_mean(metrics: Sequence[dict[str, dict[str, Any]]], split: dict[str, Any
         for name in shown:
             values = [one[part][name] for one in metrics]
             cells.append(_mean(values) if None not in values else number(None))
-        rows.append([PARTS[part], str(metrics[0][part]["n"]), *cells])
+        rows.append([PART_NAMES[part], str(metrics[0][part]["n"]), *cells])
     console.print(f"protocol {describe(split)}")
     console.print(grid(columns, rows, right=columns[1:]))
 
@@ -60,7 +58,7 @@ def number(value: float | None) -> str:
 def _show_ways(metrics: Mapping[str, dict[str, Any]]) -> None:
     """Print the scores of the label by its own output, by the rule over its two sides, and by their mean."""
     rows = [
-        [way, PARTS[part], str(scores["n"]), number(scores["accuracy"]), number(scores["weighted_f1"])]
+        [way, PART_NAMES[part], str(scores["n"]), number(scores["accuracy"]), number(scores["weighted_f1"])]
         for part, each in metrics.items()
         for way, scores in each.get("label_from", {}).items()
     ]
@@ -86,7 +84,7 @@ def _show_classes(metrics: Mapping[str, dict[str, Any]], target: str | None) -> 
         f1 = [number(scores["f1"][label]) for label in few]
         accuracy, *means = (number(scores[name]) for name in ("accuracy", "weighted_f1", "macro_f1"))
         low, high = wilson(round(scores["accuracy"] * scores["n"]), scores["n"])
-        rows.append([PARTS[part], str(scores["n"]), accuracy, f"{low:.3f}–{high:.3f}", *means, *f1])
+        rows.append([PART_NAMES[part], str(scores["n"]), accuracy, f"{low:.3f}–{high:.3f}", *means, *f1])
         majority = scores["majority"]
         rows.append(
             [f"  always {majority['class']}", "", number(majority["accuracy"]), "", number(majority["weighted_f1"])]
@@ -94,7 +92,7 @@ def _show_classes(metrics: Mapping[str, dict[str, Any]], target: str | None) -> 
         )
     console.print(grid(columns, rows, right=columns[1:]))
     if not few:
-        columns = ["F1", *(PARTS[part] for part in metrics)]
+        columns = ["F1", *(PART_NAMES[part] for part in metrics)]
         console.print(grid(columns, ends(_f1_rows(list(metrics.values()))), right=columns[1:]))
 
 
@@ -104,13 +102,13 @@ def _show_number(metrics: Mapping[str, dict[str, Any]], target: str | None) -> N
     columns = [target or "", "n", *(SCORE_TITLES[name] for name in names)]
     rows = []
     for part, scores in metrics.items():
-        rows.append([PARTS[part], str(scores["n"]), *(number(scores[name]) for name in names)])
+        rows.append([PART_NAMES[part], str(scores["n"]), *(number(scores[name]) for name in names)])
         always = scores["baseline"]
         rows.append([f"  always {always['value']:.3f}", "", number(always["mae"]), number(always["rmse"]), "", "", ""])
     console.print(grid(columns, rows, right=columns[1:]))
     columns = ["cut at 0", "", "n", "accuracy", "weighted F1"]
     rows = [
-        [PARTS[part], CUTS[name], str(cut["n"]), number(cut["accuracy"]), number(cut["weighted_f1"])]
+        [PART_NAMES[part], CUTS[name], str(cut["n"]), number(cut["accuracy"]), number(cut["weighted_f1"])]
         for part, scores in metrics.items()
         for name, cut in (scores["cut"] or {}).items()
     ]

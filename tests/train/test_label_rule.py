@@ -140,6 +140,13 @@ def test_where_the_label_comes_from(features: Features, way: str, tmp_path: Path
     assert np.array_equal(chances, said["label"])
 
 
+def test_a_table_of_before_says_how_to_get_a_target() -> None:
+    samples = pd.DataFrame({"id": ["a"], "label": ["positive"], "text_label": ["positive"]})
+    table = SimpleNamespace(dataset={"name": "mvsa-single", "classes": list(MOOD.classes)}, samples=samples)
+    with pytest.raises(ValueError, match="no target 'intensity'.* its table is of an older version"):
+        load._with_targets(table, "mvsa-single", ("intensity",))  # type: ignore[arg-type]
+
+
 def test_the_rule_needs_both_sides() -> None:
     with pytest.raises(ValueError, match="label_from: expected joint without the targets label, text-label and image"):
         TrainConfig(target="label+text-label", label_from="rule")

@@ -225,7 +225,12 @@ def _with_targets(table: Table, name: str, wanted: Sequence[str]) -> tuple[pd.Da
     there = targets_of(table.dataset)
     if LABEL in wanted and LABEL not in there and not there:
         there = {LABEL: Target(classes=("",))}  # a data set without any label, which the error below names
-    chosen(wanted, there, name)
+    try:
+        chosen(wanted, there, name)
+    except ValueError as error:
+        if "targets" in table.dataset:
+            raise
+        raise ValueError(f"{error}; its table is of an older version, so run the same `itin extract` again") from error
     samples = table.samples
     cells = {target: cells_of(samples, target) for target in dict.fromkeys([next(iter(there)), *wanted])}
     votes = {target: _votes(samples, target, there) for target in cells}

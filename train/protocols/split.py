@@ -17,6 +17,9 @@ from ...tabular.rows import Row, rows_of
 
 PARTS = ("train", "val", "test")
 
+PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
+"""The display names of the parts."""
+
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
 """The endings of tables of id and part; `.txt` is read as `.tsv`."""
 

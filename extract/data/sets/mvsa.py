@@ -10,7 +10,7 @@ from pathlib import Path
 from ....errors import DataError
 from ....labels import LABELS, VALUES, combine
 from ....tabular.lines import lines_of
-from ....targets import Target
+from ....targets import SIDES, Target
 from ..reading import BadFile, read_bytes
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
 from .published import Place, find, listing
@@ -99,7 +99,7 @@ def own_labels(votes: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def targets_for(annotators: int) -> tuple[Target, ...]:
     """Return what can be learnt from a data set of so many annotators beside its label."""
-    names = ["text-label", "image-label", *own_labels([("neutral", "neutral")] * annotators)]
+    names = [*SIDES, *own_labels([("neutral", "neutral")] * annotators)]
     return (*(Target(name, classes=LABELS) for name in names), *INTENSITIES)
 
 
