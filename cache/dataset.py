@@ -100,10 +100,9 @@ class StoreBatches(IterableDataset[Sample]):
         for begin in range(0, len(own), self._at_once):
             some = [self._rows_of(order, batch) for batch in own[begin : begin + self._at_once]]
             rows = np.concatenate(some) if len(some) > 1 else some[0]
-            block, ids = self.store.packed(rows, self.first), self.store.ids
-            own_ids = [ids[row] for row in rows.tolist()]
+            block, ids = self.store.packed(rows, self.first), _at(self.store.ids, rows)
             for start, stop in itertools.pairwise(itertools.accumulate(map(len, some), initial=0)):
-                batch: Sample = {"ids": own_ids[start:stop]}
+                batch: Sample = {"ids": ids[start:stop]}
                 for name, array in _cut(block, start, stop).items():
                     batch[name] = _tensor(array, worker is not None)
                 yield batch
@@ -125,6 +124,13 @@ class StoreBatches(IterableDataset[Sample]):
 
     def _rows_of(self, order: np.ndarray, batch: int) -> np.ndarray:
         return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+def _at(ids: list[str], rows: np.ndarray) -> list[str]:
+    """Return the ids of some rows, at once where the rows are neighbours."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
+        return ids[int(rows[0]) : int(rows[-1]) + 1]
+    return [ids[row] for row in rows.tolist()]
 
 
 def _cut(block: Arrays, start: int, stop: int) -> Arrays:
