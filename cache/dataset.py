@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ..parts import Part
@@ -96,16 +95,17 @@ class StoreBatches(IterableDataset[Sample]):
             order = np.random.default_rng([self.shuffle, self.epoch]).permutation(order)
         worker = get_worker_info()
         part = self.part if worker is None else self.part.split(worker.num_workers)[worker.id]
-        own = range(part.index, self._batches, part.count)
-        for begin in range(0, len(own), self._at_once):
-            some = [self._rows_of(order, batch) for batch in own[begin : begin + self._at_once]]
-            rows = np.concatenate(some) if len(some) > 1 else some[0]
-            block, ids = self.store.packed(rows, self.first), _at(self.store.ids, rows)
-            for start, stop in itertools.pairwise(itertools.accumulate(map(len, some), initial=0)):
-                batch: Sample = {"ids": ids[start:stop]}
-                for name, array in _cut(block, start, stop).items():
-                    batch[name] = _tensor(array, worker is not None)
-                yield batch
+        own, at_once = range(part.index, self._batches, part.count), self._at_once
+        for begin in range(0, len(own), at_once):
+            some = [self._rows_of(order, batch) for batch in own[begin : begin + at_once]]
+            yield from self._read(some, worker is not None)
+
+    def _read(self, batches: list[np.ndarray], sent: bool) -> Iterator[Sample]:
+        """Read batches by their rows; what one is made of is freed before the next block is read."""
+        rows = np.concatenate(batches) if len(batches) > 1 else batches[0]
+        block, ids = self.store.packed(rows, self.first), _at(self.store.ids, rows)
+        for start, stop in itertools.pairwise(itertools.accumulate(map(len, batches), initial=0)):
+            yield _batch(ids[start:stop], block, start, stop, sent)
 
     @property
     def _batches(self) -> int:
@@ -133,16 +133,22 @@ def _at(ids: list[str], rows: np.ndarray) -> list[str]:
     return [ids[row] for row in rows.tolist()]
 
 
-def _cut(block: Arrays, start: int, stop: int) -> Arrays:
-    """Return the arrays of some samples of a block, without a copy but for the offsets."""
-    if "offsets" not in block:
-        return {name: array[start:stop] for name, array in block.items()}
-    offsets = block["offsets"][start : stop + 1]
-    begin, end = int(offsets[0]), int(offsets[-1])
-    return {name: offsets - begin if name == "offsets" else array[begin:end] for name, array in block.items()}
+def _batch(ids: list[str], block: Arrays, start: int, stop: int, sent: bool) -> Sample:
+    """Return some samples of a block, without a copy but for the offsets.
 
-
-def _tensor(array: np.ndarray, sent: bool) -> Tensor:
-    """Return a tensor; a batch that is sent to another process takes no others with it."""
-    tensor = torch.from_numpy(array)
-    return tensor.contiguous() if sent else tensor
+    Args:
+        ids: their ids.
+        block: the packed arrays of many samples.
+        start: the first sample.
+        stop: the one behind the last.
+        sent: whether it is sent to another process, where it takes no other samples with it.
+    """
+    batch: Sample = {"ids": ids}
+    offsets = block.get("offsets")
+    if offsets is not None:
+        offsets = offsets[start : stop + 1]
+        start, stop = int(offsets[0]), int(offsets[-1])
+    for name, array in block.items():
+        tensor = torch.from_numpy(offsets - start if name == "offsets" else array[start:stop])
+        batch[name] = tensor.contiguous() if sent else tensor
+    return batch

@@ -51,13 +51,11 @@ def texts_of(name: str, values: np.ndarray) -> list[str]:
         BadFile: they are neither texts nor whole numbers.
     """
     flat = np.asarray(values).reshape(-1)
-    if flat.dtype.kind in "iu":
-        return [str(one) for one in flat.tolist()]
     listed = flat.tolist()
-    if not all(isinstance(one, (str, bytes)) for one in listed):
+    if not all(isinstance(one, (str, bytes, int)) and not isinstance(one, bool) for one in listed):
         raise BadFile(f"holds {name} of dtype {flat.dtype}, expected ids")
     try:
-        return [one.decode() if isinstance(one, bytes) else one for one in listed]
+        return [one.decode() if isinstance(one, bytes) else str(one) for one in listed]
     except UnicodeDecodeError as error:
         raise BadFile(f"holds {name} that are not UTF-8") from error
 

@@ -72,9 +72,9 @@ def _from_npz(data: bytes) -> dict[str, Any]:
 def _from_pickle(data: bytes) -> dict[str, Any]:
     try:
         value = load_arrays(data)
-    except pickle.UnpicklingError as error:
-        raise BadFile(f"is not read: {error}") from error
     except Exception as error:  # a foreign pickle can fail in any way
+        if isinstance(error, pickle.UnpicklingError) and "asks for" in str(error):
+            raise BadFile(f"is not read: {error}") from error
         raise BadFile(f"is neither a pickle nor a .npz: {error}") from error
     if not isinstance(value, Mapping):
         raise BadFile(f"is a pickled {type(value).__name__}, expected named arrays")

@@ -17,7 +17,7 @@ from ..record import MAX_BYTES, UNPACKED, Asked, Item, Raw
 from .files import id_of
 from .packed import has_ids, list_packed
 
-FAULTS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+FAULTS = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 def listed(path: Path, asked: Asked) -> Iterator[Item]:
@@ -36,6 +36,8 @@ def listed(path: Path, asked: Asked) -> Iterator[Item]:
                 wanted = [name for name in names if name in known(asked)]
                 yield from list_packed({name: _Member(archive, name) for name in wanted}, asked)
                 return
+    except BadFile:
+        raise
     except FAULTS as error:
         raise BadFile(f"cannot be read: {error}") from error
     yield Item(id, partial(_one_file, id, path, asked), path.name)

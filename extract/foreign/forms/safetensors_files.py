@@ -42,6 +42,8 @@ def listed(path: Path, asked: Asked) -> Iterator[Item]:
             else:
                 for id, group in _grouped(tensors, asked).items():
                     yield Item(id, partial(_sample, id, group, asked))
+    except BadFile:
+        raise
     except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise BadFile(f"cannot be read: {error}") from error
 
