@@ -144,11 +144,13 @@ def _batch(ids: list[str], block: Arrays, start: int, stop: int, sent: bool) -> 
         sent: whether it is sent to another process, where it takes no other samples with it.
     """
     batch: Sample = {"ids": ids}
-    offsets = block.get("offsets")
-    if offsets is not None:
-        offsets = offsets[start : stop + 1]
+    arrays = block
+    if "offsets" in block:
+        offsets = block["offsets"][start : stop + 1]
         start, stop = int(offsets[0]), int(offsets[-1])
-    for name, array in block.items():
-        tensor = torch.from_numpy(offsets - start if name == "offsets" else array[start:stop])
+        arrays = {name: array for name, array in block.items() if name != "offsets"}
+        batch["offsets"] = torch.from_numpy(offsets - start)
+    for name, array in arrays.items():
+        tensor = torch.from_numpy(array[start:stop])
         batch[name] = tensor.contiguous() if sent else tensor
     return batch
