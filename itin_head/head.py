@@ -24,6 +24,7 @@ Inputs = tuple[
     Tensor | None,
     Sequence[str] | None,
     Extras | None,
+    Tensor | None,
 ]
 """The arguments of `Head.forward`."""
 
@@ -65,10 +66,11 @@ class Text(NamedTuple):
 
 
 class Head(nn.Module):
-    """A head: its inputs among `regions`, `tokens` and `context` -> logits.
+    """A head: its inputs among `regions`, `tokens`, `context` and `scene` -> logits.
 
     A new head derives from this, makes its layers in `__init__`, and computes in `join`; `registry.HEADS` names
-    it and what it reads. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4; a head that
+    it and what it reads. One for which the scene is `optional` takes it as a fifth argument of `join`, `scene`, where
+    `config.reads_scene`. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4; a head that
     reads them in its own way says `recurrent = False`, and `join` is given the words' features themselves. Padding
     must take part in nothing: neither its values (even NaN) nor its amount nor the order of the batch may change a
     sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
@@ -96,6 +98,8 @@ class Head(nn.Module):
         super().__init__()
         if gru not in RECURRENCES:
             raise ValueError(f"gru: expected one of {', '.join(RECURRENCES)}, got {gru!r}")
+        if config.reads_scene and not config.scene_dim:
+            raise ValueError("scene_dim: expected an integer of at least 1 for a head that reads the scene, got 0")
         self.config = config
         self.recurrence = gru
         self.lam: float | Tensor = config.lam  # a tensor where heads of different λ are computed side by side
@@ -162,6 +166,7 @@ class Head(nn.Module):
         region_mask: Tensor | None = None,
         texts: Sequence[str] | None = None,
         extras: Extras | None = None,
+        scene: Tensor | None = None,
     ) -> HeadOutput:
         """Compute logits and what they were made from. Inputs that the head does not use may be None, and are not read.
 
@@ -173,12 +178,13 @@ class Head(nn.Module):
             region_mask: (B, m) bool, True at a region; None means that all are.
             texts: the B texts, for a head that reads them.
             extras: lexicon values and entries of the learned table, for a head with either.
+            scene: (B, scene_dim), P, for a head that reads it.
 
         Raises:
             ValueError: a shape or dtype is not the one named here, or padding stands before a word.
         """
         inputs = self.config.inputs
-        words = self._check(regions, tokens, token_mask, context, region_mask)
+        words = self._check(regions, tokens, token_mask, context, region_mask, scene)
         text = self.read(words) if "tokens" in inputs else None
         if regions is None or "regions" not in inputs:
             regions = region_mask = None
@@ -186,7 +192,8 @@ class Head(nn.Module):
             if region_mask is None:
                 region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
             regions = regions.masked_fill(~region_mask[..., None], 0)
-        return self.complete(regions, region_mask, text, context if "context" in inputs else None, extras)
+        context, scene = context if "context" in inputs else None, scene if "scene" in inputs else None
+        return self.complete(regions, region_mask, text, context, scene, extras)
 
     def complete(
         self,
@@ -194,6 +201,7 @@ class Head(nn.Module):
         region_mask: Tensor | None,
         text: Text | None,
         context: Tensor | None,
+        scene: Tensor | None,
         extras: Extras | None,
     ) -> HeadOutput:
         """Apply dropout, compute the output by `join`, and add what lexicons and the learned table say."""
@@ -204,7 +212,9 @@ class Head(nn.Module):
                 both = self.drop(torch.cat([text.W, text.S[:, None]], 1))
                 text = Text(both[:, :-1], both[:, -1], text.mask)
             context = None if context is None else self.drop(context)
-        out = self.join(regions, region_mask, text, context)
+            scene = None if scene is None else self.drop(scene)
+        further = {} if scene is None else {"scene": scene}
+        out = self.join(regions, region_mask, text, context, **further)
         if self.extra is None:
             return out
         if extras is None:
@@ -253,6 +263,7 @@ class Head(nn.Module):
         token_mask: Tensor | None,
         context: Tensor | None,
         region_mask: Tensor | None,
+        scene: Tensor | None,
     ) -> Words:
         """Return the words, packed; raise ValueError for a wrong shape, mask or dtype."""
         config = self.config
@@ -260,6 +271,8 @@ class Head(nn.Module):
             raise ValueError(f"regions: expected (B, m, {config.region_dim}), got None")
         if context is None and "context" in config.inputs:
             raise ValueError(f"context: expected (B, {config.context_dim}), got None")
+        if scene is None and "scene" in config.inputs:
+            raise ValueError(f"scene: expected (B, {config.scene_dim}), got None")
         if isinstance(tokens, Words):
             words = tokens
             if token_mask is not None:
@@ -287,6 +300,8 @@ class Head(nn.Module):
             expect("region_mask", region_mask, (B, "m" if regions is None else regions.shape[1]), torch.bool)
         if context is not None and "context" in config.inputs:
             expect("context", context, (B, config.context_dim))
+        if scene is not None and "scene" in config.inputs:
+            expect("scene", scene, (B, config.scene_dim))
         return words
 
 

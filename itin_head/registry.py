@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 GRU_SETTINGS = ("gru_layers", "gru_dropout", "context_gru", "mask", "max_words", "dropout")
@@ -26,12 +27,23 @@ class HeadSpec(NamedTuple):
     """Whether its weights are solved for at once (`train.solving`), not learnt step by step."""
     inferred: bool = False
     """Whether parts of it were inferred and not read, since the original cannot be had; tables write `*`."""
+    optional: tuple[str, ...] = ()
+    """The kinds of feature that it can read besides, `scene`: where the field of that name says so, and by default
+    where they are there and it has a `stand_in` for them."""
     stand_in: str = ""
     """What it reads in place of a feature that no store holds, as tables write it."""
+    stands_in: tuple[str, ...] = ()
+    """The inputs that it reads only to stand in for what is optional."""
     hops: int | None = None
     """Its hops by default."""
 
+    @property
+    def by_default(self) -> tuple[str, ...]:
+        """The optional kinds of feature that it reads by default where they are there."""
+        return self.optional if self.stand_in else ()
 
+
+SCENE = ("scene",)
 _EVERY = ("regions", "tokens", "context")
 _LOCAL = (
     "d",
@@ -47,7 +59,7 @@ _LOCAL = (
 )
 _TEXT = ("d", "hidden", *GRU_SETTINGS)
 _WORDS = ("mask", "max_words", "dropout")
-_SCENE = "mean region as scene"
+_MEAN_REGION = "mean region as scene"
 
 HEADS = {
     "itin": HeadSpec("itin:ITINHead", _EVERY, (*_LOCAL, "ablation"), "the paper's network, eqs. 1-19"),
@@ -64,24 +76,28 @@ HEADS = {
     "pooled": HeadSpec(
         "heads.pooled:PooledHead",
         ("tokens", "context"),
-        ("hidden", "pooling", "dropout", "max_words"),
+        ("hidden", "pooling", "dropout", "max_words", *SCENE),
         "MLP(mean of words) ⊕ MLP(V), standardised",
         averages=True,
+        optional=SCENE,
     ),
     "linear": HeadSpec(
         "heads.linear:LinearHead",
         ("tokens", "context"),
-        ("word_ngrams", "char_ngrams", "means_scale", "lexicon_scale", "max_words"),
+        ("word_ngrams", "char_ngrams", "means_scale", "lexicon_scale", "max_words", *SCENE),
         "TF-IDF of words and characters ⊕ means of words and V, logistic regression",
         averages=True,
         solved=True,
+        optional=SCENE,
     ),
     "multisentinet": HeadSpec(
         "heads.multisentinet:MultiSentiNetHead",
         _EVERY,
-        ("d", "hidden", *_WORDS),
+        ("d", "hidden", *_WORDS, *SCENE),
         "LSTM over the words, attended with V and the scene",
-        stand_in=_SCENE,
+        optional=SCENE,
+        stand_in=_MEAN_REGION,
+        stands_in=("regions",),
     ),
     "comn": HeadSpec(
         "heads.comn:CoMNHead",
@@ -94,10 +110,11 @@ HEADS = {
     "mvan": HeadSpec(
         "heads.mvan:MVANHead",
         ("regions", "tokens"),
-        ("d", "k", "hidden", "hops", *_WORDS),
+        ("d", "k", "hidden", "hops", *_WORDS, *SCENE),
         "text, objects and scene read each other in hops",
         inferred=True,
-        stand_in=_SCENE,
+        optional=SCENE,
+        stand_in=_MEAN_REGION,
         hops=3,
     ),
     "cnn-multi": HeadSpec(
@@ -127,7 +144,13 @@ HEADS = {
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""
 
 
-def label_of(head: str) -> str:
-    """Return the name of a head as tables write it, such as `mvan* (mean region as scene)`."""
+def label_of(head: str, read: Collection[str] = ()) -> str:
+    """Return the name of a head as tables write it, such as `mvan* (mean region as scene)`.
+
+    Args:
+        head: its name in `HEADS`.
+        read: the optional kinds of feature that it read.
+    """
     spec = HEADS[head]
-    return f"{head}{'*' * spec.inferred}" + (f" ({spec.stand_in})" if spec.stand_in else "")
+    stood_in = spec.stand_in and not set(spec.optional) & set(read)
+    return f"{head}{'*' * spec.inferred}" + (f" ({spec.stand_in})" if stood_in else "")

@@ -36,6 +36,7 @@ class SingleHead(nn.Module):
         context: Tensor,
         region_mask: Tensor | None = None,
         extras: Extras | None = None,
+        scene: Tensor | None = None,
     ) -> Tensor:
         """Compute the logits (1, B, classes), in training with `HeadOutput.further` ones behind them.
 
@@ -49,6 +50,7 @@ class SingleHead(nn.Module):
             context[0],
             None if region_mask is None else region_mask[0],
             extras=None if extras is None else Extras(*(each[0] for each in extras)),
+            scene=None if scene is None else scene[0],
         )
         return (out.learned if self.training else out.logits)[None]
 
@@ -107,6 +109,7 @@ class SideBySide(nn.Module):
         context: Tensor | None,
         region_mask: Tensor | None = None,
         extras: Extras | None = None,
+        scene: Tensor | None = None,
     ) -> Tensor:
         """Compute the logits (J, B, classes), in training with `HeadOutput.further` ones behind them.
 
@@ -116,6 +119,7 @@ class SideBySide(nn.Module):
             context: (J, B, context_dim).
             region_mask: (J, B, m) bool, True at a region that this head uses; None means that all are.
             extras: lexicon values and entries of the learned table of J batches, for heads with either.
+            scene: (J, B, scene_dim), for heads that read it.
 
         Raises:
             ValueError: no regions where the heads need them.
@@ -138,7 +142,8 @@ class SideBySide(nn.Module):
             out: HeadOutput = functional_call(one, weights, batch)
             return out.learned if self.training else out.logits
 
-        batch = (regions, region_mask, text, context if "context" in inputs else None, extras)
+        context, scene = context if "context" in inputs else None, scene if "scene" in inputs else None
+        batch = (regions, region_mask, text, context, scene, extras)
         own = one.head.lam, one.head.generators
         one.head.generators = self.generators
         try:
@@ -197,6 +202,7 @@ class _Join(nn.Module):
         region_mask: Tensor | None,
         text: Text | None,
         context: Tensor | None,
+        scene: Tensor | None,
         extras: Extras | None,
     ) -> HeadOutput:
-        return self.head.complete(regions, region_mask, text, context, extras)
+        return self.head.complete(regions, region_mask, text, context, scene, extras)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -230,6 +230,15 @@ class TrainConfig(HeadOptions):
         return self.head_config({}).inputs
 
     @property
+    def optional(self) -> frozenset[str]:
+        """The kinds of feature that the head reads too if they are there."""
+        return self.head_config({}).optional
+
+    def scene_among(self, kinds: Collection[str]) -> bool | None:
+        """Return `scene`, or True where it is left open and the head reads the scene, as these kinds are there."""
+        return True if "scene" in self.optional and "scene" in kinds else self.scene
+
+    @property
     def lexicon_names(self) -> tuple[str, ...]:
         """The lexicons whose values the head reads; none for a head that reads no text."""
         return parse_names(self.lexicons) if "tokens" in self.inputs else ()
@@ -253,8 +262,8 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, `classes`, the number of outputs, and
-                `entries` of a learned table; what is left out keeps its default.
+            dims: `region_dim`, `token_dim`, `context_dim` and `scene_dim` of the features, `classes`, the number of
+                outputs, and `entries` of a learned table; what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
         own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}

@@ -258,7 +258,8 @@ class Training:
         """Return the logits (J, B, outputs), in training further ones behind them, and each target's values (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
-        return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras, stack=stack), batch.targets
+        inputs = (batch.regions, batch.words, batch.context, mask, batch.extras, batch.scene)
+        return self._logits(*inputs, stack=stack), batch.targets
 
     def _logits(self, *batch: Any, stack: SingleHead | SideBySide | None = None) -> Tensor:
         """Compute logits (J, B, outputs) in float32, by products in bfloat16 where that is the precision."""

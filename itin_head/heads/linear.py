@@ -36,7 +36,8 @@ class LinearHead(Head):
     """z = W [TF-IDF of words ⊕ TF-IDF of characters ⊕ γ t ⊕ γ v ⊕ δ l] + b; of classes y = softmax(z).
 
     t and v are the standardised mean of the words' vectors and V, as in `pooled`, l the lexicons' values, standardised
-    as in `extras.ExtraLogits`; γ is `means_scale`, δ `lexicon_scale`. TF-IDF is that of scikit-learn, each block
+    as in `extras.ExtraLogits`; γ is `means_scale`, δ `lexicon_scale`. With `scene` γ p follows γ v, p the standardised
+    features of the scene. TF-IDF is that of scikit-learn, each block
     divided by its L2 norm: (1 + ln count) (1 + ln((1 + N) / (1 + texts with the n-gram))).
     Everything is in float64 and on the CPU. `train.solving` solves for W and b; there are no steps.
 
@@ -49,6 +50,8 @@ class LinearHead(Head):
     text_sd: Tensor
     context_mean: Tensor
     context_sd: Tensor
+    scene_mean: Tensor
+    scene_sd: Tensor
     lexicon_mean: Tensor
     lexicon_scale: Tensor
     idf: Tensor
@@ -62,7 +65,8 @@ class LinearHead(Head):
         own = replace(config, mask=True, lexical=0, entries=0)  # padding is never read, and no table is learnt
         super().__init__(replace(own, lexicon_values=0), gru)
         self.config = own  # the lexicons' values are columns of X, not the base class's
-        for name, size in (("text", config.token_dim), ("context", config.context_dim)):
+        images = {"context": config.context_dim, **({"scene": config.scene_dim} if config.reads_scene else {})}
+        for name, size in {"text": config.token_dim, **images}.items():
             self.register_buffer(f"{name}_mean", torch.zeros(size, dtype=torch.float64))
             self.register_buffer(f"{name}_sd", torch.ones(size, dtype=torch.float64))
         for name in ("lexicon_mean", "lexicon_scale"):
@@ -99,33 +103,35 @@ class LinearHead(Head):
 
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure the means and standard deviations of the training part, of a text's over those that have words."""
-        texts, contexts, values = [], [], []
-        for _, words, _, context, _, _, extras in batches:
-            text, V, there = self._means(words, context)
-            texts.append(text[there])
-            contexts.append(V)
+        parts: dict[str, list[Tensor]] = {}
+        values = []
+        for _, words, _, context, *_, extras, scene in batches:
+            means, there = self._means(words, context, scene)
+            for name, each in means.items():
+                parts.setdefault(name, []).append(each[there] if name == "text" else each)
             values += [] if extras is None else [extras.values.cpu()]
         if self.config.lexicon_values:
             mean, scale = standard_of_known(torch.cat(values))
             self.lexicon_mean.copy_(mean)
             self.lexicon_scale.copy_(scale)
-        for name, each in (("text", texts), ("context", contexts)):
-            mean, sd = standard(torch.cat(each))
+        for name, every in parts.items():
+            mean, sd = standard(torch.cat(every))
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_sd").copy_(sd)
 
     def matrix(self, batch: Inputs) -> sparse.csr_matrix:
         """Return what the weights multiply, X (B, columns), of the arguments of `forward`."""
-        regions, tokens, token_mask, context, region_mask, texts, extras = batch
-        words = self._check(regions, tokens, token_mask, context, region_mask)
+        regions, tokens, token_mask, context, region_mask, texts, extras, scene = batch
+        words = self._check(regions, tokens, token_mask, context, region_mask, scene)
         if texts is None or len(texts) != len(words.mask):
             raise ValueError(f"texts: expected {len(words.mask)}, got {None if texts is None else len(texts)}")
         blocks = [self._tfidf(counter, idf, texts) for counter, idf in self._blocks()]
         if self.config.means_scale:
-            text, V, there = self._means(words, context)
-            text = ((text - self.text_mean) / self.text_sd).masked_fill(~there[:, None], 0)
-            V = (V - self.context_mean) / self.context_sd
-            blocks.append(sparse.csr_matrix(self.config.means_scale * torch.cat([text, V], 1).numpy()))
+            means, there = self._means(words, context, scene)
+            for name, each in means.items():
+                standardised = (each - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_sd")
+                means[name] = standardised.masked_fill(~there[:, None], 0) if name == "text" else standardised
+            blocks.append(sparse.csr_matrix(self.config.means_scale * torch.cat([*means.values()], 1).numpy()))
         if self.config.lexicon_values:
             if extras is None:
                 raise ValueError("extras: expected lexicon values, got None")
@@ -142,16 +148,17 @@ class LinearHead(Head):
         region_mask: Tensor | None = None,
         texts: Sequence[str] | None = None,
         extras: Extras | None = None,
+        scene: Tensor | None = None,
     ) -> HeadOutput:
         """Compute the outputs, in float64 on the CPU; the arguments are those of every head."""
-        X = self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras))
+        X = self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras, scene))
         return HeadOutput(outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets))
 
     def reasons(self, *batch: Any) -> list[dict[str, float]]:
         """Return what each part of a pair adds to z of the predicted class, above the mean over the classes.
 
-        Of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the words' vectors, V and the
-        lexicons, each as a whole. For a number, what it adds to z.
+        Of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the words' vectors, V, the
+        scene and the lexicons, each as a whole. For a number, what it adds to z.
         """
         X = self.matrix(batch)
         W, b = (values.numpy()[: self._targets[0][1]] for values in (self.weight, self.bias))
@@ -175,7 +182,8 @@ class LinearHead(Head):
     def _dense(self) -> list[tuple[str, int]]:
         """The blocks of X after the n-grams, each with its columns."""
         config = self.config
-        means = [("word vectors", config.token_dim), ("image", config.context_dim)] if config.means_scale else []
+        means = [("word vectors", config.token_dim), ("image", config.context_dim), ("scene", config.scene_dim)]
+        means = [(name, size) for name, size in means if size and config.means_scale]
         return [*means, *([("lexicons", config.lexicon_values)] if config.lexicon_values else [])]
 
     def _blocks(self) -> Iterator[tuple[CountVectorizer, NDArray[np.float64]]]:
@@ -202,13 +210,21 @@ class LinearHead(Head):
         counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
         return normalize(counts)
 
-    def _means(self, words: Tensor | Words | None, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the mean words (B, token_dim), V and which texts have words (B,), in float64 on the CPU."""
+    def _means(
+        self, words: Tensor | Words | None, context: Tensor | None, scene: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the mean words (B, token_dim), V and, if it is read, P, and which texts have words (B,).
+
+        All in float64 on the CPU.
+        """
         if not isinstance(words, Words) or context is None:
             raise ValueError("expected packed words and context, got others")
         text = self.read(words)
         mask = text.mask.cpu()
-        return mean_of(text.W.cpu().double(), mask), context.cpu().double(), mask.any(-1)
+        means = {"text": mean_of(text.W.cpu().double(), mask), "context": context.cpu().double()}
+        if self.config.reads_scene and scene is not None:
+            means["scene"] = scene.cpu().double()
+        return means, mask.any(-1)
 
 
 def outputs_of(z: NDArray[np.float64], targets: Sequence[tuple[str, int]]) -> Tensor:

@@ -45,6 +45,8 @@ class Batch(NamedTuple):
 
     extras: Extras | None = None
     """Lexicon values and entries of the learned table, for heads with either."""
+    scene: Tensor | None = None
+    """(B, scene_dim), where the features have it."""
 
     @property
     def labels(self) -> Tensor:
@@ -54,7 +56,7 @@ class Batch(NamedTuple):
     @property
     def inputs(self) -> Inputs:
         """The arguments of `itin_head.Head`."""
-        return self.regions, self.words, None, self.context, self.region_mask, self.texts, self.extras
+        return self.regions, self.words, None, self.context, self.region_mask, self.texts, self.extras, self.scene
 
 
 class ResidentFeatures:
@@ -103,6 +105,7 @@ class ResidentFeatures:
         self.tokens = _tensor(tokens, home)
         self.offsets = _tensor(offsets, torch.device("cpu"))  # where batches are planned
         self.context = _tensor(features.context, device)
+        self._scene = None if features.scene is None else _tensor(features.scene, device)
         self.texts = features.texts
         self.targets = tuple(_tensor(_numbers(features.column(name)), device) for name in targets)
         self._lengths = torch.from_numpy(np.diff(features.offsets)).clamp(0, max_words)
@@ -142,7 +145,12 @@ class ResidentFeatures:
             targets=tuple(values[rows] for values in self.targets),
             texts=texts,
             extras=self.extras(rows, longest),
+            scene=self.scene(rows),
         )
+
+    def scene(self, rows: Tensor) -> Tensor | None:
+        """Return the scene of samples (B,) or (J, B) on the device; None where the features have none."""
+        return None if self._scene is None else self._scene[rows].float()
 
     def extras(self, rows: Tensor, n: int) -> Extras | None:
         """Return lexicon values and entries of the learned table of samples (B,) or (J, B); None without either.

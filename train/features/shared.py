@@ -12,7 +12,8 @@ from ...targets import Target
 from .features import Features, TargetColumn
 
 _ARRAYS = ("labels", "regions", "counts", "tokens", "offsets", "context")
-_TOKEN_IDS = "token_ids.npy"
+_MAYBE = ("token_ids", "scene")
+"""The arrays that features may do without."""
 
 
 def save_features(features: Features, folder: Path) -> None:
@@ -37,8 +38,9 @@ def save_features(features: Features, folder: Path) -> None:
     }
     for name, values in features.lexicons.items():
         np.save(folder / f"lexicon-{name}.npy", values)
-    if features.token_ids is not None:
-        np.save(folder / _TOKEN_IDS, features.token_ids)
+    for name in _MAYBE:
+        if getattr(features, name) is not None:
+            np.save(folder / f"{name}.npy", getattr(features, name))
     (folder / "features.json").write_text(json.dumps(rest), encoding="utf-8")
 
 
@@ -47,8 +49,7 @@ def open_features(folder: Path) -> Features:
     arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in _ARRAYS}
     rest = json.loads((folder / "features.json").read_text(encoding="utf-8"))
     rest["lexicons"] = {name: _mapped(folder / f"lexicon-{name}.npy") for name in rest["lexicons"]}
-    if (folder / _TOKEN_IDS).exists():
-        rest["token_ids"] = _mapped(folder / _TOKEN_IDS)
+    rest |= {name: _mapped(path) for name in _MAYBE if (path := folder / f"{name}.npy").exists()}
     targets = [Target.from_dict(record) for record in rest.pop("further")]
     further = {
         target.name: TargetColumn(target, _mapped(folder / f"target{number}.npy"), _shares(folder, number))

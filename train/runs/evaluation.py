@@ -46,7 +46,7 @@ def predict_part(
     """
     run.check_targets(features)
     head = run.head(device)
-    for name in [DIMS[kind] for kind in sorted(run.config.inputs)]:
+    for name in [DIMS[kind] for kind in sorted(run.head_config.inputs)]:
         if (size := features.dims.get(name)) != (expected := getattr(run.head_config, name)):
             raise RunError(
                 f"the features do not fit the run {run.path}",

@@ -128,6 +128,7 @@ def _row(run: Run) -> dict[str, Any]:
         "dataset": run.record["dataset"].get("name"),
         "protocol": named(run.record["split"]),
         **run.config.to_dict(),
+        "scene": True if run.head_config.reads_scene else run.config.scene,
         "kind": kind_of(run.target),
         **figures,
         "written": run.environment.get("written"),

@@ -205,9 +205,9 @@ class Sweep:
     def results(self) -> pd.DataFrame:
         """Return one row per trial; equal configurations have the same run.
 
-        Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, `best_epoch`,
-        `Definition.figures`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every
-        table made from the rows must carry where it is not empty.
+        Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig` (`scene` is true
+        where it is read by default, too), `best_epoch`, `Definition.figures`, `seconds`, `run` (relative to the sweep),
+        `error`, `protocol`, and `note`, which every table made from the rows must carry where it is not empty.
         """
         return self.frame(self.ended())
 
@@ -223,6 +223,7 @@ class Sweep:
                 "key": trial.key,
                 "status": "done" if result.run else "failed" if trial.key in results else "open",
                 **trial.config.to_dict(),
+                "scene": trial.config.scene_among(self.definition.stores),
                 **{name: result.figures.get(name) for name in ("best_epoch", *reals)},
                 "run": result.run.relative_to(self.path).as_posix() if result.run else "",
                 "error": result.error,
