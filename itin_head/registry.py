@@ -31,7 +31,8 @@ class HeadSpec(NamedTuple):
     """The kinds of feature that it can read besides, `scene`: where the field of that name says so, and by default
     where they are there and it has a `stand_in` for them."""
     stand_in: str = ""
-    """What it reads in place of a feature that no store holds, as tables write it."""
+    """What it reads in place of an optional feature that is not there, or of one that no store holds, as tables write
+    it."""
     stands_in: tuple[str, ...] = ()
     """The inputs that it reads only to stand in for what is optional."""
     hops: int | None = None

@@ -83,9 +83,7 @@ def comn(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Arra
     return {"logits": linear(p, "W_f", F), "fused": F, "words": words, "attention": attention}
 
 
-def mvan(
-    config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array, P: Array | None = None
-) -> Outputs:
+def mvan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array, P: Array | None = None) -> Outputs:
     d, D = config.d, 2 * config.d
     forward, backward = lstm(p, "lstm/", x, d), lstm(p, "lstm/_reverse", x[::-1], d)[::-1]
     H = [np.concatenate(both) for both in zip(forward, backward, strict=True)]

@@ -11,6 +11,7 @@ from ...fields import check, option
 from ...itin_head.config import GRUS
 from ...parts import cores
 from ...train.config import DUPLICATES, PRECISIONS, TrainConfig
+from .options import usage_errors
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,8 @@ class FeatureOptions:
 
         named = {"regions": self.regions, "tokens": self.text_encoder, "context": self.context_encoder}
         named["scene"] = self.scene_encoder
-        return find_features(cache_root(self.cache), self.dataset, named, configs)
+        with usage_errors():
+            return find_features(cache_root(self.cache), self.dataset, named, configs)
 
 
 @dataclass(frozen=True)

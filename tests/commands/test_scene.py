@@ -149,6 +149,8 @@ def test_several_are_chosen_among_as_other_kinds_are(here: Path) -> None:
         keys.add(run.record["key"])
     assert len(keys) == 2
     itin("train", *SMALL, "--head", "itin", "--out", "itin")  # which reads none, and need not choose
+    said = itin("train", *SMALL, "--head", "pooled", "--scene-encoder", "mine:Mean", code=2)
+    assert "and --scene where it does not do so by default; got pooled" in " ".join(said.split())
 
 
 @pytest.mark.parametrize("head", ["multisentinet", "mvan", "pooled", "linear"])

@@ -11,6 +11,7 @@ from typing import Any
 from ...cache import Store, Table, find_stores, open_store, read_table
 from ...cache.table import options_of
 from ...errors import CacheError, RunError
+from ...itin_head.registry import HEADS
 from ...labels import listed
 from ...targets import targets_of
 from ..config import TrainConfig, View
@@ -76,7 +77,9 @@ def find_features(
 
     Raises:
         CacheError: a data set or store is missing, or must be named.
+        ValueError: a scene is named, and nothing that is to be trained reads one.
     """
+    configs = list(configs)
     table = find_table(cache, dataset)
     needed, wanted = set(), {"regions", "tokens"}
     for config in configs:
@@ -84,6 +87,14 @@ def find_features(
         wanted.add(context)
         needed |= {context if kind == "context" else kind for kind in config.inputs}
         wanted |= (config.inputs & {"scene"}) | config.optional
+    if named.get("scene") is not None:
+        if "scene" not in wanted:
+            able = [head for head, spec in HEADS.items() if "scene" in spec.optional]
+            raise ValueError(
+                f"scene_encoder: expected a head that reads the scene, {listed(able)}, and --scene where it does not do"
+                f" so by default; got {listed(sorted({config.head for config in configs}))}"
+            )
+        needed.add("scene")
     stores = {}
     for name in [name for name in ("regions", "tokens", "context", CROP, "scene") if name in wanted]:
         kind = "context" if name == CROP else name
