@@ -130,8 +130,8 @@ def _beside(config: ExtractConfig) -> ExtractConfig:
     others = set()
     for kind, field in FIELDS.items():
         paths = find_stores(folder, kind)
-        own = f"{kind}-{getattr(config.encoders, field)}-"
-        if paths and not _typed(field) and not any(path.name.startswith(own) for path in paths):
+        own = f"{kind}-{getattr(config.encoders, field)}"
+        if paths and not _typed(field) and not any(path.name.rpartition("-")[0] == own for path in paths):
             others.add(kind)
     return replace(config, only=tuple(kind for kind in config.only if kind not in others))
 
