@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..fields import check, option
-from .registry import HEADS
+from .registry import HEADS, SIZES
 
 GRUS = ("auto", "compiled", "fused", "packed", "torch")
 """Ways to compute the GRU: the fastest one, steps in C++ (on a CPU), in PyTorch with cells in Triton (on CUDA), in
@@ -116,6 +116,12 @@ class HeadConfig(HeadOptions):
     """Number of lexicon values of a text, which every head that reads text takes."""
     entries: int = option(0, least=0)
     """Number of vectors in the learned table."""
+    objects: int = option(0, least=0)
+    """Number of the regions' object classes, where the store has names of them; else 0."""
+    attributes: int = option(0, least=0)
+    """Number of the regions' attributes, where the store has names of them and of the objects; else 0."""
+    sentence_ends: int = option(0, least=0)
+    """Number of tokens that end a sentence, where the store knows them; else 0."""
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -150,6 +156,11 @@ class HeadConfig(HeadOptions):
         if not self.lexicon_values:
             read -= {"lexicon_scale"}
         return frozenset(read)
+
+    @property
+    def has(self) -> frozenset[str]:
+        """Those of `SIZES` that its features have."""
+        return frozenset(name for name in SIZES if getattr(self, name))
 
     @property
     def averages(self) -> bool:

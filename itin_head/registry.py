@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 GRU_SETTINGS = ("gru_layers", "gru_dropout", "context_gru", "mask", "max_words", "dropout")
@@ -26,8 +28,8 @@ class HeadSpec(NamedTuple):
     """Whether its weights are solved for at once (`train.solving`), not learnt step by step."""
     inferred: bool = False
     """Whether parts of it were inferred and not read, since the original cannot be had; tables write `*`."""
-    stand_in: str = ""
-    """What it reads in place of a feature that no store holds, as tables write it."""
+    stand_ins: Mapping[str, str] = MappingProxyType({})
+    """What stands in for what no store holds, as tables write it, by the size in `SIZES` that is then 0."""
     hops: int | None = None
     """Its hops by default."""
 
@@ -47,7 +49,7 @@ _LOCAL = (
 )
 _TEXT = ("d", "hidden", *GRU_SETTINGS)
 _WORDS = ("mask", "max_words", "dropout")
-_SCENE = "mean region as scene"
+_SCENE = {"scene_dim": "mean region as scene"}
 
 HEADS = {
     "itin": HeadSpec("itin:ITINHead", _EVERY, (*_LOCAL, "ablation"), "the paper's network, eqs. 1-19"),
@@ -81,7 +83,7 @@ HEADS = {
         _EVERY,
         ("d", "hidden", *_WORDS),
         "LSTM over the words, attended with V and the scene",
-        stand_in=_SCENE,
+        stand_ins=_SCENE,
     ),
     "comn": HeadSpec(
         "heads.comn:CoMNHead",
@@ -97,7 +99,7 @@ HEADS = {
         ("d", "k", "hidden", "hops", *_WORDS),
         "text, objects and scene read each other in hops",
         inferred=True,
-        stand_in=_SCENE,
+        stand_ins=_SCENE,
         hops=3,
     ),
     "cnn-multi": HeadSpec(
@@ -120,14 +122,25 @@ HEADS = {
         ("d", "hidden", "gru_layers", "gru_dropout", *_WORDS),
         "words attended with the projected regions as guide",
         inferred=True,
-        stand_in="no names, one sentence",
+        stand_ins={"objects": "no names", "sentence_ends": "one sentence"},
     ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""
 
 
-def label_of(head: str) -> str:
-    """Return the name of a head as tables write it, such as `mvan* (mean region as scene)`."""
+SIZES = ("objects", "attributes", "sentence_ends")
+"""Fields of `HeadConfig`: sizes of what stores may hold beside the features themselves, 0 where they do not. Only heads
+that have one among their settings read it."""
+
+
+def label_of(head: str, has: Collection[str] = ()) -> str:
+    """Return the name of a head as tables write it, such as `mvan* (mean region as scene)`.
+
+    Args:
+        head: its name.
+        has: those of `SIZES` that the stores have, as `HeadConfig.has` of a run, `Features.has` or `Definition.has`.
+    """
     spec = HEADS[head]
-    return f"{head}{'*' * spec.inferred}" + (f" ({spec.stand_in})" if spec.stand_in else "")
+    missing = ", ".join(text for size, text in spec.stand_ins.items() if size not in has)
+    return f"{head}{'*' * spec.inferred}" + (f" ({missing})" if missing else "")

@@ -10,6 +10,6 @@ from ..head import mean_of
 def scene_of(regions: Tensor, region_mask: Tensor) -> Tensor:
     """Return what stands in for a scene's features: the mean region (B, region_dim), zero where there is none.
 
-    There is no store of scene features. `HeadSpec.stand_in` of each head that calls this says so.
+    There is no store of scene features. `HeadSpec.stand_ins` of each head that calls this says so.
     """
     return mean_of(regions, region_mask)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...itin_head.registry import SIZES
 from ...labels import LABELS
 from ...targets import LABEL, UNKNOWN, Target
 
@@ -156,3 +157,8 @@ class Features:
             "context_dim": self.context.shape[1],
         }
         return {name: size for name, size in sizes.items() if size}
+
+    @property
+    def has(self) -> frozenset[str]:
+        """Those of `itin_head.registry.SIZES` that these features have."""
+        return frozenset(self.dims).intersection(SIZES)
