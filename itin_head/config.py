@@ -132,8 +132,14 @@ class HeadConfig(HeadOptions):
     @property
     def reads(self) -> frozenset[str]:
         """The kinds of feature whose values affect its result."""
-        unread = not HEADS[self.head].settings or ("means_scale" in self.settings and not self.means_scale)
-        return frozenset() if unread else self.inputs
+        spec = HEADS[self.head]
+        unread = not spec.settings or ("means_scale" in spec.settings and not self.means_scale)
+        return frozenset() if unread or (spec.by_lexicon and not self.attributes) else self.inputs
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it reads texts: their tokens, or what lexicons say of them."""
+        return "tokens" in self.inputs or HEADS[self.head].by_lexicon
 
     @property
     def settings(self) -> frozenset[str]:
@@ -149,7 +155,7 @@ class HeadConfig(HeadOptions):
             read -= {"lam", "context_gru"}
         if self.gru_layers == 1:
             read -= {"gru_dropout"}
-        if "tokens" in self.inputs:
+        if self.reads_text:
             read |= {"lexicon_values"}
         if "tokens" in self.inputs and not HEADS[self.head].solved:
             read |= {"lexical", *(("entries", "word_dropout") if self.lexical else ())}
@@ -161,6 +167,11 @@ class HeadConfig(HeadOptions):
     def has(self) -> frozenset[str]:
         """Those of `SIZES` that its features have."""
         return frozenset(name for name in SIZES if getattr(self, name))
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Those of them that it reads."""
+        return self.has & self.settings
 
     @property
     def averages(self) -> bool:

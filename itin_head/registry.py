@@ -10,6 +10,11 @@ GRU_SETTINGS = ("gru_layers", "gru_dropout", "context_gru", "mask", "max_words",
 """The settings of every head that reads words through the GRU (`head.Head`)."""
 
 
+SIZES = ("objects", "attributes", "sentence_ends")
+"""Fields of `HeadConfig`: sizes of what stores may hold beside the features themselves, 0 where they do not. Only heads
+that have one among their settings read it."""
+
+
 class HeadSpec(NamedTuple):
     """The facts about a head that are known without loading it."""
 
@@ -32,6 +37,10 @@ class HeadSpec(NamedTuple):
     """What stands in for what no store holds, as tables write it, by the size in `SIZES` that is then 0."""
     hops: int | None = None
     """Its hops by default."""
+    by_lexicon: bool = False
+    """Whether lexicons are its input: their values of the text, without its tokens, and of the names of the regions."""
+    revision: int = 1
+    """The revision of its equations, raised when they change; it goes into the keys of its runs."""
 
 
 _EVERY = ("regions", "tokens", "context")
@@ -119,19 +128,15 @@ HEADS = {
     "hsan": HeadSpec(
         "heads.hsan:HSANHead",
         ("regions", "tokens"),
-        ("d", "hidden", "gru_layers", "gru_dropout", *_WORDS),
-        "words attended with the projected regions as guide",
+        ("d", "hidden", "gru_layers", "gru_dropout", *_WORDS, *SIZES),
+        "words, then sentences attended with the regions and their names as guide",
         inferred=True,
         stand_ins={"objects": "no names", "sentence_ends": "one sentence"},
+        revision=2,
     ),
     "majority": HeadSpec("heads.majority:MajorityHead", ("context",), (), "the class frequencies of the training part"),
 }
 """All heads by name. A new head is a file in `heads/` and a line here: docs/heads.md."""
-
-
-SIZES = ("objects", "attributes", "sentence_ends")
-"""Fields of `HeadConfig`: sizes of what stores may hold beside the features themselves, 0 where they do not. Only heads
-that have one among their settings read it."""
 
 
 def label_of(head: str, has: Collection[str] = ()) -> str:
