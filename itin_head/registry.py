@@ -87,6 +87,15 @@ HEADS = {
         averages=True,
         solved=True,
     ),
+    "lexicon": HeadSpec(
+        "heads.lexicon:LexiconHead",
+        ("regions",),
+        ("objects", "attributes"),
+        "lexicon values of the text and of the regions' attribute-object pairs, logistic regression",
+        solved=True,
+        stand_ins={"attributes": "no names"},
+        by_lexicon=True,
+    ),
     "multisentinet": HeadSpec(
         "heads.multisentinet:MultiSentiNetHead",
         _EVERY,
