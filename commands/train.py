@@ -98,8 +98,8 @@ def command(**options: Any) -> None:
     with usage_errors():
         split = splitter.split(config.split_seed, config.fold, config.targets)
     show_data(stores, features, [*splitter.outside, *only_train(split), *without])
-    if HEADS[config.head].stand_in and not config.scene_among(stores):
-        console.print(f"  head     {label_of(config.head)}", markup=False)
+    if (label := label_of(config.head, features.has, config.scene)).endswith(")"):  # something stands in
+        console.print(f"  head     {label}", markup=False)
     with usage_errors():
         if compute.plain and len(config.members) == 1:
             recurrence = choose(computing.gru, device, work_of(config, features, split), say=console.print)

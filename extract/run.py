@@ -197,12 +197,13 @@ def _check_planned(config: ExtractConfig, name: str) -> None:
 
 
 def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
-    vocabulary = getattr(lane.encoder, "vocabulary", None)
+    vocabulary, ends = getattr(lane.encoder, "vocabulary", None), getattr(lane.encoder, "sentence_ends", ())
     names = {} if vocabulary is None else {kind: list(each) for kind, each in asdict(vocabulary).items() if each}
     return {
         "options": _options(config.encoders),
         "weights": _weights(lane, config),
         **({"names": names} if names else {}),
+        **({"sentence_ends": list(ends)} if ends else {}),
         "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "itin": version("itin"),

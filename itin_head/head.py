@@ -24,7 +24,6 @@ Inputs = tuple[
     Tensor | None,
     Sequence[str] | None,
     Extras | None,
-    Tensor | None,
 ]
 """The arguments of `Head.forward`."""
 
@@ -45,6 +44,8 @@ class HeadOutput(NamedTuple):
     """(B, hidden), F of eq. 18, or the input of the last layer."""
     words: Tensor | None = None
     """(B, n), the words' weights where the head attends to words, which sum to 1; zero at padding."""
+    sentences: Tensor | None = None
+    """(B, n), where the head attends to sentences the weight of the one that each word stands in; zero at padding."""
     further: Tensor | None = None
     """(B, F, classes), logits of the head's parts, which get the loss too; predictions do not use them."""
 
@@ -66,11 +67,10 @@ class Text(NamedTuple):
 
 
 class Head(nn.Module):
-    """A head: its inputs among `regions`, `tokens`, `context` and `scene` -> logits.
+    """A head: its inputs among `regions`, `tokens` and `context` -> logits.
 
     A new head derives from this, makes its layers in `__init__`, and computes in `join`; `registry.HEADS` names
-    it and what it reads. One for which the scene is `optional` takes it as a fifth argument of `join`, `scene`, where
-    `config.reads_scene`. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4; a head that
+    it and what it reads. Where `tokens` are among its inputs, the words are read by the GRU of eqs. 2-4; a head that
     reads them in its own way says `recurrent = False`, and `join` is given the words' features themselves. Padding
     must take part in nothing: neither its values (even NaN) nor its amount nor the order of the batch may change a
     sample's result or gradient. `join` takes the batch as one array operation after another without asking for values,
@@ -87,6 +87,8 @@ class Head(nn.Module):
 
     recurrent: ClassVar[bool] = True
     """Whether the words are read by the GRU of eqs. 2-4."""
+    takes_extras: ClassVar[bool] = False
+    """Whether `join` is given the extras too, behind the context."""
     own_dropout: ClassVar[bool] = False
     """Whether `join` applies all of the dropout itself."""
     generators: Sequence[torch.Generator] | None = None
@@ -166,7 +168,6 @@ class Head(nn.Module):
         region_mask: Tensor | None = None,
         texts: Sequence[str] | None = None,
         extras: Extras | None = None,
-        scene: Tensor | None = None,
     ) -> HeadOutput:
         """Compute logits and what they were made from. Inputs that the head does not use may be None, and are not read.
 
@@ -177,14 +178,13 @@ class Head(nn.Module):
             context: (B, context_dim), V.
             region_mask: (B, m) bool, True at a region; None means that all are.
             texts: the B texts, for a head that reads them.
-            extras: lexicon values and entries of the learned table, for a head with either.
-            scene: (B, scene_dim), P, for a head that reads it.
+            extras: what is known beside these, for a head that uses any of it.
 
         Raises:
             ValueError: a shape or dtype is not the one named here, or padding stands before a word.
         """
         inputs = self.config.inputs
-        words = self._check(regions, tokens, token_mask, context, region_mask, scene)
+        words = self._check(regions, tokens, token_mask, context, region_mask)
         text = self.read(words) if "tokens" in inputs else None
         if regions is None or "regions" not in inputs:
             regions = region_mask = None
@@ -192,8 +192,7 @@ class Head(nn.Module):
             if region_mask is None:
                 region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
             regions = regions.masked_fill(~region_mask[..., None], 0)
-        context, scene = context if "context" in inputs else None, scene if "scene" in inputs else None
-        return self.complete(regions, region_mask, text, context, scene, extras)
+        return self.complete(regions, region_mask, text, context if "context" in inputs else None, extras)
 
     def complete(
         self,
@@ -201,7 +200,6 @@ class Head(nn.Module):
         region_mask: Tensor | None,
         text: Text | None,
         context: Tensor | None,
-        scene: Tensor | None,
         extras: Extras | None,
     ) -> HeadOutput:
         """Apply dropout, compute the output by `join`, and add what lexicons and the learned table say."""
@@ -212,9 +210,10 @@ class Head(nn.Module):
                 both = self.drop(torch.cat([text.W, text.S[:, None]], 1))
                 text = Text(both[:, :-1], both[:, -1], text.mask)
             context = None if context is None else self.drop(context)
-            scene = None if scene is None else self.drop(scene)
-        further = {} if scene is None else {"scene": scene}
-        out = self.join(regions, region_mask, text, context, **further)
+            if extras is not None and extras.scene is not None:
+                extras = extras._replace(scene=self.drop(extras.scene))
+        beside = (extras,) if self.takes_extras else ()
+        out = self.join(regions, region_mask, text, context, *beside)
         if self.extra is None:
             return out
         if extras is None:
@@ -263,7 +262,6 @@ class Head(nn.Module):
         token_mask: Tensor | None,
         context: Tensor | None,
         region_mask: Tensor | None,
-        scene: Tensor | None,
     ) -> Words:
         """Return the words, packed; raise ValueError for a wrong shape, mask or dtype."""
         config = self.config
@@ -271,8 +269,6 @@ class Head(nn.Module):
             raise ValueError(f"regions: expected (B, m, {config.region_dim}), got None")
         if context is None and "context" in config.inputs:
             raise ValueError(f"context: expected (B, {config.context_dim}), got None")
-        if scene is None and "scene" in config.inputs:
-            raise ValueError(f"scene: expected (B, {config.scene_dim}), got None")
         if isinstance(tokens, Words):
             words = tokens
             if token_mask is not None:
@@ -300,8 +296,6 @@ class Head(nn.Module):
             expect("region_mask", region_mask, (B, "m" if regions is None else regions.shape[1]), torch.bool)
         if context is not None and "context" in config.inputs:
             expect("context", context, (B, config.context_dim))
-        if scene is not None and "scene" in config.inputs:
-            expect("scene", scene, (B, config.scene_dim))
         return words
 
 

@@ -36,7 +36,6 @@ class SingleHead(nn.Module):
         context: Tensor,
         region_mask: Tensor | None = None,
         extras: Extras | None = None,
-        scene: Tensor | None = None,
     ) -> Tensor:
         """Compute the logits (1, B, classes), in training with `HeadOutput.further` ones behind them.
 
@@ -49,8 +48,7 @@ class SingleHead(nn.Module):
             None,
             context[0],
             None if region_mask is None else region_mask[0],
-            extras=None if extras is None else Extras(*(each[0] for each in extras)),
-            scene=None if scene is None else scene[0],
+            extras=None if extras is None else extras.each(lambda one: one[0]),
         )
         return (out.learned if self.training else out.logits)[None]
 
@@ -109,7 +107,6 @@ class SideBySide(nn.Module):
         context: Tensor | None,
         region_mask: Tensor | None = None,
         extras: Extras | None = None,
-        scene: Tensor | None = None,
     ) -> Tensor:
         """Compute the logits (J, B, classes), in training with `HeadOutput.further` ones behind them.
 
@@ -118,8 +115,7 @@ class SideBySide(nn.Module):
             words: of J batches.
             context: (J, B, context_dim).
             region_mask: (J, B, m) bool, True at a region that this head uses; None means that all are.
-            extras: lexicon values and entries of the learned table of J batches, for heads with either.
-            scene: (J, B, scene_dim), for heads that read it.
+            extras: what the heads know of J batches beside their vectors, for those that use any of it.
 
         Raises:
             ValueError: no regions where the heads need them.
@@ -142,14 +138,13 @@ class SideBySide(nn.Module):
             out: HeadOutput = functional_call(one, weights, batch)
             return out.learned if self.training else out.logits
 
-        context, scene = context if "context" in inputs else None, scene if "scene" in inputs else None
-        batch = (regions, region_mask, text, context, scene, extras)
+        batch = (regions, region_mask, text, context if "context" in inputs else None, extras)
+        axes = [None if each is None else 0 for each in batch[:-1]]
+        beside = None if extras is None else extras.each(lambda _: 0)
         own = one.head.lam, one.head.generators
         one.head.generators = self.generators
         try:
-            stacked: Tensor = vmap(logits, in_dims=(0, 0, *(None if each is None else 0 for each in batch)))(
-                weights, self.lam, *batch
-            )
+            stacked: Tensor = vmap(logits, in_dims=(0, 0, *axes, beside))(weights, self.lam, *batch)
         finally:
             one.head.lam, one.head.generators = own
         return stacked
@@ -202,7 +197,6 @@ class _Join(nn.Module):
         region_mask: Tensor | None,
         text: Text | None,
         context: Tensor | None,
-        scene: Tensor | None,
         extras: Extras | None,
     ) -> HeadOutput:
-        return self.head.complete(regions, region_mask, text, context, scene, extras)
+        return self.head.complete(regions, region_mask, text, context, extras)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -133,14 +133,38 @@ def dnn_lr(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Ar
     return {"logits": linear(p, "W", said), "fused": said, "further": np.stack([z_T, z_I])}
 
 
-def hsan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
-    c = mean([mlp(p, "W_r", one) for one in f], config.d)
-    d, a = additive(p, "attend", after_gru(p, x, config.d), c, config.d)
+def hsan(
+    config: HeadConfig,
+    p: Weights,
+    f: list[Array],
+    x: list[Array],
+    V: Array,
+    objects: Sequence[int] = (),
+    attributes: Sequence[int] = (),
+    sentences: Sequence[int] = (),
+) -> Outputs:
+    """By the ids of each region's names, those below 0 unknown, and the length of each sentence; by default one."""
+    seen = [linear(p, "W_r", one) for one in f]
+    for table, ids in (("E_o", objects), ("E_a", attributes)):
+        seen = [one + p[table][i] if i >= 0 else one for one, i in zip(seen, ids or [-1] * len(seen), strict=True)]
+    c = mean([relu(one) for one in seen], config.d)
+    H, begin, of_words, said = after_gru(p, x, config.d), 0, [], []
+    for length in sentences or [len(x)] * (len(x) > 0):
+        s, a = additive(p, "attend", H[begin : begin + length], c, config.d)
+        said.append(s)
+        of_words.append(a)
+        begin += length
+    d, b = additive(p, "attend_s", said, c, config.d)
     F = mlp(p, "W_m", np.concatenate([d, c]))
-    return {"logits": linear(p, "W_f", F), "fused": F, "words": a}
+    return {
+        "logits": linear(p, "W_f", F),
+        "fused": F,
+        "words": np.array([one * weight for a, weight in zip(of_words, b, strict=True) for one in a]),
+        "sentences": np.array([weight for a, weight in zip(of_words, b, strict=True) for _ in a]),
+    }
 
 
-SYSTEMS: dict[str, Callable[[HeadConfig, Weights, list[Array], list[Array], Array], Outputs]] = {
+SYSTEMS: dict[str, Callable[..., Outputs]] = {
     "multisentinet": multisentinet,
     "comn": comn,
     "mvan": mvan,

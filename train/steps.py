@@ -130,8 +130,9 @@ class Training:
         regions = torch.tensor([member.regions for member in self._members])
         table = table_of(features, split.train, first.max_words) if first.head_config({}).has_table else None
         lexicons, most = first.lexicon_names, int(regions.max())
+        uses = first.head_config(features.dims).uses
         self.resident = ResidentFeatures(
-            features, device, most, first.max_words, first.targets, first.averages, lexicons, table
+            features, device, most, first.max_words, first.targets, first.averages, lexicons, table, uses
         )
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""
@@ -258,8 +259,7 @@ class Training:
         """Return the logits (J, B, outputs), in training further ones behind them, and each target's values (J, B)."""
         batch = self.resident.batch(rows)
         mask = batch.region_mask & self.region_limit_mask if batch.region_mask is not None else None
-        inputs = (batch.regions, batch.words, batch.context, mask, batch.extras, batch.scene)
-        return self._logits(*inputs, stack=stack), batch.targets
+        return self._logits(batch.regions, batch.words, batch.context, mask, batch.extras, stack=stack), batch.targets
 
     def _logits(self, *batch: Any, stack: SingleHead | SideBySide | None = None) -> Tensor:
         """Compute logits (J, B, outputs) in float32, by products in bfloat16 where that is the precision."""

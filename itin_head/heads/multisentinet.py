@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import HeadConfig
+from ..extras import Extras
 from ..head import Head, HeadOutput, Text, mlp
 from ..layers.attention import AdditiveAttention
 from ..layers.lstm import LSTM
@@ -26,6 +27,7 @@ class MultiSentiNetHead(Head):
     """
 
     recurrent = False
+    takes_extras = True
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__(config, gru)
@@ -43,12 +45,12 @@ class MultiSentiNetHead(Head):
         region_mask: Tensor | None,
         text: Text | None,
         context: Tensor | None,
-        scene: Tensor | None = None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the output; `words` is a."""
         if regions is None or region_mask is None or text is None or context is None:
             raise ValueError("expected regions, text and context, got None for one of them")
-        o, s = self.W_o(context), self.W_s(scene_of(scene, regions, region_mask))
+        o, s = self.W_o(context), self.W_s(scene_of(self.config, extras, regions, region_mask))
         d, a = self.attend(self.lstm(text.W, text.mask), text.mask, torch.cat([o, s], -1))
         F = self.W_m(torch.cat([s, o, d], -1))
         return HeadOutput(self.W_f(self.drop(F)), fused=F, words=a)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import HeadConfig
+from ..extras import Extras
 from ..head import Head, HeadOutput, Text, mean_of, mlp
 from ..layers.attention import AdditiveAttention
 from ..layers.lstm import LSTM
@@ -30,6 +31,7 @@ class MVANHead(Head):
     """
 
     recurrent = False
+    takes_extras = True
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__(config, gru)
@@ -52,13 +54,13 @@ class MVANHead(Head):
         region_mask: Tensor | None,
         text: Text | None,
         context: Tensor | None,
-        scene: Tensor | None = None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the output; `attention` is that of the last hop, and so is `words`, the mean over o* and s*."""
         if regions is None or region_mask is None or text is None:
             raise ValueError("expected regions and text, got None for one of them")
         H, O = self.lstm(text.W, text.mask), self.W_o(regions)  # noqa: E741
-        S = self.W_s(scene_of(scene, regions, region_mask))
+        S = self.W_s(scene_of(self.config, extras, regions, region_mask))
         t, o, s = mean_of(H, text.mask), mean_of(O, region_mask), S
         words = attention = None
         for _ in range(self.hops):

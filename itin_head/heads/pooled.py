@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..config import HeadConfig
+from ..extras import Extras
 from ..gru.packing import Words
 from ..head import Head, HeadOutput, Inputs, Text, masked_softmax, mlp, standard
+from ..layers.scene import given_scene
 
 
 class PooledHead(Head):
@@ -24,6 +26,7 @@ class PooledHead(Head):
     """
 
     recurrent = False
+    takes_extras = True
     own_dropout = True
 
     text_mean: Tensor
@@ -52,14 +55,13 @@ class PooledHead(Head):
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure μ and σ, those of a text over the texts that have words."""
         texts, contexts, scenes = [], [], []
-        for _, words, _, context, *_, scene in batches:
+        for _, words, _, context, *_, extras in batches:
             if not isinstance(words, Words) or context is None:
                 raise ValueError("expected packed words and context, got others")
             text = self.read(words)
             texts.append(text.S[text.mask.any(-1)].cpu())
             contexts.append(context.cpu())
-            if self.config.reads_scene and scene is not None:
-                scenes.append(scene.cpu())
+            scenes += [given_scene(self.config, extras).cpu()] if self.config.reads_scene else []
         for name, each in (("text", texts), ("context", contexts), *((("scene", scenes),) if scenes else ())):
             mean, sd = standard(torch.cat(each))
             getattr(self, f"{name}_mean").copy_(mean)
@@ -71,7 +73,7 @@ class PooledHead(Head):
         region_mask: Tensor | None,
         text: Text | None,
         context: Tensor | None,
-        scene: Tensor | None = None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the output from words and context, and from the scene where it is read."""
         if text is None or context is None:
@@ -83,7 +85,8 @@ class PooledHead(Head):
         t = ((t - self.text_mean) / self.text_sd).masked_fill(~text.mask.any(-1, keepdim=True), 0)
         v = (context - self.context_mean) / self.context_sd
         parts = [self.mlp_t(self.drop(t)), self.mlp_v(self.drop(v))]
-        if scene is not None:
-            parts.append(self.mlp_p(self.drop((scene - self.scene_mean) / self.scene_sd)))
+        if self.config.reads_scene:
+            p = (given_scene(self.config, extras) - self.scene_mean) / self.scene_sd
+            parts.append(self.mlp_p(self.drop(p)))
         F = torch.cat(parts, -1)
         return HeadOutput(self.W_f(self.drop(F)), fused=F, words=weights)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from itin.itin_head import HEADS, Head, HeadConfig, make
+from itin.itin_head.extras import Extras
 from itin.itin_head.gru.packing import Words, pack_words
 from itin.itin_head.heads.linear import LinearHead
 from itin.itin_head.registry import label_of
@@ -34,9 +35,16 @@ def head_of(head: str, seed: int = 1, **more: Any) -> Head:
     return made.eval()
 
 
-def run(head: Head, rows: list[int], n: int = 7, m: int = 3, **more: Any) -> Any:
+def extras_of(scene: Array) -> Extras:
+    """Extras of a scene (B, P) or (J, B, P), and of nothing else."""
+    values = torch.from_numpy(np.ascontiguousarray(scene))
+    shape = values.shape[:-1]
+    return Extras(torch.zeros(*shape, 0), torch.zeros(*shape, 2, 0, dtype=torch.int64), scene=values)
+
+
+def run(head: Head, rows: list[int], n: int = 7, m: int = 3) -> Any:
     some = [SAMPLES[row] for row in rows]
-    return head(*batch_of(some, n, m, rubbish=float("nan")), scene=torch.from_numpy(P[rows]), **more)
+    return head(*batch_of(some, n, m, rubbish=float("nan")), extras=extras_of(P[rows]))
 
 
 def pooled(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array, P: Array) -> Outputs:
@@ -85,7 +93,7 @@ def test_equations_of_linear() -> None:
         getattr(head, f"{name}_sd").copy_(torch.from_numpy(sigma))
     texts = ["a fine day, fine", "rain", "no sun", "", "Day of RAIN rain"]
     _, tokens, mask, context, _ = batch_of(SAMPLES, 7, 3, rubbish=float("nan"))
-    out = head(None, pack_words(tokens, mask), None, context, texts=texts, scene=torch.from_numpy(P))
+    out = head(None, pack_words(tokens, mask), None, context, texts=texts, extras=extras_of(P))
     for row, ((_, x, V), text) in enumerate(zip(SAMPLES, texts, strict=True)):
         counts = [text.lower().replace(",", "").split().count(word) for word in words]
         a = np.array([(1 + np.log(count)) * weight if count else 0 for count, weight in zip(counts, idf, strict=True)])
@@ -96,7 +104,7 @@ def test_equations_of_linear() -> None:
         for column, value in enumerate([*a, *(0.7 * t), *(0.7 * v), *(0.7 * s)]):
             want = want + W[:, column] * value
         close(out.logits[row].softmax(-1), softmax(want))
-    reasons = head.reasons(None, pack_words(tokens, mask), None, context, None, texts, None, torch.from_numpy(P))
+    reasons = head.reasons(None, pack_words(tokens, mask), None, context, None, texts, extras_of(P))
     for row, own in enumerate(reasons):
         chosen = int(out.logits[row].argmax())
         s = 0.7 * (P[row] - moments["scene"][0]) / moments["scene"][1]
@@ -110,7 +118,7 @@ def test_means_and_deviations_are_measured(head: str) -> None:
     for rows in ([0, 1, 2], [3, 4]):
         _, tokens, mask, context, _ = batch_of([SAMPLES[row] for row in rows], 7, 3)
         packed: Words = pack_words(tokens, mask)
-        batches.append((None, packed, None, context, None, None, None, torch.from_numpy(P[rows])))
+        batches.append((None, packed, None, context, None, None, extras_of(P[rows])))
     made.scale(batches)
     close(made.scene_mean, P.mean(0), 1e-12)
     close(made.scene_sd, P.std(0), 1e-12)
@@ -124,7 +132,7 @@ def test_padding_and_order_do_not_matter(head: str) -> None:
     close(run(made, order, n=9, m=5).logits, whole[order])
     for row in range(5):
         close(run(made, [row], n=len(SAMPLES[row][1]) or 1, m=len(SAMPLES[row][0]) or 1).logits[0], whole[row])
-    assert not torch.allclose(whole, made(*batch_of(SAMPLES), scene=torch.from_numpy(P[::-1].copy())).logits)
+    assert not torch.allclose(whole, made(*batch_of(SAMPLES), extras=extras_of(P[::-1])).logits)
 
 
 @pytest.mark.parametrize("head", LEARNED)
@@ -134,9 +142,9 @@ def test_side_by_side_is_each_alone(head: str) -> None:
     orders = ([0, 1, 2], [2, 4, 3], [1, 1, 0])
     each = [batch_of([SAMPLES[row] for row in rows], 7, 3) for rows in orders]
     regions, tokens, mask, context, region_mask = (torch.stack(every) for every in zip(*each, strict=True))
-    scene = torch.stack([torch.from_numpy(P[rows]) for rows in orders])
+    extras = extras_of(np.stack([P[rows] for rows in orders]))
     stack = SideBySide(heads, generators=[torch.Generator().manual_seed(seed) for seed in range(3)])
-    logits = stack.train()(regions, pack_words(tokens, mask), context, region_mask, scene=scene)
+    logits = stack.train()(regions, pack_words(tokens, mask), context, region_mask, extras)
     for seed, one in enumerate(heads):
         one.generators = [torch.Generator().manual_seed(seed)]
     alone = torch.stack([run(one, rows).logits for one, rows in zip(heads, orders, strict=True)])
@@ -149,9 +157,9 @@ def test_side_by_side_is_each_alone(head: str) -> None:
             close(stack.get_parameter(name.replace(".", "/")).grad[j], parameter.grad, 1e-11)
     single = SingleHead(heads[0]).eval()
     words = pack_words(tokens[:1], mask[:1])
-    got = single(regions[:1], words, context[:1], region_mask[:1], scene=scene[:1])
+    got = single(regions[:1], words, context[:1], region_mask[:1], extras.each(lambda one: one[:1]))
     heads[0].eval()
-    plain = heads[0](regions[0], tokens[0], mask[0], context[0], region_mask[0], scene=scene[0]).logits
+    plain = heads[0](regions[0], tokens[0], mask[0], context[0], region_mask[0], extras=extras_of(P[orders[0]])).logits
     assert torch.equal(got[0], plain)
 
 
@@ -169,14 +177,14 @@ def test_dropout_is_of_the_scene_by_sample(head: str) -> None:
         context = context * keep[2]
     still = made(
         regions * keep[0][:, None], tokens * keep[1][:, None], mask, context, region_mask,
-        scene=torch.from_numpy(P) * keep[-1],
+        extras=extras_of(P * keep[-1].numpy()),
     )  # fmt: skip
     close(got.fused, still.fused, 1e-12)
 
 
 def test_who_reads_it() -> None:
     """multisentinet and mvan where it is there, pooled and linear where they are told to, others never."""
-    for head, spec in HEADS.items():
+    for head in HEADS:
         for there in (0, SIZE):
             for scene in (None, True, False):
                 config = HeadConfig(head=head, scene_dim=there, scene=scene)
@@ -185,16 +193,16 @@ def test_who_reads_it() -> None:
                 assert ("scene" in config.inputs) == config.reads_scene == want
                 assert config.scene_dim == (there if want else 0)
                 asks = scene is None and head in ("multisentinet", "mvan")
-                assert (
-                    config.optional == ({"scene"} if asks else set()) == set(spec.by_default if scene is None else ())
-                )
+                assert config.optional == ({"scene"} if asks else set())
+                assert ("scene_dim" in config.uses) == (want and there > 0)
     assert HeadConfig(head="multisentinet", scene_dim=SIZE).reads == {"tokens", "context", "scene"}
     assert HeadConfig(head="mvan", scene_dim=SIZE).reads == {"regions", "tokens", "scene"}
     assert HeadConfig(head="mvan").reads == {"regions", "tokens"}
     assert HeadConfig(head="linear", scene=True, scene_dim=SIZE, means_scale=0.0).reads == set()
-    assert [label_of(head, ["scene"]) for head in ("itin", "multisentinet", "mvan", "comn")] == [
+    assert [label_of(head, ["scene_dim"]) for head in ("itin", "multisentinet", "mvan", "comn")] == [
         *("itin", "multisentinet", "mvan*", "comn*"),
     ]
+    assert label_of("mvan", ["scene_dim"], False) == label_of("mvan") == "mvan* (mean region as scene)"
 
 
 def test_where_there_is_none_nothing_is_new() -> None:
@@ -203,7 +211,7 @@ def test_where_there_is_none_nothing_is_new() -> None:
         made = head_of(head, scene=None, scene_dim=0)
         assert not any("scene" in name or "mlp_p" in name for name in made.state_dict())
         arguments = batch_of(SAMPLES, 7, 3)
-        assert torch.equal(made(*arguments).logits, made(*arguments, scene=torch.from_numpy(P)).logits)
+        assert torch.equal(made(*arguments).logits, made(*arguments, extras=extras_of(P)).logits)
     assert head_of("multisentinet", scene=None, scene_dim=0).W_s[0].in_features == DIMS["region_dim"]
     assert head_of("multisentinet", scene=None).W_s[0].in_features == SIZE
 
@@ -211,10 +219,10 @@ def test_where_there_is_none_nothing_is_new() -> None:
 def test_what_is_refused() -> None:
     made = head_of("pooled")
     arguments = batch_of(SAMPLES, 7, 3)
-    with pytest.raises(ValueError, match=r"scene: expected \(B, 4\), got None"):
+    with pytest.raises(ValueError, match=r"extras: expected a scene \(B, 4\), got None"):
         made(*arguments)
-    with pytest.raises(ValueError, match=r"scene: expected \(5, 4\), got \(5, 3\)"):
-        made(*arguments, scene=torch.from_numpy(P[:, :3]))
+    with pytest.raises(ValueError, match=r"extras.scene: expected \(B, 4\), got \(5, 3\)"):
+        made(*arguments, extras=extras_of(P[:, :3]))
     with pytest.raises(
         ValueError, match="scene_dim: expected an integer of at least 1 for a head that reads the scene"
     ):

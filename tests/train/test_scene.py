@@ -87,10 +87,14 @@ def test_it_is_read_in_the_order_of_the_samples(cache: Path, features: Features,
         np.testing.assert_array_equal(one.scene, want)
         assert one.dims["scene_dim"] == 5
         rows = torch.tensor([[4, 1, 50], [0, 0, 7]])
-        batch = ResidentFeatures(one, torch.device("cpu"), 2).batch(rows)
-        assert batch.scene is not None
-        assert batch.scene.dtype == torch.float32
-        np.testing.assert_array_equal(batch.scene.numpy(), want[rows.numpy()].astype(np.float32))
+        extras = ResidentFeatures(one, torch.device("cpu"), 2, uses=["scene_dim"]).batch(rows).extras
+        assert extras is not None
+        assert extras.scene is not None
+        assert extras.scene.dtype == torch.float32
+        np.testing.assert_array_equal(extras.scene.numpy(), want[rows.numpy()].astype(np.float32))
+        assert ResidentFeatures(one, torch.device("cpu"), 2).batch(rows).extras is None
+    with pytest.raises(ValueError, match="features: expected a scene, which the head reads, got none"):
+        ResidentFeatures(replace(features, scene=None), torch.device("cpu"), 2, uses=["scene_dim"])
     with pytest.raises(ValueError, match=r"scene: expected \(60, P\), got \(59, 5\)"):
         replace(features, scene=want[1:])
 
@@ -226,10 +230,9 @@ def test_keys(tmp_path: Path) -> None:
     add_scene(cache / "planted", "clip", shift=1)
     assert key(cache, replace(BASE, head="mvan"), "places") == one["mvan"]
     assert key(cache, replace(BASE, head="mvan"), "clip") != one["mvan"]
-    assert key(cache, replace(BASE, head="pooled"), "clip") == before["pooled"]
-    assert key(cache, replace(BASE, head="linear", scene=True, means_scale=0.0), "clip") == key(
-        cache, replace(BASE, head="linear", means_scale=0.0)
-    )
+    assert key(cache, replace(BASE, head="pooled")) == before["pooled"]
+    no_means = replace(BASE, head="linear", means_scale=0.0)
+    assert key(cache, replace(no_means, scene=True)) == key(cache, no_means)
 
 
 # Sweeps --------------------------------------------------------------------------------------------------------------
@@ -251,8 +254,7 @@ def test_a_sweep_shares_it_and_its_tables_tell(cache: Path, tmp_path: Path, how:
     sweep = Sweep(tmp_path / "sweep")
     table = sweep.results()
     assert set(table["status"]) == {"done"}
-    by = {(row["head"], row["scene"]): row["key"] for _, row in table.iterrows()}
-    assert len({*by.values()}) == 6  # itin and pooled are the same twice
+    assert len({*table["key"]}) == 6  # itin and pooled are the same twice
     runs = {run.record["key"]: run for run in map(load_run, (tmp_path / "sweep" / "runs").iterdir())}
     assert {run.config.head: run.head_config.scene_dim for run in runs.values() if run.head_config.reads_scene} == {
         "mvan": 5,
@@ -274,10 +276,13 @@ def test_a_sweep_shares_it_and_its_tables_tell(cache: Path, tmp_path: Path, how:
     flat = " ".join(said.split())
     assert "mvan* (mean region as scene)" in flat
     listed, _ = runs_table([tmp_path / "sweep"])
-    assert {(row["head"], row["scene"]) for _, row in listed.iterrows() if row["scene"] is True} == {
-        ("mvan", True),
-        ("multisentinet", True),
+    assert {(row["head"], row["has"]) for _, row in listed.iterrows()} == {
+        *((head, "scene_dim") for head in ("mvan", "multisentinet")),
+        *((head, "") for head in ("itin", "pooled", "mvan", "multisentinet")),
     }
+    header, *lines = itin("runs", tmp_path / "sweep").splitlines()
+    assert sum("mvan*" in line for line in lines) == 2 * sum("mvan* (mean" in line for line in lines) == 2
+    assert "scene" not in header.split()  # the head tells
     alone = itin("train", "--cache", cache, "--head", "mvan", *SMALL, "--out", tmp_path / "alone")
     assert "mean region" not in alone
     one = load_run(tmp_path / "alone")

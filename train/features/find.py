@@ -89,7 +89,7 @@ def find_features(
         wanted |= (config.inputs & {"scene"}) | config.optional
     if named.get("scene") is not None:
         if "scene" not in wanted:
-            able = [head for head, spec in HEADS.items() if "scene" in spec.optional]
+            able = [head for head, spec in HEADS.items() if spec.can_read_scene]
             raise ValueError(
                 f"scene_encoder: expected a head that reads the scene, {listed(able)}, and --scene where it does not do"
                 f" so by default; got {listed(sorted({config.head for config in configs}))}"

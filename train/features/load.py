@@ -18,6 +18,7 @@ from ..lexicons.values import lexicon_values
 from .features import INPUT, Features, TargetColumn, only
 from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
+from .named import read_named
 
 if TYPE_CHECKING:
     from ...cache import Table
@@ -111,10 +112,12 @@ def load_features(
     parts = [slice(begin, begin + BLOCK) for begin in range(0, n, BLOCK)] if mapped else [slice(None)]
     regions = np.zeros((n, 0, 0), np.float16)
     counts = np.zeros(n, np.int64)
+    named = None
     if m:
         store, own = stores["regions"], rows["regions"]
         regions = hold(store.read("regions", own[part], first=m) for part in parts)
         counts = np.minimum(store.read("counts", own).astype(np.int64), m)
+        named = read_named(store, own, m)
     tokens, lengths = np.zeros((0, 0), np.float16), [np.zeros(n, np.int64)]
     token_ids = [np.zeros(0, np.int32)]
     if "tokens" in stores:
@@ -145,6 +148,8 @@ def load_features(
         token_ids=np.concatenate(token_ids),
         lexicons=lexicon_values(lexicons, texts_of(samples[held_by_all])) if lexicons else {},
         scene=scene,
+        named=named,
+        sentence_ends=tuple(stores["tokens"].sentence_ends) if "tokens" in stores else (),
     )
 
 

@@ -88,6 +88,8 @@ class Definition:
     """What is learnt, `Target.to_dict`, the scored one first; a sweep without them is older, and on the label."""
     select: str = CLASS_SCORES[0]
     """The validation score that runs are compared by first, one of `config.SELECTS`."""
+    has: list[str] = field(default_factory=list)
+    """Those of `itin_head.registry.SIZES` that the features have."""
 
     @property
     def is_number(self) -> bool:
@@ -205,9 +207,9 @@ class Sweep:
     def results(self) -> pd.DataFrame:
         """Return one row per trial; equal configurations have the same run.
 
-        Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig` (`scene` is true
-        where it is read by default, too), `best_epoch`, `Definition.figures`, `seconds`, `run` (relative to the sweep),
-        `error`, `protocol`, and `note`, which every table made from the rows must carry where it is not empty.
+        Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, `best_epoch`,
+        `Definition.figures`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every
+        table made from the rows must carry where it is not empty.
         """
         return self.frame(self.ended())
 
@@ -223,7 +225,6 @@ class Sweep:
                 "key": trial.key,
                 "status": "done" if result.run else "failed" if trial.key in results else "open",
                 **trial.config.to_dict(),
-                "scene": trial.config.scene_among(self.definition.stores),
                 **{name: result.figures.get(name) for name in ("best_epoch", *reals)},
                 "run": result.run.relative_to(self.path).as_posix() if result.run else "",
                 "error": result.error,
