@@ -107,7 +107,7 @@ HEADS = {
     "lexicon": HeadSpec(
         "heads.lexicon:LexiconHead",
         ("regions",),
-        ("objects", "attributes"),
+        ("attributes",),
         "lexicon values of the text and of the regions' attribute-object pairs, logistic regression",
         solved=True,
         stand_ins={"attributes": "no names"},

@@ -253,7 +253,7 @@ def test_what_is_read_depends_on_what_there_is() -> None:
     config = HeadConfig(head="lexicon", lexicon_values=4)
     assert (config.inputs, config.reads, config.uses) == ({"regions"}, frozenset(), frozenset())
     named = replace(config, **SIZES)  # type: ignore[arg-type]
-    assert (named.reads, named.uses) == ({"regions"}, {"objects", "attributes"})
+    assert (named.reads, named.uses) == ({"regions"}, {"attributes"})
     assert replace(named, attributes=0).reads == frozenset()
     assert HeadConfig(head="hsan", **SIZES).uses == set(SIZES)  # type: ignore[arg-type]
     assert HeadConfig(head="itin", **SIZES).uses == frozenset()  # type: ignore[arg-type]

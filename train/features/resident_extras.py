@@ -43,7 +43,7 @@ class ResidentExtras:
         self._entries = on_device(entries, device)
         self._sentences = on_device(sentences_of(features), device) if "sentence_ends" in uses else None
         self._named: list[Tensor] | None = None
-        if "objects" in uses:
+        if not {"objects", "attributes"}.isdisjoint(uses):
             if features.named is None:
                 raise ValueError("features: expected names of regions, which the head reads, got none")
             named = features.named
