@@ -221,8 +221,11 @@ def _weights(lane: Lane, config: ExtractConfig) -> list[dict[str, Any]]:
 def _options(config: EncoderConfig) -> dict[str, Any]:
     """Return the options of the encoders, with absolute paths."""
     options = asdict(config)
+    if config.scene_encoder is None:  # as before there was any
+        del options["scene_encoder"]
     names = {name for known in ENCODERS.values() for name in known}
-    for name in ("regions", "text_encoder", "context_encoder", "detector_weights", "object_names", "attribute_names"):
-        if options[name] is not None and options[name] not in names and Path(options[name]).exists():
+    files = ("detector_weights", "object_names", "attribute_names")
+    for name in ("regions", "text_encoder", "context_encoder", "scene_encoder", *files):
+        if options.get(name) is not None and options[name] not in names and Path(options[name]).exists():
             options[name] = str(Path(options[name]).resolve())
     return options

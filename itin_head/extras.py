@@ -1,5 +1,5 @@
 """What a head may know of a pair beside its features' vectors: lexicon values, a table of vectors that it learns, the
-sentences of the words and the names of the regions."""
+sentences of the words, the names of the regions and the vector of a second image encoder."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Extras(NamedTuple):
     """(B, m) float32, the probability of the object times that of the attribute, 0 where one is not known."""
     sentences: Tensor | None = None
     """(B, n) int64, the number of the sentence that a word stands in; -1 at padding. None where it is not known."""
+    scene: Tensor | None = None
+    """(B, scene_dim), P, of a second image encoder. None where the head reads none."""
 
     def each(self, take: Callable[[Tensor], Any]) -> Extras:
         """Return what `take` gives for each of those that are there."""

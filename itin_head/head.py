@@ -100,6 +100,8 @@ class Head(nn.Module):
         super().__init__()
         if gru not in RECURRENCES:
             raise ValueError(f"gru: expected one of {', '.join(RECURRENCES)}, got {gru!r}")
+        if config.reads_scene and not config.scene_dim:
+            raise ValueError("scene_dim: expected an integer of at least 1 for a head that reads the scene, got 0")
         self.config = config
         self.recurrence = gru
         self.lam: float | Tensor = config.lam  # a tensor where heads of different λ are computed side by side
@@ -208,6 +210,8 @@ class Head(nn.Module):
                 both = self.drop(torch.cat([text.W, text.S[:, None]], 1))
                 text = Text(both[:, :-1], both[:, -1], text.mask)
             context = None if context is None else self.drop(context)
+            if extras is not None and extras.scene is not None:
+                extras = extras._replace(scene=self.drop(extras.scene))
         beside = (extras,) if self.takes_extras else ()
         out = self.join(regions, region_mask, text, context, *beside)
         if self.extra is None:

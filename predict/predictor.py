@@ -103,6 +103,9 @@ class Predictor:
             named = named_regions(shown, {"objects": head.objects, "attributes": head.attributes})
         if "context" in encoded:
             context = np.stack([arrays["context"] for arrays in encoded["context"]])
+        scene = np.zeros((n, head.scene_dim), np.float32) if head.reads_scene else None
+        if "scene" in encoded:
+            scene = np.stack([arrays["scene"] for arrays in encoded["scene"]])
         offsets = np.concatenate([[0], np.cumsum([keep.sum() for keep in kept] or [0] * n)])
         labels = np.zeros(n, np.int64)
         return Features(
@@ -117,6 +120,7 @@ class Predictor:
             texts=texts,
             token_ids=token_ids,
             lexicons=lexicon_values(self._lexicons, texts),
+            scene=scene,
             named=named,
             sentence_ends=getattr(self._encoders.get("tokens"), "sentence_ends", ()),
         )

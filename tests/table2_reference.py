@@ -49,8 +49,10 @@ def additive(p: Weights, name: str, K: list[Array], q: Array, size: int) -> tupl
     return weighted(a, K, size), a
 
 
-def multisentinet(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
-    o, s = mlp(p, "W_o", V), mlp(p, "W_s", mean(f, config.region_dim))
+def multisentinet(
+    config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array, P: Array | None = None
+) -> Outputs:
+    o, s = mlp(p, "W_o", V), mlp(p, "W_s", mean(f, config.region_dim) if P is None else P)
     d, a = additive(p, "attend", lstm(p, "lstm/", x, config.d), np.concatenate([o, s]), config.d)
     F = mlp(p, "W_m", np.concatenate([s, o, d]))
     return {"logits": linear(p, "W_f", F), "fused": F, "words": a}
@@ -81,12 +83,12 @@ def comn(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Arra
     return {"logits": linear(p, "W_f", F), "fused": F, "words": words, "attention": attention}
 
 
-def mvan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
+def mvan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array, P: Array | None = None) -> Outputs:
     d, D = config.d, 2 * config.d
     forward, backward = lstm(p, "lstm/", x, d), lstm(p, "lstm/_reverse", x[::-1], d)[::-1]
     H = [np.concatenate(both) for both in zip(forward, backward, strict=True)]
     O = [linear(p, "W_o", one) for one in f]  # noqa: E741
-    S = linear(p, "W_s", mean(f, config.region_dim))
+    S = linear(p, "W_s", mean(f, config.region_dim) if P is None else P)
     M_t, M_o, M_s = mean(H, D), mean(O, D), S
 
     def cell(name: str, x: Array, h: Array) -> Array:

@@ -231,6 +231,11 @@ class TrainConfig(HeadOptions):
         return self.head_config({}).inputs
 
     @property
+    def optional(self) -> frozenset[str]:
+        """The kinds of feature that the head reads too if they are there."""
+        return self.head_config({}).optional
+
+    @property
     def lexicon_names(self) -> tuple[str, ...]:
         """The lexicons whose values the head reads; none for a head that reads no text."""
         return parse_names(self.lexicons) if self.head_config({}).reads_text else ()
@@ -254,8 +259,8 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, `classes`, the number of outputs, and
-                `entries` of a learned table; what is left out keeps its default.
+            dims: `region_dim`, `token_dim`, `context_dim` and `scene_dim` of the features, `classes`, the number of
+                outputs, and `entries` of a learned table; what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
         own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}

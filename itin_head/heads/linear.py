@@ -15,8 +15,10 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from ..config import HeadConfig
+from ..extras import Extras
 from ..gru.packing import Words
 from ..head import Inputs, mean_of, standard
+from ..layers.scene import given_scene
 from ..solved import Lesson, SolvedHead, rows_of
 
 LEAST = 2
@@ -33,20 +35,25 @@ class LinearHead(SolvedHead):
     """z = W [TF-IDF of words ⊕ TF-IDF of characters ⊕ γ t ⊕ γ v ⊕ δ l] + b; of classes y = softmax(z).
 
     t and v are the standardised mean of the words' vectors and V, as in `pooled`, l the lexicons' values; γ is
-    `means_scale`, δ `lexicon_scale`. TF-IDF is that of scikit-learn, each block divided by its L2 norm:
-    (1 + ln count) (1 + ln((1 + N) / (1 + texts with the n-gram))).
+    `means_scale`, δ `lexicon_scale`. With `scene` γ p follows γ v, p the scene's features, standardised. TF-IDF is that
+    of scikit-learn, each block divided by its L2 norm: (1 + ln count) (1 + ln((1 + N) / (1 + texts with the n-gram))).
     """
 
     text_mean: Tensor
     text_sd: Tensor
     context_mean: Tensor
     context_sd: Tensor
+    scene_mean: Tensor
+    scene_sd: Tensor
     idf: Tensor
     """(n-grams,), of all blocks, in the order of the vocabulary."""
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__(config, gru)
-        for name, size in (("text", config.token_dim), ("context", config.context_dim)):
+        sizes = {"text": config.token_dim, "context": config.context_dim}
+        if config.reads_scene:
+            sizes["scene"] = config.scene_dim
+        for name, size in sizes.items():
             self.register_buffer(f"{name}_mean", torch.zeros(size, dtype=torch.float64))
             self.register_buffer(f"{name}_sd", torch.ones(size, dtype=torch.float64))
         self.know({"targets": [["classes", config.classes]]})
@@ -78,16 +85,17 @@ class LinearHead(SolvedHead):
 
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure the means and standard deviations of the training part, of a text's over those that have words."""
-        texts, contexts, values = [], [], []
+        parts: dict[str, list[Tensor]] = {}
+        values = []
         for _, words, _, context, _, _, extras in batches:
-            text, V, there = self._means(words, context)
-            texts.append(text[there])
-            contexts.append(V)
+            means, there = self._means(words, context, extras)
+            for name, each in means.items():
+                parts.setdefault(name, []).append(each[there] if name == "text" else each)
             values += [self.known(extras).values] if self.config.lexicon_values else []
         if values:
             self.standardise(values)
-        for name, each in (("text", texts), ("context", contexts)):
-            mean, sd = standard(torch.cat(each))
+        for name, every in parts.items():
+            mean, sd = standard(torch.cat(every))
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_sd").copy_(sd)
 
@@ -99,17 +107,18 @@ class LinearHead(SolvedHead):
             raise ValueError(f"texts: expected {len(words.mask)}, got {None if texts is None else len(texts)}")
         blocks = [self._tfidf(counter, idf, texts) for counter, idf in self._blocks()]
         if self.config.means_scale:
-            text, V, there = self._means(words, context)
-            text = ((text - self.text_mean) / self.text_sd).masked_fill(~there[:, None], 0)
-            V = (V - self.context_mean) / self.context_sd
-            blocks.append(sparse.csr_matrix(self.config.means_scale * torch.cat([text, V], 1).numpy()))
+            means, there = self._means(words, context, extras)
+            for name, each in means.items():
+                standardised = (each - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_sd")
+                means[name] = standardised.masked_fill(~there[:, None], 0) if name == "text" else standardised
+            blocks.append(sparse.csr_matrix(self.config.means_scale * torch.cat([*means.values()], 1).numpy()))
         if self.config.lexicon_values:
             blocks.append(sparse.csr_matrix(self.config.lexicon_scale * self.lexicon_values(extras)))
         return sparse.hstack(blocks, format="csr") if blocks else sparse.csr_matrix((len(texts), 0))
 
     def parts(self, X: sparse.csr_matrix, W: NDArray[np.float64], batch: Inputs) -> list[dict[str, float]]:
         """Return what each part adds: of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the
-        words' vectors, V and the lexicons, each as a whole."""
+        words' vectors, V, the scene and the lexicons, each as a whole."""
         words, characters = (self.vocabulary[name] for name in ("words", "characters"))
         names = [*words, *(f"‹{term}›" for term in characters)]
         ends = np.cumsum([len(names), *(size for _, size in self._dense)])
@@ -128,7 +137,8 @@ class LinearHead(SolvedHead):
     def _dense(self) -> list[tuple[str, int]]:
         """The blocks of X after the n-grams, each with its columns."""
         config = self.config
-        means = [("word vectors", config.token_dim), ("image", config.context_dim)] if config.means_scale else []
+        means = [("word vectors", config.token_dim), ("image", config.context_dim), ("scene", config.scene_dim)]
+        means = [(name, size) for name, size in means if size and config.means_scale]
         return [*means, *([("lexicons", config.lexicon_values)] if config.lexicon_values else [])]
 
     def _blocks(self) -> Iterator[tuple[CountVectorizer, NDArray[np.float64]]]:
@@ -155,10 +165,18 @@ class LinearHead(SolvedHead):
         counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
         return normalize(counts)
 
-    def _means(self, words: Tensor | Words | None, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the mean words (B, token_dim), V and which texts have words (B,), in float64 on the CPU."""
+    def _means(
+        self, words: Tensor | Words | None, context: Tensor | None, extras: Extras | None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the mean words (B, token_dim), V and, where it is read, P, and which texts have words (B,).
+
+        All in float64 on the CPU.
+        """
         if not isinstance(words, Words) or context is None:
             raise ValueError("expected packed words and context, got others")
         text = self.read(words)
         mask = text.mask.cpu()
-        return mean_of(text.W.cpu().double(), mask), context.cpu().double(), mask.any(-1)
+        means = {"text": mean_of(text.W.cpu().double(), mask), "context": context.cpu().double()}
+        if self.config.reads_scene:
+            means["scene"] = given_scene(self.config, extras).cpu().double()
+        return means, mask.any(-1)

@@ -122,7 +122,7 @@ def test_hsan_side_by_side_as_alone() -> None:
     batches = [batch_of([SAMPLES[row] for row in order], 7, 3, 0.0) for order in orders]
     every = [extras_of(order, 7, 3) for order in orders]
     regions, tokens, mask, context, region_mask = (torch.stack(each) for each in zip(*batches, strict=True))
-    together = Extras(*(torch.stack(each) for each in zip(*every, strict=True)))
+    together = Extras(*(torch.stack(each) for each in zip(*(one[:-1] for one in every), strict=True)))  # no scene
     stack = SideBySide(heads)
     logits = stack(regions, pack_words(tokens, mask), context, region_mask, together)
     logits.square().sum().backward()

@@ -13,8 +13,13 @@ from ...labels import LABELS
 from ...targets import LABEL, UNKNOWN, Target
 from .named import NamedRegions
 
-INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
+INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256", "scene": "image_sha256"}
 """The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
+
+
+def only(kind: str) -> str:
+    """Return the options of `itin extract` that make the features of one kind alone."""
+    return f"--only {kind}" + " --scene-encoder NAME" * (kind == "scene")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +107,8 @@ class Features:
     """(T,) the id of each word's token in the tokenizer's vocabulary; None where they are not known."""
     lexicons: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The values (N, columns) of the lexicons asked for, by name; NaN where one does not know the text's language."""
+    scene: np.ndarray | None = None
+    """(N, scene_dim); None where no head asks for it."""
     named: NamedRegions | None = None
     """What the regions show, where their store has names of it."""
     sentence_ends: tuple[int, ...] = ()
@@ -121,6 +128,8 @@ class Features:
             if len(got) != len(shape) or any(isinstance(a, int) and a != b for a, b in zip(shape, got, strict=True)):
                 raise ValueError(f"{name}: expected ({', '.join(map(str, shape))}), got {got}")
 
+        if self.scene is not None and (self.scene.ndim != 2 or len(self.scene) != n):
+            raise ValueError(f"scene: expected ({n}, P), got {self.scene.shape}")
         if self.named is not None and self.named.objects.shape != self.regions.shape[:2]:
             raise ValueError(f"named: expected {self.regions.shape[:2]}, got {self.named.objects.shape}")
         if self.token_ids is not None and self.token_ids.shape != self.tokens.shape[:1]:
@@ -162,6 +171,7 @@ class Features:
             "region_dim": self.regions.shape[2],
             "token_dim": self.tokens.shape[1],
             "context_dim": self.context.shape[1],
+            "scene_dim": 0 if self.scene is None else self.scene.shape[1],
             "sentence_ends": len(self.sentence_ends),
             **({} if self.named is None else self.named.sizes),
         }

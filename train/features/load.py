@@ -15,7 +15,7 @@ from ...labels import listed
 from ...tabular.matching import MOST_LOST, examples, match
 from ...targets import LABEL, UNKNOWN, Target, cells_of, chosen, shares_of, targets_of, values_of
 from ..lexicons.values import lexicon_values
-from .features import INPUT, Features, TargetColumn
+from .features import INPUT, Features, TargetColumn, only
 from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
 from .named import read_named
@@ -34,7 +34,7 @@ def load_features(
     keep_special: bool = False,
     mapped: bool | None = None,
     allow_missing: bool = False,
-    inputs: Collection[str] = tuple(INPUT),
+    inputs: Collection[str] = ("regions", "tokens", "context"),
     targets: Sequence[str] = (LABEL,),
     lexicons: Collection[str] = (),
 ) -> Features:
@@ -69,7 +69,7 @@ def load_features(
                 f"no {kind} features of {name or 'this data set'}",
                 expected=f"a store of kind {kind}",
                 found=", ".join(stores) or "none",
-                next_step=f"run `itin extract --only {kind}` with the same --dataset and --cache",
+                next_step=f"run `itin extract {only(kind)}` with the same --dataset and --cache",
             )
     if m and (held := int(stores["regions"].identity["dims"]["max_regions"])) < m:
         raise CacheError(
@@ -127,6 +127,7 @@ def load_features(
     context = np.zeros((n, 0), np.float16)
     if "context" in stores:
         context = stores["context"].read("context", rows["context"])
+    scene = stores["scene"].read("scene", rows["scene"]) if "scene" in stores else None
     return Features(
         ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
         labels=(np.full(len(ids), UNKNOWN) if label is None else label.values)[held_by_all].astype(np.int64),
@@ -146,6 +147,7 @@ def load_features(
         further={name: column.take(held_by_all) for name, column in columns.items()},
         token_ids=np.concatenate(token_ids),
         lexicons=lexicon_values(lexicons, texts_of(samples[held_by_all])) if lexicons else {},
+        scene=scene,
         named=named,
         sentence_ends=tuple(stores["tokens"].sentence_ends) if "tokens" in stores else (),
     )

@@ -17,7 +17,7 @@ from .word_table import NONE, entries_of
 
 
 class ResidentExtras:
-    """Lexicon values, entries of the learned table, sentences of words and names of regions on the device.
+    """Lexicon values, entries of the learned table, sentences of words, names of regions and scenes on the device.
 
     Args:
         features: what they are of.
@@ -49,6 +49,12 @@ class ResidentExtras:
             named = features.named
             self._named = [on_device(each, device) for each in (named.objects, named.attributes, named.chances)]
 
+        self._scene: Tensor | None = None
+        if "scene_dim" in uses:
+            if features.scene is None:
+                raise ValueError("features: expected a scene, which the head reads, got none")
+            self._scene = on_device(features.scene, device)
+
     def __call__(self, rows: Tensor, n: int, m: int) -> Extras:
         """Gather those of some samples, without waiting for the device.
 
@@ -79,6 +85,7 @@ class ResidentExtras:
             attributes,
             chances,
             None if self._sentences is None else gathered(self._sentences, step),
+            None if self._scene is None else self._scene[rows].float(),
         )
 
 

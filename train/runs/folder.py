@@ -190,7 +190,7 @@ class Run:
         """Raise RunError unless these `itin.cache.Store` by kind hold the features that the run was trained on."""
         for kind, entry in self.record["stores"].items():
             store = stores.get(kind)
-            if store is None and kind not in self.config.inputs:
+            if store is None and kind not in self.head_config.inputs:
                 continue
             if store is None or store.fingerprint != entry["fingerprint"]:
                 raise RunError(

@@ -26,7 +26,7 @@ REVISION = 1
 """The revision of the keys, raised when a configuration changes its meaning: another default, another formula."""
 
 _DEFAULTS = TrainConfig()
-DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
+DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim", "scene": "scene_dim"}
 """The field of a head's configuration that holds the length of each kind of feature."""
 
 
@@ -127,6 +127,8 @@ class Identity:
         config = self._canonical(config)
         head, spec = config.head_config(self._dims), HEADS[config.head]
         inputs = head.reads
+        # Whether the scene is read is said by its store; what then reads no region does not depend on their number.
+        unsaid = {"split_seed", "fold", "scene", *(("m",) if head.reads_scene and "regions" not in inputs else ())}
         identity = {
             "revision": REVISION,
             # Fields at their default stay out, so that a new field does not change the keys of old runs; the parts
@@ -134,7 +136,7 @@ class Identity:
             "recipe": {
                 name: value
                 for name, value in config.to_dict().items()
-                if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
+                if name not in unsaid and value != getattr(_DEFAULTS, name)
             },
             "dims": {
                 name: size for name, size in self._dims.items() if name in map(DIMS.get, inputs) or name in head.uses
