@@ -219,9 +219,8 @@ def _new(
         if mode == "optuna" and len(folds) > 1:
             raise ValueError("a guided search compares on one validation part: choose a fold with --fold 0")
         presets = axes.get("preset", (PresetOptions.preset,))
-        named = {**axes, "preset": presets[0] if len(presets) == 1 else PresetOptions.preset}
         if mode == "optuna" and not any(len(values) > 1 for values in axes.values()):
-            axes |= space_of(named)
+            axes |= space_of({**axes, "preset": presets[0]})
         plan = make_plan(mode, axes, seeds, number, folds)
     if mode == "optuna":
         from ..train.sweeps.search import check_installed
@@ -229,11 +228,12 @@ def _new(
         check_installed()
     configs = readers(plan.trials, axes)
     found = wanted.find(configs)
-    fields, without = fitted(named, targets_of(found.table.dataset))
-    if fields:
-        axes |= {name: (value,) for name, value in fields.items()}
-        plan = make_plan(mode, axes, seeds, number, folds)
-        configs = readers(plan.trials, axes)
+    targets = targets_of(found.table.dataset)
+    fits = {preset: fitted({**axes, "preset": preset}, targets) for preset in presets}
+    adapted = {preset: fields for preset, (fields, _) in fits.items() if fields}
+    without = [line for _, lines in fits.values() for line in lines]
+    plan = make_plan(mode, axes, seeds, number, folds, adapted)
+    configs = readers(plan.trials, axes, adapted)
     data = SweepData(found.table, found.stores, configs, protocol, allow_missing=wanted.allow_missing)
     show_data(found.stores, data, [*data.splitter.outside, *without])
     out = out or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
@@ -243,6 +243,7 @@ def _new(
         "seeds": list(seeds),
         "number": number,
         "folder": str(found.table.folder.resolve()),
+        "adapted": adapted,
     }
     return create(out, plan, data, **definition), data
 

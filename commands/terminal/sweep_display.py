@@ -217,8 +217,10 @@ def _fields() -> list[str]:
     return [name for name in FIELDS if name not in REPEATS]
 
 
-def _cell(value: object) -> str:
-    if value is None or value != value:
+def _cell(value: Any) -> str:
+    import pandas as pd
+
+    if pd.isna(value):
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -21,6 +21,10 @@ MODES = ("grid", "paper", "random", "optuna")
 _FIELDS = {field.name: field for field in (*fields(PresetOptions), *fields(TrainConfig))}
 
 Axes = dict[str, tuple[Any, ...]]
+Adapted = Mapping[str, Mapping[str, Any]]
+
+AS_THEY_ARE: Adapted = {}
+"""No preset is adapted."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def make_plan(
     seeds: Sequence[int],
     number: int | None = None,
     folds: Sequence[int] = (0,),
+    adapted: Adapted = AS_THEY_ARE,
 ) -> SweepPlan:
     """Return the trials of a sweep; `optuna` has none in advance.
 
@@ -101,6 +106,7 @@ def make_plan(
         seeds: every configuration is trained with each of these.
         number: how many combinations, for `random`.
         folds: every configuration is trained with each of these.
+        adapted: the fields that a preset has another way here, `presets.fitted`, by preset.
 
     Raises:
         ValueError: no configuration is left to train, or a wrong mode.
@@ -123,13 +129,13 @@ def make_plan(
     elif mode == "random":
         if number is None or number < 1:
             raise ValueError(f"number: expected at least 1, got {number}")
-        points = [("random", point) for point in _draw(axes, number)]
+        points = [("random", point) for point in _draw(axes, number, adapted)]
     else:
         points = [("grid", point) for point in combinations(axes)]
     trials: list[Trial] = []
     for axis, point in points:
         try:
-            config = TrainConfig(**with_preset(point))
+            config = TrainConfig(**with_preset(point, adapted))
         except ValueError as error:
             reason = f"{', '.join(f'{name}={value}' for name, value in point.items())}: {error}"
             if reason not in left_out:
@@ -147,32 +153,36 @@ def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
-def readers(trials: Iterable[Trial], axes: Mapping[str, Sequence[Any]]) -> list[TrainConfig]:
+def readers(
+    trials: Iterable[Trial], axes: Mapping[str, Sequence[Any]], adapted: Adapted = AS_THEY_ARE
+) -> list[TrainConfig]:
     """Return configurations that together read all features that a sweep needs.
 
     Args:
         trials: the trials of the sweep; a guided search has none in advance.
         axes: the values that such a search may propose.
+        adapted: as for `make_plan`.
     """
     if configs := [trial.config for trial in trials]:
         return configs
     read = ("preset", "head", "m", "ablation", "keep_special", "center_crop", "lexicons")
     asked = (*read, "target", "target_weights", "select")
     points = combinations({name: axes[name] for name in asked if name in axes})
-    return [config for config in map(config_of, points) if config is not None] or [TrainConfig()]
+    found = [config_of(point, adapted) for point in points]
+    return [config for config in found if config is not None] or [TrainConfig()]
 
 
-def config_of(point: Mapping[str, Any]) -> TrainConfig | None:
+def config_of(point: Mapping[str, Any], adapted: Adapted = AS_THEY_ARE) -> TrainConfig | None:
     """Return the configuration of a combination; None where it is not valid (m = 0 with no-context)."""
     try:
-        return TrainConfig(**with_preset(point))
+        return TrainConfig(**with_preset(point, adapted))
     except ValueError:
         return None
 
 
-def _draw(axes: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]]:
+def _draw(axes: Mapping[str, Sequence[Any]], number: int, adapted: Adapted) -> list[dict[str, Any]]:
     """Draw `number` different valid combinations with a fixed seed, or return all where there are fewer."""
-    every = [point for point in combinations(axes) if config_of(point) is not None]
+    every = [point for point in combinations(axes) if config_of(point, adapted) is not None]
     return random.Random(0).sample(every, min(number, len(every)))
 
 

@@ -88,6 +88,8 @@ class Definition:
     """What is learnt, `Target.to_dict`, the scored one first; a sweep without them is older, and on the label."""
     select: str = CLASS_SCORES[0]
     """The validation score that runs are compared by first, one of `config.SELECTS`."""
+    adapted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The fields that a preset has another way on this data set, `presets.fitted`, by preset."""
 
     @property
     def is_number(self) -> bool:
@@ -114,7 +116,7 @@ class Definition:
     @property
     def readers(self) -> list[TrainConfig]:
         """Configurations that together read all features that the sweep needs."""
-        return readers([] if self.mode == "optuna" else self.trials, self.axes)
+        return readers([] if self.mode == "optuna" else self.trials, self.axes, self.adapted)
 
     def runs(self, part: Part = WHOLE) -> list[Trial]:
         """Return the trials of a part i/N, each key once: those whose number is i modulo N."""

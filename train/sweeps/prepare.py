@@ -158,7 +158,7 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         path: the folder, which must not exist; its parents are made.
         plan: its trials.
         data: the features.
-        definition: `mode`, `axes`, `seeds`, `number` and `folder` of `folder.Definition`.
+        definition: `mode`, `axes`, `seeds`, `number`, `folder`, and what else of `folder.Definition` is not its default.
 
     Raises:
         RunError: the path exists, or cannot be written.

@@ -141,7 +141,7 @@ class Search:
 
     def _new_trials(self, point: Mapping[str, Any]) -> list[Trial]:
         """Return a combination's trials, one per seed; none if it is not valid, or not new."""
-        config = config_of(point)
+        config = config_of(point, self._sweep.definition.adapted)
         if config is None:
             return []
         configs = [replace(config, seed=seed) for seed in self._seeds]
@@ -152,7 +152,7 @@ class Search:
         """Return the combination that a trial's configuration comes from."""
         for preset in self._axes.get("preset", ["paper"]):
             point = {name: preset if name == "preset" else getattr(trial.config, name) for name in self._axes}
-            found = config_of(point)
+            found = config_of(point, self._sweep.definition.adapted)
             on_axes = all(point[name] in values for name, values in self._axes.items())
             if on_axes and found is not None and replace(found, seed=trial.config.seed) == trial.config:
                 return point
