@@ -213,6 +213,8 @@ def short_name(config: TrainConfig) -> str:
         parts.append(config.target)
     if config.lexicon_names and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):
         parts.append("+".join(config.lexicon_names))
+    if config.train_share < 1:
+        parts.append(f"share{config.train_share:g}")
     if head.has_table and (preset != "best" or config.lexical != PRESETS["best"]["lexical"]):
         parts.append(f"lexical{config.lexical}")
     return "-".join(parts)

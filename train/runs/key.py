@@ -14,7 +14,7 @@ from ...itin_head.config import HeadConfig
 from ...itin_head.registry import HEADS
 from ...labels import LABELS
 from ...targets import LABEL
-from ..config import STEPS, TrainConfig, scores_of
+from ..config import PARTED, STEPS, TrainConfig, scores_of
 from ..lexicons.values import record_of
 from ..protocols.split import Split
 
@@ -126,11 +126,11 @@ class Identity:
         identity = {
             "revision": REVISION,
             # Fields at their default stay out, so that a new field does not change the keys of old runs; the parts
-            # stand for the seed of the split and the fold.
+            # stand for the fields that decide them.
             "recipe": {
                 name: value
                 for name, value in config.to_dict().items()
-                if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
+                if name not in PARTED and value != getattr(_DEFAULTS, name)
             },
             "dims": {name: size for name, size in self._dims.items() if name in map(DIMS.get, inputs)},
             "dataset": self._dataset,
