@@ -12,6 +12,7 @@ from typing import Any
 from ...fields import kind_of, limits_of
 from ..config import TrainConfig
 from ..presets import PresetOptions, short_name, with_preset
+from ..protocols.split import Inner
 
 PAPER = {"m": "0:6", "lam": "0:1:0.1", "ablation": "all"}
 """The paper's axes: Fig. 5, Fig. 6 and Table III."""
@@ -36,12 +37,15 @@ class Trial:
     config: TrainConfig
     key: str = field(default="", compare=False)
     """The key of its run, `key.Identity.of`; empty until the features are known."""
+    inner: Inner | None = None
+    """The fold of the training part that it is scored on; None for a run on all of it."""
 
     @property
     def name(self) -> str:
         """The name of its run folder: readable, and unique for each key."""
         fold = f"-fold{self.config.fold}" if self.config.fold else ""
-        return f"{short_name(self.config)}{fold}-seed{self.config.seed}-{self.key}"
+        inner = "" if self.inner is None else f"-inner{self.inner.fold}"
+        return f"{short_name(self.config)}{fold}{inner}-seed{self.config.seed}-{self.key}"
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def make_plan(
     number: int | None = None,
     folds: Sequence[int] = (0,),
     adapted: Adapted = AS_THEY_ARE,
+    inner_folds: int = 0,
 ) -> SweepPlan:
     """Return the trials of a sweep; `optuna` has none in advance.
 
@@ -107,6 +112,7 @@ def make_plan(
         number: how many combinations, for `random`.
         folds: every configuration is trained with each of these.
         adapted: the fields that a preset has another way here, `presets.fitted`, by preset.
+        inner_folds: the folds of its training part that every configuration is scored on; 0 for none.
 
     Raises:
         ValueError: no configuration is left to train, or a wrong mode.
@@ -141,10 +147,17 @@ def make_plan(
             if reason not in left_out:
                 left_out.append(reason)
             continue
-        trials.extend(Trial(axis, replace(config, seed=seed, fold=fold)) for seed in seeds for fold in folds)
+        for seed, fold in itertools.product(seeds, folds):
+            one = replace(config, seed=seed, fold=fold)
+            trials.extend(Trial(axis, one, inner=inner) for inner in inner_of(inner_folds))
     if not trials:
         raise ValueError("no configuration is left to train" + "".join(f"\n  {reason}" for reason in left_out))
     return SweepPlan(trials, left_out)
+
+
+def inner_of(folds: int) -> list[Inner | None]:
+    """Return the inner folds of a configuration; None alone where it is trained on the whole training part."""
+    return [Inner(fold, folds) for fold in range(folds)] or [None]
 
 
 def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
