@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ def sweep_sections(sweep: Sweep, number: int) -> list[Section]:
         results = results[results["inner_fold"].notna()]
     sections = [_configurations(sweep, results, finals, name, number)]
     part = f"{inner_folds} inner folds" if inner_folds else "validation part"
-    if (chart := learning_curve(results, f"sweep-{number}-learning", f"{name}: learning curve", is_number)) is not None:
+    title, has = f"{name}: learning curve", sweep.definition.has
+    if (chart := learning_curve(results, f"sweep-{number}-learning", title, is_number, has)) is not None:
         text = f"Means over the runs on the {part}; the bands are their 95% intervals (Student's t)."
         sections.append(Section(chart.name, chart.title, [text], figures=[chart]))
     for axis in _axes(results):
@@ -97,7 +99,9 @@ def curve_of(results: pd.DataFrame, axis: str, name: str, title: str, is_number:
     )
 
 
-def learning_curve(results: pd.DataFrame, name: str, title: str, is_number: bool = False) -> LineChart | None:
+def learning_curve(
+    results: pd.DataFrame, name: str, title: str, is_number: bool = False, has: Collection[str] = ()
+) -> LineChart | None:
     """Return the chart of a score over the pairs that train; None where no two shares of a training part have ended.
 
     Args:
@@ -105,6 +109,7 @@ def learning_curve(results: pd.DataFrame, name: str, title: str, is_number: bool
         name: the name of the chart.
         title: the title of the chart.
         is_number: whether the sweep's target is a number.
+        has: `Definition.has` of the sweep.
     """
     done = results[results["status"] == "done"].drop_duplicates("key")
     if done["train_share"].nunique() < 2:
@@ -118,7 +123,9 @@ def learning_curve(results: pd.DataFrame, name: str, title: str, is_number: bool
         found = [over_seeds(one[f"val_{score}"].to_numpy(dtype=np.float64)) for one in each]
         ends = zip(*(_within(score, estimate) for estimate in found), strict=True)
         low, high = (tuple(end) for end in ends)
-        said = [label_of(group[n].iloc[0]) if n == "head" else f"{SIGNS.get(n, n)}={group[n].iloc[0]}" for n in varied]
+        said = [
+            label_of(group[n].iloc[0], has) if n == "head" else f"{SIGNS.get(n, n)}={group[n].iloc[0]}" for n in varied
+        ]
         label = ", ".join(said) or f"validation {SCORE_TITLES[score]}"
         pairs = tuple(float(one["train_pairs"].mean()) for one in each)
         lines.append(Line(label, pairs, tuple(estimate.value for estimate in found), low, high))
@@ -154,7 +161,8 @@ def _configurations(
     for _, group in done.groupby(own, dropna=False, sort=False):
         row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] if group[n].notna().all() else "" for n in fields}
         if "head" in row:
-            row["head"] = label_of(row["head"])
+            told = bool(group["scene"].iloc[0]) if group["scene"].notna().all() else None
+            row["head"] = label_of(row["head"], sweep.definition.has, told)
         row["seeds" if finals is None else "inner runs"] = len(group)
         for score in scores:
             estimate = over_seeds(group[f"val_{score}"].to_numpy(dtype=np.float64))

@@ -178,7 +178,7 @@ def readers(
     """
     if configs := [trial.config for trial in trials]:
         return configs
-    read = ("preset", "head", "m", "ablation", "keep_special", "center_crop", "lexicons")
+    read = ("preset", "head", "m", "ablation", "keep_special", "center_crop", "lexicons", "scene")
     asked = (*read, "target", "target_weights", "select")
     points = combinations({name: axes[name] for name in asked if name in axes})
     found = [config_of(point, adapted) for point in points]

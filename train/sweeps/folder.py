@@ -97,6 +97,8 @@ class Definition:
     """The fields that a preset has another way on this data set, `presets.fitted`, by preset."""
     inner_folds: int = 0
     """The folds of its training part that every configuration is scored on; 0 for none."""
+    has: list[str] = field(default_factory=list)
+    """Those of `itin_head.registry.SIZES` that the features have."""
 
     @property
     def is_number(self) -> bool:
