@@ -123,9 +123,8 @@ def learning_curve(
         found = [over_seeds(one[f"val_{score}"].to_numpy(dtype=np.float64)) for one in each]
         ends = zip(*(_within(score, estimate) for estimate in found), strict=True)
         low, high = (tuple(end) for end in ends)
-        said = [
-            label_of(group[n].iloc[0], has) if n == "head" else f"{SIGNS.get(n, n)}={group[n].iloc[0]}" for n in varied
-        ]
+        told = {n: label_of(group[n].iloc[0], has) if n == "head" else group[n].iloc[0] for n in varied}
+        said = [value if n == "head" else f"{SIGNS.get(n, n)}={value}" for n, value in told.items()]
         label = ", ".join(said) or f"validation {SCORE_TITLES[score]}"
         pairs = tuple(float(one["train_pairs"].mean()) for one in each)
         lines.append(Line(label, pairs, tuple(estimate.value for estimate in found), low, high))
