@@ -36,7 +36,7 @@ FORMS = {
     "arrow": Form("columns:arrow", (".arrow", ".feather")),
     "safetensors": Form("safetensors_file:packed", (".safetensors",)),
     "bua-tsv": Form("bua:tsv", (".tsv",), ("regions",)),
-    "mmsa-fet": Form("mmsa_fet:pickled", (".pkl",), ("regions", "tokens", "context")),
+    "mmsa-fet": Form("mmsa_fet:pickled", (".pkl",)),
     "hdf5-groups": Form("hdf5:groups", (".h5", ".hdf5")),
     "multisentinet": Form("hdf5:multisentinet", (".h5", ".hdf5"), ("context", "scene")),
     "npz-files": Form("npz:files"),

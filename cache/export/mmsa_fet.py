@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..format.schema import KINDS
 from ..store import Arrays
 from .pieces import Export
-
-NAMES = {"tokens": "text", "regions": "vision", "context": "vision"}
-"""What MMSA calls the features of each kind."""
 
 PARTS = {"train": "train", "val": "valid", "test": "test"}
 """The data set's parts -> MMSA's; all samples of a data set without a split are in `train`."""
@@ -41,9 +39,9 @@ def pickled(what: Export, path: Path) -> None:
 
 
 def _padded(kind: str, samples: tuple[Arrays, ...]) -> dict[str, Any]:
-    main = NAMES[kind]
+    main = "text" if kind == "tokens" else "vision"
     names = {name: main if name == kind else name for name in samples[0]}
-    if kind == "context":
+    if KINDS[kind][0].axis == "sample":
         return {main: np.stack([one[kind] for one in samples])}
     lengths = [len(one[kind]) for one in samples]
     filled: dict[str, Any] = {f"{main}_lengths": np.array(lengths)}

@@ -19,8 +19,8 @@ from ..naming import candidates, known
 from ..record import Asked, Item, Raw
 from .files import id_of, ids_from, texts_of
 
-NAMES = {"tokens": "text", "regions": "vision", "context": "vision"}
-"""What MMSA-FET calls the features of each kind: `vision` is one vector a frame, or one a clip."""
+TEXT, VISION = "text", "vision"
+"""What MMSA-FET calls features of texts and of images: `vision` is one vector a frame, or one a clip."""
 
 IDS, MASK = 0, 1
 """Rows of its `text_bert`: token ids, and which of them are no filling."""
@@ -58,14 +58,14 @@ def _sample(id: str, part: Mapping[Any, Any], asked: Asked, row: int | None) -> 
         except (IndexError, TypeError, KeyError) as error:
             raise BadFile(f"holds {name} for fewer samples than ids") from error
 
-    main = asked.map.get(asked.kind, NAMES.get(asked.kind, asked.kind))
+    main = asked.map.get(asked.kind, TEXT if asked.kind == "tokens" else VISION)
     ids = candidates("ids", asked)
     arrays: dict[str, Any] = {str(name): of(name) for name in part if name in known(asked) and name not in ids}
     features, bert, length = of(main), of("text_bert"), of(f"{main}_lengths")
     if features is None:
         raise BadFile(f"has no {main}, only {', '.join(sorted(map(str, part)))}")
     arrays[main if asked.kind in asked.map else asked.kind] = features
-    if asked.kind == "tokens" and main == "text" and np.shape(bert) == (3, len(features)):
+    if asked.kind == "tokens" and main == TEXT and np.shape(bert) == (3, len(features)):
         arrays = {"token_ids": bert[IDS], "mask": bert[MASK], **arrays}
     if length is not None:
         arrays.setdefault("counts" if asked.kind == "regions" else "lengths", length)
