@@ -83,7 +83,7 @@ def pairs_of(
         run.config.regions,
         run.config.keep_special,
         allow_missing=True,  # `_rows` checks that every pair of the run is there
-        inputs=run.head_config.inputs,
+        inputs=run.inputs,
         lexicons=run.lexicons,
         targets=run.config.targets,
     )

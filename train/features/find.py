@@ -158,7 +158,7 @@ def stores_of_run(run: Run, cache: Path | None = None) -> FeatureStores:
     if cache is not None:
         paths = {kind: cache / path.parent.name / path.name for kind, path in paths.items()}
     for kind, path in paths.items():
-        if not path.is_dir() and kind in run.head_config.inputs:
+        if not path.is_dir() and kind in run.inputs:
             raise RunError(
                 f"the {kind} features that the run {run.path} was trained on are gone",
                 expected=str(path),
