@@ -26,7 +26,7 @@ from ...errors import RunError
 from ...labels import LABELS
 from ...parts import Part
 from ...targets import Target
-from ..config import CLASS_SCORES, NUMBER_SCORES, REPEATS, SELECTS, TrainConfig, scores_of
+from ..config import CLASS_SCORES, INTEGERS_OR_NONE, NUMBER_SCORES, REPEATS, SELECTS, TrainConfig, scores_of
 from ..protocols.protocol import Protocol
 from ..runs.folder import Run, load_run, untrained_note
 from .axes import Trial, readers
@@ -46,9 +46,6 @@ FIELDS = tuple(TrainConfig().to_dict())
 
 WHOLE = Part(0, 1)
 """The part that is all of a sweep."""
-
-_INTEGERS = ("best_epoch", "batch_size")
-"""The columns of whole numbers that may be absent."""
 
 
 @dataclass
@@ -230,7 +227,8 @@ class Sweep:
             rows.append({**row, **more})
         columns = ["axis", "key", "status", *FIELDS, "best_epoch", *reals, "run", "error", *more]
         table = pd.DataFrame(rows, columns=columns)
-        typed: pd.DataFrame = table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(reals, "float64"))
+        integers = ("best_epoch", *INTEGERS_OR_NONE)
+        typed: pd.DataFrame = table.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(reals, "float64"))
         return typed
 
     def write(self, results: dict[str, Result]) -> None:
