@@ -31,6 +31,11 @@ class HeadSpec(NamedTuple):
     hops: int | None = None
     """Its hops by default."""
 
+    @property
+    def seedless(self) -> bool:
+        """Whether its result depends on no seed, so that a second one would be the same."""
+        return self.solved or not self.settings
+
 
 _EVERY = ("regions", "tokens", "context")
 _LOCAL = (
