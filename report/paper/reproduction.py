@@ -29,8 +29,7 @@ from ...train.sweeps.folder import Result, Sweep
 from . import evaluate, published
 from .request import Request, configuration, read_request
 from .scores import SCORES, ConfigurationScores, scores_of
-from .systems import table_2
-from .tables import curve_table, runs_table, table_3
+from .tables import curve_table, runs_table, table_2, table_3
 
 
 class Reproduction:

@@ -1,20 +1,19 @@
-"""Table II: every head as a row, beside the system of the paper that it is or stands for."""
+"""Sections on Table II: every head as a row, beside the system of the paper that it is or stands for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from scipy.stats import kendalltau
 
-from ...itin_head.registry import HEADS, label_of
+from ...itin_head.registry import HEADS
 from ..page.numbers import NONE, percent, plain
 from ..page.section import Section
 from . import published
-from .published import Score
-from .scores import SCORES, ConfigurationScores
-from .tables import COMPARED, FLAT, PAPER, adjusted, frame, own_columns, paper_columns
+from .scores import SCORES
+from .tables import PAPER
 from .wording import compared, name_of, scope_of
 
 if TYPE_CHECKING:
@@ -22,50 +21,6 @@ if TYPE_CHECKING:
     from .request import Request
 
 TITLES = {"accuracy": "accuracy", "weighted_f1": "weighted F1"}
-
-
-def table_2(
-    paper: Mapping[str, Score],
-    own: Callable[[str], ConfigurationScores | None],
-    preset_of: Callable[[str], str],
-    label_of: Callable[[str], str] = label_of,
-) -> pd.DataFrame:
-    """Return one row per head: the systems in the paper's order, then the other heads.
-
-    Args:
-        paper: the published scores by system; empty for a data set that has none, which leaves out their columns.
-        own: a function from a head to its configuration, or None if its runs are incomplete.
-        preset_of: a function from a head to the preset that it is trained with.
-        label_of: a function from a head to its name in tables.
-
-    Returns:
-        Beside the scores and their comparison with ITIN, Holm's method for all rows: `rank`, the place among all rows,
-        and of the rows with both a published figure and ours `rank_paper` and `rank_here`, the place among these; each
-        for both scores, NAME_rank and so on.
-    """
-    system_of = {head: system for system, head in published.SYSTEMS.items()}
-    heads = [head for head, system in system_of.items() if head in HEADS or system in paper]
-    full = own("itin")
-    rows = [
-        {
-            "system": (system := system_of.get(head, "")),
-            "head": head,
-            "label": label_of(head) if head in HEADS else "",
-            "recipe": "" if head not in HEADS or HEADS[head].seedless else preset_of(head),
-            **paper_columns(paper.get(system)),
-            **own_columns(own(head), full),
-        }
-        for head in (*heads, *(head for head in HEADS if head not in heads))
-    ]
-    columns = ("system", "head", "label", "recipe", *(PAPER.values() if paper else ()), *FLAT, *COMPARED)
-    table = adjusted(frame(rows, *columns))
-    for score in SCORES:
-        table[f"{score}_rank"] = _ranks(table[score])
-        if paper:
-            both = table[score].notna() & table[PAPER[score]].notna()
-            table[f"{score}_rank_paper"] = _ranks(table[PAPER[score]].where(both))
-            table[f"{score}_rank_here"] = _ranks(table[score].where(both))
-    return table
 
 
 def systems(table: pd.DataFrame, made: Reproduction) -> list[Section]:
@@ -170,11 +125,6 @@ def _published() -> Section:
         f"Accuracy and F1 as {published.PAPER} gives them.",
         notes=[f"Other papers give other figures of the same systems: {', '.join(elsewhere)}."],
     )
-
-
-def _ranks(values: pd.Series) -> pd.Series:
-    """Return the places from the greatest on, equal values on the better one; NaN where there is none."""
-    return values.round(12).rank(ascending=False, method="min")
 
 
 def _place(rank: float) -> str:

@@ -1,4 +1,4 @@
-"""A reproduction as frames of numbers: Table III, the curves of Figs. 5 and 6, and the runs; `systems` has Table II."""
+"""A reproduction as frames of numbers: Tables II and III, the curves of Figs. 5 and 6, and the runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...itin_head.registry import HEADS, label_of
 from ...labels import numbers_of
 from ...train.statistics import Estimate, difference, holm, mcnemar
 from ...train.sweeps.axes import Trial
@@ -30,6 +31,50 @@ COMPARED = [
     *("only_here", "only_full", "mcnemar_p"),
 ]
 """The columns that compare a configuration with the full model, but for the adjusted p-values."""
+
+
+def table_2(
+    paper: Mapping[str, Score],
+    own: Callable[[str], ConfigurationScores | None],
+    preset_of: Callable[[str], str],
+    label_of: Callable[[str], str] = label_of,
+) -> pd.DataFrame:
+    """Return one row per head: the systems in the paper's order, then the other heads.
+
+    Args:
+        paper: the published scores by system; empty for a data set that has none, which leaves out their columns.
+        own: a function from a head to its configuration, or None if its runs are incomplete.
+        preset_of: a function from a head to the preset that it is trained with.
+        label_of: a function from a head to its name in tables.
+
+    Returns:
+        Beside the scores and their comparison with ITIN, Holm's method for all rows: `rank`, the place among all rows,
+        and of the rows with both a published figure and ours `rank_paper` and `rank_here`, the place among these; each
+        for both scores, NAME_rank and so on.
+    """
+    system_of = {head: system for system, head in published.SYSTEMS.items()}
+    heads = [head for head, system in system_of.items() if head in HEADS or system in paper]
+    full = own("itin")
+    rows = [
+        {
+            "system": (system := system_of.get(head, "")),
+            "head": head,
+            "label": label_of(head) if head in HEADS else "",
+            "recipe": "" if head not in HEADS or HEADS[head].seedless else preset_of(head),
+            **paper_columns(paper.get(system)),
+            **own_columns(own(head), full),
+        }
+        for head in (*heads, *(head for head in HEADS if head not in heads))
+    ]
+    columns = ("system", "head", "label", "recipe", *(PAPER.values() if paper else ()), *FLAT, *COMPARED)
+    table = adjusted(frame(rows, *columns))
+    for score in SCORES:
+        table[f"{score}_rank"] = _ranks(table[score])
+        if paper:
+            both = table[score].notna() & table[PAPER[score]].notna()
+            table[f"{score}_rank_paper"] = _ranks(table[PAPER[score]].where(both))
+            table[f"{score}_rank_here"] = _ranks(table[score].where(both))
+    return table
 
 
 def table_3(paper: Mapping[str, Score], own: Callable[[str], ConfigurationScores | None]) -> pd.DataFrame:
@@ -134,6 +179,11 @@ def _flat(scores: dict[str, Estimate]) -> dict[str, float]:
     for name, one in scores.items():
         values |= {name: one.value, f"{name}_std": one.std, f"{name}_low": one.low, f"{name}_high": one.high}
     return values
+
+
+def _ranks(values: pd.Series) -> pd.Series:
+    """Return the places from the greatest on, equal values on the better one; NaN where there is none."""
+    return values.round(12).rank(ascending=False, method="min")
 
 
 def frame(rows: Sequence[dict[str, Any]], *columns: str) -> pd.DataFrame:
