@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import RunError
+from ...itin_head.registry import label_of
 from ...labels import LABELS, numbers_of
 from ...tabular.matching import match
 from ...train.protocols.protocol import describe
@@ -130,7 +131,9 @@ class Reproduction:
         made: dict[str, pd.DataFrame] = {}
         if 2 in self.request.tables:
             paper = published.TABLE_2.get(self.paper_dataset or "", {})
-            made["table-2"] = table_2(paper, lambda head: self.row("head", head=head), self.request.preset_of)
+            made["table-2"] = table_2(
+                paper, lambda head: self.row("head", head=head), self.request.preset_of, self.label_of
+            )
         if 3 in self.request.tables:
             paper = published.TABLE_3.get(self.paper_dataset or "", {})
             made["table-3"] = table_3(paper, lambda ablation: self.row("ablation", ablation=ablation))
@@ -145,6 +148,10 @@ class Reproduction:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in order."""
         return tuple(self.sweep.definition.classes)
+
+    def label_of(self, head: str) -> str:
+        """Return the name of a head as tables write it, with what stands in for what these stores do not hold."""
+        return label_of(head, self.sweep.definition.has, self.request.settings.get("scene"))
 
     @property
     def dataset(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...itin_head.registry import HEADS, label_of
+from ...itin_head.registry import HEADS
 from ...labels import numbers_of
 from ...train.statistics import Estimate, difference, holm, mcnemar
 from ...train.sweeps.axes import Trial
@@ -37,7 +37,7 @@ def table_2(
     paper: Mapping[str, Score],
     own: Callable[[str], ConfigurationScores | None],
     preset_of: Callable[[str], str],
-    label_of: Callable[[str], str] = label_of,
+    label_of: Callable[[str], str],
 ) -> pd.DataFrame:
     """Return one row per head: the systems in the paper's order, then the other heads.
 

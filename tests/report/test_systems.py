@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from sklearn.metrics import accuracy_score, f1_score
 
 from itin.cli import main
-from itin.itin_head.registry import HEADS, label_of
+from itin.itin_head.registry import HEADS
 from itin.labels import LABELS
 from itin.report.paper import evaluate as paper_evaluate
 from itin.report.paper import published
@@ -199,14 +199,15 @@ def test_rows(made: Reproduction) -> None:
     assert table["head"].tolist() == [*own, *(head for head in HEADS if head not in own)]
     for row in table.to_dict("records"):
         head = row["head"]
-        assert row["label"] == (label_of(head) if head in HEADS else "")
+        assert row["label"] == (made.label_of(head) if head in HEADS else "")
         if head in HEADS:
             assert row["recipe"] == ("" if head in SEEDLESS else "original" if head in ORIGINAL else "paper")
         else:
             assert np.isnan(row["accuracy"])
     labels = table.set_index("head")["label"]
     assert labels["comn"].startswith("comn*")
-    assert labels["hsan"].startswith("hsan* (")
+    assert labels["hsan"].startswith("hsan*")
+    assert labels["multisentinet"] == "multisentinet (mean region as scene)"  # these stores have none
 
 
 def test_scores_are_those_of_the_runs(made: Reproduction) -> None:
@@ -285,11 +286,11 @@ def test_verdicts_and_ranks(copy: Path) -> None:
     shown = {section.name: section for section in report_of(made).sections}["table-2"].table
     assert shown is not None
     verdicts = dict(zip(shown["head"], shown["larger than chance"], strict=True))
-    assert (verdicts[label_of("comn")], verdicts[label_of("mvan")], verdicts["itin"]) == ("yes", "no", "–")
+    assert (verdicts["comn*"], verdicts["mvan* (mean region as scene)"], verdicts["itin"]) == ("yes", "no", "–")
 
 
 def test_of_other_data_sets_the_published_columns_are_left_out(made: Reproduction) -> None:
-    table = table_2({}, lambda head: made.row("head", head=head), made.request.preset_of)
+    table = table_2({}, lambda head: made.row("head", head=head), made.request.preset_of, made.label_of)
     assert not [name for name in table if "paper" in name or "rank_here" in name]
     assert set(table["head"]) == set(HEADS)
     best = table.loc[table["accuracy"].idxmax()]
