@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -66,6 +66,14 @@ class SolvedHead(Head):
         """Return what the weights multiply, (B, columns), of the arguments of `forward`."""
         raise NotImplementedError
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SolvedHead:
+        """Stay in float64 and on the CPU, wherever a head that this is the partner of is moved to."""
+
+        def here(own: Tensor) -> Tensor:
+            return torch.empty_like(own, device="cpu") if own.is_meta else own
+
+        return super()._apply(here, recurse)  # type: ignore[no-any-return, no-untyped-call]
+
     def standardise(self, values: Iterable[Tensor]) -> None:
         """Measure the mean and the standard deviation of the lexicons' values (N, L), batch after batch."""
         mean, scale = standard_of_known(torch.cat(list(values)))
@@ -83,8 +91,11 @@ class SolvedHead(Head):
         extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the outputs; the arguments are those of every head."""
-        X = self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras))
-        return HeadOutput(outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets))
+        return HeadOutput(self.outputs(self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras))))
+
+    def outputs(self, X: sparse.csr_matrix) -> Tensor:
+        """Return the outputs (B, outputs) of what `matrix` returns."""
+        return outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets)
 
     def lexicon_values(self, extras: Extras | None) -> NDArray[np.float64]:
         """Return l (B, L), 0 where a value is unknown."""
@@ -92,14 +103,15 @@ class SolvedHead(Head):
         found: NDArray[np.float64] = values.nan_to_num(0).numpy()
         return found
 
-    def reasons(self, *batch: Any) -> list[dict[str, float]]:
+    def reasons(self, *batch: Any, chosen: NDArray[np.int64] | None = None) -> list[dict[str, float]]:
         """Return what each part of a pair adds to z of the predicted class, above the mean over the classes.
 
         For a number, what it adds to z.
         """
         X = self.matrix(batch)
         W, b = (values.numpy()[: self._targets[0][1]] for values in (self.weight, self.bias))
-        chosen = (X @ W.T + b).argmax(1)
+        if chosen is None or len(W) == 1:
+            chosen = (X @ W.T + b).argmax(1)
         W = W - W.mean(0) if len(W) > 1 else W
         return self.parts(X, W[chosen], batch)
 

@@ -76,6 +76,9 @@ STEPS = (
 )
 """The fields that a head which is solved for at once does not read: they say how steps are taken."""
 
+PARTNERS = ("none", "linear")
+"""What may stand beside trained heads: nothing, or a head that is solved for at once."""
+
 _LAST_SEED = 2**32 - 1
 
 DUPLICATES = ("exact", "stripped")
@@ -166,6 +169,9 @@ class TrainConfig(HeadOptions):
     ensemble: int = option(1, least=1)
     """Heads that are trained side by side, with seeds from --seed on; their mean probabilities (mean numbers) are what
     is validated, kept and predicted."""
+    partner: str = option("none", choices=PARTNERS)
+    """A head that is solved for on the same pairs and stands beside the trained ones: what is validated, kept and
+    predicted is the mean of both. A head that reads no text, or is solved for itself, never has one."""
     split_seed: int = option(0, least=0, most=_LAST_SEED, group="Data and split")
     """Fixes what is random in the protocol: the 8:1:1 split, the folds, a share of the training part, inner folds."""
     fold: int = option(0, least=0)
@@ -198,6 +204,7 @@ class TrainConfig(HeadOptions):
             )
         if self.m == 0 and self.head != "itin" and "regions" in HEADS[self.head].inputs:
             raise ValueError(f"m: expected an integer of at least 1 for the head {self.head}, got 0")
+        _ = self.beside  # its own checks
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -227,14 +234,21 @@ class TrainConfig(HeadOptions):
         return tuple(replace(self, ensemble=1, seed=(self.seed + k) % (_LAST_SEED + 1)) for k in range(self.ensemble))
 
     @property
+    def beside(self) -> TrainConfig | None:
+        """The recipe of the partner; None without one."""
+        if self.partner == "none" or HEADS[self.head].solved or "tokens" not in HEADS[self.head].inputs:
+            return None
+        return replace(self, head=self.partner, partner="none", ablation="none", ensemble=1)
+
+    @property
     def effective_ablation(self) -> str:
         """The head's ablation: without regions, only the context is left."""
         return "only-context" if self.m == 0 and self.head == "itin" else self.ablation
 
     @property
     def inputs(self) -> frozenset[str]:
-        """The kinds of feature that the head takes as input."""
-        return self.head_config({}).inputs
+        """The kinds of feature that the head and its partner take as input."""
+        return frozenset().union(*(head.inputs for head in self.head_configs()))
 
     @property
     def optional(self) -> frozenset[str]:
@@ -253,8 +267,8 @@ class TrainConfig(HeadOptions):
 
     @property
     def averages(self) -> bool:
-        """Whether the head reads of a text's words their mean alone."""
-        return self.head_config({}).averages
+        """Whether head and partner read of a text's words their mean alone."""
+        return all(head.averages for head in self.head_configs())
 
     @property
     def view(self) -> View:
@@ -271,6 +285,14 @@ class TrainConfig(HeadOptions):
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
         own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}
         return HeadConfig(**own)
+
+    def head_configs(self, dims: Mapping[str, int] | None = None) -> list[HeadConfig]:
+        """Return the configurations of the head and of its partner, if it has one; `dims` as for `head_config`."""
+        return [recipe.head_config(dims or {}) for recipe in (self, self.beside) if recipe is not None]
+
+    def reads_of(self, dims: Mapping[str, int]) -> frozenset[str]:
+        """Return the kinds of feature whose values affect what the head or its partner says."""
+        return frozenset().union(*(head.reads for head in self.head_configs(dims)))
 
     def batch_for(self, dataset: str) -> int:
         """Return the batch size for a data set of this name."""

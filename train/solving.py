@@ -1,4 +1,4 @@
-"""The training of a head without steps: scikit-learn solves for its weights on the training part."""
+"""The training of a head without steps: its weights are solved for on the training part."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression, Ridge
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.linear_model import Ridge
 
 from ..errors import DataError
 from ..itin_head import make
-from ..itin_head.head import Inputs
+from ..itin_head.ensemble import Partnered
+from ..itin_head.head import Head, Inputs
 from ..itin_head.outputs import predicted, scaled
 from ..itin_head.solved import Lesson, SolvedHead, outputs_of
 from ..targets import Target
@@ -26,7 +29,7 @@ from .lexicons.registry import columns_of
 from .lexicons.values import values_of_names
 from .protocols.split import Split
 from .scoring import Scorer
-from .steps import ComputeOptions, chunks, predict, taught_by
+from .steps import ComputeOptions, Training, chunks, predict, taught_by
 
 GRID = (0.1, 0.3, 1.0, 3.0, 10.0)
 """The values of C that are tried in turn, as long as the validation loss falls."""
@@ -35,7 +38,14 @@ NEVER = -20.0
 """z of a class that no sample of the training part has."""
 
 MOST_ITERATIONS = 5000
-"""Iterations of the solver, which ends far earlier on texts and features; scikit-learn warns if it does not."""
+"""Iterations of the solver, which ends far earlier on texts and features."""
+
+TOLERANCE = 1e-4
+"""The largest slope at the solution, of the mean loss with its penalty: scikit-learn's default."""
+
+
+OFTEN = 0.2
+"""The share of the samples above which a column is multiplied as a dense one."""
 
 
 class Solving:
@@ -116,14 +126,15 @@ class Solving:
             self.head.weight[rows], self.head.bias[rows] = map(torch.from_numpy, solution)
             begin = rows.stop
         first = self.scorers[0]
-        known = train[first.column.known[train]]
-        scores = first(known, self.predicted(known)[0])
+        known = first.column.known[train]
+        said = decided(predicted(self.head.outputs(X[known]), self.targets), self.config.label_from)
+        scores = first(train[known], said[first.target.name])
         return [scores["loss"]], [scores[shown_scores(first.target.is_number)[0]]]
 
-    def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return what the head says of the first target for some samples, as `steps.Training.predicted` with J = 1."""
+    def predicted(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Return what the head says of some samples, as `steps.Training.predicted` with J = 1."""
         said = predict(self.head, self.resident, rows, self.batch_size, self.targets)
-        return decided(said, self.config.label_from)[self.targets[0].name][None]
+        return {name: each[None] for name, each in said.items()}
 
     def keep(self, j: int) -> None:
         """Do nothing: there is one solution."""
@@ -146,10 +157,12 @@ class Solving:
             rows, values = np.nonzero(taught.shares)
             weight = taught.shares[rows, values]
         X = X[rows]
+        columns = Columns.of(X)
         choose = given is None and bool(column.known[val].any())
         tried: list[tuple[float, float, Solution]] = []
         for C in GRID if choose else (given or 1.0,):
-            solution = solve(X, values, weight, target, C, self.config.class_weights == "balanced")
+            before = tried[-1][2] if tried else None
+            solution = solve(columns, values, weight, target, C, self.config.class_weights == "balanced", before)
             z = X_val @ solution.W.T + solution.b
             said = predicted(outputs_of(z, [(target.kind, len(solution.b))]), [target])[target.name]
             tried.append((scorer(val, said)["loss"] if choose else 0.0, C, solution))
@@ -165,6 +178,49 @@ class Solving:
         return (self.resident.batch(some).inputs for some in chunks(torch.from_numpy(rows), self.batch_size))
 
 
+class Partnership:
+    """J trained heads with one partner, by the names that `loop.train` knows from `steps.Training`.
+
+    The first epoch solves for the partner before its steps. Losses and scores of the training part are those of the
+    trained heads alone; all else is the mean of both.
+
+    Args:
+        trained: the heads that are trained.
+        partner: their partner, on the same features and parts.
+    """
+
+    selected_by = ""
+
+    def __init__(self, trained: Training, partner: Solving) -> None:
+        self.trained, self.partner = trained, partner
+        self.configs, self.compute, self.batches = trained.configs, trained.compute, trained.batches
+        self.targets, self.resident, self.batch_size = trained.targets, trained.resident, trained.batch_size
+        self.chosen = partner.chosen
+        self._said: dict[bytes, dict[str, NDArray[np.float64]]] = {}
+
+    @property
+    def heads(self) -> list[Head]:
+        """The heads that are kept, each with the partner."""
+        return [Partnered(head, self.partner.head, self.targets) for head in self.trained.heads]
+
+    def epoch(self, number: int) -> tuple[list[float], list[float]]:
+        """Pass over the training part once, as `steps.Training.epoch`."""
+        if number == 1:
+            self.partner.epoch(1)
+        return self.trained.epoch(number)
+
+    def predicted(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Return the mean of what both say, as `steps.Training.predicted`."""
+        own = self._said.get(rows.tobytes())  # the partner says the same in each epoch
+        if own is None:
+            own = self._said[rows.tobytes()] = self.partner.predicted(rows)
+        return {name: (each + own[name]) / 2 for name, each in self.trained.predicted(rows).items()}
+
+    def keep(self, j: int) -> None:
+        """Keep the present weights of configuration j."""
+        self.trained.keep(j)
+
+
 class Solution(NamedTuple):
     """The weights of one target."""
 
@@ -174,13 +230,49 @@ class Solution(NamedTuple):
     """(rows,)."""
 
 
+class Columns(NamedTuple):
+    """X (N, columns) in two: columns that few samples have, such as most n-grams; then those that are mostly there."""
+
+    order: NDArray[np.int64]
+    """(columns,), which columns of X these are."""
+    few: sparse.csr_matrix
+    turned: sparse.csr_matrix
+    """The transpose of `few`."""
+    dense: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, X: sparse.csr_matrix) -> Columns:
+        """Return the columns of X."""
+        often = X.getnnz(0) > OFTEN * X.shape[0]
+        rare, common = np.flatnonzero(~often), np.flatnonzero(often)
+        few = X[:, rare].tocsr()
+        dense = np.ascontiguousarray(X[:, common].toarray())
+        return cls(np.concatenate([rare, common]), few, few.T.tocsr(), dense)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and columns."""
+        return len(self.dense), len(self.order)
+
+    def times(self, W: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return X Wᵀ (N, rows) of W (rows, columns)."""
+        count = self.few.shape[1]
+        z: NDArray[np.float64] = self.few @ np.ascontiguousarray(W[:, :count].T) + self.dense @ W[:, count:].T
+        return z
+
+    def back(self, R: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return Rᵀ X (rows, columns) of R (N, rows)."""
+        return np.hstack([(self.turned @ R).T, R.T @ self.dense])
+
+
 def solve(
-    X: sparse.csr_matrix,
+    X: Columns,
     values: NDArray[Any],
     weight: NDArray[np.float64],
     target: Target,
     C: float,
     balanced: bool,
+    begin: Solution | None = None,
 ) -> Solution:
     """Solve for a target's weights.
 
@@ -191,13 +283,15 @@ def solve(
         target: the target.
         C: scikit-learn's C of the logistic regression; a ridge regression has alpha = 1 / C.
         balanced: whether rare classes count as much as frequent ones.
+        begin: where the logistic regression begins, such as the solution of another C; by default at zero.
     """
     if target.is_number:
         y = scaled(target, values)
         if not X.shape[1]:
             return Solution(np.zeros((1, 0)), np.average(y, weights=weight, keepdims=True))
-        ridge = Ridge(alpha=1 / C, solver="sparse_cg", tol=1e-8).fit(X, y, weight)
-        return Solution(ridge.coef_[None], np.array([ridge.intercept_]))
+        whole = sparse.hstack([X.few, sparse.csr_matrix(X.dense)], format="csr")
+        ridge = Ridge(alpha=1 / C, solver="sparse_cg", tol=1e-8).fit(whole, y, weight)
+        return Solution(ridge.coef_[None, np.argsort(X.order)], np.array([ridge.intercept_]))
     W, b = np.zeros((len(target.classes), X.shape[1])), np.full(len(target.classes), NEVER)
     counts = np.bincount(values, weight, len(target.classes))
     there = np.flatnonzero(counts)
@@ -206,8 +300,49 @@ def solve(
         return Solution(W, b)
     if balanced:
         weight = weight * (counts.sum() / (len(there) * counts[values]))
-    made = LogisticRegression(C=C, max_iter=MOST_ITERATIONS).fit(X, values, weight)
     own = there[1:] if len(there) == 2 else there  # of two classes scikit-learn keeps the second's weights alone
     b[there] = 0
-    W[own], b[own] = made.coef_, made.intercept_
+    first = np.zeros((len(own), X.shape[1] + 1)) if begin is None else np.c_[begin.W[own][:, X.order], begin.b[own]]
+    found = logistic(X, np.searchsorted(there, values), weight, len(there), C, first)
+    W[np.ix_(own, X.order)], b[own] = found[:, :-1], found[:, -1]
     return Solution(W, b)
+
+
+def logistic(
+    X: Columns,
+    values: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    classes: int,
+    C: float,
+    begin: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the weights of a logistic regression, scikit-learn's objective: of all classes, or of the second of two.
+
+    `LogisticRegression` takes three times as long: it has no form for columns of which some are dense.
+
+    Args:
+        X: (N, columns).
+        values: (N,) class numbers.
+        weight: (N,), how much each sample counts.
+        classes: their number.
+        C: the inverse of the penalty.
+        begin: (rows, columns + 1), where to begin, the intercept behind the columns.
+    """
+    rows = len(begin)
+    true = np.zeros((len(values), classes))
+    true[np.arange(len(values)), values] = weight
+    total = weight.sum()
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        W, b = flat.reshape(rows, -1)[:, :-1], flat.reshape(rows, -1)[:, -1]
+        z = np.zeros((len(values), classes))
+        z[:, classes - rows :] = X.times(W) + b
+        logarithms = log_softmax(z, 1)
+        away = (np.exp(logarithms) * weight[:, None] - true)[:, classes - rows :] / total
+        slope = np.c_[X.back(away) + W / (C * total), away.sum(0)]
+        return -(true * logarithms).sum() / total + np.square(W).sum() / (2 * C * total), slope.ravel()
+
+    options = {"maxiter": MOST_ITERATIONS, "gtol": TOLERANCE, "ftol": 64 * np.finfo(np.float64).eps, "maxls": 50}
+    found = minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
+    weights: NDArray[np.float64] = found.x.reshape(rows, -1)
+    return weights

@@ -109,7 +109,19 @@ def find_features(
             stores[name] = _find_crop(table, named.get(kind))
         else:
             stores[name] = find_store(table.folder, kind, named.get(kind), among)
+    if "tokens" in stores and any(config.head_config({}).has_table for config in configs):
+        _check_token_ids(stores["tokens"])
     return FeatureStores(table, stores)
+
+
+def _check_token_ids(store: Store) -> None:
+    """Raise CacheError where features lack what a learned table is made of."""
+    if "token_ids" in store.lacks:
+        raise CacheError(
+            f"{store.path.name} was imported without token ids, of which a head's learned table is made",
+            expected="the id of each token in its tokenizer's vocabulary",
+            next_step="train with --lexical 0, or import them again with --map token_ids=ARRAY",
+        )
 
 
 def _find_crop(table: Table, name: str | None) -> Store:
@@ -146,7 +158,7 @@ def stores_of_run(run: Run, cache: Path | None = None) -> FeatureStores:
     if cache is not None:
         paths = {kind: cache / path.parent.name / path.name for kind, path in paths.items()}
     for kind, path in paths.items():
-        if not path.is_dir() and kind in run.head_config.inputs:
+        if not path.is_dir() and kind in run.inputs:
             raise RunError(
                 f"the {kind} features that the run {run.path} was trained on are gone",
                 expected=str(path),

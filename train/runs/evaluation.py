@@ -39,7 +39,7 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
 
 def check_fit(run: Run, features: Features) -> None:
     """Raise RunError unless features have the sizes that a run was trained on."""
-    for name in [*(DIMS[kind] for kind in sorted(run.head_config.inputs)), *sorted(run.head_config.uses)]:
+    for name in [*(DIMS[kind] for kind in sorted(run.inputs)), *sorted(run.head_config.uses)]:
         if (size := features.dims.get(name)) != (expected := getattr(run.head_config, name)):
             raise RunError(
                 f"the features do not fit the run {run.path}",

@@ -7,7 +7,7 @@ RUN/split.csv          id, part
 RUN/predictions.csv    id, part, label, predicted, and the probability of each class; of a number the two values
 RUN/predictions.NAME.csv  the same of each further target
 RUN/model.safetensors  the head's parameters; its configuration again in the metadata
-RUN/vocabulary.json    only of linear and lexicon: n-grams or names, and the targets' rows
+RUN/vocabulary.json    only of linear (the partner too) and lexicon: n-grams or names, and the targets' rows
 RUN/tokenizer.json     only where the tokenizer was built from the data set's own texts
 RUN/environment.json   versions, machine, device, times
 """
@@ -25,7 +25,6 @@ import pandas as pd
 from ...disk import describing, read_record, record_of
 from ...errors import RunError
 from ...itin_head.config import HeadConfig
-from ...itin_head.registry import HEADS
 from ...labels import LABELS, listed
 from ...tabular.matching import match
 from ...targets import LABEL, Target, outputs_of
@@ -96,6 +95,23 @@ class Run:
         if "targets" in self.record:
             return tuple(Target.from_dict(record) for record in self.record["targets"])
         return (Target(classes=tuple(self.record.get("labels", LABELS))),)
+
+    @property
+    def head_configs(self) -> list[HeadConfig]:
+        """The configurations of the head and of its partner, if it has one."""
+        beside = self.config.beside
+        partners = [] if beside is None else [replace(self.head_config, head=beside.head, ablation=beside.ablation)]
+        return [self.head_config, *partners]
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The kinds of feature that they take as input."""
+        return frozenset().union(*(head.inputs for head in self.head_configs))
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The kinds of feature whose values affect what they say."""
+        return frozenset().union(*(head.reads for head in self.head_configs))
 
     @property
     def target(self) -> Target:
@@ -190,7 +206,7 @@ class Run:
         """Raise RunError unless these `itin.cache.Store` by kind hold the features that the run was trained on."""
         for kind, entry in self.record["stores"].items():
             store = stores.get(kind)
-            if store is None and kind not in self.head_config.inputs:
+            if store is None and kind not in self.inputs:
                 continue
             if store is None or store.fingerprint != entry["fingerprint"]:
                 raise RunError(
@@ -266,7 +282,7 @@ class Run:
         import torch
 
         from ...itin_head import make
-        from ...itin_head.ensemble import Ensemble
+        from ...itin_head.ensemble import Ensemble, Partnered
         from ...weights_file import UnsoundFile, differences, read_state
 
         path = self.path / "model.safetensors"
@@ -283,6 +299,8 @@ class Run:
             gru = "torch" if self.environment.get("gru") == "torch" else "packed"
             members = [make(self.head_config, gru) for _ in self.config.members]
             head = members[0] if len(members) == 1 else Ensemble(members, self.targets)
+            for partner in self.head_configs[1:]:
+                head = Partnered(head, make(partner), self.targets)
             if head.vocabulary is not None:
                 file = self.path / VOCABULARY
                 vocabulary = read_record(file, AGAIN, FORMAT)
@@ -296,7 +314,7 @@ class Run:
                 found=different,
                 next_step="put the run's own model.safetensors back, or train the run again",
             )
-        head = head.to_empty(device=device if not HEADS[self.head_config.head].solved else "cpu")
+        head = head.to_empty(device=device)
         head.load_state_dict(state)
         return head.eval()
 
