@@ -35,8 +35,8 @@ class EncoderConfig:
     """Text encoder: minilm, or a model of texts by name (BERT, RoBERTa, DeBERTa-v3, CLIP ...), or a folder that holds
     one; or your own, module:Class."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; a vision model by
-    name or folder; or your own, module:Class."""
+    """Context encoder: resnet18, resnet18-center for the centre of the image, efficientnet-lite0, or
+    efficientnet-lite0-stages for its inner layers; a vision model by name or folder; or your own, module:Class."""
     scene_encoder: str | None = option(None)
     """Scene encoder, a second context that some heads read beside the first: any context encoder; by default none."""
     max_regions: int = option(36, least=1)
