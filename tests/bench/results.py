@@ -1,7 +1,7 @@
 """The accuracy of every head on ten folds of the real data: the tables of docs/results.md.
 
     itin extract --dataset mvsa-single --root ROOT --cache CACHE --text-encoder minilm --regions efficientnet-lite0 \
---context-encoder efficientnet-lite0
+--context-encoder efficientnet-lite0 --scene-encoder efficientnet-lite0-stages
     python tests/bench/results.py --cache CACHE --runs RUNS --jobs 2
     python tests/bench/results.py --runs RUNS --page docs/results.md
 
@@ -102,12 +102,15 @@ RECIPE = {
     **{"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.1, "batch_size": 128, "schedule": "cosine"},
     **{"ema": 0.99, "label_smoothing": 0.05, "select": "loss"},
 }
+SCENE = {"scene": True}
+"""The maxima of the image encoder's inner layers beside its last one."""
 ENSEMBLE = {"ensemble": 5}
 PARTS: dict[str, dict[str, Any]] = {
     "lexicons": LEXICONS,
     "own labels": {**OWN, "label_from": "mean"},
     "learned table": TABLE,
     "recipe": RECIPE,
+    "scene": SCENE,
     "ensemble": ENSEMBLE,
 }
 """The parts of `best` beside the head that it starts from."""
