@@ -42,7 +42,7 @@ def _encode_images(lanes: list[Lane], samples: list[Sample], workers: int, stop:
         sample = samples[item[0]]
         if has_changed(sample):
             raise TransientError(f"{sample.image} has changed since it was scanned")
-        image = read_image(sample.image)
+        image = read_image(sample.place)
         inputs: dict[int, Any] = {}  # of each trunk: encoders of one model share the input, and so its forward pass
         for encoder in (cast(ImageEncoder, lane.encoder) for lane in item[1]):
             key = id(getattr(encoder, "trunk", encoder))

@@ -179,7 +179,7 @@ def _predict(predictor: Predictor, samples: list[Sample]) -> Iterator[Prediction
 
 def _image(sample: Sample) -> Any:
     try:
-        return read_image(sample.image)
+        return read_image(sample.place)
     except BadFile as error:
         return error.reason
     except TransientError as error:

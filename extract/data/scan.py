@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import DataError, TransientError
 from .images import MAX_BYTES, ImageInput, image_bytes, image_input, read_image
-from .reading import BadFile, read_bytes, stat_file
+from .reading import BadFile, read_bytes
 from .samples import DataSet, Entry, Rejected, Sample
 from .text_encoding import TextEncoding, decide_encoding, decode
 
@@ -125,11 +125,11 @@ class _RawEntry:
 
 def _read(entry: Entry, known: Sample | None) -> _RawEntry:
     try:
-        status = stat_file(entry.image, MAX_BYTES)
+        status = entry.locator.status(MAX_BYTES)
     except BadFile as error:
         kind = _MissingImage if error.missing else BadFile
         hint = "; write / instead of backslashes" if error.missing and _has_backslash(entry.image) else ""
-        raise kind(f"image file {error.reason}: {str(entry.image)!r}{hint}") from error
+        raise kind(f"{entry.locator.what} {error.reason}: {str(entry.image)!r}{hint}") from error
     try:
         text = entry.text if isinstance(entry.text, str) else read_bytes(entry.text, MAX_TEXT_BYTES)
     except BadFile as error:
@@ -137,13 +137,13 @@ def _read(entry: Entry, known: Sample | None) -> _RawEntry:
     if (
         known is not None
         and known.orientation
-        and (str(entry.image), status.st_size, status.st_mtime_ns)
-        == (known.image, known.image_bytes, known.image_mtime_ns)
+        and (str(entry.image), entry.within, *status)
+        == (known.image, known.within, known.image_bytes, known.image_mtime_ns)
     ):
         image = ImageInput(known.image_sha256, known.width, known.height, known.orientation)
     else:
-        image = image_input(image_bytes(entry.image))
-    return _RawEntry(image, status.st_size, status.st_mtime_ns, text)
+        image = image_input(image_bytes(entry.place))
+    return _RawEntry(image, *status, text)
 
 
 def _sample(entry: Entry, read: _RawEntry, encoding: str) -> Sample:
@@ -169,6 +169,7 @@ def _sample(entry: Entry, read: _RawEntry, encoding: str) -> Sample:
         orientation=read.image.orientation,
         part=entry.part,
         targets=entry.targets,
+        within=entry.within,
     )
 
 
@@ -185,7 +186,7 @@ def undecodable(
 
     def look(sample: Sample) -> Rejected | None:
         try:
-            read_image(Path(sample.image))
+            read_image(sample.place)
         except (BadFile, TransientError) as error:
             return Rejected(sample.id, error.reason if isinstance(error, BadFile) else error.what)
         return None

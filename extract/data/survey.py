@@ -15,7 +15,6 @@ from ..config import ExtractConfig
 from .classes import parse_classes
 from .datasets import open_dataset
 from .images import MAX_BYTES
-from .reading import stat_file
 from .samples import DataSet, Entry, Rejected, Sample
 from .scan import Scan, scan
 from .sets.scores import parse_range
@@ -113,18 +112,17 @@ def _with_known_encoding(dataset: DataSet, folder: Path) -> DataSet:
 
 
 def _same(entry: Entry, sample: Sample) -> bool:
-    names = ("label", "text_label", "image_label", "part", "targets")
+    names = ("label", "text_label", "image_label", "part", "targets", "within")
     text = not isinstance(entry.text, str) or entry.text.strip() == sample.text
     read = text and sample.orientation > 0
     return read and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)
 
 
 def has_changed(sample: Sample) -> bool:
-    """Return whether an image is no longer the file that was scanned, by its size and modification time.
+    """Return whether an image's file is no longer the one that was scanned, by its size and modification time.
 
     Raises:
         BadFile: it is missing.
         TransientError: its status could not be read this time.
     """
-    status = stat_file(Path(sample.image), MAX_BYTES)
-    return (status.st_size, status.st_mtime_ns) != (sample.image_bytes, sample.image_mtime_ns)
+    return sample.locator.status(MAX_BYTES) != (sample.image_bytes, sample.image_mtime_ns)
