@@ -22,6 +22,7 @@ from ..cache.table import read_lines
 from ..extract.config import ExtractConfig
 from ..extract.data.listed import read_ids, wanted_positions
 from ..extract.data.samples import Sample
+from ..extract.data.sets.hf import absolute_kind
 from ..extract.encoders.own import FIELDS, FLAGS, has_form
 from ..paths import cache_root
 from .submission import Submission
@@ -147,7 +148,8 @@ def with_absolute_paths(config: ExtractConfig) -> ExtractConfig:
     root = None if config.root is None else config.root.expanduser().absolute()
     cache = os.path.abspath(cache_root(config.cache))  # noqa: PTH100  (resolve() would follow links of a site's own)
     ids = None if config.ids is None else Path(os.path.abspath(config.ids.expanduser()))  # noqa: PTH100
-    return replace(config, encoders=encoders, root=root, table=table, cache=Path(cache), ids=ids)
+    kind = absolute_kind(config.dataset)
+    return replace(config, dataset=kind, encoders=encoders, root=root, table=table, cache=Path(cache), ids=ids)
 
 
 def _absolute(path: str | None) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..extract.config import EncoderConfig, ExtractConfig
-from ..extract.data.datasets import DATASETS
+from ..extract.data.datasets import HF_FORM, KINDS
 from ..labels import LABELS, listed
 from ..parts import Part
 from .terminal.data_lines import rule_lines, target_line
@@ -104,7 +104,7 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
     if (record := options.pop("record")) is not None:
         return _from_record(record, options)
     if options["dataset"] is None:
-        raise ValueError(f"--dataset is missing: expected one of {', '.join(DATASETS)}")
+        raise ValueError(f"--dataset is missing: expected one of {', '.join(KINDS)}, or {HF_FORM}")
     encoders = take(EncoderConfig, options)
     columns = columns_of(options.pop("columns") or "")
     only = tuple(kind.strip() for kind in options.pop("only").split(",") if kind.strip())

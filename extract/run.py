@@ -40,7 +40,7 @@ Encoder = ImageEncoder | TextEncoder
 
 
 def load_encoders(
-    config: ExtractConfig, folder: Path, samples: list[Sample], allow: Collection[str] = ()
+    config: ExtractConfig, folder: Path, samples: Sequence[Sample], allow: Collection[str] = ()
 ) -> list[Encoder]:
     """Return the encoders of every kind that is asked for, on their device.
 
@@ -73,7 +73,7 @@ def extract(
     config: ExtractConfig,
     progress: Progress | None = None,
     stop: Event | None = None,
-    load: Callable[[ExtractConfig, Path, list[Sample]], list[Encoder]] = load_encoders,
+    load: Callable[[ExtractConfig, Path, Sequence[Sample]], list[Encoder]] = load_encoders,
 ) -> Summary:
     """Bring the stores of a data set up to date; features that are there already are never computed again.
 
@@ -131,15 +131,15 @@ def extract(
     if not (config.part or config.plan or stopped):
         for lane in lanes:
             lane.writer.finish(_provenance(lane, config))
-    return Summary(dataset, folder, seen.scan, stores, stopped, time.monotonic() - started, note)
+    return Summary(seen.dataset, folder, seen.scan, stores, stopped, time.monotonic() - started, note)
 
 
 def _fill_part(
     config: ExtractConfig,
     folder: Path,
-    samples: list[Sample],
+    samples: Sequence[Sample],
     wanted: Sequence[int],
-    load: Callable[[ExtractConfig, Path, list[Sample]], list[Encoder]],
+    load: Callable[[ExtractConfig, Path, Sequence[Sample]], list[Encoder]],
     progress: Progress,
     stop: Event,
 ) -> list[StoreSummary]:
@@ -155,7 +155,7 @@ def _survey(dataset: DataSet, folder: Path, workers: int, progress: Progress, st
             raise TransientError(f"stopped while looking at {dataset.name}", next_step="run the same command again")
         progress.advance("scan", 1)
 
-    progress.start("scan", len(dataset.entries), 0)
+    progress.start("scan", len(dataset.entries), 0)  # of archives and tables the number is not known before
     return survey(dataset, folder, workers, on_entry)
 
 
@@ -163,7 +163,7 @@ def _lanes(
     config: ExtractConfig,
     encoders: list[Encoder],
     folder: Path,
-    samples: list[Sample],
+    samples: Sequence[Sample],
     wanted: Sequence[int],
     progress: Progress,
 ) -> list[Lane]:

@@ -31,6 +31,9 @@ OPTIONS = (
 FOLDER = ("table", "columns", "classes", "min_class_size", "ordered", "score_range", "allow_outside")
 """The options of a table of one's own."""
 
+STREAM = ("columns", "classes", "min_class_size", "ordered", "score_range")
+"""The options of archives, and of data sets by the library `datasets`."""
+
 ASPECTS = ("pair", "insert", "keep")
 """How a text names the aspect that its label is about: `sets/twitter.py`."""
 
@@ -45,8 +48,26 @@ DATASETS = {
     "twitter-2017": Reader("twitter", ("classes", "aspect")),
     "memotion": Reader("memotion", ("columns", "classes")),
     "folder": Reader("folder", FOLDER),
+    "webdataset": Reader("webdataset", STREAM),
+    "hf": Reader("hf", (*STREAM, "allow_outside")),
 }
 """The readers by name of the data set. A new data set is a file in `sets/` and a line here."""
+
+HF_FORM = "hf:NAME_OR_FOLDER[:SPLIT]"
+"""How data sets of the library `datasets` are named."""
+
+KINDS = tuple(name for name in DATASETS if name != "hf")
+"""The names of the other data sets."""
+
+
+def known_kind(kind: str) -> str:
+    """Return the name among `DATASETS` of a data set as it was given: `hf` for `hf:NAME`; else raise ValueError."""
+    name, _, rest = kind.partition(":")
+    if name == "hf" and rest:
+        return name
+    if kind not in DATASETS or kind == "hf":
+        raise ValueError(f"no data set {kind!r}; there are {', '.join(KINDS)}, and {HF_FORM}")
+    return kind
 
 
 def open_dataset(
@@ -93,14 +114,12 @@ def open_dataset(
         TransientError: the table could not be read this time.
         ValueError: the kind is unknown, the name cannot name a folder, or the kind does not have an option.
     """
-    if kind not in DATASETS:
-        raise ValueError(f"no data set {kind!r}; there are {', '.join(DATASETS)}")
-    reader = DATASETS[kind]
+    reader = DATASETS[known_kind(kind)]
     if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(
             f"the name {name!r} cannot be used: letters, digits, '_', '-', '+' and '.' only, '.' not first"
         )
-    if name in DATASETS and name != kind:
+    if name in DATASETS and name != known_kind(kind):
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
     given = {"table": table, "columns": columns, "classes": classes, "min_class_size": min_class_size,
              "allow_outside": allow_outside, "aspect": aspect, "labelled_only": labelled_only, "ordered": ordered,

@@ -150,6 +150,9 @@ class DataSet:
     """The arguments with which `datasets.open_dataset(**source)` opens it again."""
     text_encoding: str = "utf-8"
     """Encoding of the published text files, where entries name files as their text."""
+    stream: Any = field(default=None, compare=False, repr=False)
+    """The `streams.stream.Stream` of a data set in archives or tables; it has no entries, and no classes until it is
+    scanned."""
 
     @property
     def all_targets(self) -> list[Target]:

@@ -23,7 +23,7 @@ MAX_TEXT_BYTES = 2**20
 class Scan:
     """The state of a data set's entries today; every entry is in exactly one of the lists, in the entries' order."""
 
-    samples: list[Sample]
+    samples: Sequence[Sample]
     """Pairs that can be used, as far as the image's header tells."""
     rejected: list[Rejected]
     """Pairs that cannot be used as they are."""
@@ -59,11 +59,11 @@ def scan(
     rejected: list[Rejected] = []
     unread: list[Rejected] = []
     missing = 0
-    read: list[_RawEntry | BadFile | TransientError] = []
+    read: list[RawEntry | BadFile | TransientError] = []
 
-    def look(entry: Entry) -> _RawEntry | BadFile | TransientError:
+    def look(entry: Entry) -> RawEntry | BadFile | TransientError:
         try:
-            return _read(entry, known.get(entry.id))
+            return read_entry(entry, known.get(entry.id))
         except (BadFile, TransientError) as error:
             return error
 
@@ -75,13 +75,13 @@ def scan(
                 progress(done)
     finally:
         pool.shutdown(cancel_futures=True)
-    raw = (one.text for one in read if isinstance(one, _RawEntry) and isinstance(one.text, bytes))
+    raw = (one.text for one in read if isinstance(one, RawEntry) and isinstance(one.text, bytes))
     encoding = decide_encoding(raw, dataset.text_encoding, dataset.encoding)
     for entry, found in zip(dataset.entries, read, strict=True):
         try:
-            if not isinstance(found, _RawEntry):
+            if not isinstance(found, RawEntry):
                 raise found
-            samples.append(_sample(entry, found, encoding.name or dataset.text_encoding))
+            samples.append(sample_of(entry, found, encoding.name or dataset.text_encoding))
         except TransientError as error:
             unread.append(Rejected(entry.id, error.what))
         except BadFile as error:
@@ -113,7 +113,7 @@ def _has_backslash(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _RawEntry:
+class RawEntry:
     """The data read for an entry."""
 
     image: ImageInput
@@ -123,7 +123,8 @@ class _RawEntry:
     """The text, or the bytes of its file, not decoded yet."""
 
 
-def _read(entry: Entry, known: Sample | None) -> _RawEntry:
+def read_entry(entry: Entry, known: Sample | None) -> RawEntry:
+    """Read what identifies the inputs of an entry; see `scan` for `known`."""
     try:
         status = entry.locator.status(MAX_BYTES)
     except BadFile as error:
@@ -143,10 +144,11 @@ def _read(entry: Entry, known: Sample | None) -> _RawEntry:
         image = ImageInput(known.image_sha256, known.width, known.height, known.orientation)
     else:
         image = image_input(image_bytes(entry.place))
-    return _RawEntry(image, *status, text)
+    return RawEntry(image, *status, text)
 
 
-def _sample(entry: Entry, read: _RawEntry, encoding: str) -> Sample:
+def sample_of(entry: Entry, read: RawEntry, encoding: str) -> Sample:
+    """Return an entry with what was read of it; raise BadFile where its text cannot be used."""
     try:
         text = (read.text if isinstance(read.text, str) else decode(read.text, encoding)).strip()
     except UnicodeDecodeError as error:
