@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -47,6 +49,11 @@ class Part:
     def has(self, piece: int) -> bool:
         """Return whether a piece of work, by its number, belongs to this part."""
         return piece % self.count == self.index
+
+    def of(self, pieces: np.ndarray) -> np.ndarray:
+        """Return which pieces of work (N,), by their numbers, belong to this part, (N,) bool."""
+        mine: np.ndarray = pieces % self.count == self.index
+        return mine
 
     def split(self, count: int) -> list[Part]:
         """Return the parts of this part: `count` that exclude one another and leave nothing out."""

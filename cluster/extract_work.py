@@ -90,7 +90,8 @@ class Extraction:
     def missing(self, submission: Submission) -> Missing:
         """Return what the stores lack of the samples in the last scan."""
         samples = [Sample(**row) for row in read_lines(submission.home / "samples.jsonl")]
-        undecided = bool(read_json(submission.home / "dataset.json").get("undecided"))
+        record = read_json(submission.home / "dataset.json")
+        undecided, streamed = bool(record.get("undecided")), "files" in record
         ids = submission.config.get("ids")
         listed = None if ids is None else read_ids(Path(ids))
         samples = [samples[i] for i in wanted_positions(samples, submission.limit, listed, undecided)]
@@ -104,7 +105,8 @@ class Extraction:
             rows = [row for row in found if row >= 0]
             quarantined += len(set(rows) & set(writer.quarantined()))
             for piece in writer.missing(rows):
-                parts[piece.block % submission.parts] += len(piece.rows)
+                (number,) = writer.plan.pieces_of(np.array([piece.block]), streamed).tolist()
+                parts[number % submission.parts] += len(piece.rows)
             for position in np.flatnonzero(np.array(found) < 0).tolist():  # in no plan: any part will plan it
                 parts[position % submission.parts] += 1
         return Missing(dict(sorted(parts.items())), len(samples) * len(submission.stores), quarantined)

@@ -48,26 +48,26 @@ DATASETS = {
     "twitter-2017": Reader("twitter", ("classes", "aspect")),
     "memotion": Reader("memotion", ("columns", "classes")),
     "folder": Reader("folder", FOLDER),
-    "webdataset": Reader("webdataset", STREAM),
-    "hf": Reader("hf", (*STREAM, "allow_outside")),
 }
 """The readers by name of the data set. A new data set is a file in `sets/` and a line here."""
 
+STREAMS = {"webdataset": Reader("webdataset", STREAM), "hf": Reader("hf", (*STREAM, "allow_outside"))}
+"""The readers of archives, and of what the library `datasets` can load; the latter are named as `HF_FORM`."""
+
 HF_FORM = "hf:NAME_OR_FOLDER[:SPLIT]"
-"""How data sets of the library `datasets` are named."""
+"""How a data set of the library `datasets` is named."""
 
-KINDS = tuple(name for name in DATASETS if name != "hf")
-"""The names of the other data sets."""
+KINDS = (*DATASETS, "webdataset")
+"""The names of all others."""
 
 
-def known_kind(kind: str) -> str:
-    """Return the name among `DATASETS` of a data set as it was given: `hf` for `hf:NAME`; else raise ValueError."""
+def reader_of(kind: str) -> Reader:
+    """Return the reader of a data set by name; raise ValueError where there is none."""
     name, _, rest = kind.partition(":")
-    if name == "hf" and rest:
-        return name
-    if kind not in DATASETS or kind == "hf":
+    known = {**DATASETS, **STREAMS}
+    if name not in known or (name == "hf") != bool(rest):
         raise ValueError(f"no data set {kind!r}; there are {', '.join(KINDS)}, and {HF_FORM}")
-    return kind
+    return known[name]
 
 
 def open_dataset(
@@ -90,7 +90,7 @@ def open_dataset(
     """Read a data set's table; images and text files are not touched.
 
     Args:
-        kind: one of `DATASETS`.
+        kind: one of `KINDS`, or `HF_FORM`.
         root: the data set's folder; for all but `folder` `$ITIN_DATA/<kind>` where none is given.
         name: names the data set in the cache; by default the kind, for `folder` the folder's name and a short hash of
             its path.
@@ -114,12 +114,12 @@ def open_dataset(
         TransientError: the table could not be read this time.
         ValueError: the kind is unknown, the name cannot name a folder, or the kind does not have an option.
     """
-    reader = DATASETS[known_kind(kind)]
+    reader = reader_of(kind)
     if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(
             f"the name {name!r} cannot be used: letters, digits, '_', '-', '+' and '.' only, '.' not first"
         )
-    if name in DATASETS and name != known_kind(kind):
+    if name in (*DATASETS, *STREAMS) and name != kind:
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
     given = {"table": table, "columns": columns, "classes": classes, "min_class_size": min_class_size,
              "allow_outside": allow_outside, "aspect": aspect, "labelled_only": labelled_only, "ordered": ordered,

@@ -108,6 +108,11 @@ class Sample:
         return {name: value for name, value in asdict(self).items() if name not in LATER or value}
 
 
+def unit_of(sample: Sample) -> tuple[str, int] | None:
+    """Return the archive or row group that holds a sample's image, which one part of an extraction reads as a whole."""
+    return (sample.image, sample.within.get("group", 0)) if sample.within else None
+
+
 @dataclass(frozen=True)
 class Rejected:
     """A pair or a row that cannot be used."""

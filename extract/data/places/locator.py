@@ -22,7 +22,7 @@ class Locator:
     within: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Where in the file the image is. Empty: the file is the image. `member`, `at`, `bytes`: the name of an archive's
     member, and where its contents begin and how long they are. `row`, `column`: a row of a table, from 0, and the
-    column (`image.bytes` for a field of a struct)."""
+    column (`image.bytes` for a field of a struct); `group` the row group that the row is in."""
 
     @property
     def what(self) -> str:

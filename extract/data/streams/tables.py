@@ -244,7 +244,7 @@ def _row(
         path = (values.get(outer) or {}).get(inner) if inner else values.get(outer)
         if not columns.image:
             return found._replace(entry=replace(entry, image=_path(path, root, inside)))
-        place = Locator(table.path, {"row": row, "column": columns.image})
+        place = Locator(table.path, {"row": row, "column": columns.image, "group": table.group_of(row)})
         entry = replace(entry, within=place.within)
         if (same := known(id, place, state)) is not None:
             return found._replace(entry=entry, known=same)
