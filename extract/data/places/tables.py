@@ -28,8 +28,8 @@ ROWS = 1024
 CELLS = 64
 """Cells with images that are read together, at most."""
 
-BATCH_BYTES = 256 * 2**20
-"""Bytes of cells that are in memory at a time, about."""
+BATCH_BYTES = 2**30
+"""Bytes of cells that are in memory at a time, at most, whatever a file declares."""
 
 MAX_RATIO, MAX_CHUNK = 100, 64 * 2**20
 """A piece of a column is refused where it is declared to be larger than `MAX_CHUNK` bytes once decompressed, and to be
@@ -124,27 +124,30 @@ class Cells:
 
     def __init__(self, table: TableFile, column: str) -> None:
         self._table, self._column = table, column
-        self._read: deque[tuple[int, Any]] = deque()
-        """First row and values of the batches read last."""
+        self._read: deque[tuple[int, int, int, Any]] = deque()
+        """First row, the row after the last, bytes and values of the batches read last."""
+        self._held = 0
+        """Bytes in these batches."""
         self._ahead: Iterator[pa.RecordBatch] | None = None
         """The rest of a group; None where nothing is being read, or the rest is damaged."""
         self._group, self._next = -1, 0
 
     def read(self, row: int) -> bytes:
         """Return the bytes in the cell of a row."""
-        group = self._table.group_of(row)
-        for first, values in self._read:
-            if first <= row < first + len(values):
+        for first, end, _, values in self._read:
+            if first <= row < end:
                 return _bytes(values[row - first])
+        group = self._table.group_of(row)
         if self._ahead is not None and group == self._group + 1 and self._rest <= CELLS:
             self._forward(self._next + self._rest)  # the last rows of the group before may still be asked for
         if self._ahead is None or group != self._group or row < self._next:
             if group <= self._group:
                 self._read.clear()
+                self._held = 0
             self._group, self._next = group, self._table.groups[group].first
             self._ahead = self._table.batches(group, [self._column], self._table.cells_at_once(group, self._column))
         self._forward(row + 1)
-        first, values = self._read[-1]
+        first, _, _, values = self._read[-1]
         return _bytes(values[row - first])
 
     @property
@@ -158,13 +161,13 @@ class Cells:
         try:
             while self._next < end:
                 batch = next(ahead)
-                self._read.append((self._next, _values(batch, self._column)))
-                self._next += len(batch)
+                first, self._next = self._next, self._next + len(batch)
+                self._read.append((first, self._next, batch.nbytes, _values(batch, self._column)))
+                self._held += batch.nbytes
                 while len(self._read) > 1 and (
-                    sum(values.nbytes for _, values in self._read) > BATCH_BYTES // 2
-                    or sum(len(values) for _, values in self._read) > 2 * CELLS
+                    self._held > BATCH_BYTES // 4 or self._next - self._read[0][0] > 2 * CELLS
                 ):
-                    self._read.popleft()
+                    self._held -= self._read.popleft()[2]
         except StopIteration:
             raise BadFile(f"is not in {self._table.path.name}: its row group ends before") from None
         except BadFile:

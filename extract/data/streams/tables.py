@@ -213,7 +213,9 @@ def _rows(
                 raise BadFile(f"has no column {missing[0]!r}")
             for batch in table.batches(number, columns.light):
                 for values in batch.to_pylist():
-                    yield _row(table, state, row, values, columns, root, inside, f"{before}{first + row}", known)
+                    yield _row(
+                        table, state, number, row, values, columns, root, inside, f"{before}{first + row}", known
+                    )
                     row += 1
         except BadFile as error:
             for lost in range(row, end):
@@ -224,6 +226,7 @@ def _rows(
 def _row(
     table: TableFile,
     state: Status,
+    group: int,
     row: int,
     values: dict[str, Any],
     columns: Columns,
@@ -239,13 +242,13 @@ def _row(
         score = values.get(columns.score) if columns.score else None
         score = score if score is None or isinstance(score, str | int | float | bool) else str(score)
         found = found._replace(id=id, score=score, label=_label(values, columns))
-        entry = Entry(id, table.path, cell_string(values, "text", columns.text), None)
+        text = cell_string(values, "text", columns.text)
         outer, _, inner = columns.path.partition(".")
         path = (values.get(outer) or {}).get(inner) if inner else values.get(outer)
         if not columns.image:
-            return found._replace(entry=replace(entry, image=_path(path, root, inside)))
-        place = Locator(table.path, {"row": row, "column": columns.image, "group": table.group_of(row)})
-        entry = replace(entry, within=place.within)
+            return found._replace(entry=Entry(id, _path(path, root, inside), text, None))
+        place = Locator(table.path, {"row": row, "column": columns.image, "group": group})
+        entry = Entry(id, table.path, text, None, within=place.within)
         if (same := known(id, place, state)) is not None:
             return found._replace(entry=entry, known=same)
         try:
@@ -253,7 +256,7 @@ def _row(
         except BadFile as error:
             if not path or error.reason != "is empty":
                 raise BadFile(f"{place.what} {error.reason}") from error
-        return found._replace(entry=replace(entry, image=_path(path, root, inside), within={}))
+        return found._replace(entry=Entry(id, _path(path, root, inside), text, None))
     except BadFile as error:
         return found._replace(problem=error.reason)
     except TransientError as error:
