@@ -14,7 +14,8 @@ class Samples(Mapping[str, Arrays]):
     """The newest features of each sample, as the encoder returned them, without padding; read on demand.
 
     `samples["4066"]["regions"]` is (k, 2048) with the k regions that the image has; `tokens` is (n, 768) with the n
-    WordPieces of the text; `context` is (512,). For many samples at once `read` and `read_ragged` are faster.
+    WordPieces of the text; `context` and `scene` are (512,). For many samples at once `read` and
+    `read_ragged` are faster.
 
     Args:
         store: the store that holds them.

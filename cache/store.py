@@ -90,6 +90,12 @@ class Store:
         return names
 
     @property
+    def sentence_ends(self) -> list[int]:
+        """The ids of the encoder's tokens that end a sentence (`.`, `!`, `?`); none where they were not recorded."""
+        ends: list[int] = self.manifest["provenance"].get("sentence_ends", [])
+        return ends
+
+    @property
     def tokenizer_file(self) -> Path | None:
         """The tokenizer that was built from the data set's texts for this store, if one was."""
         built = self.manifest["provenance"].get("built_tokenizer")

@@ -19,6 +19,7 @@ from ..tabular.matching import examples, match
 from ..train.features.features import Features
 from ..train.features.find import FeatureStores, stores_of_run
 from ..train.features.load import load_features
+from ..train.runs.evaluation import check_fit
 from ..train.runs.folder import Run
 from .prediction import PairDetails, Prediction, of_target, predictions, token_mask
 from .words import splitter_of, words_or_numbers
@@ -85,7 +86,7 @@ def pairs_of(
         run.config.regions,
         run.config.keep_special,
         allow_missing=True,  # `_rows` checks that every pair of the run is there
-        inputs=run.config.inputs,
+        inputs=run.head_config.inputs,
         lexicons=run.lexicons,
         targets=run.config.targets,
     )
@@ -189,6 +190,7 @@ def _check_there(run: Run, ids: Iterable[str], there: Iterable[str]) -> None:
 def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     """Return the row of each recorded prediction among the features, (N,) int64."""
     run.check_targets(features)
+    check_fit(run, features)
     _check_there(run, recorded.index, features.ids)
     place = {sample: row for row, sample in enumerate(features.ids)}
     changed = [s for s in recorded.index if run.label_of(features, place[s]) != recorded.at[s, "label"]]

@@ -141,6 +141,8 @@ class Explanation:
         ]
         if self.prediction.attended:
             lines.append(f"Attends to: {self.prediction.heaviest(self.prediction.attended)}")
+        if self.prediction.by_sentence:
+            lines.append(f"Sentences: {self.prediction.by_sentence}")
         if self.prediction.reasons:
             lines.append(f"Because: {self.prediction.because}")
         section = Section(
@@ -161,6 +163,10 @@ class Explanation:
         write.next()
         if not any(region.words for region in prediction.regions):
             self._shade(write, prediction.attended, ATTENDED)
+            if prediction.by_sentence:
+                for word in f"sentences: {prediction.by_sentence}".split():
+                    write.words(f"{word} ", color="0.25")
+                write.next()
             if prediction.reasons:
                 for name, value in prediction.reasons.items():
                     write.words(f"{name} {value:+.2f}   ", color="0.25")

@@ -108,7 +108,8 @@ def _configurations(sweep: Sweep, results: pd.DataFrame, name: str, number: int)
     for _, group in done.groupby(own, dropna=False, sort=False):
         row: dict[str, Any] = {SIGNS.get(n, n): group[n].iloc[0] if group[n].notna().all() else "" for n in fields}
         if "head" in row:
-            row["head"] = label_of(row["head"])
+            told = bool(group["scene"].iloc[0]) if group["scene"].notna().all() else None
+            row["head"] = label_of(row["head"], sweep.definition.has, told)
         row["seeds"] = len(group)
         for score in scores:
             estimate = over_seeds(group[f"val_{score}"].to_numpy(dtype=np.float64))

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from ..fields import kind_of, option
+from ..itin_head.registry import HEADS
 from ..labels import listed
 from ..targets import LABEL, SIDES
 from .config import TrainConfig
-from .lexicons.registry import EXTRA, is_installed, parse_names
+from .lexicons.registry import BY_DEFAULT, EXTRA, is_installed, parse_names
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -188,6 +189,7 @@ def _fields_of(preset: str, head: str) -> dict[str, Any]:
 def short_name(config: TrainConfig) -> str:
     """Return a short name that tells configurations apart, such as `m2-lam0.2-no-gate` or `concat-m2`."""
     head = config.head_config({})
+    by_default = [BY_DEFAULT] if HEADS[config.head].by_lexicon else []
     parts = []
     if config.head != "itin":
         parts.append(config.head)
@@ -203,7 +205,8 @@ def short_name(config: TrainConfig) -> str:
         parts.append(f"ensemble{config.ensemble}")
     if config.targets != (LABEL,) and (preset != "best" or config.target != PRESETS["best"]["target"]):
         parts.append(config.target)
-    if config.lexicon_names and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):
+    own = config.lexicon_names not in ((), *by_default)
+    if own and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):
         parts.append("+".join(config.lexicon_names))
     if head.has_table and (preset != "best" or config.lexical != PRESETS["best"]["lexical"]):
         parts.append(f"lexical{config.lexical}")

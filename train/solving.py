@@ -1,4 +1,4 @@
-"""The training of a head without steps: scikit-learn solves for the weights of `linear` on the training part."""
+"""The training of a head without steps: scikit-learn solves for its weights on the training part."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from ..errors import DataError
+from ..itin_head import make
 from ..itin_head.head import Inputs
-from ..itin_head.heads.linear import LinearHead, outputs_of
 from ..itin_head.outputs import predicted, scaled
+from ..itin_head.solved import Lesson, SolvedHead, outputs_of
 from ..targets import Target
 from .config import STEPS, TrainConfig, shown_scores
 from .features.batches import ResidentFeatures
 from .features.features import Features, TargetColumn
 from .label_rule import decided
+from .lexicons.registry import columns_of
+from .lexicons.values import values_of_names
 from .protocols.split import Split
 from .scoring import Scorer
 from .steps import ComputeOptions, chunks, predict, taught_by
@@ -69,6 +72,10 @@ class Solving:
         columns = [features.column(name) for name in config.targets]
         self.targets = [column.target for column in columns]
         self.scorers = [Scorer(column, split.train, config.loss) for column in columns]
+        outputs = sum(target.outputs for target in self.targets)
+        head = make(config.head_config({**features.dims, "classes": outputs}))
+        if not isinstance(head, SolvedHead):
+            raise ValueError(f"head: expected one that is solved for, got {config.head}")
         self.resident = ResidentFeatures(
             features,
             torch.device("cpu"),
@@ -77,10 +84,10 @@ class Solving:
             config.targets,
             config.averages,
             config.lexicon_names,
+            uses=head.config.uses,
         )
-        outputs = sum(target.outputs for target in self.targets)
-        self.head = LinearHead(config.head_config({**features.dims, "classes": outputs}))
-        self.heads = [self.head]
+        self.head = head
+        self.heads = [head]
         self.chosen: dict[str, float] = {}
         """C by target."""
         self._columns, self._features, self._split = columns, features, split
@@ -89,8 +96,18 @@ class Solving:
         """Solve; return loss and score of the first target in the training part, each in a list of one."""
         train, val = self._split.train, self._split.val
         texts = self._features.texts or []
+        named = self._features.named if "attributes" in self.head.config.uses else None
+        names = {} if named is None else named.names
+        self.head.learn(
+            Lesson(
+                [texts[row] for row in train],
+                self.targets,
+                columns_of(self.config.lexicon_names),
+                names,
+                {kind: values_of_names(each) for kind, each in names.items()},
+            )
+        )
         self.head.scale(self._batches(train))
-        self.head.learn([texts[row] for row in train], self.targets)
         X, X_val = self._matrix(train), self._matrix(val)
         begin = 0
         for column, scorer in zip(self._columns, self.scorers, strict=True):

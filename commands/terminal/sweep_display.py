@@ -138,7 +138,7 @@ def show_best(sweep: Sweep) -> None:
         console.print(f"{len(table) - len(done)} configurations have no result: see the column error of results.csv")
     if done.empty:
         return
-    table, varying = with_differences(table, _fields())
+    table, varying = with_differences(table.assign(has="+".join(definition.has)), _fields())
     done = table[table["seeds"] > 0]
     several = bool((done["seeds"] > 1).any())
     scores = list(dict.fromkeys((definition.select, *shown_scores(definition.is_number))))[:2]
@@ -160,10 +160,10 @@ def show_best(sweep: Sweep) -> None:
 def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     """Return the table with a column `preset`, and the columns in which rows differ but for those that others tell.
 
-    `preset` tells the fields that it sets; `head` the hops that are its own.
+    `preset` tells the fields that it sets; `head` the hops that are its own, and what stands in for a scene.
 
     Args:
-        table: configurations or runs.
+        table: configurations or runs; `has` holds those of `registry.SIZES` that the features have, joined by +.
         fields: the columns that are fields of the configuration.
     """
     from ...itin_head.registry import HEADS, label_of
@@ -171,10 +171,13 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
 
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     names = [preset_of(row) or "own" for row in rows]
-    table = table.assign(preset=names, head=table["head"].map(label_of))
+    labels = [label_of(row["head"], row["has"].split("+"), row["scene"]) for row in rows]
+    table = table.assign(preset=names, head=labels)
     said = set(READINGS) if "own" not in names else set()
     if all(row["hops"] == HEADS[row["head"]].hops for row in rows):
         said.add("hops")  # the head says them
+    if all(row["scene"] is None or HEADS[row["head"]].reads_scene for row in rows):
+        said.add("scene")
     columns = dict.fromkeys(("head", "preset", *fields))
     return table, [name for name in columns if name not in said and table[name].nunique(dropna=False) > 1]
 

@@ -162,7 +162,7 @@ def test_side_by_side_as_alone(name: str) -> None:
             torch.testing.assert_close(gradient[j], want, rtol=1e-11, atol=1e-11)
         assert all(torch.equal(stack.state_of(j)[key], value) for key, value in head.state_dict().items())
     one = SingleHead(heads[0])(*(each[:1] for each in (regions,)), gather_words(batch.tokens, batch.offsets, rows[:1]),
-                               context[:1], None, Extras(*(each[:1] for each in extras)))  # fmt: skip
+                               context[:1], None, extras.each(lambda one: one[:1]))  # fmt: skip
     torch.testing.assert_close(one[0, :, :3], logits[0], rtol=1e-12, atol=1e-12)
 
 

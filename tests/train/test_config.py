@@ -103,7 +103,8 @@ def test_columns_stay_in_their_order() -> None:
     assert " ".join(HeadConfig().to_dict()) == (
         "head region_dim token_dim context_dim classes d k hidden lam gate ablation normalize self_attention "
         "fusion_bias pooling_heads gru_layers gru_dropout context_gru mask max_words hops filters pooling dropout "
-        "word_ngrams char_ngrams means_scale lexicon_scale lexical word_dropout lexicon_values entries"
+        "word_ngrams char_ngrams means_scale lexicon_scale lexical word_dropout lexicon_values entries "
+        "objects attributes sentence_ends"
     )
 
 

@@ -7,7 +7,7 @@ RUN/split.csv          id, part
 RUN/predictions.csv    id, part, label, predicted, and the probability of each class; of a number the two values
 RUN/predictions.NAME.csv  the same of each further target
 RUN/model.safetensors  the head's parameters; its configuration again in the metadata
-RUN/vocabulary.json    only of the head linear: its n-grams and the targets' rows
+RUN/vocabulary.json    only of linear and lexicon: n-grams or names, and the targets' rows
 RUN/tokenizer.json     only where the tokenizer was built from the data set's own texts
 RUN/environment.json   versions, machine, device, times
 """
@@ -54,7 +54,7 @@ FILES = (
 )
 
 VOCABULARY = "vocabulary.json"
-"""The file of what a head keeps beside its weights, such as the n-grams of `linear`."""
+"""The file of what a head keeps beside its weights: the n-grams of `linear`, or the names that `lexicon` reads."""
 
 TEXT_COLUMNS = {"id", "part", "label", "predicted"}
 """The columns of the CSV files that hold text."""
@@ -190,7 +190,7 @@ class Run:
         """Raise RunError unless these `itin.cache.Store` by kind hold the features that the run was trained on."""
         for kind, entry in self.record["stores"].items():
             store = stores.get(kind)
-            if store is None and kind not in self.config.inputs:
+            if store is None and kind not in self.head_config.inputs:
                 continue
             if store is None or store.fingerprint != entry["fingerprint"]:
                 raise RunError(
@@ -286,7 +286,7 @@ class Run:
             if head.vocabulary is not None:
                 file = self.path / VOCABULARY
                 vocabulary = read_record(file, AGAIN, FORMAT)
-                with describing(file, "the n-grams of a run", AGAIN):
+                with describing(file, "the vocabulary of a run", AGAIN):
                     head.know(vocabulary)
         shapes = [{name: tuple(one.shape) for name, one in each.items()} for each in (head.state_dict(), state)]
         if (different := differences(*shapes)) is not None:

@@ -156,7 +156,7 @@ def readers(trials: Iterable[Trial], axes: Mapping[str, Sequence[Any]]) -> list[
     """
     if configs := [trial.config for trial in trials]:
         return configs
-    read = ("preset", "head", "m", "ablation", "keep_special", "center_crop", "lexicons")
+    read = ("preset", "head", "m", "ablation", "keep_special", "center_crop", "lexicons", "scene")
     asked = (*read, "target", "target_weights", "select")
     points = combinations({name: axes[name] for name in asked if name in axes})
     return [config for config in map(config_of, points) if config is not None] or [TrainConfig()]

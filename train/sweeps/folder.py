@@ -88,6 +88,8 @@ class Definition:
     """What is learnt, `Target.to_dict`, the scored one first; a sweep without them is older, and on the label."""
     select: str = CLASS_SCORES[0]
     """The validation score that runs are compared by first, one of `config.SELECTS`."""
+    has: list[str] = field(default_factory=list)
+    """Those of `itin_head.registry.SIZES` that the features have."""
 
     @property
     def is_number(self) -> bool:

@@ -89,6 +89,7 @@ class SweepData:
                 )
         self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
         self.classes, self.lexicons = list(one.classes), one.lexicons
+        self.has = sorted(one.has)
         self.protocol = protocol or protocols.Protocol()
         self.known = one.known
         self.splitter = TargetSplitter.of(self.protocol, one, table, allow_missing, parts, split)
@@ -191,6 +192,7 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         classes=data.classes,
         targets=[target.to_dict() for target in data.targets],
         select=data.select,
+        has=data.has,
         untrained=sorted(kind for kind, store in data.stores.items() if store.untrained),
         created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
         **definition,
