@@ -110,12 +110,21 @@ def test_a_damaged_header_costs_its_own_member(tmp_path: Path) -> None:
     assert Locator(path, {"member": "3.jpg", "at": found[3].offset, "bytes": 600}).read(600) == b"D" * 600
 
 
-@pytest.mark.parametrize("cut", [700, 512 + 1024 + 100])
-def test_an_archive_that_is_cut_short(tmp_path: Path, cut: int) -> None:
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        (0, "ends at byte 0 without its end mark"),
+        (700, "is cut short: the archive ends after 188 of 600 bytes"),
+        (512 + 1024, "ends at byte 1536 without its end mark"),
+        (512 + 1024 + 100, "ends within a header, at byte 1536"),
+    ],
+)
+def test_an_archive_that_is_cut_short(tmp_path: Path, cut: int, reason: str) -> None:
     path = write_tar(tmp_path / "a.tar", {"0.jpg": b"x" * 600, "1.jpg": b"y" * 600})
     path.write_bytes(path.read_bytes()[:cut])
-    last = listed(path)[-1]
-    assert ("is cut short" in last.problem) if cut == 700 else ("ends within a header" in last.problem)
+    found = listed(path)
+    assert reason in found[-1].problem
+    assert [one.name for one in found[:-1]] == ["0.jpg"] * (cut > 1000)
 
 
 def test_a_declared_size_beyond_the_archive_is_not_allocated(tmp_path: Path) -> None:

@@ -47,19 +47,20 @@ def members(file: BinaryIO, end: int) -> Iterator[Member]:
         file: the archive, open for reading.
         end: its size in bytes.
     """
-    at, name, size = 0, "", -1
+    at, name, size, ended = 0, "", -1, False
     while at + BLOCK <= end:
         header = read_at(file, at, BLOCK)
         if len(header) < BLOCK:
             break
         if not header.strip(b"\0"):
-            at = _after_mark(file, at + BLOCK)
+            at, ended = _after_mark(file, at + BLOCK), True
             continue
+        ended = False
         kind, length = header[156:157], _number(header[124:136])
         if length is None or not _is_header(header):
             start, at = at, _next_header(file, at + BLOCK, end)
             yield Member("", start, at - start, f"the archive is damaged at byte {start}: {at - start} bytes skipped")
-            name, size = "", -1
+            name, size, ended = "", -1, at == end
             continue
         data = at + BLOCK
         if kind in (b"L", b"K", b"x", b"g"):  # a record about the next member: its name, its attributes
@@ -87,8 +88,10 @@ def members(file: BinaryIO, end: int) -> Iterator[Member]:
             return
         yield Member(own, data, length)
         at = data + _padded(length)
-    if at < end and at + BLOCK > end and read_at(file, at, end - at).strip(b"\0"):
+    if at < end and read_at(file, at, end - at).strip(b"\0"):
         yield Member("", at, end - at, f"the archive ends within a header, at byte {at}")
+    elif not ended:
+        yield Member("", end, 0, f"the archive ends at byte {end} without its end mark: it is cut short")
 
 
 def _padded(size: int) -> int:
