@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -69,14 +68,14 @@ def _put_lines(path: Path, rows: Iterable[dict[str, Any]]) -> str:
 
     left, same = lines(), 0
     line: bytes | None = None
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as old:
+    with path.open("rb") if path.is_file() else io.BytesIO() as old:
         for line in left:
             if old.read(len(line)) != line:
                 break
             same += len(line)
         else:
             line = None
-            if not old.read(1):
+            if not old.read(1) and path.is_file():
                 return digest.hexdigest()
     with disk.replacing(path, write_error) as temporary, temporary.open("wb") as new:
         if same:

@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 
 from itin.cache import open_store, read_table
-from itin.errors import DataError
+from itin.errors import DataError, TransientError
 from itin.extract import fill
 from itin.extract.config import ExtractConfig
 from itin.extract.data.images import read_image
 from itin.extract.data.places import locator
 from itin.extract.data.samples import Sample
+from itin.extract.data.sets import webdataset
 from itin.extract.data.streams.lines import SampleLines
 from itin.extract.run import extract
 from itin.extract.summary import Summary
+from itin.parts import Part
 
 from . import forms
 from .forms import Pair, as_folder, as_parquet, as_saved, as_tars, pairs, write_tar
@@ -188,6 +190,7 @@ BAD_MEMBERS: dict[str, tuple[dict[str, bytes], str]] = {
     "a number for a text": ({"k.png": forms.picture(1), "k.json": b'{"text": 1}'}, "text is of type int"),
     "no picture": ({"k.png": b"GIF, not", "k.txt": b"x"}, r"image member k\.png: not a JPEG"),
     "an empty picture": ({"k.png": b"", "k.txt": b"x"}, "is empty"),
+    "a lone surrogate": ({"k.png": forms.picture(1), "k.json": b'{"text": "\\ud800"}'}, "text is not UTF-8"),
     "a long text": ({"k.png": forms.picture(1), "k.txt": b"x" * (2**20 + 1)}, "is too large: 1048577 bytes"),
     "a bomb": ({"k.png": forms.picture(1)[:16] + (2**31 - 1).to_bytes(4, "big") * 2 + bytes(99), "k.txt": b"x"},
                "too large: 2147483647 x 2147483647 pixels|header is damaged"),
@@ -375,6 +378,42 @@ def test_nothing_to_read_is_an_error(tmp_path: Path, fakes: dict[str, Fake]) -> 
         extract(config({"dataset": "webdataset", "root": tmp_path}, tmp_path / "cache"))
     with pytest.raises(DataError, match=r"2 of 3 files of .* are missing"):
         extract(config({"dataset": "webdataset", "root": tmp_path / "{a,b,c}.tar"}, tmp_path / "cache"))
+
+
+def test_a_scan_that_finds_nothing_leaves_the_table(tmp_path: Path, given: list[Pair], fakes: dict[str, Fake]) -> None:
+    root = as_tars(tmp_path / "tars", given)
+    options = config({"dataset": "webdataset", "root": root}, tmp_path / "cache")
+    folder = extract(options).folder
+    before = {path: path.read_bytes() for path in folder.glob("*.json*")}
+    write_tar(root / "00000.tar", {"a.txt": b"x"})
+    with pytest.raises(DataError, match="no pair of"):
+        extract(options)
+    assert {path: path.read_bytes() for path in folder.glob("*.json*")} == before
+    assert not list(folder.glob(".tmp-*"))
+
+
+def test_an_archive_that_cannot_be_read_now_is_left_for_the_next_run(
+    tmp_path: Path, given: list[Pair], fakes: dict[str, Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = as_tars(tmp_path / "tars", given, 3)
+    options = config({"dataset": "webdataset", "root": root}, tmp_path / "cache")
+    real = webdataset.members
+
+    def shaky(file: Any, end: int) -> Any:
+        for number, member in enumerate(real(file, end)):
+            if file.name.endswith("00001.tar") and number > 4:
+                raise TransientError("the disk is gone for a while")
+            yield member
+
+    with monkeypatch.context() as patch:
+        patch.setattr(webdataset, "members", shaky)
+        summary = extract(options)
+    assert [one.id for one in summary.scan.unread] == ["00001.tar"]
+    assert "the disk is gone for a while" in summary.scan.unread[0].reason
+    assert [one.id for one in summary.scan.samples] == [one.id for one in (*given[:5], *given[8:])]
+    again = extract(replace(options, part=Part(0, 1)))  # it does not take the incomplete table
+    assert [one.id for one in again.scan.samples] == [one.id for one in given]
+    assert not again.scan.unread
 
 
 def test_samples_on_disk_are_a_sequence(tmp_path: Path) -> None:

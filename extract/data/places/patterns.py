@@ -55,7 +55,8 @@ def files_of(pattern: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
         f"a file, a folder of {' or '.join(suffixes)} files, or a pattern such as 'data/{{00000..00099}}{suffixes[0]}'"
     )
     if whole.is_dir():
-        found = sorted(one for one in whole.iterdir() if one.name.endswith(suffixes) and not one.name.startswith("."))
+        there = (one for one in whole.iterdir() if one.name.endswith(suffixes) and not one.name.startswith("."))
+        found = sorted(one for one in there if one.is_file())
     elif whole.exists():
         found = [whole]
     else:

@@ -54,13 +54,15 @@ def survey_stream(
         DataError: no pair can be used.
     """
     disk.make_folder(folder, write_error)
-    files = [[str(path), *status(path)] for path in stream.files]
+    files = [_state(path) for path in stream.files]
     spool_path = disk.temporary_beside(folder / "scan.jsonl")
     try:
         with spool_path.open("w+b") as spool:
             first = _FirstPass(spool)
             first.read(stream, folder / "samples.jsonl", workers, progress)
             dataset, labels, scale = stream.finish(first.counts, first.cells)
+            if not first.count and not first.unread:
+                raise _nothing(dataset, first.rejected)
             repeated = first.repeated()
             kept: set[str] = set()
             count = labelled = 0
@@ -84,25 +86,34 @@ def survey_stream(
                     yield {**row, "targets": values} if values else row
 
             def record() -> dict[str, Any]:
-                if not count and not first.unread:
-                    raise _nothing(dataset, first.rejected)
-                return {**record_of(dataset, count, labelled, len(first.rejected)), "files": files}
+                made = record_of(dataset, count, labelled, len(first.rejected))
+                return {**made, "files": [] if first.unread else files}  # parts scan where it is not complete
 
             write_table(folder, record, rows(), (asdict(one) for one in first.rejected))
     except OSError as error:
         raise write_error(spool_path, error) from error
     finally:
         spool_path.unlink(missing_ok=True)
+    if not count and not first.unread:
+        raise _nothing(dataset, first.rejected)
     return dataset, Scan(SampleLines(folder / "samples.jsonl"), first.rejected, first.unread)
 
 
 def last_survey_stream(stream: Stream, folder: Path, record: dict[str, Any]) -> Scan | None:
     """Return the scan that the last survey of the very same files wrote, None where they have changed since."""
-    if record.get("files") != [[str(path), *status(path)] for path in stream.files]:
+    if record.get("files") != [_state(path) for path in stream.files]:
         return None
     with (folder / "quarantine.jsonl").open(encoding="utf-8") as lines:
         rejected = [Rejected(**json.loads(line)) for line in lines]
     return Scan(SampleLines(folder / "samples.jsonl"), rejected, [])
+
+
+def _state(path: Path) -> list[Any]:
+    """Return path, size and modification time of a file, no size where it is none."""
+    try:
+        return [str(path), *status(path)]
+    except BadFile:
+        return [str(path), None, None]
 
 
 def as_recorded(dataset: DataSet, record: dict[str, Any]) -> DataSet:
@@ -168,8 +179,7 @@ class _FirstPass:
             self.rejected.append(Rejected(found.id, f"{found.where}: {result.reason}"))
         else:
             self._hashes.append(hash(result.id))
-            row = json.dumps([found.where, result.row, found.label, found.score], ensure_ascii=False)
-            self._spool.write(row.encode() + b"\n")
+            self._spool.write(json.dumps([found.where, result.row, found.label, found.score]).encode() + b"\n")
 
     def _take_score(self, cell: Any) -> None:
         try:
@@ -181,6 +191,11 @@ class _FirstPass:
         if value is not None:
             numbers = [one for one in self.cells if not isinstance(one, str)] + [value]
             self.cells[:] = [min(numbers), max(numbers), *(one for one in self.cells if isinstance(one, str))]
+
+    @property
+    def count(self) -> int:
+        """The number of pairs that wait for the classes."""
+        return len(self._hashes)
 
     def repeated(self) -> set[int]:
         """Return the hashes that several ids have: equal ids, or by chance different ones."""
