@@ -106,6 +106,20 @@ class Store:
         """The length of one feature vector."""
         return int(self.identity["dims"]["feature"])
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The arrays that imported features came without, for some samples at least: filled in, and of no use."""
+        return tuple(self.identity["preprocessing"].get("lacks", ()))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The row at which each shard begins, and the number of rows, (shards + 1,) int64."""
+        return self._starts
+
+    def shard(self, number: int) -> Shard:
+        """Return a shard for reading; its header is kept."""
+        return self._shard(number)
+
     @cached_property
     def ids(self) -> list[str]:
         """The sample id of each row."""

@@ -96,7 +96,7 @@ def command(**options: Any) -> None:
         select_of(config, features.column(config.targets[0]).target)
     splitter = TargetSplitter.of(rule, features, found.table, missing)
     with usage_errors():
-        split = splitter.split(config.split_seed, config.fold, config.targets)
+        split = splitter.split(config.split_seed, config.fold, config.targets, config.train_share)
     show_data(stores, features, [*splitter.outside, *only_train(split), *without])
     if (label := label_of(config.head, features.has, config.scene)).endswith(")"):  # something stands in
         console.print(f"  head     {label}", markup=False)

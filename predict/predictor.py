@@ -131,10 +131,12 @@ class Predictor:
             raise RunError(
                 f"the run {self.run.path} was trained on {kind} features that were imported, not made here",
                 expected="features that `itin extract` made, so that the same encoder can be built for a raw image",
-                found=f"{entry['identity']['name']}, whose detector weights are missing here: "
-                + str(entry["identity"]["weights"].get("imported", "unknown")),
+                found=f"{entry['identity']['name']}, whose {'detector' if kind == 'regions' else 'encoder'} weights are"
+                " missing here: " + str(entry["identity"]["weights"].get("imported", "unknown")),
                 next_step="get those weights (`itin weights` says how), run `itin extract --only regions"
-                " --detector-weights FILE`, and train on that",
+                " --detector-weights FILE`, and train on that"
+                if kind == "regions"
+                else f"run `itin extract --only {kind}` with that encoder or another one, and train on that",
             )
         config = EncoderConfig(**entry["options"])
         built = self.run.path / "tokenizer.json"

@@ -281,6 +281,8 @@ def _outline(axes: Axes, region: Region, number: int, x: float, y: float) -> Non
     from matplotlib.patches import Rectangle
 
     x1, y1, x2, y2 = region.box
+    if x1 == x2 or y1 == y2:  # features that were imported without boxes
+        return
     corner, size = (_MARGIN + x1 * x, _MARGIN + y1 * y), ((x2 - x1) * x, (y2 - y1) * y)
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=3.2))
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=region_color(number), linewidth=1.8))

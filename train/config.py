@@ -88,6 +88,9 @@ and URLs. Images are equal byte for byte."""
 REPEATS = ("seed", "split_seed", "fold")
 """The fields in which repetitions of one configuration differ."""
 
+PARTED = ("split_seed", "fold", "train_share")
+"""The fields that decide the parts and nothing else."""
+
 
 class View(NamedTuple):
     """The choice among a data set's features that a run is trained on."""
@@ -170,9 +173,12 @@ class TrainConfig(HeadOptions):
     """A head that is solved for on the same pairs and stands beside the trained ones: what is validated, kept and
     predicted is the mean of both. A head that reads no text, or is solved for itself, never has one."""
     split_seed: int = option(0, least=0, most=_LAST_SEED, group="Data and split")
-    """Fixes what is random in the protocol: the 8:1:1 split, the folds."""
+    """Fixes what is random in the protocol: the 8:1:1 split, the folds, a share of the training part, inner folds."""
     fold: int = option(0, least=0)
     """Which fold is the test part, from 0; of --protocol folds:K alone."""
+    train_share: float = option(1.0, above=0, most=1)
+    """The share of the training part to train on, of every class alike, drawn by --split-seed; a smaller share is part
+    of a larger one. Several shares give a learning curve."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -97,6 +97,8 @@ SPACES: dict[str, dict[str, Range]] = {
 }
 """What a guided search chooses among, by preset and field, where the command names no axis."""
 
+_AS_IT_IS: Mapping[str, Mapping[str, Any]] = {}
+
 NAMES = tuple(PRESETS)
 """The names of all presets."""
 
@@ -134,13 +136,19 @@ def preset_of(config: TrainConfig | Mapping[str, Any]) -> str | None:
     return None
 
 
-def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of `TrainConfig` with `preset` replaced by the fields it stands for, which others override."""
+def with_preset(values: Mapping[str, Any], adapted: Mapping[str, Mapping[str, Any]] = _AS_IT_IS) -> dict[str, Any]:
+    """Return fields of `TrainConfig` with `preset` replaced by the fields it stands for, which others override.
+
+    Args:
+        values: fields of `TrainConfig`, and `preset`.
+        adapted: by preset, the fields that it has another way here (`fitted`).
+    """
     rest = dict(values)
     name = rest.pop("preset", "paper")
     if name not in NAMES:
         raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {name!r}")
-    both = {**_fields_of(name, rest.get("head", PRESETS[name].get("head", TrainConfig.head))), **rest}
+    own = _fields_of(name, rest.get("head", PRESETS[name].get("head", TrainConfig.head)))
+    both = {**own, **adapted.get(name, {}), **rest}
     if "label_from" not in rest and not set(SIDES) <= set(both.get("target", LABEL).split("+")):
         both.pop("label_from", None)
     return both
@@ -210,6 +218,8 @@ def short_name(config: TrainConfig) -> str:
     own = config.lexicon_names not in ((), *by_default)
     if own and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):
         parts.append("+".join(config.lexicon_names))
+    if config.train_share < 1:
+        parts.append(f"share{config.train_share:g}")
     if head.has_table and (preset != "best" or config.lexical != PRESETS["best"]["lexical"]):
         parts.append(f"lexical{config.lexical}")
     return "-".join(parts)

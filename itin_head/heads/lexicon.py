@@ -68,19 +68,22 @@ class LexiconHead(SolvedHead):
 
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure the means and standard deviations of the training part."""
-        known = [(self.values_of(batch), self.known(batch[-1]).values) for batch in batches]
+        known = [(self.pairs_of(batch), self.known(batch[-1]).values) for batch in batches]
         self.standardise(values for _, values in known)
         if self.named:
             self.pair_sd.copy_(standard(torch.cat([_sums(pairs) for pairs, _ in known]))[1])
 
     def matrix(self, batch: Inputs) -> sparse.csr_matrix:
         """Return what the weights multiply, X (B, columns), of the arguments of `forward`."""
-        self._check(*batch[:5])
-        blocks = [(_sums(self.values_of(batch)) / self.pair_sd).numpy()] if self.named else []
-        return sparse.csr_matrix(np.hstack([*blocks, self.lexicon_values(batch[-1])]))
+        blocks = [np.zeros((len(self._check(*batch[:5]).mask), 0))]
+        if self.named:
+            blocks.append((_sums(self.pairs_of(batch)) / self.pair_sd).numpy())
+        if self.config.lexicon_values:
+            blocks.append(self.lexicon_values(batch[-1]))
+        return sparse.csr_matrix(np.hstack(blocks))
 
-    def values_of(self, batch: Inputs) -> Tensor:
-        """Return p_i v_i (B, m) float64 of the regions, 0 where it is not known."""
+    def pairs_of(self, batch: Inputs) -> Tensor:
+        """Return p_i v_i (B, m) float64 of the regions, 0 where it is not known; (B, 0) without names."""
         extras, mask = self.known(batch[-1]), batch[4]
         if not self.named:
             return torch.zeros(len(extras.values), 0, dtype=torch.float64)
@@ -94,7 +97,7 @@ class LexiconHead(SolvedHead):
     def parts(self, X: sparse.csr_matrix, W: NDArray[np.float64], batch: Inputs) -> list[dict[str, float]]:
         """Return what each pair of attribute and object adds, the `MOST_REASONS` largest, then each value of the text;
         pairs without a value are left out."""
-        extras, values, first = self.known(batch[-1]), self.values_of(batch).numpy(), 2 * self.named
+        extras, values, first = self.known(batch[-1]), self.pairs_of(batch).numpy(), 2 * self.named
         of_text = X.toarray()[:, first:] * W[:, first:]
         found: list[dict[str, float]] = []
         for row, own in enumerate(W):

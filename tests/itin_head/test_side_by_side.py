@@ -260,7 +260,7 @@ def setup(features: Features, tmp_path: Path) -> Setup:
     base = Splitter(Protocol(), features.ids, features.labels)
     n = len(features)
     splitter = TargetSplitter(
-        base, np.arange(n), features.known, features.known, np.full((2, n), -1), np.zeros(n, bool)
+        base, features.ids, np.arange(n), features.known, features.known, np.full((2, n), -1), np.zeros(n, bool)
     )
     return Setup({PLAIN: tmp_path / "features"}, TABLE.dataset, {PLAIN: make_stores()}, tmp_path / "runs", splitter)
 

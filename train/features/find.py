@@ -109,7 +109,19 @@ def find_features(
             stores[name] = _find_crop(table, named.get(kind))
         else:
             stores[name] = find_store(table.folder, kind, named.get(kind), among)
+    if "tokens" in stores and any(config.head_config({}).has_table for config in configs):
+        _check_token_ids(stores["tokens"])
     return FeatureStores(table, stores)
+
+
+def _check_token_ids(store: Store) -> None:
+    """Raise CacheError where features lack what a learned table is made of."""
+    if "token_ids" in store.lacks:
+        raise CacheError(
+            f"{store.path.name} was imported without token ids, of which a head's learned table is made",
+            expected="the id of each token in its tokenizer's vocabulary",
+            next_step="train with --lexical 0, or import them again with --map token_ids=ARRAY",
+        )
 
 
 def _find_crop(table: Table, name: str | None) -> Store:

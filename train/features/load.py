@@ -145,7 +145,7 @@ def load_features(
         outside=outside,
         texts=[str(text) for text in samples["text"][held_by_all]] if "text" in samples else None,
         further={name: column.take(held_by_all) for name, column in columns.items()},
-        token_ids=np.concatenate(token_ids),
+        token_ids=None if "tokens" in stores and "token_ids" in stores["tokens"].lacks else np.concatenate(token_ids),
         lexicons=lexicon_values(lexicons, texts_of(samples[held_by_all])) if lexicons else {},
         scene=scene,
         named=named,

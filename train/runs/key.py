@@ -14,7 +14,7 @@ from ...itin_head.config import HeadConfig
 from ...itin_head.registry import HEADS
 from ...labels import LABELS
 from ...targets import LABEL
-from ..config import STEPS, TrainConfig, scores_of
+from ..config import PARTED, STEPS, TrainConfig, scores_of
 from ..lexicons.values import record_of
 from ..protocols.split import Split
 
@@ -131,11 +131,11 @@ class Identity:
         head, spec = config.head_config(self._dims), HEADS[config.head]
         inputs = config.reads_of(self._dims)
         # Whether the scene is read is said by its store; what then reads no region does not depend on their number.
-        unsaid = {"split_seed", "fold", "scene", *(("m",) if head.reads_scene and "regions" not in inputs else ())}
+        unsaid = {*PARTED, "scene", *(("m",) if head.reads_scene and "regions" not in inputs else ())}
         identity = {
             "revision": REVISION,
             # Fields at their default stay out, so that a new field does not change the keys of old runs; the parts
-            # stand for the seed of the split and the fold.
+            # stand for the fields that decide them.
             "recipe": {
                 name: value
                 for name, value in config.to_dict().items()

@@ -14,7 +14,8 @@ from ...errors import RunError
 from ...targets import Target
 from ..config import shown_scores
 from ..protocols.protocol import named
-from ..sweeps.folder import FIELDS, FIGURES, NUMBER_FIGURES, Result
+from ..sweeps.folder import FIELDS, FIGURES, NUMBER_FIGURES
+from ..sweeps.result import Result
 from .folder import Run, load_run
 
 ALL_FIGURES = tuple(dict.fromkeys((*FIGURES, *NUMBER_FIGURES)))
