@@ -35,7 +35,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "label_from": "mean",
         "lexicons": "vader+afinn+pattern+hashtags+shape",
         "scene": True,
-        "ensemble": 5,
+        "ensemble": 2,
+        "partner": "linear",
         "dropout": 0.5,
         **{"lexical": 32, "word_dropout": 0.3, "select": "loss"},
         **{"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.1, "schedule": "cosine", "ema": 0.99},
@@ -187,7 +188,8 @@ def fitted(values: Mapping[str, Any], targets: Collection[str], scene: bool = Tr
     if "lexicons" not in values and (gone := [one for one in lexicons if not is_installed(one)]):
         own["lexicons"] = "+".join(one for one in lexicons if one not in gone)
         said.append(f"the preset {name} without the lexicons {listed(gone)}: pip install '{EXTRA}' adds them")
-    if "scene" not in values and given.get("scene") and not scene:
+    head = HEADS[values.get("head", given.get("head", TrainConfig.head))]
+    if "scene" not in values and given.get("scene") and not scene and "scene" in head.settings:
         own["scene"] = None
         said.append(f"the preset {name} without the scene: itin extract {SCENE} adds it")
     return {field: value for field, value in own.items() if field not in values}, said

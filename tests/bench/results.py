@@ -104,7 +104,8 @@ RECIPE = {
 }
 SCENE = {"scene": True}
 """The maxima of the image encoder's inner layers beside its last one."""
-ENSEMBLE = {"ensemble": 5}
+ENSEMBLE = {"ensemble": 2}
+PARTNER = {"partner": "linear"}
 PARTS: dict[str, dict[str, Any]] = {
     "lexicons": LEXICONS,
     "own labels": {**OWN, "label_from": "mean"},
@@ -112,6 +113,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "recipe": RECIPE,
     "scene": SCENE,
     "ensemble": ENSEMBLE,
+    "partner": PARTNER,
 }
 """The parts of `best` beside the head that it starts from."""
 BEST = {**POOLED, **{name: value for part in PARTS.values() for name, value in part.items()}}

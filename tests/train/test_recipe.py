@@ -226,7 +226,7 @@ MVSA = ("label", "text-label", "image-label")
 
 def test_best_names_its_head_unless_one_is_named() -> None:
     best = TrainConfig(**with_preset({"preset": "best"}))
-    assert (best.head, best.ensemble, best.label_from, best.target) == ("pooled", 5, "mean", "+".join(MVSA))
+    assert (best.head, best.ensemble, best.label_from, best.target) == ("pooled", 2, "mean", "+".join(MVSA))
     assert TrainConfig(**with_preset({"preset": "best", "head": "itin"})).head == "itin"
     assert TrainConfig(**with_preset({"preset": "best", "target": "label"})).label_from == "joint"
     assert TrainConfig(**with_preset({"preset": "paper"})) == TrainConfig()
@@ -288,7 +288,7 @@ def test_best_from_the_command_line(tmp_path: Path) -> None:
     said = cli("train", *small, "--out", tmp_path / "run")
     assert "the preset best without the targets text-label, image-label" in said
     run = load_run(tmp_path / "run")
-    assert (run.config.target, run.config.ensemble, run.config.head) == ("label", 5, "pooled")
+    assert (run.config.target, run.config.ensemble, run.config.head) == ("label", 2, "pooled")
     pytest.importorskip("optuna")
     said = cli("sweep", *small, "--optuna", 2, "--ensemble", 1, "--workers", 1, "--out", tmp_path / "search")
     assert "chosen among: lr (9 values), weight_decay (9 values), dropout (9 values)" in said
