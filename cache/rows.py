@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from functools import partial
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class _OpenShard:
             self._file = os.open(shard.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
             raise read_error(shard.path, error) from error
+        finalize(self, os.close, self._file)
         axis = KINDS[kind][0].axis
         counts = shard.array("counts") if axis == "region" else None
         self._offsets = shard.offsets.tolist() if axis == "token" else None
@@ -72,10 +74,6 @@ class _OpenShard:
             (schema.name, partial(_region if schema.axis == "region" else _rows, self._file, places[schema.name]))
             for schema in KINDS[kind]
         ]
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
 
     def read(self, local: int) -> Arrays:
         try:

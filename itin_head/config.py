@@ -80,9 +80,6 @@ class HeadOptions:
     """TF-IDF of two up to so many characters in a row, for the head linear; 0 for none."""
     means_scale: float = option(0.03, least=0)
     """What the head linear multiplies the standardised means of words and V by; 0 leaves them out."""
-    scene: bool | None = option(None, switch=True)
-    """Whether the head reads the scene's features: multisentinet and mvan by default where the data set has them,
-    pooled and linear not."""
     lexicon_scale: float = option(0.2, above=0)
     """What the head linear multiplies the standardised values of lexicons by."""
 
@@ -91,6 +88,9 @@ class HeadOptions:
     neighbours that at least two texts of the training part hold; 0 for none."""
     word_dropout: float = option(0.0, least=0, below=1)
     """Share of the tokens that the learned table does not see in training."""
+    scene: bool | None = option(None, switch=True)
+    """Whether the head reads the scene's features: multisentinet and mvan by default where the data set has them,
+    pooled and linear not."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -112,8 +112,6 @@ class HeadConfig(HeadOptions):
     """Length of a word feature x_i."""
     context_dim: int = option(512, least=1)
     """Length of the visual context V."""
-    scene_dim: int = option(0, least=0)
-    """Length of the scene's features P; 0 where there are none, or the head reads none."""
     classes: int = option(3, least=1)
     """Number of outputs, the rows of W_f: the classes; of several targets or other ones, the sum of their
     `Target.outputs`."""
@@ -127,6 +125,8 @@ class HeadConfig(HeadOptions):
     """Number of the regions' attributes, where the store has names of them and of the objects; else 0."""
     sentence_ends: int = option(0, least=0)
     """Number of tokens that end a sentence, where the store knows them; else 0."""
+    scene_dim: int = option(0, least=0)
+    """Length of the scene's features P; 0 where there are none, or the head reads none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

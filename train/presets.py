@@ -119,16 +119,20 @@ READINGS = tuple(PRESETS["official"])
 
 
 def preset_of(config: TrainConfig | Mapping[str, Any]) -> str | None:
-    """Return the preset whose reading a configuration takes, or None for one of its own.
+    """Return the preset that a configuration takes, or None for a reading of its own.
+
+    A whole recipe (`original`, `best`) is still called so where some of its fields are changed, as long as more of them
+    are the recipe's than are the defaults; of `paper` and `official` the readings alone count.
 
     Args:
         config: a configuration, or its fields by name.
     """
     values = config.to_dict() if isinstance(config, TrainConfig) else config
     defaults = {field.name: field.default for field in fields(TrainConfig)}
-    for preset in ("original", "best"):  # whole recipes
+    for preset in ("original", "best"):
         own = {name: value for name, value in _fields_of(preset, values["head"]).items() if name not in _FREE}
-        if own and all(values.get(name, defaults[name]) == value for name, value in own.items()):
+        taken = sum(values.get(name, defaults[name]) == value for name, value in own.items())
+        if taken > sum(values.get(name, defaults[name]) == defaults[name] for name in own):
             return preset
     for preset in ("paper", "official"):
         if all(values[name] == PRESETS[preset].get(name, defaults[name]) for name in READINGS):

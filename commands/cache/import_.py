@@ -139,7 +139,7 @@ def show(done: ImportSummary, form: str, kind: str = "regions") -> None:
         lines.append(f"{done.scaled} made from another size of the image: boxes scaled to the data set's images")
     if done.shares:
         lines.append(f"{done.shares} with boxes between 0 and 1: taken as shares of the image's width and height")
-    lines += outside(done.match)
+    lines += outside(done.match, kind)
     if done.rejected:
         lines.append(f"{len(done.rejected)} cannot be used:")
         lines += [f"  {row.id}: {row.reason}" for row in done.rejected[:MAX_LISTED]]

@@ -154,7 +154,7 @@ def _check_many(contents: SourceContents, source: Path, table: Table, pairing: P
         raise DataError(
             f"{source} has no features for {len(lost)} of {len(pairing.samples)} pairs of {table.folder.name}",
             expected=f"features that can be used for at least {1 - MOST_LOST:.0%} of them",
-            found="; ".join([*outside(contents.match), *reasons(contents.rejected)]),
+            found="; ".join([*outside(contents.match, contents.kind), *reasons(contents.rejected)]),
             next_step="fix the ids or the files, or go on without these pairs: --allow-missing",
         )
 

@@ -88,9 +88,15 @@ def chosen(arrays: Mapping[str, object], asked: Asked) -> dict[str, str]:
     found = found_names(arrays, asked)
     if missing := [theirs for ours, theirs in asked.map.items() if ours != "ids" and ours not in found]:
         raise BadFile(f"has no {', '.join(missing)}")
-    if asked.kind not in found:
-        there = ", ".join(sorted(arrays)[:8]) or "nothing"
-        raise BadFile(
-            f"has no array that is known as {asked.kind}, only {there}: name one with --map {asked.kind}=NAME"
-        )
+    check_main(arrays, asked)
     return found
+
+
+def check_main(there: Iterable[str], asked: Asked) -> None:
+    """Raise BadFile where no array has a name that the features themselves may have."""
+    there = list(there)
+    if set(main_names(asked)).isdisjoint(there):
+        listed = ", ".join(sorted(there)[:8]) or "nothing"
+        raise BadFile(
+            f"has no array that is known as {asked.kind}, only {listed}: name one with --map {asked.kind}=NAME"
+        )

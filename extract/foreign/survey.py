@@ -81,14 +81,15 @@ def check_used(contents: SourceContents, source: object, name: str) -> None:
     raise DataError(
         f"no features in {source} belong to the data set {name}",
         expected="file names or image ids that are ids of the data set",
-        found="; ".join([*reasons(contents.rejected), *outside(contents.match)]) or "nothing",
+        found="; ".join([*reasons(contents.rejected), *outside(contents.match, contents.kind)]) or "nothing",
         next_step="fix the ids, or name the data set that they were made from with --dataset",
     )
 
 
-def outside(met: Match) -> list[str]:
+def outside(met: Match, kind: str) -> list[str]:
     """Return what only the data set or only the source has, and the likely cause, a line each."""
-    return met.lines("pairs without features", "images of no pair of the data set")
+    inputs = {"image_sha256": "images", "text_sha256": "texts"}[input_of(kind)]
+    return met.lines("pairs without features", f"{inputs} of no pair of the data set")
 
 
 def reasons(rejected: list[Rejected]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from itin.cache import Table, open_store, read_table
+from itin.cache import Table, open_store, read_table, write_table
 from itin.errors import DataError, RunError
 from itin.extract.foreign.importing import UNKNOWN, ImportOptions, ImportSummary, import_features
 from itin.predict import Predictor
@@ -317,3 +318,14 @@ def test_real_features_train_and_predict_refuses(shared_data: Path, tmp_path: Pa
     said = itin("predict", run, "--image", root / "data" / "61.jpg", "--text", "a day", code=1)
     assert "detector weights are missing here" in said
     assert "--detector-weights FILE" in said
+
+
+def test_stores_of_the_family_keep_their_fingerprints(tmp_path: Path) -> None:
+    """This name was given by the version that could read nothing but the family."""
+    folder = tmp_path / "d"
+    row = {"id": "1", "label": None, "text": "x", "image": "x", "width": 40, "height": 30}
+    write_table(folder, {"name": "d"}, [{**row, "image_sha256": "1" * 64, "text_sha256": "2" * 64}], [])
+    arrays = np.arange(8, dtype="<f4"), np.arange(12, dtype="<f4")
+    (tmp_path / "t.tsv").write_text("\t".join(["1", "40", "30", "2", *(b64encode(a).decode() for a in arrays)]))
+    done = import_regions(tmp_path / "t.tsv", "bua-tsv", read_table(folder))
+    assert done.path.name == "regions-bua-tsv-c3a01e91f190"

@@ -482,10 +482,16 @@ def test_mmsa_fet(tmp_path: Path) -> None:
 
 def test_the_form_is_guessed_by_the_endings(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    for name, forms in (("1.npz", ["npz"]), ("x.h5", ["hdf5"]), ("x.parquet", ["parquet"]), ("x.txt", [])):
+    for name, forms in (
+        ("1.npz", ["npz"]),
+        ("x.h5", ["hdf5"]),
+        ("x.parquet", ["parquet"]),
+        ("x.tsv", ["bua-tsv"]),
+        ("x.txt", []),
+    ):
         (tmp_path / "a" / name).touch()
         assert guessed(tmp_path / "a" / name) == forms
-    assert guessed(tmp_path / "a") == ["npz", "hdf5", "parquet"]
+    assert guessed(tmp_path / "a") == ["bua-tsv", "npz", "hdf5", "parquet"]
 
 
 def test_no_child_outlives_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -512,3 +518,23 @@ def test_zip_bombs_are_not_unpacked(tmp_path: Path) -> None:
         np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)})
         file.write(bytes(1 << 16))
     assert "cannot be read" in rejected(tmp_path / "1.npz", "npz", "context")["1"]
+
+
+@pytest.mark.parametrize("form", ["hdf5", "npz", "safetensors", "parquet"])
+def test_packed_files_without_the_kind_are_one_reject(tmp_path: Path, form: str) -> None:
+    ids = np.array(["1", "2"])
+    if form == "hdf5":
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            file["ids"], file["roi"] = ids.tolist(), vectors(2)
+    elif form == "npz":
+        np.savez(tmp_path / "x.npz", ids=ids, roi=vectors(2))
+    elif form == "safetensors":
+        save_file({"roi": vectors(2)}, tmp_path / "x.safetensors", {"ids": json.dumps(ids.tolist())})
+    else:
+        pandas = pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow", reason="needs pyarrow")
+        pandas.DataFrame({"id": ids, "roi": list(vectors(2))}).to_parquet(tmp_path / "x.parquet")
+    (reason,) = rejected(tmp_path, form, "context").values()
+    assert reason.startswith("has no array that is known as context, only ")
+    assert reason.endswith("roi: name one with --map context=NAME")
+    assert len(read(tmp_path, form, "context", context="roi")) == 2

@@ -99,7 +99,7 @@ def test_vectors_alone_train_and_what_does_not_work_is_said(made: Made, tmp_path
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["stores"]["tokens"]["identity"]["weights"]["imported"] == "GloVe 5d"
     picture = next(made.images.glob("*.jpg"))
-    said = itin("predict", tmp_path / "run", picture, "--text", "a lovely day", code=1)
+    said = itin("predict", tmp_path / "run", "--image", picture, "--text", "a lovely day", code=1)
     assert "features that were imported, not made here" in said
 
 

@@ -20,7 +20,7 @@ from ..head_reference import mask_of
 SIZES: dict[str, Any] = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "d": 4, "k": 3, "hidden": 5, "dropout": 0.0}
 EXTRA: dict[str, Any] = {"lexicon_values": 4, "lexical": 3, "entries": 6}
 READERS = [name for name, spec in HEADS.items() if "tokens" in spec.inputs and not spec.solved]
-BLIND = [name for name, spec in HEADS.items() if "tokens" not in spec.inputs]
+BLIND = [name for name, spec in HEADS.items() if "tokens" not in spec.inputs and not spec.by_lexicon]
 NAN = float("nan")
 
 

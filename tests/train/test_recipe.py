@@ -232,7 +232,8 @@ def test_best_names_its_head_unless_one_is_named() -> None:
     assert TrainConfig(**with_preset({"preset": "paper"})) == TrainConfig()
     for config in (best, replace(best, lexicons="", target="label", label_from="joint"), replace(best, head="itin")):
         assert preset_of(config) == "best"
-    assert preset_of(replace(best, ema=0.0)) == preset_of(TrainConfig()) == "paper"
+    assert preset_of(replace(best, ema=0.0)) == preset_of(replace(best, epochs=3, lexical=8)) == "best"
+    assert preset_of(TrainConfig(ema=0.99, dropout=0.5)) == preset_of(TrainConfig()) == "paper"
     assert short_name(best) == "pooled-best"
     assert short_name(replace(best, lexicons="vader")) == "pooled-best-vader"
 

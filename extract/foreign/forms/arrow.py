@@ -13,7 +13,7 @@ import numpy as np
 from ....errors import DataError, first_line
 from ....lazy import optional
 from ...data.reading import BadFile
-from ..naming import candidates, known
+from ..naming import candidates, check_main, known
 from ..record import MAX_BYTES, UNPACKED, Asked, Item, Raw
 from .files import ids_from, texts_of
 
@@ -52,6 +52,7 @@ def _columns(names: list[str], asked: Asked) -> list[str]:
         raise BadFile(
             f"has no column of ids ({ids}), only {', '.join(names)}: name it with --map ids=NAME, or --ids FILE"
         )
+    check_main(names, asked)
     return used
 
 

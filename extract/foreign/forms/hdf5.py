@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from ...data.reading import BadFile
-from ..naming import known, main_names
+from ..naming import check_main, known, main_names
 from ..record import MAX_BYTES, UNPACKED, Asked, Item, Raw
 from .files import id_of, without_image
 from .packed import has_ids, list_packed
@@ -24,10 +24,12 @@ def listed(path: Path, asked: Asked) -> Iterator[Item]:
     """List the samples of a file."""
     with h5py.File(path, "r", locking=False) as file:
         names = _datasets(file)
-        if has_ids(names, asked) and not set(main_names(asked)).isdisjoint(names):
+        features = not set(main_names(asked)).isdisjoint(names)
+        if has_ids(names, asked) and (features or len(names) == len(file)):
+            check_main(names, asked)
             wanted = {name: _rows(file, name) for name in names if name in known(asked)}
             yield from list_packed(wanted, asked)
-        elif not set(main_names(asked)).isdisjoint(names):
+        elif features:
             id = id_of(path)
             yield Item(id, partial(_sample, id, file, asked), path.name)
         else:

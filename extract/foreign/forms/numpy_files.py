@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from ...data.reading import BadFile, stat_file
-from ..naming import known
+from ..naming import check_main, known
 from ..record import MAX_BYTES, UNPACKED, Asked, Item, Raw
 from .files import id_of
 from .packed import has_ids, list_packed
@@ -33,6 +33,7 @@ def listed(path: Path, asked: Asked) -> Iterator[Item]:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             if has_ids(names, asked):
+                check_main(names, asked)
                 wanted = [name for name in names if name in known(asked)]
                 yield from list_packed({name: _Member(archive, name) for name in wanted}, asked)
                 return

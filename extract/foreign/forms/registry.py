@@ -67,6 +67,8 @@ FORMS = {
 
 
 def guessed(source: Path) -> list[str]:
-    """Return the forms that a source may be of, by the endings of its files; those of other tools' own come last."""
+    """Return the forms that a source may be of, by the endings of its files; a tool's own where no general one fits."""
     endings = {source.suffix.lower()} if source.is_file() else {one.suffix.lower() for one in source.rglob("*.*")}
-    return [form.name for form in FORMS.values() if endings.intersection(form.endings) and not (form.kinds or form.map)]
+    fitting = [form for form in FORMS.values() if endings.intersection(form.endings)]
+    general = {ending for form in fitting if not form.kinds for ending in form.endings}
+    return [form.name for form in fitting if not form.kinds or general.isdisjoint(form.endings)]

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ...data.reading import BadFile
-from ..naming import known, main_names
+from ..naming import check_main, known, main_names
 from ..record import MAX_BYTES, UNPACKED, Asked, Item, Raw
 from .files import id_of, without_image
 from .packed import list_packed
@@ -30,6 +30,7 @@ def listed(path: Path, asked: Asked) -> Iterator[Item]:
             names, metadata = list(file.keys()), file.metadata() or {}
             tensors = {name: _Tensor(file, name) for name in names}
             if "ids" in metadata or asked.ids is not None:
+                check_main(names, asked)
                 texts = {name: json.loads(metadata[name]) for name in ("ids", "sha256") if name in metadata}
                 ids, digests = texts.get("ids"), texts.get("sha256")
                 rows: dict[str, Any] = {name: one for name, one in tensors.items() if name in known(asked)}
