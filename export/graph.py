@@ -132,7 +132,7 @@ def entries(keys: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
         mask: (B, n) bool, words first.
     """
     first = token_ids * PLACES
-    following, more = pad(token_ids[:, 1:], (0, 1)), pad(mask[:, 1:].long(), (0, 1)) > 0
+    following, more = pad(token_ids, (0, 1))[:, 1:], pad(mask.long(), (0, 1))[:, 1:] > 0
     wanted = torch.stack([first.masked_fill(~mask, NONE), (first + following + 1).masked_fill(~more, NONE)], 1)
     if not len(keys):
         return torch.full_like(wanted, NONE)

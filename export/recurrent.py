@@ -52,8 +52,8 @@ class _States(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, lengths: Tensor, layers: nn.RNNBase, *weights: Tensor) -> Tensor:
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        own = nn.GRU if layers.mode == "GRU" else nn.LSTM  # not `layers.lstm.LSTM`, which takes a mask
-        found, _ = own.forward(layers, packed)  # type: ignore[arg-type]
+        own: Any = nn.GRU if layers.mode == "GRU" else nn.LSTM  # not `layers.lstm.LSTM`, which takes a mask
+        found, _ = own.forward(layers, packed)
         return pad_packed_sequence(found, batch_first=True, total_length=x.shape[1])[0]
 
     @staticmethod

@@ -47,9 +47,12 @@ def open_head(folder: Path) -> tuple[Head, dict[str, Any]]:
             raise ValueError(f"{config.gru_layers} layers of a GRU, and {len(state)} arrays in {WEIGHTS}")
         if members and not targets:
             raise ValueError(f"an ensemble of {members} heads without targets")
-        with torch.device("meta"):
-            heads = [make(config) for _ in range(members or 1)]
-            head = Ensemble(heads, targets) if members else heads[0]
+        try:
+            with torch.device("meta"):  # no memory, whatever the configuration asks for
+                heads = [make(config) for _ in range(members or 1)]
+                head = Ensemble(heads, targets) if members else heads[0]
+        except RuntimeError as error:
+            raise ValueError(f"sizes that no array has: {error}") from error
     head = fill(head, folder / WEIGHTS, state)
     head.targets = targets
     return head, record

@@ -68,7 +68,7 @@ def folder_of(
         for file, entry in there.items():
             path = Path(
                 huggingface_hub.hf_hub_download(
-                    str(name), file, revision=info.sha, etag_timeout=SECONDS, force_download=force_download, **more
+                    str(name), file, revision=revision, etag_timeout=SECONDS, force_download=force_download, **more
                 )
             )
             if path.stat().st_size != entry.size or (entry.lfs and file_sha256(path) != entry.lfs.sha256):

@@ -40,7 +40,7 @@ class Pretrained(ModelHubMixin):
     """The files that are saved beside the weights: configuration, card and more, as `itin export` wrote them."""
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Any:  # type: ignore[override]
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Any:
         """Return the head of a folder or of a model on the hub, of whichever kind it is, in evaluation mode on the CPU.
 
         Args:

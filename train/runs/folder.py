@@ -290,6 +290,13 @@ def load_run(path: str | Path) -> Run:
     described = record_of(path, "config.json", "a run folder", "itin train")
     for name in FILES:
         if not (path / name).is_file():
+            if "exported" in read_record(described, AGAIN):
+                raise RunError(
+                    f"{path} holds an exported head, not a run",
+                    expected="a run, with its pairs and its figures",
+                    found="a head without them, as `itin export` writes it",
+                    next_step="give the run itself; `itin predict` and `from_pretrained` read exported heads",
+                )
             raise RunError(
                 f"the run {path} is not complete",
                 expected=", ".join(FILES),
