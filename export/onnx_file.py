@@ -1,9 +1,8 @@
 """A trained head as an ONNX graph, recorded by PyTorch's exporter and compared with the head in ONNX Runtime.
 
-The exporter is the one that traces (`dynamo=False`): it is in every PyTorch from 2.6 to 2.14, needs no further package,
-and lets an operator be recorded as it is, so that a GRU stays one operator with the lengths of its texts. The newer one
-(`dynamo=True`) needs a version of onnxscript for each version of PyTorch, takes lengths of 0 and 1 for constants, and
-writes a GRU as the steps of the longest text of the example.
+The exporter is the one that traces (`dynamo=False`): PyTorch has it from 2.6 to 2.14, it needs no onnxscript, and it
+lets an operator be recorded as it is, so that a GRU stays one operator with the lengths of its texts. The newer one
+(`dynamo=True`) fails on packed sequences (PyTorch 2.14), and needs an onnxscript that fits its PyTorch.
 """
 
 from __future__ import annotations
