@@ -162,7 +162,9 @@ def test_the_card_tells_data_protocol_figures_and_licence(run: Path, tmp_path: P
 
 def test_the_card_of_a_number(features: Features, tmp_path: Path) -> None:
     score = features.further["score"]
-    whole = replace(features, further={"score": replace(score, values=np.nan_to_num(score.values, nan=0.5))})
+    whole = replace(
+        features, further={"score": replace(score, values=np.where(np.isnan(score.values), 0.5, score.values))}
+    )
     opened = load_run(run_of(whole, tmp_path / "run", head="pooled", target="score"))
     body = (export(opened, "safetensors", tmp_path / "out").path / "README.md").read_text()
     assert "- `score`: a number from -2 to 3" in body

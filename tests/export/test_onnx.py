@@ -13,7 +13,7 @@ import torch
 
 from itin.errors import RunError
 from itin.export import export, onnx_file
-from itin.export.graph import by_rule, entries
+from itin.export.graph import Graph, by_rule, entries
 from itin.itin_head.registry import HEADS
 from itin.train import label_rule
 from itin.train.features.features import Features
@@ -130,12 +130,12 @@ def test_a_graph_that_differs_is_not_written(
     features: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = load_run(run_of(features, tmp_path / "run", head="image-only"))
-    whole = onnx_file.Graph.forward
+    whole = Graph.forward
 
     def wrong(self: Any, *arrays: Any) -> Any:
         return tuple(one + 1e-4 for one in whole(self, *arrays))
 
-    monkeypatch.setattr(onnx_file.Graph, "forward", wrong)
+    monkeypatch.setattr(Graph, "forward", wrong)
     with pytest.raises(RunError, match=r"the ONNX graph of .* differs from its head\n[\s\S]*a difference of 0.0001"):
         export(run, "onnx", tmp_path / "out")
 
