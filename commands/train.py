@@ -136,10 +136,11 @@ def command(**options: Any) -> None:
 
 def kept(fit: Fit) -> str:
     """Return the epoch that was kept, or C of the solution, in words."""
-    if fit.chosen:
-        return "C = " + ", ".join(f"{C:g} of {target}" for target, C in fit.chosen.items())
+    C = "C = " + ", ".join(f"{C:g} of {target}" for target, C in fit.chosen.items())
+    if HEADS[fit.head.head].solved:
+        return C
     epochs = f"{len(fit.history)} of " if len(fit.history) < fit.config.epochs else ""
-    return f"best epoch {fit.best_epoch} of {epochs}{fit.config.epochs}"
+    return f"best epoch {fit.best_epoch} of {epochs}{fit.config.epochs}" + f", {C}" * bool(fit.chosen)
 
 
 def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None]:

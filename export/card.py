@@ -68,6 +68,7 @@ def _body(run: Run, licence: str | None, use: str) -> Iterator[str]:
     yield (
         f"\nThe head `{config.head}` of itin ({HEADS[config.head].summary})"
         + (f", {members} times with different seeds, whose mean is the prediction" if members > 1 else "")
+        + (f", beside the head `{config.partner}`: the mean of both is the prediction" if config.beside else "")
         + ". It reads features of an image and its text, made by frozen encoders (below), whose weights are not here."
     )
     yield "\n## What it predicts\n"

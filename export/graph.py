@@ -81,9 +81,6 @@ class Graph(nn.Module):
             target.name: torch.stack(list(each)).mean(0)
             for target, each in zip(self.targets, zip(*said, strict=True), strict=True)
         }
-        for target in self.targets:
-            if target.is_number:
-                means[target.name] = means[target.name].clamp(*target.bounds)
         if self.recipe.label_from != "joint":
             rule = by_rule(*(means[name] for name in SIDES))
             means[LABEL] = rule if self.recipe.label_from == "rule" else (means[LABEL] + rule) / 2
@@ -167,7 +164,7 @@ def _extras(extra: ExtraLogits, given: Mapping[str, Tensor]) -> Extras:
 def _said(target: Target, outputs: Tensor) -> Tensor:
     if target.is_number:
         low, high = target.bounds
-        return outputs[..., 0] * ((high - low) / 2) + (low + high) / 2
+        return (outputs[..., 0] * ((high - low) / 2) + (low + high) / 2).clamp(low, high)
     if target.kind == "classes":
         return outputs.softmax(-1)
     # The cumulative links of `outputs.class_logits`, by differences: ONNX has no expm1.

@@ -67,9 +67,10 @@ def to_onnx(run: Run) -> tuple[bytes, dict[str, Any], float]:
 
 def check(run: Run) -> None:
     """Raise RunError for a head without an ONNX graph."""
-    if HEADS[run.config.head].solved:
+    solved = run.config.head if HEADS[run.config.head].solved else run.config.partner if run.config.beside else None
+    if solved is not None:
         raise RunError(
-            f"the head {run.config.head} of {run.path} has no ONNX graph",
+            f"the {'partner' if run.config.beside else 'head'} {solved} of {run.path} has no ONNX graph",
             expected="a head that reads arrays alone",
             found="one that reads the texts themselves, by n-grams",
             next_step="`itin export --to safetensors` writes its weights, with its n-grams as JSON",

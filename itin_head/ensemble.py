@@ -1,8 +1,8 @@
-"""Several heads of one kind whose mean is the prediction."""
+"""Several heads whose mean is the prediction: of one kind, or a trained one and its partner."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,45 @@ class Ensemble(Head):
         means = {name: _mean([getattr(one, name) for one in found]) for name in HeadOutput._fields[1:]}
         logits = mean_outputs(torch.stack([one.logits for one in found]), self.targets)
         return HeadOutput(logits, **{**means, "fused": None})  # each member has its own space
+
+
+class Partnered(Head):
+    """A trained head and a partner as one: of classes the mean of their probabilities, of numbers their mean.
+
+    Weights over words and regions are the trained head's, reasons the partner's.
+
+    Args:
+        trained: the head, or an `Ensemble`.
+        partner: a head that was solved for, of the same targets.
+        targets: what both have learned, in the order of their outputs.
+    """
+
+    def __init__(self, trained: Head, partner: Head, targets: Sequence[Target]) -> None:
+        nn.Module.__init__(self)  # as above
+        self.config = trained.config
+        self.trained, self.partner = trained, partner
+        self.targets = tuple(targets)
+        self.vocabulary = partner.vocabulary
+
+    def know(self, vocabulary: Mapping[str, Any]) -> None:
+        """Give the vocabulary to the partner, which it is of."""
+        self.partner.know(vocabulary)
+        self.vocabulary = self.partner.vocabulary
+
+    @property
+    def table(self) -> NDArray[np.int64] | None:
+        """The keys of the trained head's learned table."""
+        return self.trained.table
+
+    def forward(self, *batch: Any, **named: Any) -> HeadOutput:
+        """Compute the output, its logits in float64 on the CPU; the arguments are those of every head."""
+        found: HeadOutput = self.trained(*batch, **named)
+        both = [one.cpu().double() for one in (found.logits, self.partner(*batch, **named).logits)]
+        return found._replace(logits=mean_outputs(torch.stack(both), self.targets))
+
+    def reasons(self, *batch: Any, chosen: NDArray[np.int64] | None = None) -> list[dict[str, float]]:
+        """Return the reasons of the partner."""
+        return self.partner.reasons(*batch, chosen=chosen)
 
 
 def _mean(values: Sequence[Tensor | None]) -> Tensor | None:

@@ -130,11 +130,12 @@ class Head(nn.Module, Pretrained):
             return values
         return dropped(values, self.config.dropout, self.generators)
 
-    def reasons(self, *batch: Any) -> list[dict[str, float]]:
+    def reasons(self, *batch: Any, chosen: NDArray[np.int64] | None = None) -> list[dict[str, float]]:
         """Return for each sample what spoke for the first target's prediction, by name, and how strongly.
 
         Args:
             batch: the arguments of `forward`.
+            chosen: (B,) the classes that were predicted; by default by the head alone.
 
         Returns:
             B dictionaries; no list at all for a head that cannot say.

@@ -58,7 +58,7 @@ def steps_of(logarithms: Tensor) -> Tensor:
 
 
 def mean_outputs(outputs: Tensor, targets: Sequence[Target]) -> Tensor:
-    """Return the outputs (..., outputs) that say the mean of what K heads say.
+    """Return the outputs (..., outputs) that say the mean of what K heads say, as `predicted` has it.
 
     Args:
         outputs: (K, ..., outputs), those of each head.
@@ -67,7 +67,7 @@ def mean_outputs(outputs: Tensor, targets: Sequence[Target]) -> Tensor:
     parts = []
     for target, own in cut(outputs, targets):
         if target.is_number:
-            parts.append(own.mean(0))
+            parts.append(own.clamp(-1, 1).mean(0))
         else:
             logarithms = class_logits(target, own).log_softmax(-1).logsumexp(0) - math.log(len(own))
             parts.append(steps_of(logarithms) if target.kind == "ordered" else logarithms)

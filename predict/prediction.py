@@ -169,8 +169,9 @@ def predictions(
     with torch.inference_mode():
         for some in chunks(torch.from_numpy(rows), batch_size):
             inputs = resident.batch(some).inputs
-            out, reasons = head(*inputs), head.reasons(*inputs)
+            out = head(*inputs)
             said = decided(predicted(out.logits, run.targets), config.label_from)
+            reasons = head.reasons(*inputs, chosen=None if run.target.is_number else said[run.target.name].argmax(1))
             for place in range(len(some)):
                 one = details[len(found)]
                 first, *further = (

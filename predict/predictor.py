@@ -45,7 +45,7 @@ class Predictor:
         self._device = device
         self._head = run.head(device)
         self._stores: dict[str, dict[str, Any]] = run.record["stores"]
-        reads = sorted(run.head_config.reads)
+        reads = sorted(run.config.reads)
         options = {kind: self._stores[kind]["options"] or {} for kind in reads}
         check_allowed({kind: str(options[kind].get(FIELDS[kind])) for kind in reads}, allow)
         self._encoders = {kind: self._encoder(kind) for kind in reads}

@@ -76,6 +76,9 @@ STEPS = (
 )
 """The fields that a head which is solved for at once does not read: they say how steps are taken."""
 
+PARTNERS = ("none", *(name for name, spec in HEADS.items() if spec.solved))
+"""What may stand beside trained heads: nothing, or a head that is solved for at once."""
+
 _LAST_SEED = 2**32 - 1
 
 DUPLICATES = ("exact", "stripped")
@@ -163,6 +166,9 @@ class TrainConfig(HeadOptions):
     ensemble: int = option(1, least=1)
     """Heads that are trained side by side, with seeds from --seed on; their mean probabilities (mean numbers) are what
     is validated, kept and predicted."""
+    partner: str = option("none", choices=PARTNERS)
+    """A head that is solved for on the same pairs and stands beside the trained ones: what is validated, kept and
+    predicted is the mean of both. None beside a head that reads no text or is solved for itself."""
     split_seed: int = option(0, least=0, most=_LAST_SEED, group="Data and split")
     """Fixes what is random in the protocol: the 8:1:1 split, the folds."""
     fold: int = option(0, least=0)
@@ -191,6 +197,7 @@ class TrainConfig(HeadOptions):
             )
         if self.m == 0 and self.head != "itin" and "regions" in HEADS[self.head].inputs:
             raise ValueError(f"m: expected an integer of at least 1 for the head {self.head}, got 0")
+        _ = self.beside  # its own checks
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -220,14 +227,26 @@ class TrainConfig(HeadOptions):
         return tuple(replace(self, ensemble=1, seed=(self.seed + k) % (_LAST_SEED + 1)) for k in range(self.ensemble))
 
     @property
+    def beside(self) -> TrainConfig | None:
+        """The recipe of the partner; None without one."""
+        if self.partner == "none" or HEADS[self.head].solved or "tokens" not in HEADS[self.head].inputs:
+            return None
+        return replace(self, head=self.partner, partner="none", ablation="none", ensemble=1)
+
+    @property
     def effective_ablation(self) -> str:
         """The head's ablation: without regions, only the context is left."""
         return "only-context" if self.m == 0 and self.head == "itin" else self.ablation
 
     @property
     def inputs(self) -> frozenset[str]:
-        """The kinds of feature that the head takes as input."""
-        return self.head_config({}).inputs
+        """The kinds of feature that the head and its partner take as input."""
+        return frozenset().union(*(head.inputs for head in self.head_configs()))
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The kinds of feature whose values affect the result of the head or of its partner."""
+        return frozenset().union(*(head.reads for head in self.head_configs()))
 
     @property
     def lexicon_names(self) -> tuple[str, ...]:
@@ -241,8 +260,8 @@ class TrainConfig(HeadOptions):
 
     @property
     def averages(self) -> bool:
-        """Whether the head reads of a text's words their mean alone."""
-        return self.head_config({}).averages
+        """Whether head and partner read of a text's words their mean alone."""
+        return all(head.averages for head in self.head_configs())
 
     @property
     def view(self) -> View:
@@ -259,6 +278,10 @@ class TrainConfig(HeadOptions):
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
         own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}
         return HeadConfig(**own)
+
+    def head_configs(self) -> list[HeadConfig]:
+        """Return the configurations of the head and of its partner, if it has one, without sizes."""
+        return [recipe.head_config({}) for recipe in (self, self.beside) if recipe is not None]
 
     def batch_for(self, dataset: str) -> int:
         """Return the batch size for a data set of this name."""

@@ -26,7 +26,7 @@ from .scoring import Scorer
 from .steps import ComputeOptions, Training, check_compute, predict
 
 if TYPE_CHECKING:
-    from .solving import Solving
+    from .solving import Partnership, Solving
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Fit:
     selected_by: str = ""
     """The rule that chose the epoch, or the solution of a head that is solved for."""
     chosen: dict[str, float] = field(default_factory=dict)
-    """C of such a head, by target."""
+    """C of such a head or of the partner, by target."""
     vocabulary: Mapping[str, Any] | None = None
     """What the run keeps of the head beside its weights."""
 
@@ -157,11 +157,11 @@ def train(
     for epoch in range(1, configs[0].epochs + 1):
         epoch_begun = time.perf_counter()
         loss, right = training.epoch(epoch)
-        predicted = training.predicted(split.val)
+        said = decided(training.predicted(split.val), configs[0].label_from)
         for j, config in enumerate(configs):
             if j in broken or j in ended:
                 continue
-            scores = first(split.val, predicted[j])
+            scores = first(split.val, said[first.target.name][j])
             shown = shown_scores(first.target.is_number)
             row = {
                 "epoch": epoch,
@@ -191,15 +191,14 @@ def train(
             yield j, broken[j]
             continue
         own = training.resident.narrow(config.regions)  # the figures are those of the head alone
-        said = {part: predict(head, own, split.rows(part), training.batch_size, training.targets) for part in evaluate}
+        each = {part: predict(head, own, split.rows(part), training.batch_size, training.targets) for part in evaluate}
         metrics = {
-            part: scores_by_target(scorers, split.rows(part), each, config.label_from) for part, each in said.items()
+            part: scores_by_target(scorers, split.rows(part), said, config.label_from) for part, said in each.items()
         }
-        said = {part: decided(each, config.label_from) for part, each in said.items()}
         kept = f"(epoch {selections[j].epoch} was kept)"
         yield (
             j,
-            breakdown(kept, {part: each["loss"] for part, each in metrics.items()})
+            breakdown(kept, {part: scores["loss"] for part, scores in metrics.items()})
             or Fit(
                 config,
                 head.config,
@@ -207,7 +206,7 @@ def train(
                 histories[j],
                 {name: value.detach().cpu().clone() for name, value in head.state_dict().items()},
                 metrics,
-                said,
+                {part: decided(said, config.label_from) for part, said in each.items()},
                 seconds,
                 gru=training.compute.recurrence,
                 stacked=J,
@@ -226,16 +225,22 @@ def training_of(
     split: Split,
     device: str | torch.device,
     compute: ComputeOptions,
-) -> Training | Solving:
-    """Return the training of some configurations: in steps, or of a head that is solved for."""
-    if not HEADS[configs[0].head].solved:
-        return Training(configs, features, split, device, compute)
-    if len(configs) > 1:
-        raise ValueError(f"configs: expected one of the head {configs[0].head}, got {len(configs)}")
-    check_compute(configs[0], compute)
-    from .solving import Solving  # scikit-learn takes a second to import
+) -> Training | Solving | Partnership:
+    """Return the training of some configurations: in steps, with a partner or without, or of a head solved for."""
+    first, partner = configs[0], configs[0].beside
+    if HEADS[first.head].solved:
+        if len(configs) > 1:
+            raise ValueError(f"configs: expected one of the head {first.head}, got {len(configs)}")
+        check_compute(first, compute)
+        from .solving import Solving  # scikit-learn takes a second to import
 
-    return Solving(configs[0], features, split)
+        return Solving(first, features, split)
+    trained = Training(configs, features, split, device, compute)
+    if partner is None:
+        return trained
+    from .solving import Partnership, Solving
+
+    return Partnership(trained, Solving(partner, features, split))
 
 
 def scores_by_target(

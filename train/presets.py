@@ -201,6 +201,8 @@ def short_name(config: TrainConfig) -> str:
         parts.append(head.ablation)
     if config.ensemble > 1 and preset != "best":
         parts.append(f"ensemble{config.ensemble}")
+    if config.beside is not None and (preset != "best" or config.partner != PRESETS["best"].get("partner")):
+        parts.append(f"partner-{config.partner}")
     if config.targets != (LABEL,) and (preset != "best" or config.target != PRESETS["best"]["target"]):
         parts.append(config.target)
     if config.lexicon_names and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):

@@ -13,7 +13,8 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from ..errors import DataError
-from ..itin_head.head import Inputs
+from ..itin_head.ensemble import Partnered
+from ..itin_head.head import Head, Inputs
 from ..itin_head.heads.linear import LinearHead, outputs_of
 from ..itin_head.outputs import predicted, scaled
 from ..targets import Target
@@ -23,7 +24,7 @@ from .features.features import Features, TargetColumn
 from .label_rule import decided
 from .protocols.split import Split
 from .scoring import Scorer
-from .steps import ComputeOptions, chunks, predict, taught_by
+from .steps import ComputeOptions, Training, chunks, predict, taught_by
 
 GRID = (0.1, 0.3, 1.0, 3.0, 10.0)
 """The values of C that are tried in turn, as long as the validation loss falls."""
@@ -100,13 +101,14 @@ class Solving:
             begin = rows.stop
         first = self.scorers[0]
         known = train[first.column.known[train]]
-        scores = first(known, self.predicted(known)[0])
+        said = decided(self.predicted(known), self.config.label_from)
+        scores = first(known, said[first.target.name][0])
         return [scores["loss"]], [scores[shown_scores(first.target.is_number)[0]]]
 
-    def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return what the head says of the first target for some samples, as `steps.Training.predicted` with J = 1."""
+    def predicted(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Return what the head says of some samples, as `steps.Training.predicted` with J = 1."""
         said = predict(self.head, self.resident, rows, self.batch_size, self.targets)
-        return decided(said, self.config.label_from)[self.targets[0].name][None]
+        return {name: each[None] for name, each in said.items()}
 
     def keep(self, j: int) -> None:
         """Do nothing: there is one solution."""
@@ -146,6 +148,49 @@ class Solving:
 
     def _batches(self, rows: NDArray[np.int64]) -> Iterator[Inputs]:
         return (self.resident.batch(some).inputs for some in chunks(torch.from_numpy(rows), self.batch_size))
+
+
+class Partnership:
+    """J trained heads with one partner, by the names that `loop.train` knows from `steps.Training`.
+
+    The first epoch solves for the partner before its steps. Losses and scores of the training part are those of the
+    trained heads alone; all else is the mean of both.
+
+    Args:
+        trained: the heads that are trained.
+        partner: their partner, on the same features and parts.
+    """
+
+    selected_by = ""
+
+    def __init__(self, trained: Training, partner: Solving) -> None:
+        self.trained, self.partner = trained, partner
+        self.configs, self.compute, self.batches = trained.configs, trained.compute, trained.batches
+        self.targets, self.resident, self.batch_size = trained.targets, trained.resident, trained.batch_size
+        self.chosen = partner.chosen
+        self._said: dict[bytes, dict[str, NDArray[np.float64]]] = {}
+
+    @property
+    def heads(self) -> list[Head]:
+        """The heads that are kept, each with the partner."""
+        return [Partnered(head, self.partner.head, self.targets) for head in self.trained.heads]
+
+    def epoch(self, number: int) -> tuple[list[float], list[float]]:
+        """Pass over the training part once, as `steps.Training.epoch`."""
+        if number == 1:
+            self.partner.epoch(1)
+        return self.trained.epoch(number)
+
+    def predicted(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Return the mean of what both say, as `steps.Training.predicted`."""
+        own = self._said.get(rows.tobytes())  # the partner says the same in each epoch
+        if own is None:
+            own = self._said[rows.tobytes()] = self.partner.predicted(rows)
+        return {name: (each + own[name]) / 2 for name, each in self.trained.predicted(rows).items()}
+
+    def keep(self, j: int) -> None:
+        """Keep the present weights of configuration j."""
+        self.trained.keep(j)
 
 
 class Solution(NamedTuple):

@@ -24,7 +24,6 @@ from .config import PRECISIONS, TrainConfig
 from .features.batches import ABSENT, ResidentFeatures
 from .features.features import Features, TargetColumn
 from .features.word_table import table_of
-from .label_rule import decided
 from .lexicons.values import joined
 from .objective import Objective, clip_side_by_side
 from .protocols.split import Split
@@ -217,11 +216,11 @@ class Training:
             right = right * (first.bounds[1] - first.bounds[0]) / 2
         return (loss / len(self._samples)).tolist(), (right / self._scored).tolist()
 
-    def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return what the heads as they are now say of the first target, for some samples.
+    def predicted(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Return what the heads as they are now say of some samples, by target.
 
         Returns:
-            Class probabilities (J, rows, classes), or numbers (J, rows) in units.
+            Class probabilities (J, rows, classes), or numbers (J, rows) in units, before `label_rule.decided`.
         """
         self._averaged.eval()
         J = len(self._members)
@@ -230,8 +229,7 @@ class Training:
             parts = [self._forward(part.expand(J, -1), self._averaged)[0] for part in some]
             said = predicted(torch.cat(parts, 1), self.targets)
         ensembles = (len(self.configs), -1)
-        said = {name: each.reshape(*ensembles, *each.shape[1:]).mean(1) for name, each in said.items()}
-        return decided(said, self.configs[0].label_from)[self.targets[0].name]
+        return {name: each.reshape(*ensembles, *each.shape[1:]).mean(1) for name, each in said.items()}
 
     def keep(self, j: int) -> None:
         """Copy the present weights of configuration j into `heads`, on the device."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,6 +114,14 @@ class LinearHead(Head):
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_sd").copy_(sd)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LinearHead:
+        """Stay in float64 and on the CPU, wherever a head that this is the partner of is moved to."""
+
+        def here(own: Tensor) -> Tensor:
+            return torch.empty_like(own, device="cpu") if own.is_meta else own
+
+        return super()._apply(here, recurse)  # type: ignore[no-any-return, no-untyped-call]
+
     def matrix(self, batch: Inputs) -> sparse.csr_matrix:
         """Return what the weights multiply, X (B, columns), of the arguments of `forward`."""
         regions, tokens, token_mask, context, region_mask, texts, extras = batch
@@ -147,7 +155,7 @@ class LinearHead(Head):
         X = self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras))
         return HeadOutput(outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets))
 
-    def reasons(self, *batch: Any) -> list[dict[str, float]]:
+    def reasons(self, *batch: Any, chosen: NDArray[np.int64] | None = None) -> list[dict[str, float]]:
         """Return what each part of a pair adds to z of the predicted class, above the mean over the classes.
 
         Of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the words' vectors, V and the
@@ -155,7 +163,8 @@ class LinearHead(Head):
         """
         X = self.matrix(batch)
         W, b = (values.numpy()[: self._targets[0][1]] for values in (self.weight, self.bias))
-        chosen = (X @ W.T + b).argmax(1)
+        if chosen is None or len(W) == 1:
+            chosen = (X @ W.T + b).argmax(1)
         W = W - W.mean(0) if len(W) > 1 else W
         words, characters = (self.vocabulary[name] for name in ("words", "characters"))
         names = [*words, *(f"‹{term}›" for term in characters)]

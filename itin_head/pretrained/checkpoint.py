@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ...errors import RunError
 from ...targets import Target, outputs_of
 from ...weights_file import UnsoundFile, differences, form_of, read_state
 from ..config import HeadConfig
-from ..ensemble import Ensemble
+from ..ensemble import Ensemble, Partnered
 from ..factory import make
 from ..head import Head
 
@@ -42,15 +43,20 @@ def open_head(folder: Path) -> tuple[Head, dict[str, Any]]:
         targets = tuple(Target.from_dict(one) for one in record.get("targets", ()))
         if targets and outputs_of(targets) != config.classes:
             raise ValueError(f"targets of {outputs_of(targets)} outputs for a head of {config.classes}")
-        members = len({name.split(".")[1] for name in state if name.startswith("members.")})
+        beside = str(record.get("partner") or record.get("train", {}).get("partner", "none"))
+        inside = "trained." if beside != "none" else ""
+        names = [name.removeprefix(inside) for name in state if name.startswith(inside)]
+        members = len({name.split(".")[1] for name in names if name.startswith("members.")})
         if config.gru_layers > len(state):  # before so many are made
             raise ValueError(f"{config.gru_layers} layers of a GRU, and {len(state)} arrays in {WEIGHTS}")
-        if members and not targets:
-            raise ValueError(f"an ensemble of {members} heads without targets")
+        if (members or inside) and not targets:
+            raise ValueError("several heads without targets")
         try:
             with torch.device("meta"):  # no memory, whatever the configuration asks for
                 heads = [make(config) for _ in range(members or 1)]
                 head = Ensemble(heads, targets) if members else heads[0]
+                if inside:
+                    head = Partnered(head, make(replace(config, head=beside, ablation="none")), targets)
         except RuntimeError as error:
             raise ValueError(f"sizes that no array has: {error}") from error
     head = fill(head, folder / WEIGHTS, state)

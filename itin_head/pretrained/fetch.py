@@ -7,6 +7,7 @@ from typing import Any
 
 import huggingface_hub
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from ...errors import WeightsError
 from ...weights_file import cause_of, file_sha256
@@ -81,6 +82,12 @@ def folder_of(
         return path.parent
     except WeightsError:
         raise
+    except LocalEntryNotFoundError as error:
+        raise WeightsError(
+            f"{name} is neither a folder here nor in the hub's cache, and the hub may not be asked",
+            expected=f"a folder with {' and '.join(NEEDED)}, or a model that was fetched before",
+            next_step="check the spelling of its name, or run the same command without HF_HUB_OFFLINE",
+        ) from error
     except Exception as error:  # the client's, of the libraries below it, and the disk's
         raise WeightsError(
             f"{name} is neither a folder here nor a model that can be fetched",

@@ -73,6 +73,8 @@ class Pretrained(ModelHubMixin):
             "head": self.config.to_dict(),
             "targets": [target.to_dict() for target in self.targets],
         }
+        if (partner := getattr(self, "partner", None)) is not None:
+            record["partner"] = partner.config.head
         vocabulary: Mapping[str, Any] | None = getattr(self, "vocabulary", None)
         files = {"config.json": to_json(record), CARD: CARD_ALONE.format(head=self.config.head).encode()}
         return files if vocabulary is None else {**files, "vocabulary.json": to_json({"format": 1, **vocabulary})}

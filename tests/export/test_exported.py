@@ -33,6 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
     "pooled": {"head": "pooled", "pooling": "attention"},
     "ensemble": {"ensemble": 2, "target": ALL_TARGETS},
     "linear": {"head": "linear", "means_scale": 0.5},
+    "partner": {"head": "pooled", "partner": "linear", "ensemble": 2},
 }
 
 

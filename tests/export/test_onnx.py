@@ -43,6 +43,7 @@ CASES: dict[str, dict[str, Any]] = {
     "few-words": {"head": "text-only", "lexical": 2, "max_words": 3},
     "no-table": {"head": "text-only", "lexical": 2, "max_words": 1, "epochs": 1},
     "ensemble": {"ensemble": 3, "lexicons": "shape", "target": ALL_TARGETS},
+    "beyond": {"ensemble": 2, "target": ALL_TARGETS, "lr": 2.0, "head": "concat"},  # numbers beyond their span
     "targets": {"head": "pooled", "lexical": 2, "target": "label+score+level"},
     "rule": {"head": "pooled", "target": "label+text-label+image-label", "label_from": "rule"},
     "mean": {"head": "dnn-lr", "target": "label+text-label+image-label", "label_from": "mean", "ensemble": 2},
@@ -119,9 +120,14 @@ def test_the_label_rule_is_that_of_training() -> None:
     np.testing.assert_allclose(found, label_rule.by_rule(text, image), atol=1e-6)
 
 
-def test_a_head_that_reads_texts_is_refused(features: Features, tmp_path: Path) -> None:
-    run = load_run(run_of(features, tmp_path / "run", head="linear"))
-    with pytest.raises(RunError, match=r"the head linear of .*run has no ONNX graph\n[\s\S]*next: .*--to safetensors"):
+@pytest.mark.parametrize(("role", "recipe"), [("head", {"head": "linear"}), ("partner", {"partner": "linear"})])
+def test_a_head_that_reads_texts_is_refused(
+    role: str, recipe: dict[str, str], features: Features, tmp_path: Path
+) -> None:
+    run = load_run(run_of(features, tmp_path / "run", **recipe))
+    with pytest.raises(
+        RunError, match=rf"the {role} linear of .*run has no ONNX graph\n[\s\S]*next: .*--to safetensors"
+    ):
         export(run, "onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -51,6 +51,8 @@ def test_a_name_on_the_hub(hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest
     same(Head.from_pretrained("org/head", local_files_only=True), head)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     same(Head.from_pretrained("org/head"), head)
+    with pytest.raises(WeightsError, match=r"nor in the hub's cache, and the hub may not be asked"):
+        Head.from_pretrained("org/other")
     assert len(hub.requests) == asked
 
 

@@ -7,7 +7,7 @@ RUN/split.csv          id, part
 RUN/predictions.csv    id, part, label, predicted, and the probability of each class; of a number the two values
 RUN/predictions.NAME.csv  the same of each further target
 RUN/model.safetensors  the head's parameters; its configuration again in the metadata
-RUN/vocabulary.json    only of the head linear: its n-grams and the targets' rows
+RUN/vocabulary.json    only of the head linear, or with it as the partner: its n-grams and the targets' rows
 RUN/tokenizer.json     only where the tokenizer was built from the data set's own texts
 RUN/environment.json   versions, machine, device, times
 """
@@ -25,7 +25,6 @@ import pandas as pd
 from ...disk import describing, read_record, record_of
 from ...errors import RunError
 from ...itin_head.config import HeadConfig
-from ...itin_head.registry import HEADS
 from ...labels import LABELS, listed
 from ...tabular.matching import match
 from ...targets import LABEL, Target, outputs_of
@@ -266,7 +265,7 @@ class Run:
         import torch
 
         from ...itin_head import make
-        from ...itin_head.ensemble import Ensemble
+        from ...itin_head.ensemble import Ensemble, Partnered
         from ...itin_head.pretrained.checkpoint import WEIGHTS, fill, state_of
 
         path = self.path / WEIGHTS
@@ -275,7 +274,10 @@ class Run:
             gru = "torch" if self.environment.get("gru") == "torch" else "packed"
             members = [make(self.head_config, gru) for _ in self.config.members]
             head = members[0] if len(members) == 1 else Ensemble(members, self.targets)
-        head = fill(head, path, state, device if not HEADS[self.head_config.head].solved else "cpu")
+            if self.config.beside is not None:
+                partner = replace(self.head_config, head=self.config.partner, ablation="none")
+                head = Partnered(head, make(partner), self.targets)
+        head = fill(head, path, state, device)
         head.targets = self.targets
         return head
 

@@ -40,17 +40,20 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
     config = replace(config, batch_size=config.batch_for(dataset))
     if config.effective_ablation == "only-context":
         config = replace(config, m=0, ablation="only-context")
-    head = config.head_config({})
-    unused = {field.name for field in fields(HeadConfig)} - head.settings - {"head"}
-    if "tokens" not in head.reads:
+    head, partner = config.head_config({}), config.beside
+    settings = frozenset().union(*(each.settings for each in config.head_configs()))
+    unused = {field.name for field in fields(HeadConfig)} - settings - {"head"}
+    if "tokens" not in config.reads:
         unused |= {"keep_special"}
     if "tokens" not in head.inputs:
         unused |= {"lexicons"}
-    if "context" not in head.reads:
+    if "context" not in config.reads:
         unused |= {"center_crop"}
     if "regions" not in head.inputs and config.m:
         unused |= {"m"}
-    unused |= set(STEPS) if HEADS[config.head].solved else {"logistic_c"}
+    unused |= set(STEPS) if HEADS[config.head].solved else set()
+    if partner is None:
+        unused |= {"partner"} if HEADS[config.head].solved else {"partner", "logistic_c"}
     if config.schedule != "step":
         unused |= {"lr_step", "lr_gamma"}
     recipe: dict[str, Any] = {field.name: field.default for field in fields(TrainConfig)}
@@ -122,7 +125,7 @@ class Identity:
     def of(self, config: TrainConfig, parts: str) -> str:
         """Return the key of a run on these parts, for many runs on the same ones."""
         config = self._canonical(config)
-        inputs = config.head_config({}).reads
+        inputs = config.reads
         identity = {
             "revision": REVISION,
             # Fields at their default stay out, so that a new field does not change the keys of old runs; the parts
