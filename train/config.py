@@ -168,7 +168,7 @@ class TrainConfig(HeadOptions):
     is validated, kept and predicted."""
     partner: str = option("none", choices=PARTNERS)
     """A head that is solved for on the same pairs and stands beside the trained ones: what is validated, kept and
-    predicted is the mean of both. None beside a head that reads no text or is solved for itself."""
+    predicted is the mean of both. A head that reads no text, or is solved for itself, never has one."""
     split_seed: int = option(0, least=0, most=_LAST_SEED, group="Data and split")
     """Fixes what is random in the protocol: the 8:1:1 split, the folds."""
     fold: int = option(0, least=0)

@@ -1,4 +1,4 @@
-"""The training of a head without steps: scikit-learn solves for the weights of `linear` on the training part."""
+"""The training of a head without steps: the weights of `linear` are solved for on the training part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression, Ridge
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.linear_model import Ridge
 
 from ..errors import DataError
 from ..itin_head.ensemble import Partnered
@@ -33,7 +35,10 @@ NEVER = -20.0
 """z of a class that no sample of the training part has."""
 
 MOST_ITERATIONS = 5000
-"""Iterations of the solver, which ends far earlier on texts and features; scikit-learn warns if it does not."""
+"""Iterations of the solver, which ends far earlier on texts and features."""
+
+TOLERANCE = 1e-4
+"""The largest slope at the solution, of the mean loss with its penalty: scikit-learn's default."""
 
 
 class Solving:
@@ -100,9 +105,9 @@ class Solving:
             self.head.weight[rows], self.head.bias[rows] = map(torch.from_numpy, solution)
             begin = rows.stop
         first = self.scorers[0]
-        known = train[first.column.known[train]]
-        said = decided(self.predicted(known), self.config.label_from)
-        scores = first(known, said[first.target.name][0])
+        known = first.column.known[train]
+        said = decided(predicted(self.head.outputs(X[known]), self.targets), self.config.label_from)
+        scores = first(train[known], said[first.target.name])
         return [scores["loss"]], [scores[shown_scores(first.target.is_number)[0]]]
 
     def predicted(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -131,10 +136,12 @@ class Solving:
             rows, values = np.nonzero(taught.shares)
             weight = taught.shares[rows, values]
         X = X[rows]
+        columns = Columns.of(X, len(self.head.idf))
         choose = given is None and bool(column.known[val].any())
         tried: list[tuple[float, float, Solution]] = []
         for C in GRID if choose else (given or 1.0,):
-            solution = solve(X, values, weight, target, C, self.config.class_weights == "balanced")
+            before = tried[-1][2] if tried else None
+            solution = solve(columns, values, weight, target, C, self.config.class_weights == "balanced", before)
             z = X_val @ solution.W.T + solution.b
             said = predicted(outputs_of(z, [(target.kind, len(solution.b))]), [target])[target.name]
             tried.append((scorer(val, said)["loss"] if choose else 0.0, C, solution))
@@ -202,13 +209,44 @@ class Solution(NamedTuple):
     """(rows,)."""
 
 
+class Columns(NamedTuple):
+    """X (N, columns), its n-grams apart: few of them stand in a text, while every text has all other columns."""
+
+    ngrams: sparse.csr_matrix
+    turned: sparse.csr_matrix
+    """The transpose of `ngrams`."""
+    dense: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, X: sparse.csr_matrix, terms: int) -> Columns:
+        """Return X whose first columns are so many n-grams."""
+        ngrams = X[:, :terms].tocsr()
+        return cls(ngrams, ngrams.T.tocsr(), np.ascontiguousarray(X[:, terms:].toarray()))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and columns."""
+        return len(self.dense), self.ngrams.shape[1] + self.dense.shape[1]
+
+    def times(self, W: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return X Wᵀ (N, rows) of W (rows, columns)."""
+        terms = self.ngrams.shape[1]
+        z: NDArray[np.float64] = self.ngrams @ np.ascontiguousarray(W[:, :terms].T) + self.dense @ W[:, terms:].T
+        return z
+
+    def back(self, R: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return Rᵀ X (rows, columns) of R (N, rows)."""
+        return np.hstack([(self.turned @ R).T, R.T @ self.dense])
+
+
 def solve(
-    X: sparse.csr_matrix,
+    X: Columns,
     values: NDArray[Any],
     weight: NDArray[np.float64],
     target: Target,
     C: float,
     balanced: bool,
+    begin: Solution | None = None,
 ) -> Solution:
     """Solve for a target's weights.
 
@@ -219,12 +257,14 @@ def solve(
         target: the target.
         C: scikit-learn's C of the logistic regression; a ridge regression has alpha = 1 / C.
         balanced: whether rare classes count as much as frequent ones.
+        begin: where the logistic regression begins, such as the solution of another C; by default at zero.
     """
     if target.is_number:
         y = scaled(target, values)
         if not X.shape[1]:
             return Solution(np.zeros((1, 0)), np.average(y, weights=weight, keepdims=True))
-        ridge = Ridge(alpha=1 / C, solver="sparse_cg", tol=1e-8).fit(X, y, weight)
+        whole = sparse.hstack([X.ngrams, sparse.csr_matrix(X.dense)], format="csr")
+        ridge = Ridge(alpha=1 / C, solver="sparse_cg", tol=1e-8).fit(whole, y, weight)
         return Solution(ridge.coef_[None], np.array([ridge.intercept_]))
     W, b = np.zeros((len(target.classes), X.shape[1])), np.full(len(target.classes), NEVER)
     counts = np.bincount(values, weight, len(target.classes))
@@ -234,8 +274,49 @@ def solve(
         return Solution(W, b)
     if balanced:
         weight = weight * (counts.sum() / (len(there) * counts[values]))
-    made = LogisticRegression(C=C, max_iter=MOST_ITERATIONS).fit(X, values, weight)
     own = there[1:] if len(there) == 2 else there  # of two classes scikit-learn keeps the second's weights alone
     b[there] = 0
-    W[own], b[own] = made.coef_, made.intercept_
+    first = np.zeros((len(own), X.shape[1] + 1)) if begin is None else np.c_[begin.W[own], begin.b[own]]
+    found = logistic(X, np.searchsorted(there, values), weight, len(there), C, first)
+    W[own], b[own] = found[:, :-1], found[:, -1]
     return Solution(W, b)
+
+
+def logistic(
+    X: Columns,
+    values: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    classes: int,
+    C: float,
+    begin: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the weights of a logistic regression, scikit-learn's objective: of all classes, or of the second of two.
+
+    `LogisticRegression` takes three times as long: it has no form for columns of which some are dense.
+
+    Args:
+        X: (N, columns).
+        values: (N,) class numbers.
+        weight: (N,), how much each sample counts.
+        classes: their number.
+        C: the inverse of the penalty.
+        begin: (rows, columns + 1), where to begin, the intercept behind the columns.
+    """
+    rows = len(begin)
+    true = np.zeros((len(values), classes))
+    true[np.arange(len(values)), values] = weight
+    total = weight.sum()
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        W, b = flat.reshape(rows, -1)[:, :-1], flat.reshape(rows, -1)[:, -1]
+        z = np.zeros((len(values), classes))
+        z[:, classes - rows :] = X.times(W) + b
+        logarithms = log_softmax(z, 1)
+        away = (np.exp(logarithms) * weight[:, None] - true)[:, classes - rows :] / total
+        slope = np.c_[X.back(away) + W / (C * total), away.sum(0)]
+        return -(true * logarithms).sum() / total + np.square(W).sum() / (2 * C * total), slope.ravel()
+
+    options = {"maxiter": MOST_ITERATIONS, "gtol": TOLERANCE, "ftol": 64 * np.finfo(np.float64).eps, "maxls": 50}
+    found = minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
+    weights: NDArray[np.float64] = found.x.reshape(rows, -1)
+    return weights

@@ -152,8 +152,11 @@ class LinearHead(Head):
         extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the outputs, in float64 on the CPU; the arguments are those of every head."""
-        X = self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras))
-        return HeadOutput(outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets))
+        return HeadOutput(self.outputs(self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras))))
+
+    def outputs(self, X: sparse.csr_matrix) -> Tensor:
+        """Return the outputs (B, outputs) of what `matrix` returns."""
+        return outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets)
 
     def reasons(self, *batch: Any, chosen: NDArray[np.int64] | None = None) -> list[dict[str, float]]:
         """Return what each part of a pair adds to z of the predicted class, above the mean over the classes.

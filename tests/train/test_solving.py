@@ -28,6 +28,7 @@ from itin.predict.pairs import pairs_of
 from itin.report.explain import Explanation
 from itin.report.thumbnails import Images
 from itin.targets import UNKNOWN, Target
+from itin.train import solving
 from itin.train.config import TrainConfig
 from itin.train.features.batches import ResidentFeatures, mean_words
 from itin.train.features.features import Features, TargetColumn
@@ -46,6 +47,13 @@ from itin.train.sweeps.folder import Sweep
 from ..features import make_data, make_run
 
 pytestmark = pytest.mark.usefixtures("one_thread", "quick_workers")
+
+
+@pytest.fixture(autouse=True)
+def _exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Solve to the last digits, so that another way to the same solution gives the same numbers."""
+    monkeypatch.setattr(solving, "TOLERANCE", 1e-9)
+
 
 N = 150
 LINEAR = TrainConfig(head="linear", logistic_c=0.7, batch_size=16)
@@ -149,7 +157,7 @@ def matrix_of(head: LinearHead, features: Features, rows: NDArray[np.int64]) -> 
     ],
 )
 def test_probabilities_are_those_of_the_pipeline(features: Features, split: Split, options: dict[str, Any]) -> None:
-    """The matrix to float32's rounding of the means, and what is said of it to 1e-10."""
+    """The matrix to float32's rounding of the means, and what is said of it to the solver's tolerance."""
     config = replace(LINEAR, **options)
     made = fit(config, features, split)
     pipeline = Pipeline(features, split, config.word_ngrams, config.char_ngrams, config.means_scale)
@@ -162,12 +170,12 @@ def test_probabilities_are_those_of_the_pipeline(features: Features, split: Spli
     terms = len(head.idf)
     assert abs(ours[:, :terms] - theirs[:, :terms]).max() < 1e-12 if terms else True
     weight = "balanced" if options.get("class_weights") else None
-    own = LogisticRegression(C=0.7, max_iter=5000, class_weight=weight)
+    own = LogisticRegression(C=0.7, max_iter=5000, tol=1e-9, class_weight=weight)
     own.fit(ours[split.train], features.labels[split.train])
     for part in ("val", "test"):
         want = own.predict_proba(ours[split.rows(part)])
-        np.testing.assert_allclose(made.predicted[part]["label"], want, rtol=0, atol=1e-10)
-    other = LogisticRegression(C=0.7, max_iter=5000, class_weight=weight)
+        np.testing.assert_allclose(made.predicted[part]["label"], want, rtol=0, atol=1e-6)
+    other = LogisticRegression(C=0.7, max_iter=5000, tol=1e-9, class_weight=weight)
     other.fit(theirs[split.train], features.labels[split.train])
     np.testing.assert_allclose(made.predicted["test"]["label"], other.predict_proba(theirs[split.test]), atol=1e-3)
     assert made.chosen == {"label": 0.7}
@@ -204,14 +212,15 @@ def test_c_is_chosen_by_the_validation_loss(features: Features, split: Split) ->
     X, X_val = pipeline(split.train), pipeline(split.val)
     losses = []
     for C in GRID:
-        own = LogisticRegression(C=C, max_iter=5000).fit(X, features.labels[split.train])
+        own = LogisticRegression(C=C, max_iter=5000, tol=1e-9).fit(X, features.labels[split.train])
         losses.append(log_loss(features.labels[split.val], own.predict_proba(X_val)))
     first_rise = next((place for place in range(1, len(GRID)) if losses[place] >= losses[place - 1]), len(GRID))
     C = GRID[first_rise - 1]
     assert made.chosen == {"label": C}
     assert made.metrics["val"]["loss"] == pytest.approx(losses[first_rise - 1], abs=1e-4)
     given = fit(replace(LINEAR, logistic_c=C), features, split)
-    assert all(torch.equal(value, given.state_dict[name]) for name, value in made.state_dict.items())
+    for name, value in made.state_dict.items():  # which begins at the solution before it, not at zero
+        torch.testing.assert_close(given.state_dict[name], value, rtol=0, atol=1e-5)
     noise = replace(features, labels=np.random.default_rng(0).integers(3, size=N))
     assert fit(replace(LINEAR, logistic_c=None), noise, split).chosen == {"label": GRID[0]}
 
@@ -221,8 +230,8 @@ def test_two_classes_and_one_that_nothing_teaches(features: Features, split: Spl
     two = replace(features, labels=labels, classes=("even", "odd"))
     made = fit(LINEAR, two, split)
     X = matrix_of(head_of(made), two, np.arange(N))
-    own = LogisticRegression(C=0.7, max_iter=5000).fit(X[split.train], labels[split.train])
-    np.testing.assert_allclose(made.predicted["test"]["label"], own.predict_proba(X[split.test]), rtol=0, atol=1e-10)
+    own = LogisticRegression(C=0.7, max_iter=5000, tol=1e-9).fit(X[split.train], labels[split.train])
+    np.testing.assert_allclose(made.predicted["test"]["label"], own.predict_proba(X[split.test]), rtol=0, atol=1e-6)
     rare = replace(features, labels=labels * 2, classes=("even", "never", "odd"))
     made = fit(LINEAR, rare, split)
     want = own.predict_proba(X[split.test])
@@ -250,8 +259,8 @@ def test_values_of_lexicons_are_columns(features: Features, split: Split) -> Non
     resident = ResidentFeatures(known, torch.device("cpu"), 0, 100, ("label",), True, ("shape",))
     X = head.matrix(resident.batch(torch.arange(N)).inputs)
     np.testing.assert_allclose(X[:, -9:].toarray(), 0.4 * np.nan_to_num((wide - mean) / sd), rtol=1e-9, atol=1e-12)
-    own = LogisticRegression(C=0.7, max_iter=5000).fit(X[split.train], features.labels[split.train])
-    np.testing.assert_allclose(made.predicted["test"]["label"], own.predict_proba(X[split.test]), rtol=0, atol=1e-10)
+    own = LogisticRegression(C=0.7, max_iter=5000, tol=1e-9).fit(X[split.train], features.labels[split.train])
+    np.testing.assert_allclose(made.predicted["test"]["label"], own.predict_proba(X[split.test]), rtol=0, atol=1e-6)
     assert list(head.reasons(*resident.batch(torch.arange(3)).inputs)[0])[-1] == "lexicons"
     assert not [name for name in made.state_dict if name.startswith("extra")]
     assert canonical(replace(config, lexical=0, word_dropout=0), "x") == canonical(config, "x")
@@ -296,8 +305,8 @@ def test_each_target_is_solved_for_on_the_samples_that_have_it(features: Feature
 
     order = features.further["order"].values
     taught = split.train[order[split.train] != UNKNOWN]
-    own = LogisticRegression(C=0.7, max_iter=5000).fit(X[taught], order[taught])
-    np.testing.assert_allclose(made.predicted["test"]["order"], own.predict_proba(X[split.test]), rtol=0, atol=1e-10)
+    own = LogisticRegression(C=0.7, max_iter=5000, tol=1e-9).fit(X[taught], order[taught])
+    np.testing.assert_allclose(made.predicted["test"]["order"], own.predict_proba(X[split.test]), rtol=0, atol=1e-6)
     assert set(made.metrics["test"]["targets"]) == {"mood", "order"}
     known = replace(split, **{part: rows[~np.isnan(mood[rows])] for part, rows in vars(split).items() if part in PARTS})
     number = fit(replace(LINEAR, target="mood", logistic_c=None), features, known)
@@ -497,6 +506,6 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         assert sorted(tables[-1]["head"]) == ["linear", "linear", "pooled", "pooled"]
         assert "Results" in cli("sweep", "--resume", out)
     columns = ["val_accuracy", "val_loss"]
-    np.testing.assert_allclose(tables[0][columns], tables[1][columns], rtol=1e-5)
+    np.testing.assert_allclose(tables[0][columns], tables[1][columns], rtol=1e-4)  # workers solve as coarsely as ever
     own = tables[0][tables[0]["logistic_c"].isna() & (tables[0]["head"] == "linear")]
-    assert own["val_loss"].tolist() == pytest.approx([load_run(tmp_path / "run").metrics["val"]["loss"]])
+    assert own["val_loss"].tolist() == pytest.approx([load_run(tmp_path / "run").metrics["val"]["loss"]], rel=1e-4)
