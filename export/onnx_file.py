@@ -38,6 +38,9 @@ CLOSE = 1e-5
 SHAPES = ((3, 5), (2, 0), (0, 4), (0, 0), (1, 1))
 """Regions and words of the batches that the graph is tried on."""
 
+BEYOND = ("objects", "attributes", "sentence_ends", "scene_dim")
+"""Sizes in a head's configuration of what no graph takes: names of regions, ends of sentences, a scene's features."""
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -67,6 +70,14 @@ def to_onnx(run: Run) -> tuple[bytes, dict[str, Any], float]:
 
 def check(run: Run) -> None:
     """Raise RunError for a head without an ONNX graph."""
+    config = run.head_config.to_dict()
+    if more := [name for name in BEYOND if config.get(name) and name in run.head_config.settings]:
+        raise RunError(
+            f"the head {run.config.head} of {run.path} has no ONNX graph",
+            expected="a head that reads regions, tokens, context, lexicons and a learned table alone",
+            found=f"one that reads more: {', '.join(more)}",
+            next_step="`itin export --to safetensors` writes its weights",
+        )
     solved = run.config.head if HEADS[run.config.head].solved else run.config.partner if run.config.beside else None
     if solved is not None:
         raise RunError(

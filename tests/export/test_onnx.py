@@ -134,6 +134,13 @@ def test_a_head_that_reads_texts_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_head_that_reads_more_is_refused(features: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_file, "BEYOND", ("scene_dim", "hidden"))  # as if hidden were a size of further features
+    run = load_run(run_of(features, tmp_path / "run", head="image-only"))
+    with pytest.raises(RunError, match=r"the head image-only of .*run has no ONNX graph\n[\s\S]*reads more: hidden"):
+        export(run, "onnx", tmp_path / "out")
+
+
 def test_a_graph_that_differs_is_not_written(
     features: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
