@@ -41,7 +41,8 @@ class Limits(NamedTuple):
     def span(self) -> str:
         """The range of a number in words, such as `from 0 to 1` or `of at least 1`; empty where there is none."""
         if self.least is None:
-            return f"above {self.above}" if self.above is not None else ""
+            most = "" if self.most is None else f" and at most {self.most:g}"
+            return f"above {self.above}{most}" if self.above is not None else ""
         if self.most is None and self.below is None:
             return f"of at least {self.least}"
         return f"from {self.least} to " + (f"below {self.below}" if self.most is None else f"{self.most}")

@@ -90,6 +90,12 @@ class Store:
         return names
 
     @property
+    def sentence_ends(self) -> list[int]:
+        """The ids of the encoder's tokens that end a sentence (`.`, `!`, `?`); none where they were not recorded."""
+        ends: list[int] = self.manifest["provenance"].get("sentence_ends", [])
+        return ends
+
+    @property
     def tokenizer_file(self) -> Path | None:
         """The tokenizer that was built from the data set's texts for this store, if one was."""
         built = self.manifest["provenance"].get("built_tokenizer")
@@ -99,6 +105,20 @@ class Store:
     def feature_dim(self) -> int:
         """The length of one feature vector."""
         return int(self.identity["dims"]["feature"])
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The arrays that imported features came without, for some samples at least: filled in, and of no use."""
+        return tuple(self.identity["preprocessing"].get("lacks", ()))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The row at which each shard begins, and the number of rows, (shards + 1,) int64."""
+        return self._starts
+
+    def shard(self, number: int) -> Shard:
+        """Return a shard for reading; its header is kept."""
+        return self._shard(number)
 
     @cached_property
     def ids(self) -> list[str]:

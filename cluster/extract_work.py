@@ -128,7 +128,7 @@ def _command(submission: Submission) -> list[str]:
     """Return the command of a part; it names a user's own encoders, for their code is imported for no record's sake."""
     encoders = ExtractConfig.from_record(submission.config).encoders
     named = ((FLAGS[kind], getattr(encoders, field)) for kind, field in FIELDS.items())
-    own = [word for flag, name in named if has_form(name) for word in (flag, name)]
+    own = [word for flag, name in named if name is not None and has_form(name) for word in (flag, name)]
     return ["extract", "--config", str(submission.record), *own]
 
 

@@ -35,7 +35,7 @@ def command(run: Path, cache: Path | None, device: str) -> None:
         config.regions,
         config.keep_special,
         allow_missing=allow_missing,
-        inputs=config.inputs,
+        inputs=opened.inputs,
         lexicons=opened.lexicons,
         targets=config.targets,
     )

@@ -13,6 +13,7 @@ import click
 
 from ..extract.config import EncoderConfig, ExtractConfig
 from ..extract.data.datasets import DATASETS
+from ..extract.encoders.own import FIELDS
 from ..labels import LABELS, listed
 from ..parts import Part
 from .terminal.data_lines import rule_lines, target_line
@@ -108,7 +109,31 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
     encoders = take(EncoderConfig, options)
     columns = columns_of(options.pop("columns") or "")
     only = tuple(kind.strip() for kind in options.pop("only").split(",") if kind.strip())
-    return ExtractConfig(**options, columns=columns, only=only, encoders=encoders)
+    config = ExtractConfig(**options, columns=columns, only=only, encoders=encoders)
+    return _beside(config) if encoders.scene_encoder is not None and not _typed("only") else config
+
+
+def _typed(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def _beside(config: ExtractConfig) -> ExtractConfig:
+    """Return a configuration without the kinds whose encoder is not named and of which only others' features are there.
+
+    So that `--scene-encoder NAME` alone adds the scene to what encoders by other names than the default ones have made.
+    """
+    from ..cache import find_stores
+    from ..extract.data.survey import open_config
+
+    _, folder = open_config(config)
+    others = set()
+    for kind, field in FIELDS.items():
+        paths = find_stores(folder, kind)
+        own = f"{kind}-{getattr(config.encoders, field)}"
+        if paths and not _typed(field) and not any(path.name.rpartition("-")[0] == own for path in paths):
+            others.add(kind)
+    return replace(config, only=tuple(kind for kind in config.only if kind not in others))
 
 
 def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:

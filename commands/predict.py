@@ -119,6 +119,8 @@ def show(prediction: Prediction, target: str | None = None) -> None:
         console.print(f"  because: {prediction.because}")
     if prediction.attended:
         console.print(f"  attends to  {prediction.heaviest(prediction.attended)}")
+    if prediction.by_sentence:
+        console.print(f"  sentences   {prediction.by_sentence}")
     rows: list[tuple[object, ...]] = []
     known = [
         name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,9 @@ class SweepOptions:
     """Train N of them, chosen by a guided search (needs Optuna)."""
     seeds: str = option("1", metavar="SEEDS")
     """How many seeds each, from 0; or which, such as 3,7."""
+    inner_folds: int | None = option(None, least=2)
+    """Score each configuration on K folds of the training part, and train the best on all of it: the usual validation
+    part then only chooses its epoch. With --protocol folds:K in each of its training parts apart."""
     resume: Path | None = option(None, metavar="DIR")
     """Continue a sweep that was interrupted."""
     retry_failed: bool = False
@@ -68,6 +71,8 @@ class SweepOptions:
             raise ValueError(
                 f"--retry-failed and --reveal-test do not go with --{stages[0]}: resume the sweep with them"
             )
+        if self.inner_folds is not None and stages:
+            raise ValueError("--inner-folds does not go with parts: what is trained in the end depends on all results")
         if self.retry_failed and self.resume is None:
             raise ValueError("--retry-failed goes with --resume DIR")
 
@@ -109,7 +114,7 @@ def command(**options: Any) -> None:
     from ..train.sweeps.prepare import data_of
     from ..train.sweeps.run import run
     from .terminal.console import console
-    from .terminal.sweep_display import Display, show_best, show_test
+    from .terminal.sweep_display import Display, show_best, show_chosen, show_test
     from .train import event_files, short, show_note
 
     own = take(SweepOptions, options)
@@ -131,12 +136,16 @@ def command(**options: Any) -> None:
     console.print(f"Sweep: {short(sweep.path)}")
     if own.plan:
         return
-    source = None
+    source: Any = None
     if sweep.definition.mode == "optuna":
         from ..train.sweeps.search import Search, check_installed
 
         check_installed()
         source = Search
+    if sweep.definition.inner_folds:
+        from ..train.sweeps.nested import Nested
+
+        source = Nested
     _show_plan(sweep.definition)
     with usage_errors():
         gru = prepare(computing.gru, device, sweep.definition, data, console.print)
@@ -161,7 +170,7 @@ def command(**options: Any) -> None:
             click.echo(f"Stopped. Finished runs are kept; continue with: itin sweep --resume {sweep.path}", err=True)
             sys.exit(130)
         _show_exhausted(sweep.definition)
-        show_best(sweep)
+        show_chosen(sweep) if sweep.definition.inner_folds else show_best(sweep)
         if own.reveal_test:
             from ..train.sweeps.reveal import reveal
 
@@ -203,7 +212,7 @@ def _new(
     own: SweepOptions, options: dict[str, Any], wanted: FeatureOptions, out: Path | None
 ) -> tuple[Sweep, SweepData]:
     """Create a sweep from the command's options."""
-    from ..train.sweeps.axes import make_plan, parse_seeds, parse_values, readers
+    from ..train.sweeps.axes import Trial, inner_of, make_plan, parse_seeds, parse_values, readers
     from ..train.sweeps.prepare import SweepData, create
     from .train import free, show_data
 
@@ -216,12 +225,16 @@ def _new(
         }
         seeds = parse_seeds(own.seeds)
         folds = axes.get("fold", tuple(range(protocol.folds or 1)))
-        if mode == "optuna" and len(folds) > 1:
-            raise ValueError("a guided search compares on one validation part: choose a fold with --fold 0")
+        if mode == "optuna" and len(folds) > 1 and own.inner_folds is None:
+            raise ValueError(
+                "a guided search compares on one validation part: choose a fold with --fold 0, or search inside each "
+                "fold's training part with --inner-folds 5"
+            )
         presets = axes.get("preset", (PresetOptions.preset,))
-        named = {**axes, "preset": presets[0] if len(presets) == 1 else PresetOptions.preset}
-        if mode == "optuna" and not any(len(values) > 1 for values in axes.values()):
-            axes |= space_of(named)
+        if mode == "optuna" and not any(len(values) > 1 for name, values in axes.items() if name not in REPEATS):
+            axes |= space_of({**axes, "preset": presets[0]})
+        if own.inner_folds is not None and len(folds) > 1:
+            axes["fold"] = folds
         plan = make_plan(mode, axes, seeds, number, folds)
     if mode == "optuna":
         from ..train.sweeps.search import check_installed
@@ -229,12 +242,17 @@ def _new(
         check_installed()
     configs = readers(plan.trials, axes)
     found = wanted.find(configs)
-    fields, without = fitted(named, targets_of(found.table.dataset))
-    if fields:
-        axes |= {name: (value,) for name, value in fields.items()}
-        plan = make_plan(mode, axes, seeds, number, folds)
-        configs = readers(plan.trials, axes)
+    targets = targets_of(found.table.dataset)
+    fits = {preset: fitted({**axes, "preset": preset}, targets) for preset in presets}
+    adapted = {preset: fields for preset, (fields, _) in fits.items() if fields}
+    without = [line for _, lines in fits.values() for line in lines]
+    inner_folds = own.inner_folds or 0
+    plan = make_plan(mode, axes, seeds, number, folds, adapted, inner_folds)
+    configs = readers(plan.trials, axes, adapted)
     data = SweepData(found.table, found.stores, configs, protocol, allow_missing=wanted.allow_missing)
+    with usage_errors():  # before anything is written
+        places = [replace(configs[0], fold=fold) for fold in folds]
+        data.keyed(Trial("", one, inner=inner) for one in places for inner in inner_of(inner_folds))
     show_data(found.stores, data, [*data.splitter.outside, *without])
     out = out or free(Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{mode}")
     definition = {
@@ -243,6 +261,8 @@ def _new(
         "seeds": list(seeds),
         "number": number,
         "folder": str(found.table.folder.resolve()),
+        "adapted": adapted,
+        "inner_folds": inner_folds,
     }
     return create(out, plan, data, **definition), data
 
@@ -282,21 +302,32 @@ def _reject_changes_on_resume() -> None:
 
 
 def _show_plan(definition: Definition) -> None:
+    from ..train.sweeps.folder import CASE
     from .terminal.console import console
 
     console.print(f"protocol {definition.protocol_used}")
     if definition.mode == "optuna":
         console.print(f"{definition.number} configurations by a guided search, {len(definition.seeds)} seeds each")
-        varied = {name: len(values) for name, values in definition.axes.items() if len(values) > 1}
+        inner = CASE if definition.inner_folds else ()
+        varied = {name: len(each) for name, each in definition.axes.items() if len(each) > 1 and name not in inner}
         console.print("chosen among: " + ", ".join(f"{name} ({count} values)" for name, count in varied.items()))
     else:
-        runs = len(definition.runs())
-        same = len(definition.trials) - runs
-        each = {tuple(getattr(trial.config, name) for name in REPEATS) for trial in definition.trials}
+        scored = definition.scored
+        runs = len({trial.key for trial in scored})
+        same = len(scored) - runs
+        each = {(*(getattr(trial.config, name) for name in REPEATS), trial.inner) for trial in scored}
         text = f"{runs} runs: {runs // len(each)} configurations, {len(definition.seeds)} seeds each"
-        if (folds := len({trial.config.fold for trial in definition.trials})) > 1:
+        if (folds := len({trial.config.fold for trial in scored})) > 1 and not definition.inner_folds:
             text += f" on each of {folds} folds"
         console.print(text + (f"; {same} duplicates left out" if same else ""))
+    if definition.inner_folds:
+        from ..train.sweeps.nested import cases_of
+
+        cases = len(cases_of(definition))
+        where = "the training part" if cases == 1 else f"each of {cases} training parts apart"
+        console.print(
+            f"each is scored on {definition.inner_folds} inner folds of {where}; the best is then trained on all of it"
+        )
     if definition.left_out:
         console.print(
             f"left out: {len(definition.left_out)} combinations that are not valid configurations", style="yellow"
@@ -310,6 +341,8 @@ def _show_exhausted(definition: Definition) -> None:
     from .terminal.console import console
 
     tried = len(definition.runs()) // len(definition.seeds)
+    if definition.inner_folds:
+        tried = len({trial.axis for trial in definition.scored})
     if definition.mode == "optuna" and tried < (definition.number or 0):
         console.print(
             f"The search has tried all {tried} configurations of its axes, fewer than the {definition.number}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..fields import option
-from ..itin_head.registry import HEADS
+from ..itin_head.registry import HEADS, label_of
 from ..targets import LABEL, targets_of
 from ..train.config import TrainConfig, select_of
 from ..train.presets import PresetOptions, fitted, with_preset
@@ -96,8 +96,10 @@ def command(**options: Any) -> None:
         select_of(config, features.column(config.targets[0]).target)
     splitter = TargetSplitter.of(rule, features, found.table, missing)
     with usage_errors():
-        split = splitter.split(config.split_seed, config.fold, config.targets)
+        split = splitter.split(config.split_seed, config.fold, config.targets, config.train_share)
     show_data(stores, features, [*splitter.outside, *only_train(split), *without])
+    if (label := label_of(config.head, features.has, config.scene)).endswith(")"):  # something stands in
+        console.print(f"  head     {label}", markup=False)
     with usage_errors():
         if compute.plain and len(config.members) == 1:
             recurrence = choose(computing.gru, device, work_of(config, features, split), say=console.print)

@@ -17,6 +17,9 @@ from .data.sets.scores import parse_range
 from .data.text_encoding import ENCODINGS
 from .frcnn.recipe import RECIPES
 
+EVERY = ("regions", "tokens", "context")
+"""The kinds of feature that every extraction makes if it is not told which; `scene` is made where it is asked for."""
+
 BACKENDS = ("itin", "detectron2")
 """The implementations of `vg-frcnn`: our own layers, or those of detectron2."""
 
@@ -34,6 +37,8 @@ class EncoderConfig:
     context_encoder: str = option("resnet18")
     """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; a vision model by
     name or folder; or your own, module:Class."""
+    scene_encoder: str | None = option(None)
+    """Scene encoder, a second context that some heads read beside the first: any context encoder; by default none."""
     max_regions: int = option(36, least=1)
     """Regions kept for each image, by descending score."""
     region_grid: str | None = option(None, metavar="RxC")
@@ -70,7 +75,8 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        object.__setattr__(self, "random_init", _seeds(self.random_init))
+        kinds = EVERY if self.scene_encoder is None else tuple(KINDS)
+        object.__setattr__(self, "random_init", _seeds(self.random_init, kinds))
         if self.region_grid is not None and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", self.region_grid):
             raise ValueError(f"region_grid: expected rows and columns such as 3x3, got {self.region_grid!r}")
         if self.min_regions is not None and self.min_regions > self.max_regions:
@@ -91,8 +97,12 @@ class EncoderConfig:
         return int(rows), int(columns)
 
 
-def _seeds(given: int | str | None) -> int | str | None:
+def _seeds(given: int | str | None, kinds: tuple[str, ...]) -> int | str | None:
     """Return `random_init` in its one form: a number, `kind=number` pairs in the order of `KINDS`, or None.
+
+    Args:
+        given: what was given.
+        kinds: the kinds that there are encoders of.
 
     Raises:
         ValueError: it is neither.
@@ -107,7 +117,7 @@ def _seeds(given: int | str | None) -> int | str | None:
             f"random_init: expected a seed, or KIND=SEED for some of {', '.join(KINDS)}, got {given!r}"
         ) from error
     seeds = dict(pairs)
-    if len(seeds) == len(KINDS) and len(set(seeds.values())) == 1:
+    if set(kinds) <= set(seeds) and len(set(seeds.values())) == 1:
         return pairs[0][1]
     return ",".join(f"{kind}={seeds[kind]}" for kind in KINDS if kind in seeds)
 
@@ -158,8 +168,8 @@ class ExtractConfig:
     """Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features."""
     encoders: EncoderConfig = field(default_factory=EncoderConfig)
     """What decides the features."""
-    only: tuple[str, ...] = option(tuple(KINDS), metavar="KIND,...", group="Encoders")
-    """Kinds of feature to extract."""
+    only: tuple[str, ...] = option(EVERY, metavar="KIND,...", group="Encoders")
+    """Kinds of feature to extract; with --scene-encoder also scene."""
     limit: int | None = option(None, least=1, group="Data set")
     """Extract only the first so many samples; those that MVSA's label rule gives no label do not count, and come
     along."""
@@ -198,6 +208,10 @@ class ExtractConfig:
         unknown = sorted(set(self.only) - set(KINDS))
         if unknown or not self.only:
             raise ValueError(f"only must name some of {', '.join(KINDS)}, got {', '.join(unknown) or 'nothing'}")
+        if self.encoders.scene_encoder is not None and self.only == EVERY:
+            object.__setattr__(self, "only", (*EVERY, "scene"))
+        if "scene" in self.only and self.encoders.scene_encoder is None:
+            raise ValueError("only: scene has no encoder by default: name one, such as --scene-encoder resnet18")
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields as JSON values, for `from_record`, all but `part`."""
@@ -220,5 +234,5 @@ class ExtractConfig:
             raise ValueError("dataset: expected a name, got none")
         own = dict(values)
         own |= {name: Path(own[name]) for name in ("root", "table", "cache", "ids") if own.get(name) is not None}
-        own |= {"encoders": EncoderConfig(**own.get("encoders", {})), "only": tuple(own.get("only", KINDS))}
+        own |= {"encoders": EncoderConfig(**own.get("encoders", {})), "only": tuple(own.get("only", EVERY))}
         return cls(**own)

@@ -197,12 +197,13 @@ def _check_planned(config: ExtractConfig, name: str) -> None:
 
 
 def _provenance(lane: Lane, config: ExtractConfig) -> dict[str, Any]:
-    vocabulary = getattr(lane.encoder, "vocabulary", None)
+    vocabulary, ends = getattr(lane.encoder, "vocabulary", None), getattr(lane.encoder, "sentence_ends", ())
     names = {} if vocabulary is None else {kind: list(each) for kind, each in asdict(vocabulary).items() if each}
     return {
         "options": _options(config.encoders),
         "weights": _weights(lane, config),
         **({"names": names} if names else {}),
+        **({"sentence_ends": list(ends)} if ends else {}),
         "built_tokenizer": lane.kind == "tokens" and needs_built_tokenizer(config.encoders),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "itin": version("itin"),
@@ -220,8 +221,11 @@ def _weights(lane: Lane, config: ExtractConfig) -> list[dict[str, Any]]:
 def _options(config: EncoderConfig) -> dict[str, Any]:
     """Return the options of the encoders, with absolute paths."""
     options = asdict(config)
+    if config.scene_encoder is None:  # as before there was any
+        del options["scene_encoder"]
     names = {name for known in ENCODERS.values() for name in known}
-    for name in ("regions", "text_encoder", "context_encoder", "detector_weights", "object_names", "attribute_names"):
-        if options[name] is not None and options[name] not in names and Path(options[name]).exists():
+    files = ("detector_weights", "object_names", "attribute_names")
+    for name in ("regions", "text_encoder", "context_encoder", "scene_encoder", *files):
+        if options.get(name) is not None and options[name] not in names and Path(options[name]).exists():
             options[name] = str(Path(options[name]).resolve())
     return options

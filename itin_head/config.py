@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..fields import check, option
-from .registry import HEADS
+from .registry import HEADS, SIZES
 
 GRUS = ("auto", "compiled", "fused", "packed", "torch")
 """Ways to compute the GRU: the fastest one, steps in C++ (on a CPU), in PyTorch with cells in Triton (on CUDA), in
@@ -88,6 +88,9 @@ class HeadOptions:
     neighbours that at least two texts of the training part hold; 0 for none."""
     word_dropout: float = option(0.0, least=0, below=1)
     """Share of the tokens that the learned table does not see in training."""
+    scene: bool | None = option(None, switch=True)
+    """Whether the head reads the scene's features: multisentinet and mvan by default where the data set has them,
+    pooled and linear not."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -116,18 +119,51 @@ class HeadConfig(HeadOptions):
     """Number of lexicon values of a text, which every head that reads text takes."""
     entries: int = option(0, least=0)
     """Number of vectors in the learned table."""
+    objects: int = option(0, least=0)
+    """Number of the regions' object classes, where the store has names of them; else 0."""
+    attributes: int = option(0, least=0)
+    """Number of the regions' attributes, where the store has names of them and of the objects; else 0."""
+    sentence_ends: int = option(0, least=0)
+    """Number of tokens that end a sentence, where the store knows them; else 0."""
+    scene_dim: int = option(0, least=0)
+    """Length of the scene's features P; 0 where there are none, or the head reads none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.reads_scene:
+            object.__setattr__(self, "scene_dim", 0)
+
+    @property
+    def reads_scene(self) -> bool:
+        """Whether the head reads the scene's features: where it is told to, and by default as `HeadSpec` says."""
+        spec = HEADS[self.head]
+        by_default = spec.reads_scene and self.scene_dim > 0
+        able = spec.can_read_scene and ("means_scale" not in spec.settings or self.means_scale > 0)
+        return able and (by_default if self.scene is None else self.scene)
 
     @property
     def inputs(self) -> frozenset[str]:
         """The kinds of feature that the head takes as input."""
         without = {"only-context": {"regions"}, "no-context": {"context"}}.get(self.ablation, set())
-        return frozenset(HEADS[self.head].inputs) - without
+        return frozenset([*HEADS[self.head].inputs, *(("scene",) if self.reads_scene else ())]) - without
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The kinds of feature that the head reads too if they are there."""
+        return frozenset({"scene"} if HEADS[self.head].reads_scene and self.scene is None else ())
 
     @property
     def reads(self) -> frozenset[str]:
         """The kinds of feature whose values affect its result."""
-        unread = not HEADS[self.head].settings or ("means_scale" in self.settings and not self.means_scale)
-        return frozenset() if unread else self.inputs
+        spec = HEADS[self.head]
+        unread = not spec.settings or ("means_scale" in spec.settings and not self.means_scale)
+        without = frozenset(spec.stands_in if self.reads_scene else ())
+        return frozenset() if unread or (spec.by_lexicon and not self.attributes) else self.inputs - without
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it reads texts: their tokens, or what lexicons say of them."""
+        return "tokens" in self.inputs or HEADS[self.head].by_lexicon
 
     @property
     def settings(self) -> frozenset[str]:
@@ -143,13 +179,23 @@ class HeadConfig(HeadOptions):
             read -= {"lam", "context_gru"}
         if self.gru_layers == 1:
             read -= {"gru_dropout"}
-        if "tokens" in self.inputs:
+        if self.reads_text:
             read |= {"lexicon_values"}
         if "tokens" in self.inputs and not HEADS[self.head].solved:
             read |= {"lexical", *(("entries", "word_dropout") if self.lexical else ())}
         if not self.lexicon_values:
             read -= {"lexicon_scale"}
         return frozenset(read)
+
+    @property
+    def has(self) -> frozenset[str]:
+        """Those of `SIZES` that its features have."""
+        return frozenset(name for name in SIZES if getattr(self, name))
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Those of them that it reads."""
+        return self.has & self.settings
 
     @property
     def averages(self) -> bool:

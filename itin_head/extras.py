@@ -1,9 +1,10 @@
-"""What a head may know of a text beside its words' features: lexicon values, and a table of vectors that it learns."""
+"""What a head may know of a pair beside its features' vectors: lexicon values, a table of vectors that it learns, the
+sentences of the words, the names of the regions and the vector of a second image encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +17,27 @@ from .dropout import kept
 
 
 class Extras(NamedTuple):
-    """The extras of a batch of texts; J is the first axis where J batches are side by side."""
+    """The extras of a batch of pairs; J is the first axis where J batches are side by side."""
 
     values: Tensor
     """(B, L) float32, the values of lexicons as they are; NaN where a lexicon does not know the text's language."""
     entries: Tensor
     """(B, 2, n) int64: the learned table's entry for each token, and for the pair of it and the next; -1 for none."""
+    objects: Tensor | None = None
+    """(B, m) int64, the region's object by its id; -1 for none. None where there are no names of regions."""
+    attributes: Tensor | None = None
+    """(B, m) int64, the region's attribute, likewise."""
+    chances: Tensor | None = None
+    """(B, m) float32, the probability of the object times that of the attribute, 0 where one is not known."""
+    sentences: Tensor | None = None
+    """(B, n) int64, the number of the sentence that a word stands in; -1 at padding. None where it is not known."""
+    scene: Tensor | None = None
+    """(B, scene_dim), P, of a second image encoder. None where the head reads none."""
+
+    def each(self, take: Callable[[Tensor], Any]) -> Extras:
+        """Return what `take` gives for each of those that are there."""
+        taken: list[Any] = [None if one is None else take(one) for one in self]
+        return Extras(*taken)
 
 
 class ExtraLogits(nn.Module):

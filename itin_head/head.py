@@ -45,6 +45,8 @@ class HeadOutput(NamedTuple):
     """(B, hidden), F of eq. 18, or the input of the last layer."""
     words: Tensor | None = None
     """(B, n), the words' weights where the head attends to words, which sum to 1; zero at padding."""
+    sentences: Tensor | None = None
+    """(B, n), where the head attends to sentences the weight of the one that each word stands in; zero at padding."""
     further: Tensor | None = None
     """(B, F, classes), logits of the head's parts, which get the loss too; predictions do not use them."""
 
@@ -86,6 +88,8 @@ class Head(nn.Module, Pretrained):
 
     recurrent: ClassVar[bool] = True
     """Whether the words are read by the GRU of eqs. 2-4."""
+    takes_extras: ClassVar[bool] = False
+    """Whether `join` is given the extras too, behind the context."""
     own_dropout: ClassVar[bool] = False
     """Whether `join` applies all of the dropout itself."""
     generators: Sequence[torch.Generator] | None = None
@@ -97,6 +101,8 @@ class Head(nn.Module, Pretrained):
         super().__init__()
         if gru not in RECURRENCES:
             raise ValueError(f"gru: expected one of {', '.join(RECURRENCES)}, got {gru!r}")
+        if config.reads_scene and not config.scene_dim:
+            raise ValueError("scene_dim: expected an integer of at least 1 for a head that reads the scene, got 0")
         self.config = config
         self.recurrence = gru
         self.lam: float | Tensor = config.lam  # a tensor where heads of different λ are computed side by side
@@ -174,7 +180,7 @@ class Head(nn.Module, Pretrained):
             context: (B, context_dim), V.
             region_mask: (B, m) bool, True at a region; None means that all are.
             texts: the B texts, for a head that reads them.
-            extras: lexicon values and entries of the learned table, for a head with either.
+            extras: what is known beside these, for a head that uses any of it.
 
         Raises:
             ValueError: a shape or dtype is not the one named here, or padding stands before a word.
@@ -206,7 +212,10 @@ class Head(nn.Module, Pretrained):
                 both = self.drop(torch.cat([text.W, text.S[:, None]], 1))
                 text = Text(both[:, :-1], both[:, -1], text.mask)
             context = None if context is None else self.drop(context)
-        out = self.join(regions, region_mask, text, context)
+            if extras is not None and extras.scene is not None:
+                extras = extras._replace(scene=self.drop(extras.scene))
+        beside = (extras,) if self.takes_extras else ()
+        out = self.join(regions, region_mask, text, context, *beside)
         if self.extra is None:
             return out
         if extras is None:

@@ -48,7 +48,7 @@ class SingleHead(nn.Module):
             None,
             context[0],
             None if region_mask is None else region_mask[0],
-            extras=None if extras is None else Extras(*(each[0] for each in extras)),
+            extras=None if extras is None else extras.each(lambda one: one[0]),
         )
         return (out.learned if self.training else out.logits)[None]
 
@@ -115,7 +115,7 @@ class SideBySide(nn.Module):
             words: of J batches.
             context: (J, B, context_dim).
             region_mask: (J, B, m) bool, True at a region that this head uses; None means that all are.
-            extras: lexicon values and entries of the learned table of J batches, for heads with either.
+            extras: what the heads know of J batches beside their vectors, for those that use any of it.
 
         Raises:
             ValueError: no regions where the heads need them.
@@ -139,12 +139,12 @@ class SideBySide(nn.Module):
             return out.learned if self.training else out.logits
 
         batch = (regions, region_mask, text, context if "context" in inputs else None, extras)
+        axes = [None if each is None else 0 for each in batch[:-1]]
+        beside = None if extras is None else extras.each(lambda _: 0)
         own = one.head.lam, one.head.generators
         one.head.generators = self.generators
         try:
-            stacked: Tensor = vmap(logits, in_dims=(0, 0, *(None if each is None else 0 for each in batch)))(
-                weights, self.lam, *batch
-            )
+            stacked: Tensor = vmap(logits, in_dims=(0, 0, *axes, beside))(weights, self.lam, *batch)
         finally:
             one.head.lam, one.head.generators = own
         return stacked

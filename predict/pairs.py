@@ -18,9 +18,10 @@ from ..tabular.matching import examples, match
 from ..train.features.features import Features
 from ..train.features.find import FeatureStores, stores_of_run
 from ..train.features.load import load_features
+from ..train.runs.evaluation import check_fit
 from ..train.runs.folder import Run
 from .prediction import PairDetails, Prediction, of_target, predictions, token_mask
-from .words import splitter_of, words_or_numbers
+from .words import numbers, splitter_of, words_or_numbers
 
 TOLERANCE = 0.01
 """The tolerance between a probability computed here and the one in the run folder, since machines round differently;
@@ -82,7 +83,7 @@ def pairs_of(
         run.config.regions,
         run.config.keep_special,
         allow_missing=True,  # `_rows` checks that every pair of the run is there
-        inputs=run.config.inputs,
+        inputs=run.inputs,
         lexicons=run.lexicons,
         targets=run.config.targets,
     )
@@ -185,6 +186,7 @@ def _check_there(run: Run, ids: Iterable[str], there: Iterable[str]) -> None:
 def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     """Return the row of each recorded prediction among the features, (N,) int64."""
     run.check_targets(features)
+    check_fit(run, features)
     _check_there(run, recorded.index, features.ids)
     place = {sample: row for row, sample in enumerate(features.ids)}
     changed = [s for s in recorded.index if run.label_of(features, place[s]) != recorded.at[s, "label"]]
@@ -201,9 +203,10 @@ def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
 def _details(run: Run, found: FeatureStores, texts: pd.DataFrame) -> list[PairDetails]:
     """Read the words and regions of some samples, rows of the data set's table, from the stores."""
     ids, m = list(texts.index), run.config.regions
-    words, split = [np.zeros(0, np.int32)] * len(ids), None
+    words, split, mapped = [np.zeros(0, np.int32)] * len(ids), None, True
     if "tokens" in found.stores:
         store, split = found.stores["tokens"], splitter_of(run)
+        mapped = "word_ids" not in store.lacks
         read = store.read_ragged(store.index(ids, texts["text_sha256"].astype(str).tolist()))
         words = [one[token_mask(one, run.config)] for one in np.split(read["word_ids"], read["offsets"][1:-1])]
     regions: list[dict[str, np.ndarray] | None] = [None] * len(ids)
@@ -214,7 +217,7 @@ def _details(run: Run, found: FeatureStores, texts: pd.DataFrame) -> list[PairDe
         counts = np.minimum(store.read("counts", held), m)
         regions = [{name: each[row, :count] for name, each in arrays.items()} for row, count in enumerate(counts)]
     return [
-        PairDetails(words_or_numbers(str(text), own.tolist(), split), own, boxes)
+        PairDetails(words_or_numbers(str(text), own.tolist(), split) if mapped else numbers(len(own)), own, boxes)
         for text, own, boxes in zip(texts["text"], words, regions, strict=True)
     ]
 

@@ -81,6 +81,8 @@ class Prediction:
     units of its log-odds against the mean class, for a number in its own."""
     attended: dict[int, float] = field(default_factory=dict)
     """The weight of each word number where the head attends to the words themselves, as in `Region.words`."""
+    sentences: list[tuple[str, float]] = field(default_factory=list)
+    """Each sentence of the text, as far as the encoder read it, and its weight, where the head attends to sentences."""
 
     def chances(self, form: str, most: int = 8) -> str:
         """Return the classes with their probabilities in a format such as `.3f`; of many only the most probable.
@@ -100,6 +102,13 @@ class Prediction:
         """Return the words of the greatest weight, such as `good 0.61  day 0.22`."""
         ordered = sorted(weights.items(), key=lambda one: -one[1])[:most]
         return "  ".join(f"{self.word(number)} {weight:.2f}" for number, weight in ordered)
+
+    @property
+    def by_sentence(self) -> str:
+        """The sentences with their weights, such as `what a day ! 0.61  |  rain again . 0.39`; empty for fewer than
+        two."""
+        parts = [f"{text} {weight:.2f}" for text, weight in self.sentences]
+        return "  |  ".join(parts) if len(parts) > 1 else ""
 
     @property
     def because(self) -> str:
@@ -162,6 +171,7 @@ def predictions(
         averaged=config.averages,
         lexicons=config.lexicon_names,
         table=head.table,
+        uses=run.head_config.uses,
     )
     bounds = run.target.bounds if run.target.is_number else (-1, 1)
     unit = (bounds[1] - bounds[0]) / 2
@@ -184,9 +194,13 @@ def predictions(
                 attended = (
                     {} if out.words is None else weights_by_word(out.words[place].tolist(), one.word_ids.tolist())
                 )
-                found.append(
-                    replace(first, words=one.words, regions=regions, attended=attended, further=named, reasons=why)
-                )
+                made = replace(first, words=one.words, regions=regions, attended=attended, further=named, reasons=why)
+                extras = inputs[-1]
+                if out.sentences is not None and extras is not None and extras.sentences is not None:
+                    numbers = extras.sentences[place].tolist()
+                    weights = out.sentences[place].tolist()
+                    made = replace(made, sentences=_sentences(made, one.word_ids.tolist(), numbers, weights))
+                found.append(made)
     return found
 
 
@@ -206,6 +220,25 @@ def of_target(target: Target, said: NDArray[np.float64], half_width: float | Non
         return Prediction(f"{value:.3f}", {}, [], [], value)
     low, high = (min(max(end, target.bounds[0]), target.bounds[1]) for end in (value - half_width, value + half_width))
     return Prediction(f"{value:.3f}", {}, [], [], value, (low, high))
+
+
+def _sentences(
+    prediction: Prediction, word_ids: Sequence[int], numbers: Sequence[int], weights: Sequence[float]
+) -> list[tuple[str, float]]:
+    """Return the sentences of a text with their weights.
+
+    Args:
+        prediction: with the words.
+        word_ids: (n,), the word that each WordPiece belongs to.
+        numbers: (n,) or longer, the sentence that each stands in.
+        weights: (n,) or longer, that of the sentence.
+    """
+    words: dict[int, dict[int, None]] = {}
+    weight_of: dict[int, float] = {}
+    for word, number, weight in zip(word_ids, numbers, weights, strict=False):
+        words.setdefault(number, {})[word] = None
+        weight_of[number] = weight
+    return [(" ".join(map(prediction.word, each)), weight_of[number]) for number, each in words.items()]
 
 
 def weights_by_word(weights: Sequence[float], word_ids: Sequence[int]) -> dict[int, float]:

@@ -18,6 +18,7 @@ from ..extract.encoders.contract import Arrays, ImageEncoder, TextEncoder
 from ..extract.encoders.own import FIELDS, check_allowed
 from ..extract.frcnn.vocabulary import Vocabulary
 from ..train.features.features import Features
+from ..train.features.named import ARRAYS, UNNAMED, named_regions
 from ..train.lexicons.values import foreign, lexicon_values
 from ..train.runs.folder import Run
 from .prediction import PairDetails, Prediction, predictions, token_mask
@@ -45,7 +46,7 @@ class Predictor:
         self._device = device
         self._head = run.head(device)
         self._stores: dict[str, dict[str, Any]] = run.record["stores"]
-        reads = sorted(run.config.reads)
+        reads = sorted(run.reads)
         options = {kind: self._stores[kind]["options"] or {} for kind in reads}
         check_allowed({kind: str(options[kind].get(FIELDS[kind])) for kind in reads}, allow)
         self._encoders = {kind: self._encoder(kind) for kind in reads}
@@ -93,8 +94,18 @@ class Predictor:
             words = list(zip(encoded["tokens"], kept, strict=True))
             tokens = np.concatenate([one["tokens"][keep] for one, keep in words])
             token_ids = np.concatenate([one["token_ids"][keep] for one, keep in words])
+        named = None
+        if "regions" in encoded and head.objects:
+            shown = {name: np.full((n, m), UNNAMED, np.float32) for name in ARRAYS}
+            for row, arrays in enumerate(encoded["regions"]):
+                for name, values in shown.items():
+                    values[row, : counts[row]] = arrays[name][:m]
+            named = named_regions(shown, {"objects": head.objects, "attributes": head.attributes})
         if "context" in encoded:
             context = np.stack([arrays["context"] for arrays in encoded["context"]])
+        scene = np.zeros((n, head.scene_dim), np.float32) if head.reads_scene else None
+        if "scene" in encoded:
+            scene = np.stack([arrays["scene"] for arrays in encoded["scene"]])
         offsets = np.concatenate([[0], np.cumsum([keep.sum() for keep in kept] or [0] * n)])
         labels = np.zeros(n, np.int64)
         return Features(
@@ -109,6 +120,9 @@ class Predictor:
             texts=texts,
             token_ids=token_ids,
             lexicons=lexicon_values(self._lexicons, texts),
+            scene=scene,
+            named=named,
+            sentence_ends=getattr(self._encoders.get("tokens"), "sentence_ends", ()),
         )
 
     def _encoder(self, kind: str) -> ImageEncoder | TextEncoder:
@@ -117,10 +131,12 @@ class Predictor:
             raise RunError(
                 f"the run {self.run.path} was trained on {kind} features that were imported, not made here",
                 expected="features that `itin extract` made, so that the same encoder can be built for a raw image",
-                found=f"{entry['identity']['name']}, whose detector weights are missing here: "
-                + str(entry["identity"]["weights"].get("imported", "unknown")),
+                found=f"{entry['identity']['name']}, whose {'detector' if kind == 'regions' else 'encoder'} weights are"
+                " missing here: " + str(entry["identity"]["weights"].get("imported", "unknown")),
                 next_step="get those weights (`itin weights` says how), run `itin extract --only regions"
-                " --detector-weights FILE`, and train on that",
+                " --detector-weights FILE`, and train on that"
+                if kind == "regions"
+                else f"run `itin extract --only {kind}` with that encoder or another one, and train on that",
             )
         config = EncoderConfig(**entry["options"])
         built = self.run.path / "tokenizer.json"

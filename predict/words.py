@@ -57,7 +57,12 @@ def words_or_numbers(text: str, word_ids: Sequence[int], split: Splitter | None)
     count = 1 + max(word_ids, default=SPECIAL)
     words = bert_words(text) if split is None else split(text)
     fits = len(words) == count if split is None else len(words) >= count
-    return words[:count] if fits else [f"#{number + 1}" for number in range(count)]
+    return words[:count] if fits else numbers(count)
+
+
+def numbers(count: int) -> list[str]:
+    """Return numbers in place of so many words: `#1`, `#2` and so on."""
+    return [f"#{number + 1}" for number in range(count)]
 
 
 def segments(text: str, words: Sequence[str]) -> list[tuple[str, int | None]]:

@@ -141,6 +141,8 @@ class Explanation:
         ]
         if self.prediction.attended:
             lines.append(f"Attends to: {self.prediction.heaviest(self.prediction.attended)}")
+        if self.prediction.by_sentence:
+            lines.append(f"Sentences: {self.prediction.by_sentence}")
         if self.prediction.reasons:
             lines.append(f"Because: {self.prediction.because}")
         section = Section(
@@ -161,6 +163,10 @@ class Explanation:
         write.next()
         if not any(region.words for region in prediction.regions):
             self._shade(write, prediction.attended, ATTENDED)
+            if prediction.by_sentence:
+                for word in f"sentences: {prediction.by_sentence}".split():
+                    write.words(f"{word} ", color="0.25")
+                write.next()
             if prediction.reasons:
                 for name, value in prediction.reasons.items():
                     write.words(f"{name} {value:+.2f}   ", color="0.25")
@@ -275,6 +281,8 @@ def _outline(axes: Axes, region: Region, number: int, x: float, y: float) -> Non
     from matplotlib.patches import Rectangle
 
     x1, y1, x2, y2 = region.box
+    if x1 == x2 or y1 == y2:  # features that were imported without boxes
+        return
     corner, size = (_MARGIN + x1 * x, _MARGIN + y1 * y), ((x2 - x1) * x, (y2 - y1) * y)
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=3.2))
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=region_color(number), linewidth=1.8))

@@ -48,7 +48,7 @@ def names_of(runs: Sequence[Run]) -> list[str]:
 def head_name(run: Run) -> str:
     """Return the name of a run's head: the paper's name, or else itin's, with `*` where it rests on inference."""
     if run.config.head != "itin":
-        return label_of(run.config.head)
+        return label_of(run.config.head, run.head_config.has)
     return "ITIN" if run.config.effective_ablation == "none" else run.config.effective_ablation
 
 

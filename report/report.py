@@ -133,7 +133,7 @@ def open_paths(paths: Sequence[str | Path]) -> tuple[list[Run], list[Sweep]]:
         if (path / "sweep.json").is_file():
             sweep = Sweep(path)
             sweeps.append(sweep)
-            chosen += _best(sweep)
+            chosen += sweep.best_runs()
             continue
         below = list(find_runs([path])) if path.is_dir() and not (path / "config.json").is_file() else [path]
         for run in map(load_run, below or [path]):
@@ -148,13 +148,6 @@ def open_paths(paths: Sequence[str | Path]) -> tuple[list[Run], list[Sweep]]:
             next_step="train with `itin train`, or continue with `itin sweep --resume`",
         )
     return list(runs.values()), sweeps
-
-
-def _best(sweep: Sweep) -> list[Run]:
-    """Return the runs of a sweep's best configuration, by validation."""
-    configurations = sweep.configurations()
-    done = configurations[configurations["seeds"] > 0]
-    return sweep.runs_of(done.iloc[0]) if len(done) else []
 
 
 def _pairs(runs: Runs, cache: Path | None, missing: list[str]) -> dict[str, list[Pair]]:

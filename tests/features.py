@@ -335,7 +335,8 @@ def make_run(
     small = {"m": M, "d": 8, "k": 8, "hidden": 8, "epochs": 3, "batch_size": 16, "lr": 0.02}
     config = TrainConfig(**{**small, "split_seed": split_seed, **recipe})
     found = find_features(made.cache, None, {})
-    features = load_features(found.table, found.stores, config.regions, config.keep_special, targets=config.targets)
+    view, targets, lexicons = config.keep_special, config.targets, config.lexicon_names
+    features = load_features(found.table, found.stores, config.regions, view, targets=targets, lexicons=lexicons)
     split = random_split(features.ids, split_seed)
     result = fit(config, features, split, evaluate=evaluate)
     key = Identity(features, found.table, found.stores).key(config, split)

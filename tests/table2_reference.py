@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -49,8 +49,10 @@ def additive(p: Weights, name: str, K: list[Array], q: Array, size: int) -> tupl
     return weighted(a, K, size), a
 
 
-def multisentinet(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
-    o, s = mlp(p, "W_o", V), mlp(p, "W_s", mean(f, config.region_dim))
+def multisentinet(
+    config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array, P: Array | None = None
+) -> Outputs:
+    o, s = mlp(p, "W_o", V), mlp(p, "W_s", mean(f, config.region_dim) if P is None else P)
     d, a = additive(p, "attend", lstm(p, "lstm/", x, config.d), np.concatenate([o, s]), config.d)
     F = mlp(p, "W_m", np.concatenate([s, o, d]))
     return {"logits": linear(p, "W_f", F), "fused": F, "words": a}
@@ -81,12 +83,12 @@ def comn(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Arra
     return {"logits": linear(p, "W_f", F), "fused": F, "words": words, "attention": attention}
 
 
-def mvan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
+def mvan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array, P: Array | None = None) -> Outputs:
     d, D = config.d, 2 * config.d
     forward, backward = lstm(p, "lstm/", x, d), lstm(p, "lstm/_reverse", x[::-1], d)[::-1]
     H = [np.concatenate(both) for both in zip(forward, backward, strict=True)]
     O = [linear(p, "W_o", one) for one in f]  # noqa: E741
-    S = linear(p, "W_s", mean(f, config.region_dim))
+    S = linear(p, "W_s", mean(f, config.region_dim) if P is None else P)
     M_t, M_o, M_s = mean(H, D), mean(O, D), S
 
     def cell(name: str, x: Array, h: Array) -> Array:
@@ -131,14 +133,38 @@ def dnn_lr(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Ar
     return {"logits": linear(p, "W", said), "fused": said, "further": np.stack([z_T, z_I])}
 
 
-def hsan(config: HeadConfig, p: Weights, f: list[Array], x: list[Array], V: Array) -> Outputs:
-    c = mean([mlp(p, "W_r", one) for one in f], config.d)
-    d, a = additive(p, "attend", after_gru(p, x, config.d), c, config.d)
+def hsan(
+    config: HeadConfig,
+    p: Weights,
+    f: list[Array],
+    x: list[Array],
+    V: Array,
+    objects: Sequence[int] = (),
+    attributes: Sequence[int] = (),
+    sentences: Sequence[int] = (),
+) -> Outputs:
+    """By the ids of each region's names, those below 0 unknown, and the length of each sentence; by default one."""
+    seen = [linear(p, "W_r", one) for one in f]
+    for table, ids in (("E_o", objects), ("E_a", attributes)):
+        seen = [one + p[table][i] if i >= 0 else one for one, i in zip(seen, ids or [-1] * len(seen), strict=True)]
+    c = mean([relu(one) for one in seen], config.d)
+    H, begin, of_words, said = after_gru(p, x, config.d), 0, [], []
+    for length in sentences or [len(x)] * (len(x) > 0):
+        s, a = additive(p, "attend", H[begin : begin + length], c, config.d)
+        said.append(s)
+        of_words.append(a)
+        begin += length
+    d, b = additive(p, "attend_s", said, c, config.d)
     F = mlp(p, "W_m", np.concatenate([d, c]))
-    return {"logits": linear(p, "W_f", F), "fused": F, "words": a}
+    return {
+        "logits": linear(p, "W_f", F),
+        "fused": F,
+        "words": np.array([one * weight for a, weight in zip(of_words, b, strict=True) for one in a]),
+        "sentences": np.array([weight for a, weight in zip(of_words, b, strict=True) for _ in a]),
+    }
 
 
-SYSTEMS: dict[str, Callable[[HeadConfig, Weights, list[Array], list[Array], Array], Outputs]] = {
+SYSTEMS: dict[str, Callable[..., Outputs]] = {
     "multisentinet": multisentinet,
     "comn": comn,
     "mvan": mvan,

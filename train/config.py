@@ -11,7 +11,7 @@ from ..fields import option
 from ..itin_head.config import HeadConfig, HeadOptions
 from ..itin_head.registry import HEADS
 from ..targets import LABEL, SIDES, Target
-from .lexicons.registry import count_of, parse_names
+from .lexicons.registry import BY_DEFAULT, count_of, parse_names
 
 BATCH_SIZE = 64
 """The paper's batch size for MVSA-Single, and ours for every data set that the paper does not name."""
@@ -76,7 +76,7 @@ STEPS = (
 )
 """The fields that a head which is solved for at once does not read: they say how steps are taken."""
 
-PARTNERS = ("none", *(name for name, spec in HEADS.items() if spec.solved))
+PARTNERS = ("none", "linear")
 """What may stand beside trained heads: nothing, or a head that is solved for at once."""
 
 _LAST_SEED = 2**32 - 1
@@ -87,6 +87,9 @@ and URLs. Images are equal byte for byte."""
 
 REPEATS = ("seed", "split_seed", "fold")
 """The fields in which repetitions of one configuration differ."""
+
+PARTED = ("split_seed", "fold", "train_share")
+"""The fields that decide the parts and nothing else."""
 
 
 class View(NamedTuple):
@@ -113,7 +116,7 @@ class TrainConfig(HeadOptions):
     """Take V from the centre of the image (resized to 256, cropped to 224), not from all of it (resized to 224x224)."""
     lexicons: str = option("", metavar="NAME[+NAME]")
     """Polarity lexicons that heads read beside the words: vader, afinn, pattern, hashtags and shape, joined by +; or
-    none. A comma joins them too, but in a sweep it separates values."""
+    none. The head lexicon always reads vader. A comma joins them too, but in a sweep it separates values."""
     target: str = option(LABEL, metavar="NAME[+NAME...]", group="What is learnt")
     """What is learnt: a target of the data set, or several joined by +. The first is scored and selected by."""
     target_weights: str | None = option(None, metavar="W+W...")
@@ -153,8 +156,8 @@ class TrainConfig(HeadOptions):
     mixup: float = option(0.0, least=0)
     """Mix the fused vectors of two pairs of a batch, and their losses, by a share from Beta(mixup, mixup)."""
     logistic_c: float | None = option(None, above=0)
-    """C of the head linear, as in scikit-learn: the larger, the larger its weights may be; by default 0.1, 0.3, 1, 3,
-    10, as long as the validation loss falls."""
+    """C of the heads linear and lexicon, as in scikit-learn: the larger, the larger the weights may be; by default 0.1,
+    0.3, 1, 3, 10, as long as the validation loss falls."""
     batch_size: int | None = option(None, least=1)
     """Samples a batch; by default the paper's for the data set: 128 for mvsa-multiple, else 64."""
     epochs: int = option(30, least=1)
@@ -170,13 +173,17 @@ class TrainConfig(HeadOptions):
     """A head that is solved for on the same pairs and stands beside the trained ones: what is validated, kept and
     predicted is the mean of both. A head that reads no text, or is solved for itself, never has one."""
     split_seed: int = option(0, least=0, most=_LAST_SEED, group="Data and split")
-    """Fixes what is random in the protocol: the 8:1:1 split, the folds."""
+    """Fixes what is random in the protocol: the 8:1:1 split, the folds, a share of the training part, inner folds."""
     fold: int = option(0, least=0)
     """Which fold is the test part, from 0; of --protocol folds:K alone."""
+    train_share: float = option(1.0, above=0, most=1)
+    """The share of the training part to train on, of every class alike, drawn by --split-seed; a smaller share is part
+    of a larger one. Several shares give a learning curve."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "lexicons", "+".join(parse_names(self.lexicons)))
+        lexicons = (BY_DEFAULT if HEADS[self.head].by_lexicon else ()) + parse_names(self.lexicons)
+        object.__setattr__(self, "lexicons", "+".join(parse_names("+".join(lexicons))))
         if not all(self.targets) or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"target: expected names joined by +, each once, got {self.target!r}")
         if self.label_from != "joint" and not {LABEL, *SIDES} <= set(self.targets):
@@ -244,14 +251,14 @@ class TrainConfig(HeadOptions):
         return frozenset().union(*(head.inputs for head in self.head_configs()))
 
     @property
-    def reads(self) -> frozenset[str]:
-        """The kinds of feature whose values affect the result of the head or of its partner."""
-        return frozenset().union(*(head.reads for head in self.head_configs()))
+    def optional(self) -> frozenset[str]:
+        """The kinds of feature that the head reads too if they are there."""
+        return self.head_config({}).optional
 
     @property
     def lexicon_names(self) -> tuple[str, ...]:
         """The lexicons whose values the head reads; none for a head that reads no text."""
-        return parse_names(self.lexicons) if "tokens" in self.inputs else ()
+        return parse_names(self.lexicons) if self.head_config({}).reads_text else ()
 
     @property
     def regions(self) -> int:
@@ -272,16 +279,20 @@ class TrainConfig(HeadOptions):
         """Return the head's configuration.
 
         Args:
-            dims: `region_dim`, `token_dim` and `context_dim` of the features, `classes`, the number of outputs, and
-                `entries` of a learned table; what is left out keeps its default.
+            dims: `region_dim`, `token_dim`, `context_dim` and `scene_dim` of the features, `classes`, the number of
+                outputs, and `entries` of a learned table; what is left out keeps its default.
         """
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(HeadOptions)}
         own |= {"ablation": self.effective_ablation, "lexicon_values": count_of(parse_names(self.lexicons)), **dims}
         return HeadConfig(**own)
 
-    def head_configs(self) -> list[HeadConfig]:
-        """Return the configurations of the head and of its partner, if it has one, without sizes."""
-        return [recipe.head_config({}) for recipe in (self, self.beside) if recipe is not None]
+    def head_configs(self, dims: Mapping[str, int] | None = None) -> list[HeadConfig]:
+        """Return the configurations of the head and of its partner, if it has one; `dims` as for `head_config`."""
+        return [recipe.head_config(dims or {}) for recipe in (self, self.beside) if recipe is not None]
+
+    def reads_of(self, dims: Mapping[str, int]) -> frozenset[str]:
+        """Return the kinds of feature whose values affect what the head or its partner says."""
+        return frozenset().union(*(head.reads for head in self.head_configs(dims)))
 
     def batch_for(self, dataset: str) -> int:
         """Return the batch size for a data set of this name."""

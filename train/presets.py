@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from ..fields import kind_of, option
+from ..itin_head.registry import HEADS
 from ..labels import listed
 from ..targets import LABEL, SIDES
 from .config import TrainConfig
-from .lexicons.registry import EXTRA, is_installed, parse_names
+from .lexicons.registry import BY_DEFAULT, EXTRA, is_installed, parse_names
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -96,6 +97,8 @@ SPACES: dict[str, dict[str, Range]] = {
 }
 """What a guided search chooses among, by preset and field, where the command names no axis."""
 
+_AS_IT_IS: Mapping[str, Mapping[str, Any]] = {}
+
 NAMES = tuple(PRESETS)
 """The names of all presets."""
 
@@ -133,13 +136,19 @@ def preset_of(config: TrainConfig | Mapping[str, Any]) -> str | None:
     return None
 
 
-def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of `TrainConfig` with `preset` replaced by the fields it stands for, which others override."""
+def with_preset(values: Mapping[str, Any], adapted: Mapping[str, Mapping[str, Any]] = _AS_IT_IS) -> dict[str, Any]:
+    """Return fields of `TrainConfig` with `preset` replaced by the fields it stands for, which others override.
+
+    Args:
+        values: fields of `TrainConfig`, and `preset`.
+        adapted: by preset, the fields that it has another way here (`fitted`).
+    """
     rest = dict(values)
     name = rest.pop("preset", "paper")
     if name not in NAMES:
         raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {name!r}")
-    both = {**_fields_of(name, rest.get("head", PRESETS[name].get("head", TrainConfig.head))), **rest}
+    own = _fields_of(name, rest.get("head", PRESETS[name].get("head", TrainConfig.head)))
+    both = {**own, **adapted.get(name, {}), **rest}
     if "label_from" not in rest and not set(SIDES) <= set(both.get("target", LABEL).split("+")):
         both.pop("label_from", None)
     return both
@@ -188,6 +197,7 @@ def _fields_of(preset: str, head: str) -> dict[str, Any]:
 def short_name(config: TrainConfig) -> str:
     """Return a short name that tells configurations apart, such as `m2-lam0.2-no-gate` or `concat-m2`."""
     head = config.head_config({})
+    by_default = [BY_DEFAULT] if HEADS[config.head].by_lexicon else []
     parts = []
     if config.head != "itin":
         parts.append(config.head)
@@ -205,8 +215,11 @@ def short_name(config: TrainConfig) -> str:
         parts.append(f"partner-{config.partner}")
     if config.targets != (LABEL,) and (preset != "best" or config.target != PRESETS["best"]["target"]):
         parts.append(config.target)
-    if config.lexicon_names and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):
+    own = config.lexicon_names not in ((), *by_default)
+    if own and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):
         parts.append("+".join(config.lexicon_names))
+    if config.train_share < 1:
+        parts.append(f"share{config.train_share:g}")
     if head.has_table and (preset != "best" or config.lexical != PRESETS["best"]["lexical"]):
         parts.append(f"lexical{config.lexical}")
     return "-".join(parts)

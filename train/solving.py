@@ -1,4 +1,4 @@
-"""The training of a head without steps: the weights of `linear` are solved for on the training part."""
+"""The training of a head without steps: its weights are solved for on the training part."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from scipy.special import log_softmax
 from sklearn.linear_model import Ridge
 
 from ..errors import DataError
+from ..itin_head import make
 from ..itin_head.ensemble import Partnered
 from ..itin_head.head import Head, Inputs
-from ..itin_head.heads.linear import LinearHead, outputs_of
 from ..itin_head.outputs import predicted, scaled
+from ..itin_head.solved import Lesson, SolvedHead, outputs_of
 from ..targets import Target
 from .config import STEPS, TrainConfig, shown_scores
 from .features.batches import ResidentFeatures
 from .features.features import Features, TargetColumn
 from .label_rule import decided
+from .lexicons.registry import columns_of
+from .lexicons.values import values_of_names
 from .protocols.split import Split
 from .scoring import Scorer
 from .steps import ComputeOptions, Training, chunks, predict, taught_by
@@ -39,6 +42,10 @@ MOST_ITERATIONS = 5000
 
 TOLERANCE = 1e-4
 """The largest slope at the solution, of the mean loss with its penalty: scikit-learn's default."""
+
+
+OFTEN = 0.2
+"""The share of the samples above which a column is multiplied as a dense one."""
 
 
 class Solving:
@@ -75,6 +82,10 @@ class Solving:
         columns = [features.column(name) for name in config.targets]
         self.targets = [column.target for column in columns]
         self.scorers = [Scorer(column, split.train, config.loss) for column in columns]
+        outputs = sum(target.outputs for target in self.targets)
+        head = make(config.head_config({**features.dims, "classes": outputs}))
+        if not isinstance(head, SolvedHead):
+            raise ValueError(f"head: expected one that is solved for, got {config.head}")
         self.resident = ResidentFeatures(
             features,
             torch.device("cpu"),
@@ -83,10 +94,10 @@ class Solving:
             config.targets,
             config.averages,
             config.lexicon_names,
+            uses=head.config.uses,
         )
-        outputs = sum(target.outputs for target in self.targets)
-        self.head = LinearHead(config.head_config({**features.dims, "classes": outputs}))
-        self.heads = [self.head]
+        self.head = head
+        self.heads = [head]
         self.chosen: dict[str, float] = {}
         """C by target."""
         self._columns, self._features, self._split = columns, features, split
@@ -95,8 +106,18 @@ class Solving:
         """Solve; return loss and score of the first target in the training part, each in a list of one."""
         train, val = self._split.train, self._split.val
         texts = self._features.texts or []
+        named = self._features.named if "attributes" in self.head.config.uses else None
+        names = {} if named is None else named.names
+        self.head.learn(
+            Lesson(
+                [texts[row] for row in train],
+                self.targets,
+                columns_of(self.config.lexicon_names),
+                names,
+                {kind: values_of_names(each) for kind, each in names.items()},
+            )
+        )
         self.head.scale(self._batches(train))
-        self.head.learn([texts[row] for row in train], self.targets)
         X, X_val = self._matrix(train), self._matrix(val)
         begin = 0
         for column, scorer in zip(self._columns, self.scorers, strict=True):
@@ -136,7 +157,7 @@ class Solving:
             rows, values = np.nonzero(taught.shares)
             weight = taught.shares[rows, values]
         X = X[rows]
-        columns = Columns.of(X, len(self.head.idf))
+        columns = Columns.of(X)
         choose = given is None and bool(column.known[val].any())
         tried: list[tuple[float, float, Solution]] = []
         for C in GRID if choose else (given or 1.0,):
@@ -210,28 +231,33 @@ class Solution(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """X (N, columns), its n-grams apart: few of them stand in a text, while every text has all other columns."""
+    """X (N, columns) in two: columns that few samples have, such as most n-grams; then those that are mostly there."""
 
-    ngrams: sparse.csr_matrix
+    order: NDArray[np.int64]
+    """(columns,), which columns of X these are."""
+    few: sparse.csr_matrix
     turned: sparse.csr_matrix
-    """The transpose of `ngrams`."""
+    """The transpose of `few`."""
     dense: NDArray[np.float64]
 
     @classmethod
-    def of(cls, X: sparse.csr_matrix, terms: int) -> Columns:
-        """Return X whose first columns are so many n-grams."""
-        ngrams = X[:, :terms].tocsr()
-        return cls(ngrams, ngrams.T.tocsr(), np.ascontiguousarray(X[:, terms:].toarray()))
+    def of(cls, X: sparse.csr_matrix) -> Columns:
+        """Return the columns of X."""
+        often = X.getnnz(0) > OFTEN * X.shape[0]
+        rare, common = np.flatnonzero(~often), np.flatnonzero(often)
+        few = X[:, rare].tocsr()
+        dense = np.ascontiguousarray(X[:, common].toarray())
+        return cls(np.concatenate([rare, common]), few, few.T.tocsr(), dense)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Samples and columns."""
-        return len(self.dense), self.ngrams.shape[1] + self.dense.shape[1]
+        return len(self.dense), len(self.order)
 
     def times(self, W: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return X Wᵀ (N, rows) of W (rows, columns)."""
-        terms = self.ngrams.shape[1]
-        z: NDArray[np.float64] = self.ngrams @ np.ascontiguousarray(W[:, :terms].T) + self.dense @ W[:, terms:].T
+        count = self.few.shape[1]
+        z: NDArray[np.float64] = self.few @ np.ascontiguousarray(W[:, :count].T) + self.dense @ W[:, count:].T
         return z
 
     def back(self, R: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -263,9 +289,9 @@ def solve(
         y = scaled(target, values)
         if not X.shape[1]:
             return Solution(np.zeros((1, 0)), np.average(y, weights=weight, keepdims=True))
-        whole = sparse.hstack([X.ngrams, sparse.csr_matrix(X.dense)], format="csr")
+        whole = sparse.hstack([X.few, sparse.csr_matrix(X.dense)], format="csr")
         ridge = Ridge(alpha=1 / C, solver="sparse_cg", tol=1e-8).fit(whole, y, weight)
-        return Solution(ridge.coef_[None], np.array([ridge.intercept_]))
+        return Solution(ridge.coef_[None, np.argsort(X.order)], np.array([ridge.intercept_]))
     W, b = np.zeros((len(target.classes), X.shape[1])), np.full(len(target.classes), NEVER)
     counts = np.bincount(values, weight, len(target.classes))
     there = np.flatnonzero(counts)
@@ -276,9 +302,9 @@ def solve(
         weight = weight * (counts.sum() / (len(there) * counts[values]))
     own = there[1:] if len(there) == 2 else there  # of two classes scikit-learn keeps the second's weights alone
     b[there] = 0
-    first = np.zeros((len(own), X.shape[1] + 1)) if begin is None else np.c_[begin.W[own], begin.b[own]]
+    first = np.zeros((len(own), X.shape[1] + 1)) if begin is None else np.c_[begin.W[own][:, X.order], begin.b[own]]
     found = logistic(X, np.searchsorted(there, values), weight, len(there), C, first)
-    W[own], b[own] = found[:, :-1], found[:, -1]
+    W[np.ix_(own, X.order)], b[own] = found[:, :-1], found[:, -1]
     return Solution(W, b)
 
 

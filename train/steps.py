@@ -129,8 +129,9 @@ class Training:
         regions = torch.tensor([member.regions for member in self._members])
         table = table_of(features, split.train, first.max_words) if first.head_config({}).has_table else None
         lexicons, most = first.lexicon_names, int(regions.max())
+        uses = first.head_config(features.dims).uses
         self.resident = ResidentFeatures(
-            features, device, most, first.max_words, first.targets, first.averages, lexicons, table
+            features, device, most, first.max_words, first.targets, first.averages, lexicons, table, uses
         )
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""

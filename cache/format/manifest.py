@@ -23,6 +23,9 @@ from .shard_read import Shard
 
 NAME = "manifest.json"
 
+ADDED = ("names", "sentence_ends")
+"""What an encoder knows of its ids, which is added to the provenance of a store whose features are older than it."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -157,7 +160,12 @@ def write_manifest(
         if (folder / NAME).exists():
             old = read_json(folder / NAME, plan.fingerprint)
             if {**manifest, "provenance": None} == {**old, "provenance": None}:
-                return old
+                more = {
+                    name: provenance[name] for name in ADDED if name in provenance.keys() - old["provenance"].keys()
+                }
+                if not more:
+                    return old
+                manifest["provenance"] = {**old["provenance"], **more}
         write_json(folder / NAME, manifest)
         if list(shard_sizes(folder)) == [entry.file for entry in entries]:
             return manifest

@@ -49,6 +49,7 @@ KINDS: dict[str, tuple[ArraySchema, ...]] = {
         ArraySchema("word_ids", "int32", "token"),
     ),
     "context": (ArraySchema("context", "feature", "sample"),),
+    "scene": (ArraySchema("scene", "feature", "sample"),),
 }
 """The arrays of each kind. `regions` adds `counts (N,)`, `tokens` adds `offsets (N + 1,)`; every shard has `ids`."""
 

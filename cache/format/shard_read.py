@@ -55,7 +55,7 @@ def unpack(kind: str, arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, np
     """Yield each sample's arrays as the encoder returned them: the inverse of `shard_write.pack`, without copies.
 
     Args:
-        kind: `regions`, `tokens` or `context`.
+        kind: `regions`, `tokens`, `context` or `scene`.
         arrays: the arrays of the kind, with `counts` for regions and `offsets` for tokens.
     """
     names = [schema.name for schema in KINDS[kind]]

@@ -26,7 +26,7 @@ def to_stored(kind: str, sample: Arrays, feature_dtype: str, dims: Mapping[str, 
     """Cast one sample's arrays to the stored dtypes, rounding to nearest.
 
     Args:
-        kind: `regions`, `tokens` or `context`.
+        kind: `regions`, `tokens`, `context` or `scene`.
         sample: arrays of the kind, as an encoder returns them.
         feature_dtype: `float16` or `float32`.
         dims: `feature`, the length of a feature vector, and for regions `max_regions`.
@@ -95,7 +95,7 @@ def shard_bytes(
     """Return the bytes of a shard: header, then HDF5 with contiguous, uncompressed arrays; deterministic.
 
     Args:
-        kind: `regions`, `tokens` or `context`.
+        kind: `regions`, `tokens`, `context` or `scene`.
         fingerprint: the store's fingerprint.
         rows: the samples' rows in the plan (N,), ascending.
         ids: their ids (N,).

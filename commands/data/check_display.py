@@ -110,12 +110,11 @@ def show(
     }
     rows = [[row[name] for name in heads] for _, row in found.duplicates.iterrows()]
     console.print(grid(list(heads.values()), rows, right=list(heads.values())[1:]))
-    texts = found.duplicates.set_index("kind")["test_in_train"]
-    if texts["equal texts, stripped"]:
-        console.print(
-            f"Test texts that stand in the training part too: {texts['equal texts']} of {split['sizes']['test']}, "
-            f"{texts['equal texts, stripped']} without links and retweet prefixes."
-        )
+    leaks = found.duplicates.set_index("kind")["test_in_train"]
+    console.print(
+        f"Of {split['sizes']['test']} test pairs the training part holds {leaks['equal texts']} texts"
+        f" ({leaks['equal texts, stripped']} without links and retweet prefixes) and {leaks['equal images']} images."
+    )
     if found.duplicates["across"].any() and "duplicates" not in split:
         console.print("--group-duplicates keeps them in one part.")
 

@@ -41,7 +41,7 @@ FIRST = (
     *("dataset", "root", "head", "preset", "m", "lam", "ablation", "target"),
     *("epochs", "batch_size", "lr", "seed", "seeds"),
     *("protocol", "split", "split_seed", "fold", "group_duplicates", "regions", "text_encoder", "context_encoder"),
-    "device",
+    *("scene_encoder", "device"),
 )
 """The common options, which come first under their headings."""
 

@@ -11,6 +11,7 @@ from ...fields import check, option
 from ...itin_head.config import GRUS
 from ...parts import cores
 from ...train.config import DUPLICATES, PRECISIONS, TrainConfig
+from .options import usage_errors
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,8 @@ class FeatureOptions:
     """Which token features, where there are several."""
     context_encoder: str | None = option(None)
     """Which context features, where there are several."""
+    scene_encoder: str | None = option(None)
+    """Which scene features, where there are several, for heads that read them."""
     allow_missing: bool = False
     """Continue if more than 5% of the pairs have no features or no part."""
     cache: Path | None = option(None, metavar="DIR")
@@ -42,7 +45,9 @@ class FeatureOptions:
         from ...train.features.find import find_features
 
         named = {"regions": self.regions, "tokens": self.text_encoder, "context": self.context_encoder}
-        return find_features(cache_root(self.cache), self.dataset, named, configs)
+        named["scene"] = self.scene_encoder
+        with usage_errors():
+            return find_features(cache_root(self.cache), self.dataset, named, configs)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from .scores import number
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ...train.sweeps.folder import Result, Sweep
+    from ...train.sweeps.folder import Sweep
+    from ...train.sweeps.result import Result
     from ...train.sweeps.setup import Event, TrialSource
 
 TEXT_COLUMNS = (
@@ -138,7 +139,7 @@ def show_best(sweep: Sweep) -> None:
         console.print(f"{len(table) - len(done)} configurations have no result: see the column error of results.csv")
     if done.empty:
         return
-    table, varying = with_differences(table, _fields())
+    table, varying = with_differences(table.assign(has="+".join(definition.has)), _fields())
     done = table[table["seeds"] > 0]
     several = bool((done["seeds"] > 1).any())
     scores = list(dict.fromkeys((definition.select, *shown_scores(definition.is_number))))[:2]
@@ -157,13 +158,41 @@ def show_best(sweep: Sweep) -> None:
     console.print(grid(columns, rows, right=[name for name in columns if name not in TEXT_COLUMNS]))
 
 
+def show_chosen(sweep: Sweep) -> None:
+    """Print the best configurations by inner folds, or the chosen one of each of several training parts."""
+    from ...train.sweeps.folder import CASE
+    from ...train.sweeps.nested import cases_of
+
+    definition, results = sweep.definition, sweep.results()
+    table = sweep.configurations().assign(has="+".join(definition.has))
+    table, varying = with_differences(table, [*CASE, *_fields()])
+    several = len(cases_of(definition)) > 1
+    scores = list(dict.fromkeys((definition.select, *shown_scores(definition.is_number))))[:2]
+    finals = results[results["inner_fold"].isna() & (results["status"] == "done")]
+    rows = []
+    for _, row in (table[table["chosen"]] if several else table[table["seeds"] > 0].head(MAX_BEST)).iterrows():
+        own = finals[(finals[list(CASE)] == [row[name] for name in CASE]).all(axis=1)]
+        trained = f"{own[f'val_{scores[0]}'].mean():.4f}" if row["chosen"] and len(own) else ""
+        figures = [f"{row[name]:.4f} ± {row[f'{name}_std']:.4f}" for name in (f"val_{score}" for score in scores)]
+        rows.append([*(_cell(row[name]) for name in varying), *figures, trained])
+    if not rows:
+        return
+    titles = [SCORE_TITLES[score] for score in scores]
+    columns = [*varying, f"inner {titles[0]}", titles[1], f"chosen: validation {titles[0]}"]
+    what = "Chosen in each training part" if several else f"Best of {len(table)}"
+    part = "it" if several else "the training part"
+    by = f"by {titles[0]} on {definition.inner_folds} inner folds of {part}"
+    console.print(f"{what} {by}, mean ± standard deviation:")
+    console.print(grid(columns, rows, right=[name for name in columns if name not in TEXT_COLUMNS]))
+
+
 def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     """Return the table with a column `preset`, and the columns in which rows differ but for those that others tell.
 
-    `preset` tells the fields that it sets; `head` the hops that are its own.
+    `preset` tells the fields that it sets; `head` the hops that are its own, and what stands in for a scene.
 
     Args:
-        table: configurations or runs.
+        table: configurations or runs; `has` holds those of `registry.SIZES` that the features have, joined by +.
         fields: the columns that are fields of the configuration.
     """
     from ...itin_head.registry import HEADS, label_of
@@ -171,10 +200,13 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
 
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     names = [preset_of(row) or "own" for row in rows]
-    table = table.assign(preset=names, head=table["head"].map(label_of))
+    labels = [label_of(row["head"], row["has"].split("+"), row["scene"]) for row in rows]
+    table = table.assign(preset=names, head=labels)
     said = set(READINGS) if "own" not in names else set()
     if all(row["hops"] == HEADS[row["head"]].hops for row in rows):
         said.add("hops")  # the head says them
+    if all(row["scene"] is None or HEADS[row["head"]].reads_scene for row in rows):
+        said.add("scene")
     columns = dict.fromkeys(("head", "preset", *fields))
     return table, [name for name in columns if name not in said and table[name].nunique(dropna=False) > 1]
 
@@ -217,8 +249,10 @@ def _fields() -> list[str]:
     return [name for name in FIELDS if name not in REPEATS]
 
 
-def _cell(value: object) -> str:
-    if value is None or value != value:
+def _cell(value: Any) -> str:
+    import pandas as pd
+
+    if pd.isna(value):
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -12,7 +12,7 @@ from ..terminal.options import Command, options_of, usage_errors
 if TYPE_CHECKING:
     from ...extract.weights.requirement import WeightsRequirement
 
-ENCODERS = ("regions", "text_encoder", "context_encoder", "detector_weights", "random_init")
+ENCODERS = ("regions", "text_encoder", "context_encoder", "scene_encoder", "detector_weights", "random_init")
 """The options that decide which weights an extraction needs."""
 
 

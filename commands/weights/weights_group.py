@@ -23,7 +23,7 @@ COMMANDS = {"fetch": "weights.fetch", "pack": "weights.pack"}
     invoke_without_command=True,
     short_help="List the encoders' weights and their origin; fetch and pack them.",
 )
-@options_of(EncoderConfig, "detector_weights", "regions", "text_encoder", "context_encoder")
+@options_of(EncoderConfig, "detector_weights", "regions", "text_encoder", "context_encoder", "scene_encoder")
 @json_option
 @click.pass_context
 def command(context: click.Context, /, as_json: bool, **options: Any) -> None:

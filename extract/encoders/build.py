@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...cache.format.schema import fingerprint_of
 from ...errors import WeightsError
@@ -46,10 +46,11 @@ ENCODERS: dict[str, dict[str, str]] = {
     },
     "tokens": {"minilm": "minilm:MiniLMTokens", ANY: "tokens:BertTokens"},
 }
+ENCODERS["scene"] = ENCODERS["context"]
 """Kind of feature -> name -> `module:Class` in this folder, as `contract` describes it. A new encoder is a file here
 and a line in this table."""
 
-_WORDS = {"regions": "region", "tokens": "text", "context": "context"}
+_WORDS = {"regions": "region", "tokens": "text", "context": "context", "scene": "scene"}
 
 
 def build_encoder(
@@ -64,7 +65,7 @@ def build_encoder(
     """Return the encoder of one kind of feature.
 
     Args:
-        kind: `regions`, `tokens` or `context`.
+        kind: `regions`, `tokens`, `context`, or `scene`: a context encoder whose vectors are stored as the scene.
         config: which encoder, with which weights and limits.
         device: where it runs.
         batch_size: inputs a batch; None for what suits the encoder.
@@ -79,12 +80,13 @@ def build_encoder(
     if is_own(kind, config):
         from .checked import CheckedEncoder
 
-        return CheckedEncoder(kind, _name_of(kind, config), config, device, batch_size=batch_size, allow=allow)
+        name, options = _name_of(kind, config), _asked(kind, config)
+        return _as(kind, CheckedEncoder(kind, name, options, device, batch_size=batch_size, allow=allow))
     more: dict[str, Any] = {"tokenizer_file": tokenizer_file} if kind == "tokens" else {}
     trained = config.seed_of(kind) is None  # else nothing is downloaded
     try:
         found = _class_of(kind, config, download=trained)
-        encoder: ImageEncoder | TextEncoder = found(config, device, batch_size=batch_size, **more)
+        encoder: ImageEncoder | TextEncoder = found(_asked(kind, config), device, batch_size=batch_size, **more)
     except WeightsError as error:
         name, known = _name_of(kind, config), [name for name in ENCODERS[kind] if name != ANY]
         if kind == "tokens" or name in known or not _is_misspelt(name):
@@ -93,13 +95,29 @@ def build_encoder(
             f"unknown {_WORDS[kind]} encoder {name!r}: choose one of {', '.join(known)}, a model by its name on the "
             f"hub or its folder, or your own as module:Class. As a name on the hub: {error}"
         ) from error
-    return encoder
+    return _as(kind, encoder)
 
 
 def is_own(kind: str, config: EncoderConfig) -> bool:
     """Return whether the encoder of a kind is a user's own: `module:Class` or an entry point. Imports nothing."""
     name = _name_of(kind, config)
     return name not in ENCODERS[kind] and own.is_own(name)
+
+
+def _asked(kind: str, config: EncoderConfig) -> EncoderConfig:
+    """Return the options as the encoder's class reads them: one of the scene is asked for its context."""
+    if kind != "scene":
+        return config
+    return replace(config, context_encoder=_name_of(kind, config), random_init=config.seed_of(kind), scene_encoder=None)
+
+
+def _as(kind: str, encoder: ImageEncoder | TextEncoder) -> ImageEncoder | TextEncoder:
+    """Return an encoder as one of a kind."""
+    if kind != "scene":
+        return encoder
+    from .scene import SceneEncoder
+
+    return SceneEncoder(cast("ImageEncoder", encoder))
 
 
 def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list[WeightsRequirement]:
@@ -117,6 +135,8 @@ def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list
     """
     rows: dict[tuple[str, str], WeightsRequirement] = {}
     for kind, names in ENCODERS.items():
+        if kind == "scene" and config.scene_encoder is None:
+            continue
         others = [_name_of(kind, config)] if is_own(kind, config) else []
         no_model = others or _name_of(kind, config) in names  # that the line for any name would stand for
         for name in [*(name for name in names if name != ANY or not no_model), *others]:
@@ -124,7 +144,7 @@ def required_weights(config: EncoderConfig, allow: Collection[str] = ()) -> list
             one = replace(config, **named)
             needs = getattr(_class_of(kind, one, allow, download=False), "needs", None)
             if needs is not None:
-                row = needs(one)
+                row = needs(_asked(kind, one))
                 rows.setdefault((kind, row.needs), row)
     return list({(row.encoder, row.needs): row for row in rows.values()}.values())
 
@@ -135,7 +155,7 @@ def weights_of(config: EncoderConfig, kinds: Iterable[str]) -> dict[str, Weights
     Untrained encoders take none, and those of a user's own see to theirs.
     """
     trained = (kind for kind in kinds if config.seed_of(kind) is None and not is_own(kind, config))
-    return {kind: _class_of(kind, config).needs(config) for kind in trained}
+    return {kind: _class_of(kind, config).needs(_asked(kind, config)) for kind in trained}
 
 
 def identity_of(spec: EncoderSpec, store_dtype: str) -> dict[str, Any]:
@@ -165,7 +185,9 @@ def check_same(kind: str, made: dict[str, Any], expected: dict[str, Any]) -> Non
 
 
 def _name_of(kind: str, config: EncoderConfig) -> str:
-    name: str = getattr(config, own.FIELDS[kind])
+    name: str | None = getattr(config, own.FIELDS[kind])
+    if name is None:
+        raise ValueError(f"{own.FIELDS[kind]}: expected the name of an encoder, got None")
     return name
 
 

@@ -35,7 +35,7 @@ class CheckedEncoder:
     Its name is the one that selects it, and the digest of its code is part of its specification.
 
     Args:
-        kind: the kind of feature that it is asked for.
+        kind: the kind of feature that it is asked for; for `scene` it is an encoder of context.
         name: the name that selects it.
         config: the options that it is given.
         device: where it runs.
@@ -57,7 +57,7 @@ class CheckedEncoder:
         allow: Collection[str] = (),
     ) -> None:
         self._own = own_class(kind, name, allow)
-        self._kind, self._config = kind, config
+        self._kind, self._config, self._flag = "context" if kind == "scene" else kind, config, FLAGS[kind]
         self._encoder = self._built(device, batch_size)
         spec = self._checked_spec()
         self.spec = replace(spec, name=name, preprocessing={**spec.preprocessing, "code": self._own.code})
@@ -143,7 +143,7 @@ class CheckedEncoder:
         if not all(isinstance(part, dict) for part in (spec.weights, spec.preprocessing, spec.dims)):
             raise self._mistake("spec", "weights, preprocessing and dims that are dicts", repr(spec))
         if spec.kind != kind:
-            raise self._mistake("spec.kind", f"{kind!r}, for {FLAGS[kind]}", repr(spec.kind))
+            raise self._mistake("spec.kind", f"{kind!r}, for {self._flag}", repr(spec.kind))
         for name in ("feature", "max_regions") if kind == "regions" else ("feature",):
             if not _is_count(size := spec.dims.get(name)):
                 raise self._mistake("spec.dims", f"{name!r}: a whole number from 1", repr(size))

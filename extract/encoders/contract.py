@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-Kind = Literal["regions", "tokens", "context"]
+Kind = Literal["regions", "tokens", "context", "scene"]
 Arrays = dict[str, np.ndarray]
 
 
@@ -19,7 +19,7 @@ class EncoderSpec:
     """Everything that decides the numbers of one kind of feature; two equal specifications give equal features."""
 
     kind: Kind
-    """Kind of feature: `regions`, `tokens` or `context`."""
+    """Kind of feature: `regions`, `tokens` or `context`; `scene` of a context encoder that is asked for the scene."""
     name: str
     """The name that selects the encoder, for example `vg-frcnn`."""
     weights: dict[str, Any]

@@ -23,7 +23,7 @@ from ...errors import EncoderError, first_line
 GROUP = "itin.encoders"
 """The group of entry points in which an installed package offers encoders by name."""
 
-FIELDS = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder"}
+FIELDS = {"regions": "regions", "tokens": "text_encoder", "context": "context_encoder", "scene": "scene_encoder"}
 """Kind of feature -> the field of `EncoderConfig` that names its encoder."""
 
 FLAGS = {kind: f"--{field.replace('_', '-')}" for kind, field in FIELDS.items()}

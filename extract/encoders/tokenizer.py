@@ -26,6 +26,9 @@ EQUALS = {
 }
 """Tokenizers without word ids -> models of the same use whose tokenizers have them."""
 
+ENDS = frozenset(".!?…。！？")
+"""The characters that end a sentence."""
+
 Span = tuple[int, int]
 
 
@@ -93,6 +96,17 @@ class Reader:
             else:
                 spans.append((origins[chunk], origins[chunk] + len(chunks[chunk][0])))
         return spans
+
+
+def sentence_ends(tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids of a tokenizer's tokens that end a sentence, ascending: one or several of . ! ? and their like,
+    without regard to the marks of a word's begin and end."""
+    found = []
+    for token, number in tokenizer.get_vocab().items():
+        bare = token.removeprefix("##").lstrip("\u2581\u0120").removesuffix("</w>")
+        if bare and not set(bare) - ENDS:
+            found.append(int(number))
+    return tuple(sorted(found))
 
 
 def load_tokenizer(name: str, built: Path | None) -> Any:

@@ -18,7 +18,7 @@ from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, state_sha256
 from .own import is_own
 from .pretrained import load_model, load_part, loading_error, locate, model_needs
-from .tokenizer import Reader, has_tokenizer, load_tokenizer, tokenizer_sha256
+from .tokenizer import Reader, has_tokenizer, load_tokenizer, sentence_ends, tokenizer_sha256
 
 BERT_BASE = "bert-base-uncased"
 
@@ -62,6 +62,7 @@ class BertTokens:
             model, weights = _untrained(architecture, seed, words)
         _check_fit(name, tokenizer, model)
         digest = tokenizer_sha256(tokenizer)  # before its first use, which sets its truncation
+        self.sentence_ends = sentence_ends(tokenizer)
         self._model = model.to(device)
         self._device = device
         self._autocast = config.compute_dtype == "bfloat16"

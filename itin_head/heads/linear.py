@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,12 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from ...targets import Target
 from ..config import HeadConfig
-from ..extras import Extras, standard_of_known
+from ..extras import Extras
 from ..gru.packing import Words
-from ..head import Head, HeadOutput, Inputs, mean_of, standard
-from ..outputs import steps_of
+from ..head import Inputs, mean_of, standard
+from ..layers.scene import given_scene
+from ..solved import Lesson, SolvedHead, rows_of
 
 LEAST = 2
 """Texts of the training part that an n-gram must stand in."""
@@ -32,41 +31,31 @@ WORD = r"(?u)\b\w\w+\b"
 """What a word is: at least two letters, digits or underscores."""
 
 
-class LinearHead(Head):
+class LinearHead(SolvedHead):
     """z = W [TF-IDF of words ⊕ TF-IDF of characters ⊕ γ t ⊕ γ v ⊕ δ l] + b; of classes y = softmax(z).
 
-    t and v are the standardised mean of the words' vectors and V, as in `pooled`, l the lexicons' values, standardised
-    as in `extras.ExtraLogits`; γ is `means_scale`, δ `lexicon_scale`. TF-IDF is that of scikit-learn, each block
-    divided by its L2 norm: (1 + ln count) (1 + ln((1 + N) / (1 + texts with the n-gram))).
-    Everything is in float64 and on the CPU. `train.solving` solves for W and b; there are no steps.
-
-    Ordered classes have a row of W each, of which the head makes the outputs of their cumulative links.
+    t and v are the standardised mean of the words' vectors and V, as in `pooled`, l the lexicons' values; γ is
+    `means_scale`, δ `lexicon_scale`. With `scene` γ p follows γ v, p the scene's features, standardised. TF-IDF is that
+    of scikit-learn, each block divided by its L2 norm: (1 + ln count) (1 + ln((1 + N) / (1 + texts with the n-gram))).
     """
-
-    recurrent = False
 
     text_mean: Tensor
     text_sd: Tensor
     context_mean: Tensor
     context_sd: Tensor
-    lexicon_mean: Tensor
-    lexicon_scale: Tensor
+    scene_mean: Tensor
+    scene_sd: Tensor
     idf: Tensor
     """(n-grams,), of all blocks, in the order of the vocabulary."""
-    weight: Tensor
-    """(rows, columns), W: the n-grams, then words, V and lexicons."""
-    bias: Tensor
-    """(rows,), b."""
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
-        own = replace(config, mask=True, lexical=0, entries=0)  # padding is never read, and no table is learnt
-        super().__init__(replace(own, lexicon_values=0), gru)
-        self.config = own  # the lexicons' values are columns of X, not the base class's
-        for name, size in (("text", config.token_dim), ("context", config.context_dim)):
+        super().__init__(config, gru)
+        sizes = {"text": config.token_dim, "context": config.context_dim}
+        if config.reads_scene:
+            sizes["scene"] = config.scene_dim
+        for name, size in sizes.items():
             self.register_buffer(f"{name}_mean", torch.zeros(size, dtype=torch.float64))
             self.register_buffer(f"{name}_sd", torch.ones(size, dtype=torch.float64))
-        for name in ("lexicon_mean", "lexicon_scale"):
-            self.register_buffer(name, torch.zeros(config.lexicon_values, dtype=torch.float64))
         self.know({"targets": [["classes", config.classes]]})
 
     def know(self, vocabulary: Mapping[str, Any]) -> None:
@@ -76,51 +65,39 @@ class LinearHead(Head):
             vocabulary: `words` and `characters`, lists of n-grams; `targets`, the type and the rows of each target.
         """
         blocks = {name: list(vocabulary.get(name, ())) for name in ("words", "characters")}
-        self._targets: list[tuple[str, int]] = [(str(kind), int(rows)) for kind, rows in vocabulary["targets"]]
-        self.vocabulary: dict[str, Any] = {**blocks, "targets": [list(target) for target in self._targets]}
+        self.vocabulary: dict[str, Any] = {**blocks, "targets": [list(target) for target in vocabulary["targets"]]}
         self._counters = {name: self._counter(name, terms) for name, terms in blocks.items() if terms}
-        terms, rows = sum(map(len, blocks.values())), sum(rows for _, rows in self._targets)
-        columns = terms + sum(size for _, size in self._dense)
-        for name, shape in (("idf", (terms,)), ("weight", (rows, columns)), ("bias", (rows,))):
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64, device=self.text_mean.device))
+        terms = sum(map(len, blocks.values()))
+        self.register_buffer("idf", torch.zeros(terms, dtype=torch.float64, device=self.text_mean.device))
+        self._room(vocabulary["targets"], terms + sum(size for _, size in self._dense))
 
-    def learn(self, texts: Sequence[str], targets: Sequence[Target]) -> None:
+    def learn(self, lesson: Lesson) -> None:
         """Take the n-grams that stand in at least `LEAST` of the training part's texts, and their idf."""
         blocks, idf = {}, [np.zeros(0)]
         for name in ("words", "characters"):
             if self._ngrams(name)[1]:
                 analyze = self._counter(name).build_analyzer()
-                held = Counter(term for text in texts for term in set(analyze(text)))
+                held = Counter(term for text in lesson.texts for term in set(analyze(text)))
                 blocks[name] = sorted(term for term, count in held.items() if count >= LEAST)
-                idf.append(np.log((1 + len(texts)) / (1 + np.array([held[term] for term in blocks[name]]))) + 1)
-        rows = [[one.kind, 1 if one.is_number else len(one.classes)] for one in targets]
-        self.know({**blocks, "targets": rows})
+                idf.append(np.log((1 + len(lesson.texts)) / (1 + np.array([held[term] for term in blocks[name]]))) + 1)
+        self.know({**blocks, "targets": rows_of(lesson.targets)})
         self.idf.copy_(torch.from_numpy(np.concatenate(idf)))
 
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure the means and standard deviations of the training part, of a text's over those that have words."""
-        texts, contexts, values = [], [], []
+        parts: dict[str, list[Tensor]] = {}
+        values = []
         for _, words, _, context, _, _, extras in batches:
-            text, V, there = self._means(words, context)
-            texts.append(text[there])
-            contexts.append(V)
-            values += [] if extras is None else [extras.values.cpu()]
-        if self.config.lexicon_values:
-            mean, scale = standard_of_known(torch.cat(values))
-            self.lexicon_mean.copy_(mean)
-            self.lexicon_scale.copy_(scale)
-        for name, each in (("text", texts), ("context", contexts)):
-            mean, sd = standard(torch.cat(each))
+            means, there = self._means(words, context, extras)
+            for name, each in means.items():
+                parts.setdefault(name, []).append(each[there] if name == "text" else each)
+            values += [self.known(extras).values] if self.config.lexicon_values else []
+        if values:
+            self.standardise(values)
+        for name, every in parts.items():
+            mean, sd = standard(torch.cat(every))
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_sd").copy_(sd)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LinearHead:
-        """Stay in float64 and on the CPU, wherever a head that this is the partner of is moved to."""
-
-        def here(own: Tensor) -> Tensor:
-            return torch.empty_like(own, device="cpu") if own.is_meta else own
-
-        return super()._apply(here, recurse)  # type: ignore[no-any-return, no-untyped-call]
 
     def matrix(self, batch: Inputs) -> sparse.csr_matrix:
         """Return what the weights multiply, X (B, columns), of the arguments of `forward`."""
@@ -130,52 +107,25 @@ class LinearHead(Head):
             raise ValueError(f"texts: expected {len(words.mask)}, got {None if texts is None else len(texts)}")
         blocks = [self._tfidf(counter, idf, texts) for counter, idf in self._blocks()]
         if self.config.means_scale:
-            text, V, there = self._means(words, context)
-            text = ((text - self.text_mean) / self.text_sd).masked_fill(~there[:, None], 0)
-            V = (V - self.context_mean) / self.context_sd
-            blocks.append(sparse.csr_matrix(self.config.means_scale * torch.cat([text, V], 1).numpy()))
+            means, there = self._means(words, context, extras)
+            for name, each in means.items():
+                standardised = (each - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_sd")
+                means[name] = standardised.masked_fill(~there[:, None], 0) if name == "text" else standardised
+            blocks.append(sparse.csr_matrix(self.config.means_scale * torch.cat([*means.values()], 1).numpy()))
         if self.config.lexicon_values:
-            if extras is None:
-                raise ValueError("extras: expected lexicon values, got None")
-            values = (extras.values.cpu().double() - self.lexicon_mean) * self.lexicon_scale
-            blocks.append(sparse.csr_matrix(self.config.lexicon_scale * values.nan_to_num(0).numpy()))
+            blocks.append(sparse.csr_matrix(self.config.lexicon_scale * self.lexicon_values(extras)))
         return sparse.hstack(blocks, format="csr") if blocks else sparse.csr_matrix((len(texts), 0))
 
-    def forward(
-        self,
-        regions: Tensor | None,
-        tokens: Tensor | Words | None,
-        token_mask: Tensor | None,
-        context: Tensor | None,
-        region_mask: Tensor | None = None,
-        texts: Sequence[str] | None = None,
-        extras: Extras | None = None,
-    ) -> HeadOutput:
-        """Compute the outputs, in float64 on the CPU; the arguments are those of every head."""
-        return HeadOutput(self.outputs(self.matrix((regions, tokens, token_mask, context, region_mask, texts, extras))))
-
-    def outputs(self, X: sparse.csr_matrix) -> Tensor:
-        """Return the outputs (B, outputs) of what `matrix` returns."""
-        return outputs_of(X @ self.weight.numpy().T + self.bias.numpy(), self._targets)
-
-    def reasons(self, *batch: Any, chosen: NDArray[np.int64] | None = None) -> list[dict[str, float]]:
-        """Return what each part of a pair adds to z of the predicted class, above the mean over the classes.
-
-        Of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the words' vectors, V and the
-        lexicons, each as a whole. For a number, what it adds to z.
-        """
-        X = self.matrix(batch)
-        W, b = (values.numpy()[: self._targets[0][1]] for values in (self.weight, self.bias))
-        if chosen is None or len(W) == 1:
-            chosen = (X @ W.T + b).argmax(1)
-        W = W - W.mean(0) if len(W) > 1 else W
+    def parts(self, X: sparse.csr_matrix, W: NDArray[np.float64], batch: Inputs) -> list[dict[str, float]]:
+        """Return what each part adds: of the n-grams the `MOST_REASONS` largest, those of characters in ‹›; then the
+        words' vectors, V, the scene and the lexicons, each as a whole."""
         words, characters = (self.vocabulary[name] for name in ("words", "characters"))
         names = [*words, *(f"‹{term}›" for term in characters)]
         ends = np.cumsum([len(names), *(size for _, size in self._dense)])
         found = []
-        for row, own in enumerate(chosen):
+        for row, own in enumerate(W):
             places = X.indices[X.indptr[row] : X.indptr[row + 1]]
-            parts = X.data[X.indptr[row] : X.indptr[row + 1]] * W[own, places]
+            parts = X.data[X.indptr[row] : X.indptr[row + 1]] * own[places]
             largest = [i for i in np.argsort(-abs(parts), kind="stable") if places[i] < ends[0]][:MOST_REASONS]
             reasons = {names[places[i]]: float(parts[i]) for i in largest}
             for (name, _), begin, end in zip(self._dense, ends[:-1], ends[1:], strict=True):
@@ -187,7 +137,8 @@ class LinearHead(Head):
     def _dense(self) -> list[tuple[str, int]]:
         """The blocks of X after the n-grams, each with its columns."""
         config = self.config
-        means = [("word vectors", config.token_dim), ("image", config.context_dim)] if config.means_scale else []
+        means = [("word vectors", config.token_dim), ("image", config.context_dim), ("scene", config.scene_dim)]
+        means = [(name, size) for name, size in means if size and config.means_scale]
         return [*means, *([("lexicons", config.lexicon_values)] if config.lexicon_values else [])]
 
     def _blocks(self) -> Iterator[tuple[CountVectorizer, NDArray[np.float64]]]:
@@ -214,20 +165,18 @@ class LinearHead(Head):
         counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
         return normalize(counts)
 
-    def _means(self, words: Tensor | Words | None, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the mean words (B, token_dim), V and which texts have words (B,), in float64 on the CPU."""
+    def _means(
+        self, words: Tensor | Words | None, context: Tensor | None, extras: Extras | None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the mean words (B, token_dim), V and, where it is read, P, and which texts have words (B,).
+
+        All in float64 on the CPU.
+        """
         if not isinstance(words, Words) or context is None:
             raise ValueError("expected packed words and context, got others")
         text = self.read(words)
         mask = text.mask.cpu()
-        return mean_of(text.W.cpu().double(), mask), context.cpu().double(), mask.any(-1)
-
-
-def outputs_of(z: NDArray[np.float64], targets: Sequence[tuple[str, int]]) -> Tensor:
-    """Return a head's outputs (B, outputs) of z (B, rows), where each target, by type, has so many rows."""
-    parts, begin = [], 0
-    for kind, rows in targets:
-        own = torch.from_numpy(z[:, begin : begin + rows])
-        parts.append(steps_of(own.log_softmax(1)) if kind == "ordered" else own)
-        begin += rows
-    return torch.cat(parts, 1)
+        means = {"text": mean_of(text.W.cpu().double(), mask), "context": context.cpu().double()}
+        if self.config.reads_scene:
+            means["scene"] = given_scene(self.config, extras).cpu().double()
+        return means, mask.any(-1)

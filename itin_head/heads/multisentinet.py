@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ..config import HeadConfig
+from ..extras import Extras
 from ..head import Head, HeadOutput, Text, mlp
 from ..layers.attention import AdditiveAttention
 from ..layers.lstm import LSTM
-from ..layers.scene import scene_of
+from ..layers.scene import scene_of, scene_size
 
 
 class MultiSentiNetHead(Head):
@@ -26,24 +27,30 @@ class MultiSentiNetHead(Head):
     """
 
     recurrent = False
+    takes_extras = True
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__(config, gru)
         d = config.d
         self.lstm = LSTM(config.token_dim, d)
         self.W_o = mlp(config.context_dim, d)
-        self.W_s = mlp(config.region_dim, d)
+        self.W_s = mlp(scene_size(config), d)
         self.attend = AdditiveAttention(d, 2 * d, d, bias=True)  # W, b; [W'_o, W'_s]; u
         self.W_m = mlp(3 * d, config.hidden)
         self.W_f = nn.Linear(config.hidden, config.classes)
 
     def join(
-        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+        self,
+        regions: Tensor | None,
+        region_mask: Tensor | None,
+        text: Text | None,
+        context: Tensor | None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the output; `words` is a."""
         if regions is None or region_mask is None or text is None or context is None:
             raise ValueError("expected regions, text and context, got None for one of them")
-        o, s = self.W_o(context), self.W_s(scene_of(regions, region_mask))
+        o, s = self.W_o(context), self.W_s(scene_of(self.config, extras, regions, region_mask))
         d, a = self.attend(self.lstm(text.W, text.mask), text.mask, torch.cat([o, s], -1))
         F = self.W_m(torch.cat([s, o, d], -1))
         return HeadOutput(self.W_f(self.drop(F)), fused=F, words=a)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ..config import HeadConfig
+from ..extras import Extras
 from ..head import Head, HeadOutput, Text, mean_of, mlp
 from ..layers.attention import AdditiveAttention
 from ..layers.lstm import LSTM
-from ..layers.scene import scene_of
+from ..layers.scene import scene_of, scene_size
 
 
 class MVANHead(Head):
@@ -30,6 +31,7 @@ class MVANHead(Head):
     """
 
     recurrent = False
+    takes_extras = True
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__(config, gru)
@@ -37,7 +39,7 @@ class MVANHead(Head):
         self.hops = config.hops or 1
         self.lstm = LSTM(config.token_dim, config.d, bidirectional=True)
         self.W_o = nn.Linear(config.region_dim, D)
-        self.W_s = nn.Linear(config.region_dim, D)
+        self.W_s = nn.Linear(scene_size(config), D)
         self.add_o = AdditiveAttention(D, D, config.k)
         self.add_t = AdditiveAttention(D, D, config.k)
         self.cell_t = nn.GRUCell(2 * D, D)
@@ -47,13 +49,18 @@ class MVANHead(Head):
         self.W_f = nn.Linear(config.hidden, config.classes)
 
     def join(
-        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+        self,
+        regions: Tensor | None,
+        region_mask: Tensor | None,
+        text: Text | None,
+        context: Tensor | None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the output; `attention` is that of the last hop, and so is `words`, the mean over o* and s*."""
         if regions is None or region_mask is None or text is None:
             raise ValueError("expected regions and text, got None for one of them")
         H, O = self.lstm(text.W, text.mask), self.W_o(regions)  # noqa: E741
-        S = self.W_s(scene_of(regions, region_mask))
+        S = self.W_s(scene_of(self.config, extras, regions, region_mask))
         t, o, s = mean_of(H, text.mask), mean_of(O, region_mask), S
         words = attention = None
         for _ in range(self.hops):

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..config import HeadConfig
+from ..extras import Extras
 from ..gru.packing import Words
 from ..head import Head, HeadOutput, Inputs, Text, masked_softmax, mlp, standard
+from ..layers.scene import given_scene
 
 
 class PooledHead(Head):
@@ -20,45 +22,60 @@ class PooledHead(Head):
     x and V are standardised: x̂ = (x - μ_t) / σ_t, v = (V - μ_v) / σ_v, with means and standard deviations over the
     training part, of its texts' mean words and of V. t is the mean of x̂; for `attention` Σ α_j x̂_j, α = softmax(q x̂ᵀ /
     √token_dim), where q is learned from zero on, so that training begins with the mean. A text without words has t = 0.
+    With `scene` F = MLP_t(t) ⊕ MLP_v(v) ⊕ MLP_p(p), p the scene's features, standardised and dropped as v is.
     """
 
     recurrent = False
+    takes_extras = True
     own_dropout = True
 
     text_mean: Tensor
     text_sd: Tensor
     context_mean: Tensor
     context_sd: Tensor
+    scene_mean: Tensor
+    scene_sd: Tensor
 
     def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
         super().__init__(replace(config, mask=True), gru)  # padding is never read
-        for name, size in (("text", config.token_dim), ("context", config.context_dim)):
+        sizes = {"text": config.token_dim, "context": config.context_dim}
+        if config.reads_scene:
+            sizes["scene"] = config.scene_dim
+        for name, size in sizes.items():
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_sd", torch.ones(size))
         if config.pooling == "attention":
             self.q = nn.Parameter(torch.zeros(config.token_dim))
         self.mlp_t = mlp(config.token_dim, config.hidden)
         self.mlp_v = mlp(config.context_dim, config.hidden)
-        self.W_f = nn.Linear(2 * config.hidden, config.classes)
+        if config.reads_scene:
+            self.mlp_p = mlp(config.scene_dim, config.hidden)
+        self.W_f = nn.Linear(len(sizes) * config.hidden, config.classes)
 
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure μ and σ, those of a text over the texts that have words."""
-        texts, contexts = [], []
-        for _, words, _, context, *_ in batches:
+        texts, contexts, scenes = [], [], []
+        for _, words, _, context, *_, extras in batches:
             if not isinstance(words, Words) or context is None:
                 raise ValueError("expected packed words and context, got others")
             text = self.read(words)
             texts.append(text.S[text.mask.any(-1)].cpu())
             contexts.append(context.cpu())
-        for name, each in (("text", texts), ("context", contexts)):
+            scenes += [given_scene(self.config, extras).cpu()] if self.config.reads_scene else []
+        for name, each in (("text", texts), ("context", contexts), *((("scene", scenes),) if scenes else ())):
             mean, sd = standard(torch.cat(each))
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_sd").copy_(sd)
 
     def join(
-        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+        self,
+        regions: Tensor | None,
+        region_mask: Tensor | None,
+        text: Text | None,
+        context: Tensor | None,
+        extras: Extras | None = None,
     ) -> HeadOutput:
-        """Compute the output from words and context."""
+        """Compute the output from words and context, and from the scene where it is read."""
         if text is None or context is None:
             raise ValueError("expected text and context, got None for one of them")
         weights, t = None, text.S
@@ -67,5 +84,9 @@ class PooledHead(Head):
             t = (weights[..., None] * text.W).sum(-2)
         t = ((t - self.text_mean) / self.text_sd).masked_fill(~text.mask.any(-1, keepdim=True), 0)
         v = (context - self.context_mean) / self.context_sd
-        F = torch.cat([self.mlp_t(self.drop(t)), self.mlp_v(self.drop(v))], -1)
+        parts = [self.mlp_t(self.drop(t)), self.mlp_v(self.drop(v))]
+        if self.config.reads_scene:
+            p = (given_scene(self.config, extras) - self.scene_mean) / self.scene_sd
+            parts.append(self.mlp_p(self.drop(p)))
+        F = torch.cat(parts, -1)
         return HeadOutput(self.W_f(self.drop(F)), fused=F, words=weights)

@@ -32,6 +32,10 @@ class AdditiveAttention(nn.Module):
             mask: (B, n) bool.
             q: (B, query).
         """
-        scores = self.v(torch.tanh(self.W_k(K) + self.W_q(q)[:, None])).squeeze(-1)
-        a = masked_softmax(scores, mask)
+        a = masked_softmax(self.scores(K, q), mask)
         return (a[:, None] @ K).squeeze(1), a
+
+    def scores(self, K: Tensor, q: Tensor) -> Tensor:
+        """Return what the softmax is taken of, (B, n); the arguments are those of `forward`."""
+        scores: Tensor = self.v(torch.tanh(self.W_k(K) + self.W_q(q)[:, None])).squeeze(-1)
+        return scores

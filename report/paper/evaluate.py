@@ -17,8 +17,8 @@ from ...train.label_rule import decided
 from ...train.runs.evaluation import predict_part
 from ...train.runs.folder import load_run, read_table
 from ...train.runs.write import prediction_columns, predictions_csv
-from ...train.sweeps.folder import Result
 from ...train.sweeps.prepare import SweepData
+from ...train.sweeps.result import Result
 
 
 def path_of(folder: Path, key: str) -> Path:

@@ -25,7 +25,8 @@ from ...train.protocols.protocol import describe
 from ...train.runs.folder import Run
 from ...train.statistics import bootstrap, interval, over_seeds
 from ...train.sweeps.axes import Trial
-from ...train.sweeps.folder import Result, Sweep
+from ...train.sweeps.folder import Sweep
+from ...train.sweeps.result import Result
 from . import evaluate
 from .request import Request, read_request, recipe
 from .scores import SCORES, ConfigurationScores, scores_of

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...labels import LABELS, numbers_of
 from ...train.statistics import Estimate, difference, holm, mcnemar
 from ...train.sweeps.axes import Trial
-from ...train.sweeps.folder import Result
+from ...train.sweeps.result import Result
 from . import published
 from .scores import SCORES, ConfigurationScores, scores_of
 

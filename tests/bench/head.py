@@ -456,7 +456,7 @@ def setup_of(features: Features, saved: Path, runs: Path, **how: Any) -> Setup:
     n = len(features)
     drawn = Splitter(Protocol(), features.ids, features.labels)
     splitter = TargetSplitter(
-        drawn, np.arange(n), features.known, features.known, np.full((2, n), -1), np.zeros(n, bool)
+        drawn, features.ids, np.arange(n), features.known, features.known, np.full((2, n), -1), np.zeros(n, bool)
     )
     runs.mkdir()
     return Setup({PLAIN: saved}, {"name": "bench"}, {PLAIN: facts}, runs, splitter, **how)

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from itin import disk
 from itin.errors import ItinError
+from itin.itin_head.registry import HEADS as HEADS_BY_NAME
 from itin.itin_head.registry import label_of
 from itin.parts import cores, threads_of_children
 from itin.train.config import LABEL_FROM, TrainConfig
@@ -168,11 +169,11 @@ BEST_PARTS = Table(
 TABLE_2 = Table(
     "The systems of Table II",
     "Each by the recipe of its own authors as far as it is known (`--preset original`), a GRU's d = k = 128, one seed. "
-    "\\* behind a name: parts were inferred, docs/heads.md says which. There are no scene vectors here, and regions "
-    "have no names.",
+    "\\* behind a name: parts were inferred, docs/heads.md says which. In brackets what a head reads in place of what "
+    "the stores do not hold: the regions, cells of a grid, have no names.",
     (
         *(
-            Row(label_of(head), {"preset": "original", "head": head, "m": 4, **fields})
+            Row(f"{head}{'*' * HEADS_BY_NAME[head].inferred}", {"preset": "original", "head": head, "m": 4, **fields})
             for head, fields in {
                 "multisentinet": {},
                 "hsan": GRU,
@@ -180,6 +181,7 @@ TABLE_2 = Table(
                 "dnn-lr": {},
                 "comn": {},
                 "mvan": GRU,
+                "lexicon": {},
             }.items()
         ),
         Row("itin", {"head": "itin", **GRU}),
@@ -205,6 +207,8 @@ class Run:
     predicted: NDArray[np.int64]
     seconds: float
     machine: str
+    has: list[str]
+    """What its features hold beside what every store has, `itin_head.registry.SIZES`."""
 
     @classmethod
     def read(cls, path: Path) -> Run:
@@ -221,6 +225,7 @@ class Run:
             said.argmax(1),
             record["seconds"],
             record["machine"],
+            record.get("has", []),
         )
 
 
@@ -296,7 +301,7 @@ def _train(config: TrainConfig, key: str) -> tuple[float, float]:
     from itin.train.loop import fit
 
     setup, features = _HELD["setup"], _HELD["features"][config.view]
-    split = setup.split_for(config)
+    split = setup.splitter.split(config.split_seed, config.fold, config.targets, config.train_share)
     # With one thread a run's processor time is what it takes on a core of its own, however busy the machine is.
     clock = time.process_time if setup.device == "cpu" else time.perf_counter
     begun = clock()
@@ -317,6 +322,7 @@ def _train(config: TrainConfig, key: str) -> tuple[float, float]:
         "data": _HELD["facts"],
         "classes": first.classes,
         "best_epoch": made.best_epoch,
+        "has": sorted(features.has),
         "seconds": round(seconds, 3),
         "machine": f"{platform.processor() or platform.machine()}, {setup.device}",
         **parts,
@@ -336,6 +342,8 @@ class Outcome:
     classes: tuple[str, ...]
     seconds: float
     """The median of a run."""
+    stands_in: str = ""
+    """What its head reads in place of what the stores do not hold."""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -363,6 +371,7 @@ def outcome_of(row: Row, runs: dict[TrainConfig, Run], folds: Sequence[int], see
         np.stack(predicted * (seeds // len(predicted))),
         own[0, folds[0]].classes,
         float(np.median([run.seconds for run in own.values()])),
+        label_of(row.config().head, own[0, folds[0]].has, row.config().scene).partition(" ")[2],
     )
 
 
@@ -411,7 +420,7 @@ def scores_lines(there: dict[str, Outcome], against: Sequence[str]) -> Iterator[
                 continue
             mark = "\\*" if adjusted[name, base] < 0.05 else ""
             cells.append(f"{100 * found.value:+.1f}{mark} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
-        plain = name.replace("*", "\\*")
+        plain = f"{name} {there[name].stands_in}".strip().replace("*", "\\*")
         yield f"| {plain} | {' | '.join(cells)} | {there[name].seconds:.1f} |"
 
 
@@ -419,10 +428,11 @@ def page(
     runs: dict[TrainConfig, Run], folds: Sequence[int], tables: Sequence[Table] = TABLES, seeds: int = SEEDS
 ) -> str:
     """Return the page: what is known of every row from the runs that are there, with at most so many seeds."""
-    data = {json.dumps(run.data, sort_keys=True) for run in runs.values()}
-    if len(data) != 1:
-        raise SystemExit(f"expected runs on the same features, got {len(data)} kinds: use one folder for each cache")
-    facts = next(iter(runs.values())).data
+    facts = {name: value for run in runs.values() for name, value in run.data.items()}
+    facts["stores"] = {kind: store for run in runs.values() for kind, store in run.data["stores"].items()}
+    for run in runs.values():
+        if {**facts, "stores": {**facts["stores"], **run.data["stores"]}, "untrained": run.data["untrained"]} != facts:
+            raise SystemExit("expected runs on the same features: use one folder for each cache")
     pairs = {fold: len(run.ids) for run in runs.values() for fold in (run.config.fold,) if fold in folds}
     lines = [
         "# Results on the real data",

@@ -44,10 +44,10 @@ def test_export_to_hdf5_and_npz(cache: Path, tmp_path: Path, kind: str) -> None:
 
 
 def test_export_is_the_same_in_small_pieces(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itin.cache.upkeep import export
+    from itin.cache.export import export, pieces
 
     store = store_of(cache, "tokens")
-    monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(pieces, "ROWS_AT_ONCE", 3)
     export.export(store, tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as arrays:
         for name, array in store.read_ragged(np.arange(10)).items():

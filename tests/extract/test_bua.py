@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,20 @@ import pytest
 
 from itin.errors import DataError
 from itin.extract.data.samples import Rejected
-from itin.extract.foreign import bua
-from itin.extract.foreign.bua import ImageRegions, read_npz, read_tsv
+from itin.extract.foreign.forms import bua
+from itin.extract.foreign.forms.registry import FORMS
+from itin.extract.foreign.reading import records
+from itin.extract.foreign.record import Asked, Record
 
 from ..bua_files import DIM, features, tsv_row, write_npz
+
+
+def read_npz(source: Path) -> Iterator[Record | Rejected]:
+    return records(source, FORMS["bua-npz"], Asked("regions", {}))
+
+
+def read_tsv(source: Path) -> Iterator[Record | Rejected]:
+    return records(source, FORMS["bua-tsv"], Asked("regions", {}))
 
 
 class Hostile:
@@ -26,8 +37,8 @@ class Hostile:
         return os.mkdir, (str(self.path),)
 
 
-def check(record: ImageRegions | Rejected, made: dict[str, np.ndarray], scored: bool = True) -> None:
-    assert isinstance(record, ImageRegions), record
+def check(record: Record | Rejected, made: dict[str, np.ndarray], scored: bool = True) -> None:
+    assert isinstance(record, Record), record
     number = len(made["bbox"])
     order = np.argsort(-made["objects_conf"]) if scored else np.arange(number)
     unknown = np.full(number, -1)
@@ -52,11 +63,11 @@ def test_npz_by_descending_score(tmp_path: Path) -> None:
     write_npz(tmp_path / "10.npz", made["10"])
     write_npz(tmp_path / "9.jpg.npz", made["9.jpg"])
     write_npz(tmp_path / "below" / "sub.npz", made["sub"])
-    records = list(read_npz(tmp_path))
-    assert [record.id for record in records] == ["10", "9", "sub"]
-    for record, one in zip(records, made.values(), strict=True):
+    found = list(read_npz(tmp_path))
+    assert [record.id for record in found] == ["10", "9", "sub"]
+    for record, one in zip(found, made.values(), strict=True):
         check(record, one)
-    assert len({record.sha256 for record in records if isinstance(record, ImageRegions)}) == 3
+    assert len({record.sha256 for record in found if isinstance(record, Record)}) == 3
     assert next(read_npz(tmp_path / "10.npz")).id == "10"
 
 
@@ -78,7 +89,7 @@ def test_npz_laid_out_otherwise(tmp_path: Path) -> None:
     check(next(read_npz(tmp_path / "1.npz")), made)
     check(next(read_npz(tmp_path / "2.npz")), made)
     none = next(read_npz(write_npz(tmp_path / "3.npz", features(0))))
-    assert isinstance(none, ImageRegions)
+    assert isinstance(none, Record)
     assert none.arrays["regions"].shape == (0, DIM)
 
 
@@ -87,12 +98,12 @@ def test_a_hostile_info_is_left_out_and_never_run(tmp_path: Path) -> None:
     assert pickle.dumps(Hostile(trap))
     record = next(read_npz(write_npz(tmp_path / "1.npz", made, info={"image_id": Hostile(trap)})))
     check(record, made, scored=False)
-    assert isinstance(record, ImageRegions)
+    assert isinstance(record, Record)
     assert record.note is not None
     assert record.note.startswith("info left out: it asks for ")
     assert not trap.exists()
     record = next(read_npz(write_npz(tmp_path / "2.npz", made, info=[1, 2])))
-    assert isinstance(record, ImageRegions)
+    assert isinstance(record, Record)
     assert record.note == "info left out: it is no dict"
 
 
@@ -131,12 +142,12 @@ def test_tsv(tmp_path: Path, lxmert: bool, header: bool) -> None:
     if header:
         rows.insert(0, "\t".join(bua.COLUMNS[10 if lxmert else 6]))
     (tmp_path / "train.tsv").write_text("\n".join(rows) + "\n")
-    records = list(read_tsv(tmp_path))
-    assert [record.id for record in records] == list(made)
-    for record, one in list(zip(records, made.values(), strict=True))[:2]:
+    found = list(read_tsv(tmp_path))
+    assert [record.id for record in found] == list(made)
+    for record, one in list(zip(found, made.values(), strict=True))[:2]:
         check(record, one, scored=lxmert)
-    assert isinstance(records[2], ImageRegions)
-    assert len(records[2].arrays["scores"]) == 0
+    assert isinstance(found[2], Record)
+    assert len(found[2].arrays["scores"]) == 0
 
 
 def test_tsv_rows_that_cannot_be_used(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from itin.cache import Table, open_store, read_table
+from itin.cache import Table, open_store, read_table, write_table
 from itin.errors import DataError, RunError
-from itin.extract.foreign.regions import UNKNOWN, import_regions
+from itin.extract.foreign.importing import UNKNOWN, ImportOptions, ImportSummary, import_features
 from itin.predict import Predictor
 from itin.train.runs.folder import load_run
 
@@ -22,6 +24,10 @@ from ..bua_files import DIM, features, tsv_row, write_npz
 from ..commands.test_cli import encoders, itin
 
 Draw = Callable[..., Path]
+
+
+def import_regions(source: Path, form: str, table: Table, **options: Any) -> ImportSummary:
+    return import_features(source, form, table, ImportOptions(**options))
 
 
 @pytest.fixture
@@ -114,7 +120,7 @@ def test_again_nothing_is_written_and_other_features_are_another_store(cache: Pa
     rows = [tsv_row("1", features(3), (41, 31)), tsv_row("2", features(4), (42, 32)), tsv_row("1", features(3))]
     source.write_text("\n".join(rows))
     detector = "d2, 10 to 100 boxes"
-    first = import_regions(source, "bua-tsv", table, max_regions=2, detector=detector, allow_missing=True)
+    first = import_regions(source, "bua-tsv", table, max_regions=2, encoder=detector, allow_missing=True)
     assert (first.made, first.reused, first.unscored) == (2, 0, 2)
     assert [(row.id, row.reason) for row in first.rejected] == [("1", "occurs twice: the first is taken")]
     store = open_store(first.path)
@@ -122,7 +128,7 @@ def test_again_nothing_is_written_and_other_features_are_another_store(cache: Pa
     assert store.identity["weights"]["imported"] == "d2, 10 to 100 boxes"
     np.testing.assert_array_equal(store.read("boxes", [1])[0], features(4)["bbox"][:2])
     before = {path.name: path.read_bytes() for path in first.path.iterdir() if path.is_file()}
-    again = import_regions(source, "bua-tsv", table, max_regions=2, detector=detector, allow_missing=True)
+    again = import_regions(source, "bua-tsv", table, max_regions=2, encoder=detector, allow_missing=True)
     assert (again.made, again.reused, again.path) == (0, 2, first.path)
     assert {path.name: path.read_bytes() for path in first.path.iterdir() if path.is_file()} == before
     source.write_text("\n".join([*rows[:2], tsv_row("3", features(2), (43, 33))]))
@@ -135,7 +141,7 @@ def test_what_cannot_be_imported(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no features in .* belong to the data set mvsa-single") as error:
         import_regions(tmp_path / "other.npz", "bua-npz", table)
     assert "other" in str(error.value)
-    with pytest.raises(ValueError, match="can be imported from bua-npz, bua-tsv, not from 'vilbert'"):
+    with pytest.raises(ValueError, match=r"can be imported from bua-npz, bua-tsv, .*, not from 'vilbert'"):
         import_regions(tmp_path, "vilbert", table)
     assert "max_regions and shard_size must be at least 1" in itin(
         "cache", "import", tmp_path, "--from", "bua-npz", "--cache", cache, "--max-regions", "0", code=2
@@ -312,3 +318,14 @@ def test_real_features_train_and_predict_refuses(shared_data: Path, tmp_path: Pa
     said = itin("predict", run, "--image", root / "data" / "61.jpg", "--text", "a day", code=1)
     assert "detector weights are missing here" in said
     assert "--detector-weights FILE" in said
+
+
+def test_stores_of_the_family_keep_their_fingerprints(tmp_path: Path) -> None:
+    """This name was given by the version that could read nothing but the family."""
+    folder = tmp_path / "d"
+    row = {"id": "1", "label": None, "text": "x", "image": "x", "width": 40, "height": 30}
+    write_table(folder, {"name": "d"}, [{**row, "image_sha256": "1" * 64, "text_sha256": "2" * 64}], [])
+    arrays = np.arange(8, dtype="<f4"), np.arange(12, dtype="<f4")
+    (tmp_path / "t.tsv").write_text("\t".join(["1", "40", "30", "2", *(b64encode(a).decode() for a in arrays)]))
+    done = import_regions(tmp_path / "t.tsv", "bua-tsv", read_table(folder))
+    assert done.path.name == "regions-bua-tsv-c3a01e91f190"

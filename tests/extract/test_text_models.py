@@ -260,3 +260,21 @@ def test_a_missing_package_is_named(missing: str, make: Make, monkeypatch: pytes
     )
     with pytest.raises(WeightsError, match="tiktoken"):  # its cause is another: there is no such file
         encoder_of(make("roberta"))
+
+
+ENDING = {"bert": {".", "!"}, "roberta": {".", "!"}, "xlm-roberta": {"."}, "clip": {".", "!"}}
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family in ENDING])
+def test_ends_of_sentences_are_found_by_any_tokenizer(family: str, make: Make) -> None:
+    """Whatever marks the begin or end of a word: the tokens of the marks alone, wherever they stand in a text."""
+    one, tokenizer = encoder_of(make(family)), transformers.AutoTokenizer.from_pretrained(make(family))
+    ends = set(one.sentence_ends)
+    assert len(ends) >= len(ENDING[family])
+    assert {tokenizer.decode([end]).strip().strip("#") for end in ends} >= ENDING[family]
+    for end in ends:
+        assert set(tokenizer.decode([end]).strip().strip("#")) <= set(".!?…。！？"), end
+    (found,) = one.encode(["a dog runs . a sad cat!"])
+    marks = [number in ends for number in found["token_ids"].tolist()]
+    assert sum(marks) >= 1
+    assert not marks[0]

@@ -187,7 +187,7 @@ def test_equations(head: str, reading: str) -> None:
     for b, (f, x, V) in enumerate(SAMPLES):
         want = equations(made.config, p, f, x, V)
         m, n = len(f), made.config.max_words if not made.config.mask else len(x)
-        lengths = {"alignment": (m, n), "gate": (m,), "attention": (m,), "words": (n,)}
+        lengths = {"alignment": (m, n), "gate": (m,), "attention": (m,), "words": (n,), "sentences": (n,)}
         for name, value in out._asdict().items():
             if name not in want:
                 assert value is None, name
@@ -195,7 +195,7 @@ def test_equations(head: str, reading: str) -> None:
                 close(value[b], want[name])
             else:
                 there = tuple(slice(length) for length in lengths[name])
-                if m or name == "words":
+                if m or name in ("words", "sentences"):
                     close(value[b][there], want[name])
                 rest = value[b].clone()
                 rest[there] = 0

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from itin.cluster.site import read_site
 from itin.extract.data.sets.mvsa import read_labels
-from itin.extract.foreign.bua import ImageRegions, read_tsv
+from itin.extract.foreign.forms.registry import FORMS
+from itin.extract.foreign.reading import records
+from itin.extract.foreign.record import Asked, Record
 from itin.extract.frcnn.vocabulary import read_names
 from itin.tabular.lines import BOM, count_lines, lines_of
 
@@ -67,9 +69,9 @@ def test_region_features_with_a_byte_order_mark(tmp_path: Path, end: str, header
     digests = []
     for mark in (b"", BOM):
         (tmp_path / "f.tsv").write_bytes(mark + "".join(line + end for line in lines).encode())
-        found = list(read_tsv(tmp_path / "f.tsv"))
+        found = list(records(tmp_path / "f.tsv", FORMS["bua-tsv"], Asked("regions", {})))
         assert [record.id for record in found] == list(made)
-        digests.append([record.sha256 for record in found if isinstance(record, ImageRegions)])
+        digests.append([record.sha256 for record in found if isinstance(record, Record)])
     assert digests[0] == digests[1]
 
 

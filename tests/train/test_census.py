@@ -213,7 +213,13 @@ def test_check_of_a_cache(tmp_path: Path) -> None:
 def test_check_tells_of_sorted_parts_and_leaked_texts(draw_mvsa: Callable[..., Path], tmp_path: Path) -> None:
     """In the order in which the file of the split lists them."""
     root = draw_mvsa(tmp_path / "MVSA", 60)
-    (root / "data" / "5.txt").write_bytes((root / "data" / "1.txt").read_bytes())
+    data = root / "data"
+    for test in (5, 6):
+        (data / f"{test}.txt").write_bytes((data / "1.txt").read_bytes())
+    plain = (data / "2.txt").read_bytes().decode("gb18030").removeprefix("RT @a: ").strip()
+    (data / "7.txt").write_bytes(f"{plain} https://t.co/7\n".encode("gb18030"))
+    (data / "8.jpg").write_bytes((data / "1.jpg").read_bytes())
+    (data / "51.txt").write_bytes((data / "9.txt").read_bytes())  # in the validation part: not of the training part
     parts = {id: "test" if 5 <= id < 35 else "val" if id >= 50 else "train" for id in range(1, 61)}
     by_label = sorted(parts, key=lambda id: (id - 1) % 3)
     for name, order in (("sorted.csv", by_label), ("mixed.csv", list(parts))):
@@ -225,12 +231,19 @@ def test_check_tells_of_sorted_parts_and_leaked_texts(draw_mvsa: Callable[..., P
         "The test part is sorted by label: 30 pairs in 3 runs of equal labels, about 21 in a random order"
         in result.output
     )
-    assert "Test texts that stand in the training part too: 1 of 30, 1 without links" in result.output
+    said = "Of 30 test pairs the training part holds 2 texts (3 without links and retweet prefixes) and 1 images."
+    assert said in " ".join(result.output.split())
     result, _ = check("--root", root, "--protocol", f"file:{tmp_path / 'mixed.csv'}")
     assert "sorted" not in result.output
     result, _ = check("--root", root, "--protocol", f"file:{tmp_path / 'sorted.csv'}", "--json")
     found = json.loads(result.stdout)
     assert found["sorted"]["test"] == {"runs": 3, "expected": 21.0}
+    leaks = {row["kind"]: row["test_in_train"] for row in found["duplicates"]}
+    assert leaks["equal texts"] == 2
+    assert leaks["equal texts, stripped"] == 3
+    assert leaks["equal images"] == 1
+    grouped, _ = check("--root", root, "--protocol", f"file:{tmp_path / 'mixed.csv'}", "--group-duplicates", "stripped")
+    assert "holds 0 texts (0 without links and retweet prefixes) and 0 images" in " ".join(grouped.output.split())
     assert found["targets"][0] == {
         "name": "label", "kind": "classes", "n": 60, "counts": {"positive": 20, "neutral": 20, "negative": 20},
     }  # fmt: skip

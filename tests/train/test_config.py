@@ -96,14 +96,15 @@ def test_columns_stay_in_their_order() -> None:
     assert " ".join(TrainConfig().to_dict()) == (
         "head m lam gate ablation d k hidden normalize self_attention fusion_bias pooling_heads gru_layers gru_dropout "
         "context_gru mask max_words hops filters pooling dropout word_ngrams char_ngrams means_scale lexicon_scale "
-        "lexical word_dropout keep_special center_crop lexicons target target_weights loss label_from select lr "
+        "lexical word_dropout scene keep_special center_crop lexicons target target_weights loss label_from select lr "
         "optimizer schedule warmup lr_step lr_gamma weight_decay clip ema class_weights label_smoothing mixup "
-        "logistic_c batch_size epochs patience seed ensemble partner split_seed fold"
+        "logistic_c batch_size epochs patience seed ensemble partner split_seed fold train_share"
     )
     assert " ".join(HeadConfig().to_dict()) == (
         "head region_dim token_dim context_dim classes d k hidden lam gate ablation normalize self_attention "
         "fusion_bias pooling_heads gru_layers gru_dropout context_gru mask max_words hops filters pooling dropout "
-        "word_ngrams char_ngrams means_scale lexicon_scale lexical word_dropout lexicon_values entries"
+        "word_ngrams char_ngrams means_scale lexicon_scale lexical word_dropout scene lexicon_values entries "
+        "objects attributes sentence_ends scene_dim"
     )
 
 

@@ -19,6 +19,7 @@ from itin.cache import find_stores, open_store, read_table
 from itin.cli import main
 from itin.errors import CacheError, RunError
 from itin.itin_head import HEADS, registry
+from itin.itin_head.config import HeadConfig
 from itin.itin_head.registry import GRU_SETTINGS, HeadSpec, label_of
 from itin.predict.pairs import pairs_of
 from itin.report.sweep_sections import sweep_sections
@@ -190,6 +191,10 @@ def test_names_tell_what_was_inferred_and_what_stands_in() -> None:
     assert [label_of(head) for head in ("itin", "multisentinet", "comn", "mvan")] == [
         *("itin", "multisentinet (mean region as scene)", "comn*", "mvan* (mean region as scene)"),
     ]
+    assert label_of("hsan") == label_of("hsan", ["attributes"]) == "hsan* (no names, one sentence)"
+    assert label_of("hsan", ["objects"]) == "hsan* (one sentence)"
+    assert label_of("hsan", HeadConfig(objects=3, sentence_ends=2).has) == "hsan*"
+    assert label_of("comn", ["objects"]) == "comn*"
 
 
 def test_tables_tell_inference_presets_and_hops_that_are_no_heads_own(tmp_path: Path) -> None:

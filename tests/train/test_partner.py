@@ -205,7 +205,7 @@ def test_fields_of_the_partner_count_with_it_alone() -> None:
         assert canonical(config, "x") == canonical(TrainConfig(head=head), "x")
         assert config.inputs == TrainConfig(head=head).inputs
     texts = TrainConfig(head="text-only", partner="linear", means_scale=0.0)
-    assert texts.reads == {"tokens"}
+    assert texts.reads_of({}) == {"tokens"}
     assert not canonical(replace(texts, center_crop=True), "x").center_crop
 
 

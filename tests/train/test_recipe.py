@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from itin.train.runs.evaluation import evaluate
 from itin.train.runs.folder import load_run
 from itin.train.runs.key import canonical
 from itin.train.steps import ComputeOptions, check_compute
+from itin.train.sweeps.folder import Sweep
 
 from ..features import DIMS, make_cache, results_of
 
@@ -287,3 +289,33 @@ def test_best_from_the_command_line(tmp_path: Path) -> None:
     assert {(one.ensemble, one.ema, one.target) for one in runs} == {(1, 0.99, "label")}
     said = cli("sweep", *small, "--optuna", 2, "--ema", "0,0.9", "--workers", 1, "--out", tmp_path / "named")
     assert "chosen among: ema (2 values)" in said
+
+
+def test_each_of_several_presets_fits_the_data_set(tmp_path: Path) -> None:
+    """Each on its own terms: in a grid, and in a search that is resumed."""
+    cache = make_cache(tmp_path / "cache")
+
+    def cli(*words: object) -> str:
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    small = ("--cache", cache, "--preset", "paper,best", "--select", "loss", "--d", 6, "--k", 4, "--hidden", 4)
+    small = (*small, "--epochs", 1, "--ensemble", 1, "--workers", 1)
+    said = cli("sweep", *small, "--out", tmp_path / "grid")
+    assert said.count("the preset best without the targets text-label, image-label") == 1
+    sweep = Sweep(tmp_path / "grid")
+    assert sweep.definition.adapted["best"] == {"target": "label", "label_from": "joint"}
+    assert [(one.config.head, one.config.target, one.config.ema) for one in sweep.definition.trials] == [
+        *(("itin", "label", 0.0), ("pooled", "label", 0.99)),
+    ]
+    assert (sweep.results()["status"] == "done").all()
+    pytest.importorskip("optuna")
+    cli("sweep", *small, "--optuna", 4, "--lr", "1e-3,2e-3", "--out", tmp_path / "search")
+    search = Sweep(tmp_path / "search")
+    found = {(one.config.head, one.config.target, one.config.lr) for one in search.definition.trials}
+    assert found == {(head, "label", lr) for head in ("itin", "pooled") for lr in (1e-3, 2e-3)}
+    gone = next(search.path.glob("runs/pooled*"))
+    shutil.rmtree(gone)
+    assert "3 results are there already" in cli("sweep", "--resume", search.path, "--workers", 1)
+    assert gone.is_dir()

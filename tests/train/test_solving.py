@@ -470,7 +470,7 @@ def test_a_run_folder_is_plain_data_and_gives_the_same_again(tmp_path: Path) -> 
     with pytest.raises(RunError, match="does not have the shapes"):
         load_run(path).head()
     (path / "vocabulary.json").write_text(json.dumps({"format": 1, "words": []}))
-    with pytest.raises(RunError, match=r"vocabulary\.json does not describe the n-grams of a run"):
+    with pytest.raises(RunError, match=r"vocabulary\.json does not describe the vocabulary of a run"):
         load_run(path).head()
     (path / "vocabulary.json").write_text(json.dumps({**vocabulary, "format": 9}))
     with pytest.raises(RunError, match=r"vocabulary\.json"):

@@ -28,8 +28,9 @@ from itin.train.loop import fit
 from itin.train.runs.folder import load_run
 from itin.train.runs.listing import best, find_runs, runs_table, sort, where
 from itin.train.sweeps.axes import SweepPlan, Trial
-from itin.train.sweeps.folder import FIGURES, Result, Sweep, locked
+from itin.train.sweeps.folder import FIGURES, Sweep, locked
 from itin.train.sweeps.prepare import SweepData, check_same, create
+from itin.train.sweeps.result import Result
 from itin.train.sweeps.reveal import reveal, revealed
 from itin.train.sweeps.run import run
 from itin.train.sweeps.setup import Event

@@ -17,9 +17,11 @@ from itin import disk
 from itin.cli import main
 from itin.errors import RunError
 from itin.train.config import TrainConfig
+from itin.train.protocols.split import Inner
 from itin.train.runs.key import canonical
 from itin.train.sweeps.axes import Trial
-from itin.train.sweeps.folder import Definition, Result, Sweep
+from itin.train.sweeps.folder import Definition, Sweep
+from itin.train.sweeps.result import Result
 
 from ..features import make_cache
 
@@ -36,8 +38,8 @@ def optuna() -> Any:
     return pytest.importorskip("optuna", reason="needs optuna")
 
 
-def key(config: TrainConfig) -> str:
-    return str(canonical(config, "x"))
+def key(config: TrainConfig, inner: Inner | None = None) -> str:
+    return f"{canonical(config, 'x')}{inner or ''}"
 
 
 DATA: Any = SimpleNamespace(key=key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +17,9 @@ from ...itin_head.gru.packing import Words, gather_words
 from ...itin_head.head import Inputs
 from ...itin_head.outputs import scaled
 from ...targets import LABEL
-from ..lexicons.values import joined
 from .features import Features, TargetColumn
 from .memory import MEMORY_SHARE
-from .word_table import NONE, entries_of
+from .resident_extras import ResidentExtras, on_device
 
 ABSENT = -100
 """The class of a sample without a value, which PyTorch's cross-entropy leaves out."""
@@ -44,7 +43,7 @@ class Batch(NamedTuple):
     """The B texts, where the features have them and one batch is gathered."""
 
     extras: Extras | None = None
-    """Lexicon values and entries of the learned table, for heads with either."""
+    """What heads may know beside these vectors, for those that use any of it."""
 
     @property
     def labels(self) -> Tensor:
@@ -71,9 +70,10 @@ class ResidentFeatures:
         averaged: whether to hold one word of each text, the mean of those that are used: for a head that `averages`.
         lexicons: the lexicons whose values to use.
         table: (V,) the keys of the learned table's entries; None without such a table.
+        uses: what else the head uses of the features, `HeadConfig.uses`.
 
     Raises:
-        ValueError: the features have fewer regions than m.
+        ValueError: the features have fewer regions than m, or not what is used.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class ResidentFeatures:
         averaged: bool = False,
         lexicons: Sequence[str] = (),
         table: NDArray[np.int64] | None = None,
+        uses: Collection[str] = (),
     ) -> None:
         if features.regions.shape[1] < m:
             raise ValueError(f"features: expected at least m = {m} regions per image, got {features.regions.shape[1]}")
@@ -98,21 +99,19 @@ class ResidentFeatures:
             tokens, offsets = mean_words(tokens, offsets, max_words)
         self.held = fits(regions.nbytes + tokens.nbytes, device)
         home = device if self.held else torch.device("cpu")
-        self.regions = _tensor(regions, home)
-        self.counts = _tensor(np.minimum(features.counts, m), device)
-        self.tokens = _tensor(tokens, home)
-        self.offsets = _tensor(offsets, torch.device("cpu"))  # where batches are planned
-        self.context = _tensor(features.context, device)
+        self.regions = on_device(regions, home)
+        self.counts = on_device(np.minimum(features.counts, m), device)
+        self.tokens = on_device(tokens, home)
+        self.offsets = on_device(offsets, torch.device("cpu"))  # where batches are planned
+        self.context = on_device(features.context, device)
         self.texts = features.texts
-        self.targets = tuple(_tensor(_numbers(features.column(name)), device) for name in targets)
+        self.targets = tuple(on_device(_numbers(features.column(name)), device) for name in targets)
         self._lengths = torch.from_numpy(np.diff(features.offsets)).clamp(0, max_words)
         self.longest = int(self._lengths.max()) if averaged and len(self._lengths) else 0
         """The most words of a text, where one mean word stands for each; else 0."""
         self._beside: ResidentExtras | None = None
-        if lexicons or table is not None:
-            values = joined(features.lexicons, lexicons, len(features))
-            entries = np.zeros((2, 0), np.int32) if table is None else entries_of(features, table)
-            self._beside = ResidentExtras(values, entries, features.offsets, max_words, device)
+        if lexicons or table is not None or uses:
+            self._beside = ResidentExtras(features, max_words, device, lexicons, table, uses)
 
     def narrow(self, m: int) -> ResidentFeatures:
         """Return the same features, without a copy, with only the first m regions of each image."""
@@ -145,13 +144,13 @@ class ResidentFeatures:
         )
 
     def extras(self, rows: Tensor, n: int) -> Extras | None:
-        """Return lexicon values and entries of the learned table of samples (B,) or (J, B); None without either.
+        """Return what heads may know of samples (B,) or (J, B) beside their vectors; None for nothing.
 
         Args:
             rows: the samples, on the device.
             n: the padded length of their texts.
         """
-        return None if self._beside is None else self._beside(rows, n)
+        return None if self._beside is None else self._beside(rows, n, self.m)
 
     def _words(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the words of all texts or of these only, their offsets (on the CPU), and the rows of these texts."""
@@ -181,41 +180,6 @@ def mean_words(tokens: np.ndarray, offsets: np.ndarray, most: int | None) -> tup
     return means, np.concatenate([[0], np.cumsum(there)])
 
 
-class ResidentExtras:
-    """Lexicon values and entries of the learned table on the device.
-
-    Args:
-        values: (N, L) float32.
-        entries: (2, T) int32, of all texts one after the other; (2, 0) without a learned table.
-        offsets: (N + 1,) int64, as in `Features`.
-        max_words: how many of a text's words to use, the first ones; None for all.
-        device: the device that holds them.
-    """
-
-    def __init__(
-        self,
-        values: NDArray[np.float32],
-        entries: NDArray[np.int32],
-        offsets: NDArray[np.int64],
-        max_words: int | None,
-        device: torch.device,
-    ) -> None:
-        self._values, self._entries = _tensor(values, device), _tensor(entries, device)
-        self._offsets, self._max_words = _tensor(offsets, device), max_words
-
-    def __call__(self, rows: Tensor, n: int) -> Extras:
-        """Gather those of some samples, without waiting for the device; the arguments are those of `extras`."""
-        if not self._entries.shape[1]:
-            n = 0
-        start = self._offsets[rows]
-        length = (self._offsets[rows + 1] - start).clamp(0, self._max_words)[..., None, None]
-        step = torch.arange(n, device=rows.device)
-        whole = torch.stack([step, step + 1])  # where a token ends, and a pair
-        places = (start[..., None] + step).clamp(max=max(self._entries.shape[1] - 1, 0))
-        entries = torch.stack([each[places] for each in self._entries], -2).long()  # (..., 2, n)
-        return Extras(self._values[rows], entries.masked_fill(whole >= length, NONE))
-
-
 def fits(size: int, device: torch.device) -> bool:
     """Return whether a device's memory can hold so many bytes of features; on the CPU they are in memory already."""
     if device.type != "cuda":
@@ -233,7 +197,3 @@ def _numbers(column: TargetColumn) -> np.ndarray:
         return column.shares.astype(np.float32)
     values = column.values.astype(np.int64, copy=False)
     return values if column.known.all() else np.where(column.known, values, ABSENT)
-
-
-def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)

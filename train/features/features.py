@@ -8,11 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...itin_head.registry import SIZES
 from ...labels import LABELS
 from ...targets import LABEL, UNKNOWN, Target
+from .named import NamedRegions
 
-INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256"}
+INPUT = {"regions": "image_sha256", "tokens": "text_sha256", "context": "image_sha256", "scene": "image_sha256"}
 """The kinds of feature, and the column of the data set's table that holds the digest of what each is made from."""
+
+
+def only(kind: str) -> str:
+    """Return the options of `itin extract` that make the features of one kind alone."""
+    return f"--only {kind}" + " --scene-encoder NAME" * (kind == "scene")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +107,12 @@ class Features:
     """(T,) the id of each word's token in the tokenizer's vocabulary; None where they are not known."""
     lexicons: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The values (N, columns) of the lexicons asked for, by name; NaN where one does not know the text's language."""
+    scene: np.ndarray | None = None
+    """(N, scene_dim); None where no head asks for it."""
+    named: NamedRegions | None = None
+    """What the regions show, where their store has names of it."""
+    sentence_ends: tuple[int, ...] = ()
+    """The ids of the tokens that end a sentence, where the store of words knows them."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -115,6 +128,10 @@ class Features:
             if len(got) != len(shape) or any(isinstance(a, int) and a != b for a, b in zip(shape, got, strict=True)):
                 raise ValueError(f"{name}: expected ({', '.join(map(str, shape))}), got {got}")
 
+        if self.scene is not None and (self.scene.ndim != 2 or len(self.scene) != n):
+            raise ValueError(f"scene: expected ({n}, P), got {self.scene.shape}")
+        if self.named is not None and self.named.objects.shape != self.regions.shape[:2]:
+            raise ValueError(f"named: expected {self.regions.shape[:2]}, got {self.named.objects.shape}")
         if self.token_ids is not None and self.token_ids.shape != self.tokens.shape[:1]:
             raise ValueError(f"token_ids: expected {self.tokens.shape[:1]}, got {self.token_ids.shape}")
 
@@ -149,10 +166,18 @@ class Features:
 
     @property
     def dims(self) -> dict[str, int]:
-        """`region_dim`, `token_dim` and `context_dim`, those of features that are there."""
+        """`region_dim`, `token_dim`, `context_dim` and `itin_head.registry.SIZES`, those of features that are there."""
         sizes = {
             "region_dim": self.regions.shape[2],
             "token_dim": self.tokens.shape[1],
             "context_dim": self.context.shape[1],
+            "scene_dim": 0 if self.scene is None else self.scene.shape[1],
+            "sentence_ends": len(self.sentence_ends),
+            **({} if self.named is None else self.named.sizes),
         }
         return {name: size for name, size in sizes.items() if size}
+
+    @property
+    def has(self) -> frozenset[str]:
+        """Those of `itin_head.registry.SIZES` that these features have."""
+        return frozenset(self.dims).intersection(SIZES)

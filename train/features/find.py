@@ -11,10 +11,12 @@ from typing import Any
 from ...cache import Store, Table, find_stores, open_store, read_table
 from ...cache.table import options_of
 from ...errors import CacheError, RunError
+from ...itin_head.registry import HEADS
 from ...labels import listed
 from ...targets import targets_of
 from ..config import TrainConfig, View
 from ..runs.folder import Run
+from .features import only
 
 CENTER = "-center"
 """The suffix of the name of a context encoder that reads only the centre of the image."""
@@ -22,7 +24,12 @@ CENTER = "-center"
 CROP = "center-crop"
 """The key of such an encoder's store where runs on the whole image and on its centre are trained together."""
 
-OPTIONS = {"regions": "--regions", "tokens": "--text-encoder", "context": "--context-encoder"}
+OPTIONS = {
+    "regions": "--regions",
+    "tokens": "--text-encoder",
+    "context": "--context-encoder",
+    "scene": "--scene-encoder",
+}
 """The option that names a store of each kind."""
 
 
@@ -65,19 +72,31 @@ def find_features(
         dataset: the data set's name there; None for the only one.
         named: store or encoder name by kind; None for the only one.
         configs: what is to be trained. A kind that none of them uses needs no store; a store that is there still
-            decides which samples there are, so that all heads see the same ones.
+            decides which samples there are, so that all heads see the same ones. The scene is looked for only if one
+            reads it.
 
     Raises:
         CacheError: a data set or store is missing, or must be named.
+        ValueError: a scene is named, and nothing that is to be trained reads one.
     """
+    configs = list(configs)
     table = find_table(cache, dataset)
     needed, wanted = set(), {"regions", "tokens"}
     for config in configs:
         context = CROP if config.center_crop else "context"
         wanted.add(context)
         needed |= {context if kind == "context" else kind for kind in config.inputs}
+        wanted |= (config.inputs & {"scene"}) | config.optional
+    if named.get("scene") is not None:
+        if "scene" not in wanted:
+            able = [head for head, spec in HEADS.items() if spec.can_read_scene]
+            raise ValueError(
+                f"scene_encoder: expected a head that reads the scene, {listed(able)}, and --scene where it does not do"
+                f" so by default; got {listed(sorted({config.head for config in configs}))}"
+            )
+        needed.add("scene")
     stores = {}
-    for name in [name for name in ("regions", "tokens", "context", CROP) if name in wanted]:
+    for name in [name for name in ("regions", "tokens", "context", CROP, "scene") if name in wanted]:
         kind = "context" if name == CROP else name
 
         def among(path: Path, centre: bool | None = {CROP: True, "context": False}.get(name)) -> bool:
@@ -90,7 +109,19 @@ def find_features(
             stores[name] = _find_crop(table, named.get(kind))
         else:
             stores[name] = find_store(table.folder, kind, named.get(kind), among)
+    if "tokens" in stores and any(config.head_config({}).has_table for config in configs):
+        _check_token_ids(stores["tokens"])
     return FeatureStores(table, stores)
+
+
+def _check_token_ids(store: Store) -> None:
+    """Raise CacheError where features lack what a learned table is made of."""
+    if "token_ids" in store.lacks:
+        raise CacheError(
+            f"{store.path.name} was imported without token ids, of which a head's learned table is made",
+            expected="the id of each token in its tokenizer's vocabulary",
+            next_step="train with --lexical 0, or import them again with --map token_ids=ARRAY",
+        )
 
 
 def _find_crop(table: Table, name: str | None) -> Store:
@@ -127,7 +158,7 @@ def stores_of_run(run: Run, cache: Path | None = None) -> FeatureStores:
     if cache is not None:
         paths = {kind: cache / path.parent.name / path.name for kind, path in paths.items()}
     for kind, path in paths.items():
-        if not path.is_dir() and kind in run.config.inputs:
+        if not path.is_dir() and kind in run.inputs:
             raise RunError(
                 f"the {kind} features that the run {run.path} was trained on are gone",
                 expected=str(path),
@@ -174,7 +205,7 @@ def find_store(
 
     Args:
         folder: the data set's folder in the cache.
-        kind: `regions`, `tokens` or `context`.
+        kind: `regions`, `tokens`, `context` or `scene`.
         name: the encoder's name, or the store's folder name, or the beginning of its fingerprint.
         among: whether a store may be chosen.
 
@@ -193,7 +224,7 @@ def find_store(
             found=found,
             next_step="run `itin extract` with that encoder, or name one of those that are there"
             if paths
-            else f"run `itin extract --only {kind}` for this data set",
+            else f"run `itin extract {only(kind)}` for this data set",
         )
     raise CacheError(
         f"several stores hold {kind} features in {folder}",

@@ -15,9 +15,10 @@ from ...labels import listed
 from ...tabular.matching import MOST_LOST, examples, match
 from ...targets import LABEL, UNKNOWN, Target, cells_of, chosen, shares_of, targets_of, values_of
 from ..lexicons.values import lexicon_values
-from .features import INPUT, Features, TargetColumn
+from .features import INPUT, Features, TargetColumn, only
 from .mapped import folder_with_room, to_disk
 from .memory import MEMORY_SHARE, available
+from .named import read_named
 
 if TYPE_CHECKING:
     from ...cache import Table
@@ -33,7 +34,7 @@ def load_features(
     keep_special: bool = False,
     mapped: bool | None = None,
     allow_missing: bool = False,
-    inputs: Collection[str] = tuple(INPUT),
+    inputs: Collection[str] = ("regions", "tokens", "context"),
     targets: Sequence[str] = (LABEL,),
     lexicons: Collection[str] = (),
 ) -> Features:
@@ -68,7 +69,7 @@ def load_features(
                 f"no {kind} features of {name or 'this data set'}",
                 expected=f"a store of kind {kind}",
                 found=", ".join(stores) or "none",
-                next_step=f"run `itin extract --only {kind}` with the same --dataset and --cache",
+                next_step=f"run `itin extract {only(kind)}` with the same --dataset and --cache",
             )
     if m and (held := int(stores["regions"].identity["dims"]["max_regions"])) < m:
         raise CacheError(
@@ -111,10 +112,12 @@ def load_features(
     parts = [slice(begin, begin + BLOCK) for begin in range(0, n, BLOCK)] if mapped else [slice(None)]
     regions = np.zeros((n, 0, 0), np.float16)
     counts = np.zeros(n, np.int64)
+    named = None
     if m:
         store, own = stores["regions"], rows["regions"]
         regions = hold(store.read("regions", own[part], first=m) for part in parts)
         counts = np.minimum(store.read("counts", own).astype(np.int64), m)
+        named = read_named(store, own, m)
     tokens, lengths = np.zeros((0, 0), np.float16), [np.zeros(n, np.int64)]
     token_ids = [np.zeros(0, np.int32)]
     if "tokens" in stores:
@@ -124,6 +127,7 @@ def load_features(
     context = np.zeros((n, 0), np.float16)
     if "context" in stores:
         context = stores["context"].read("context", rows["context"])
+    scene = stores["scene"].read("scene", rows["scene"]) if "scene" in stores else None
     return Features(
         ids=[sample for sample, there in zip(ids, held_by_all, strict=True) if there],
         labels=(np.full(len(ids), UNKNOWN) if label is None else label.values)[held_by_all].astype(np.int64),
@@ -141,8 +145,11 @@ def load_features(
         outside=outside,
         texts=[str(text) for text in samples["text"][held_by_all]] if "text" in samples else None,
         further={name: column.take(held_by_all) for name, column in columns.items()},
-        token_ids=np.concatenate(token_ids),
+        token_ids=None if "tokens" in stores and "token_ids" in stores["tokens"].lacks else np.concatenate(token_ids),
         lexicons=lexicon_values(lexicons, texts_of(samples[held_by_all])) if lexicons else {},
+        scene=scene,
+        named=named,
+        sentence_ends=tuple(stores["tokens"].sentence_ends) if "tokens" in stores else (),
     )
 
 

@@ -10,9 +10,12 @@ import numpy as np
 
 from ...targets import Target
 from .features import Features, TargetColumn
+from .named import NamedRegions
 
 _ARRAYS = ("labels", "regions", "counts", "tokens", "offsets", "context")
-_TOKEN_IDS = "token_ids.npy"
+_MAYBE = ("token_ids", "scene")
+"""The arrays that features may do without."""
+_NAMED = ("objects", "attributes", "chances")
 
 
 def save_features(features: Features, folder: Path) -> None:
@@ -34,11 +37,17 @@ def save_features(features: Features, folder: Path) -> None:
         "labelled": features.labelled,
         "missing": features.missing,
         "lexicons": list(features.lexicons),
+        "sentence_ends": features.sentence_ends,
+        "named": None if features.named is None else features.named.names,
     }
+    if features.named is not None:
+        for name in _NAMED:
+            np.save(folder / f"{name}.npy", getattr(features.named, name))
     for name, values in features.lexicons.items():
         np.save(folder / f"lexicon-{name}.npy", values)
-    if features.token_ids is not None:
-        np.save(folder / _TOKEN_IDS, features.token_ids)
+    for name in _MAYBE:
+        if getattr(features, name) is not None:
+            np.save(folder / f"{name}.npy", getattr(features, name))
     (folder / "features.json").write_text(json.dumps(rest), encoding="utf-8")
 
 
@@ -47,8 +56,11 @@ def open_features(folder: Path) -> Features:
     arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in _ARRAYS}
     rest = json.loads((folder / "features.json").read_text(encoding="utf-8"))
     rest["lexicons"] = {name: _mapped(folder / f"lexicon-{name}.npy") for name in rest["lexicons"]}
-    if (folder / _TOKEN_IDS).exists():
-        rest["token_ids"] = _mapped(folder / _TOKEN_IDS)
+    rest |= {name: _mapped(path) for name in _MAYBE if (path := folder / f"{name}.npy").exists()}
+    rest["sentence_ends"] = tuple(rest["sentence_ends"])
+    if rest["named"] is not None:
+        named = {name: _mapped(folder / f"{name}.npy") for name in _NAMED}
+        rest["named"] = NamedRegions(**named, names=rest["named"])
     targets = [Target.from_dict(record) for record in rest.pop("further")]
     further = {
         target.name: TargetColumn(target, _mapped(folder / f"target{number}.npy"), _shares(folder, number))

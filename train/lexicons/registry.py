@@ -62,6 +62,9 @@ LEXICONS = {
 }
 """All lexicons by name, in the order of their values. A new one is a file here and a line: docs/accuracy.md."""
 
+BY_DEFAULT = ("vader",)
+"""The lexicons that a head reads whose input they are, whatever else is named."""
+
 EXTRA = "itin[lexicons]"
 """The extra that installs the packages of all lexicons."""
 
@@ -86,6 +89,11 @@ def parse_names(text: str) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in LEXICONS]:
         raise ValueError(f"lexicons: expected none, or {', '.join(LEXICONS)} joined by +, got {unknown[0]!r}")
     return tuple(name for name in LEXICONS if name in names)
+
+
+def columns_of(names: Iterable[str]) -> list[str]:
+    """Return the names of the values that lexicons give for a text, such as `vader neg`."""
+    return [f"{name} {column}" for name in names for column in LEXICONS[name].columns]
 
 
 def count_of(names: Iterable[str]) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .identity import identities_of
 from .language import REVISION, clean, is_english
 from .registry import LEXICONS
+from .vader import analyzer
 
 
 def lexicon_values(names: Collection[str], texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -36,6 +37,16 @@ def lexicon_values(names: Collection[str], texts: Sequence[str]) -> dict[str, ND
                 values[row] = lexicon(text)
         found[name] = values
     return found
+
+
+def values_of_names(names: Sequence[str]) -> NDArray[np.float64]:
+    """Return VADER's compound value (N,), -1 to 1, of names such as those of objects.
+
+    Raises:
+        RunError: the package is not installed.
+    """
+    scores = analyzer("vader").polarity_scores
+    return np.array([scores(name)["compound"] for name in names], np.float64)
 
 
 def record_of(names: Collection[str]) -> dict[str, Any]:

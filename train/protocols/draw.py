@@ -1,4 +1,4 @@
-"""Random parts that keep groups of samples together. Pure functions of rows."""
+"""Random parts, folds and shares of samples. Pure functions of rows."""
 
 from __future__ import annotations
 
@@ -48,6 +48,26 @@ def stratified_folds(
         held[fold] += own
         fold_of |= dict.fromkeys(rows, fold)
     return fold_of
+
+
+def stratified_share(order: NDArray[np.int64], labels: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Return a share of some rows, ascending, with as equal a share of each class as whole rows allow.
+
+    Every class is spread evenly over a line, and the rows at its beginning are taken: a smaller share is part of a
+    larger one.
+
+    Args:
+        order: the rows, shuffled.
+        labels: (N,) the class of each row.
+        share: above 0, at most 1. At least one row is taken where there is one.
+    """
+    own = labels[order]
+    place = np.empty(len(order))
+    for label in np.unique(own):
+        members = np.flatnonzero(own == label)
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    most = max(1, int(len(order) * share + 0.5))
+    return np.sort(order[np.argsort(place, kind="stable")[:most]])
 
 
 def without_leaks(parts: Mapping[str, str], groups: Mapping[str, int]) -> tuple[dict[str, str], dict[str, Any]]:

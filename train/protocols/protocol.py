@@ -17,6 +17,8 @@ from .draw import random_parts, stratified_folds, without_leaks
 from .split import PARTS, Split, read_parts, shuffled, split_from_file, split_from_parts
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ...cache import Table
 
 KINDS = ("itin-811", "own", "clmlf", "folds", "agree", "file")
@@ -128,10 +130,7 @@ class Splitter:
             DataError: the table lacks a column, or a file is missing or not the expected one.
         """
         ids = list(ids)
-        samples = table.samples.assign(id=table.samples["id"].astype(str)).set_index("id").loc[ids].reset_index()
-        groups = None
-        if (way := protocol.duplicates) is not None:
-            groups = duplicates.groups_of(duplicates.text_keys(samples, way), duplicates.image_keys(samples))
+        groups = cls.groups_for(protocol, ids, table)
         if protocol.fixed:
             given = _own(ids, table) if protocol.kind == "own" else _given(protocol, ids, table, allow_missing)
             parts = dict(given.pairs(ids))
@@ -145,8 +144,19 @@ class Splitter:
             return cls(protocol, ids, labels, groups=groups, parts=parts, origin=origin, outside=outside)
         if protocol.kind != "agree":
             return cls(protocol, ids, labels, groups=groups)
-        rows = _agreeing(samples, kind_of(table))
+        rows = _agreeing(samples_of(ids, table), kind_of(table))
         return cls(protocol, ids, labels, rows, groups, origin={"labels_differ": len(ids) - len(rows)})
+
+    @staticmethod
+    def groups_for(protocol: Protocol, ids: Sequence[str], table: Table) -> NDArray[np.int64] | None:
+        """Return the group of each sample that the protocol keeps together with its duplicates; None where it does not.
+
+        The arguments and errors are those of `of`.
+        """
+        if (way := protocol.duplicates) is None:
+            return None
+        samples = samples_of(ids, table)
+        return duplicates.groups_of(duplicates.text_keys(samples, way), duplicates.image_keys(samples))
 
     def case(self, seed: int, fold: int) -> tuple[int, int]:
         """Return the seed and fold that the parts depend on: equal cases, equal parts.
@@ -208,6 +218,13 @@ class Splitter:
         return split_from_parts(self.ids, parts, {}, what=f"the protocol {self.protocol}", next_step=next_step)
 
 
+def samples_of(ids: Sequence[str], table: Table) -> pd.DataFrame:
+    """Return the rows of a data set's table for some samples, in their order."""
+    every = table.samples.assign(id=table.samples["id"].astype(str)).set_index("id")
+    rows: pd.DataFrame = every.loc[list(ids)].reset_index()
+    return rows
+
+
 def named(description: Mapping[str, Any]) -> str:
     """Return the name of the protocol that a split's description records.
 
@@ -226,6 +243,8 @@ def describe(description: Mapping[str, Any]) -> str:
     more = [
         f"{word} {description[key]}" for key, word in (("fold", "fold"), ("seed", "split seed")) if key in description
     ]
+    if "train_share" in description:
+        more.append(f"{description['train_share']:g} of the training part")
     return ", ".join([named(description), *more])
 
 

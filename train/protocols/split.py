@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,18 @@ ALIASES = {
 """The names of the parts in tables, in upper or lower case."""
 
 
+class Inner(NamedTuple):
+    """One of the folds that a training part is divided into, to choose among configurations without its other parts."""
+
+    fold: int
+    """The fold that is the validation part, from 0; the others train."""
+    folds: int
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The rows of each part, ascending; no row in two parts, none of the parts empty."""
+    """The rows of each part, ascending; no row in two parts, none of the parts empty but the test part of an `Inner`
+    one."""
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]

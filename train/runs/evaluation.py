@@ -37,6 +37,18 @@ def evaluate(run: Run, features: Features, device: str | torch.device = "cpu", p
     return scores_by_target(scorers, split.rows(part), predicted, run.config.label_from)
 
 
+def check_fit(run: Run, features: Features) -> None:
+    """Raise RunError unless features have the sizes that a run was trained on."""
+    for name in [*(DIMS[kind] for kind in sorted(run.inputs)), *sorted(run.head_config.uses)]:
+        if (size := features.dims.get(name)) != (expected := getattr(run.head_config, name)):
+            raise RunError(
+                f"the features do not fit the run {run.path}",
+                expected=f"{name} = {expected}",
+                found=f"{name} = {size}",
+                next_step="name the stores that the run was trained on",
+            )
+
+
 def predict_part(
     run: Run, features: Features, device: str | torch.device = "cpu", part: str = "test"
 ) -> tuple[Split, dict[str, NDArray[np.float64]]]:
@@ -46,14 +58,7 @@ def predict_part(
     """
     run.check_targets(features)
     head = run.head(device)
-    for name in [DIMS[kind] for kind in sorted(run.config.inputs)]:
-        if (size := features.dims.get(name)) != (expected := getattr(run.head_config, name)):
-            raise RunError(
-                f"the features do not fit the run {run.path}",
-                expected=f"{name} = {expected}",
-                found=f"{name} = {size}",
-                next_step="name the stores that the run was trained on",
-            )
+    check_fit(run, features)
     split = run.split(features.ids)
     rows = split.rows(part)
     recorded = run.predictions[run.predictions["part"] == part]
@@ -86,5 +91,6 @@ def predict_part(
         config.averages,
         config.lexicon_names,
         head.table,
+        run.head_config.uses,
     )
     return split, predict(head, resident, rows, config.batch_for(features.dataset), run.targets)

@@ -7,7 +7,7 @@ RUN/split.csv          id, part
 RUN/predictions.csv    id, part, label, predicted, and the probability of each class; of a number the two values
 RUN/predictions.NAME.csv  the same of each further target
 RUN/model.safetensors  the head's parameters; its configuration again in the metadata
-RUN/vocabulary.json    only of the head linear, or with it as the partner: its n-grams and the targets' rows
+RUN/vocabulary.json    only of linear (the partner too) and lexicon: n-grams or names, and the targets' rows
 RUN/tokenizer.json     only where the tokenizer was built from the data set's own texts
 RUN/environment.json   versions, machine, device, times
 """
@@ -53,7 +53,7 @@ FILES = (
 )
 
 VOCABULARY = "vocabulary.json"
-"""The file of what a head keeps beside its weights, such as the n-grams of `linear`."""
+"""The file of what a head keeps beside its weights: the n-grams of `linear`, or the names that `lexicon` reads."""
 
 TEXT_COLUMNS = {"id", "part", "label", "predicted"}
 """The columns of the CSV files that hold text."""
@@ -95,6 +95,23 @@ class Run:
         if "targets" in self.record:
             return tuple(Target.from_dict(record) for record in self.record["targets"])
         return (Target(classes=tuple(self.record.get("labels", LABELS))),)
+
+    @property
+    def head_configs(self) -> list[HeadConfig]:
+        """The configurations of the head and of its partner, if it has one."""
+        beside = self.config.beside
+        partners = [] if beside is None else [replace(self.head_config, head=beside.head, ablation=beside.ablation)]
+        return [self.head_config, *partners]
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The kinds of feature that they take as input."""
+        return frozenset().union(*(head.inputs for head in self.head_configs))
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The kinds of feature whose values affect what they say."""
+        return frozenset().union(*(head.reads for head in self.head_configs))
 
     @property
     def target(self) -> Target:
@@ -189,7 +206,7 @@ class Run:
         """Raise RunError unless these `itin.cache.Store` by kind hold the features that the run was trained on."""
         for kind, entry in self.record["stores"].items():
             store = stores.get(kind)
-            if store is None and kind not in self.config.inputs:
+            if store is None and kind not in self.inputs:
                 continue
             if store is None or store.fingerprint != entry["fingerprint"]:
                 raise RunError(
@@ -274,8 +291,7 @@ class Run:
             gru = "torch" if self.environment.get("gru") == "torch" else "packed"
             members = [make(self.head_config, gru) for _ in self.config.members]
             head = members[0] if len(members) == 1 else Ensemble(members, self.targets)
-            if self.config.beside is not None:
-                partner = replace(self.head_config, head=self.config.partner, ablation="none")
+            for partner in self.head_configs[1:]:
                 head = Partnered(head, make(partner), self.targets)
         head = fill(head, path, state, device)
         head.targets = self.targets

@@ -14,7 +14,7 @@ from ...itin_head.config import HeadConfig
 from ...itin_head.registry import HEADS
 from ...labels import LABELS
 from ...targets import LABEL
-from ..config import STEPS, TrainConfig, scores_of
+from ..config import PARTED, STEPS, TrainConfig, scores_of
 from ..lexicons.values import record_of
 from ..protocols.split import Split
 
@@ -26,7 +26,7 @@ REVISION = 1
 """The revision of the keys, raised when a configuration changes its meaning: another default, another formula."""
 
 _DEFAULTS = TrainConfig()
-DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim"}
+DIMS = {"regions": "region_dim", "tokens": "token_dim", "context": "context_dim", "scene": "scene_dim"}
 """The field of a head's configuration that holds the length of each kind of feature."""
 
 
@@ -43,11 +43,11 @@ def canonical(config: TrainConfig, dataset: str) -> TrainConfig:
     head, partner = config.head_config({}), config.beside
     settings = frozenset().union(*(each.settings for each in config.head_configs()))
     unused = {field.name for field in fields(HeadConfig)} - settings - {"head"}
-    if "tokens" not in config.reads:
+    if "tokens" not in config.reads_of({}):
         unused |= {"keep_special"}
-    if "tokens" not in head.inputs:
+    if not head.reads_text:
         unused |= {"lexicons"}
-    if "context" not in config.reads:
+    if "context" not in config.reads_of({}):
         unused |= {"center_crop"}
     if "regions" not in head.inputs and config.m:
         unused |= {"m"}
@@ -64,7 +64,8 @@ class Identity:
     """The keys of runs on the same features.
 
     A key depends on the recipe, the head's sizes, the classes, the samples with their labels and the digests of their
-    inputs, the encoders that made the features (the stores' fingerprints), the lexicons and the parts. It does not
+    inputs, the encoders that made the features (the stores' fingerprints), the lexicons and the parts, and on the names
+    of the regions and the ends of sentences where the head reads them. It does not
     depend on the device, the threads, the way that the GRU is computed or the precision of products, which change
     results only by rounding and which every run records.
 
@@ -76,6 +77,8 @@ class Identity:
 
     def __init__(self, features: Features, table: Table, stores: Mapping[str, Any]) -> None:
         self._ids, self._dims, self._dataset, self._stores = features.ids, features.dims, features.dataset, stores
+        self._sentence_ends = features.sentence_ends
+        self._names = {} if features.named is None else features.named.names
         self._columns = {name: features.column(name) for name in features.known}
         inputs: dict[str, list[str]] = {}
         for column in ("image_sha256", "text_sha256"):
@@ -125,22 +128,30 @@ class Identity:
     def of(self, config: TrainConfig, parts: str) -> str:
         """Return the key of a run on these parts, for many runs on the same ones."""
         config = self._canonical(config)
-        inputs = config.reads
+        head, spec = config.head_config(self._dims), HEADS[config.head]
+        inputs = config.reads_of(self._dims)
+        # Whether the scene is read is said by its store; what then reads no region does not depend on their number.
+        unsaid = {*PARTED, "scene", *(("m",) if head.reads_scene and "regions" not in inputs else ())}
         identity = {
             "revision": REVISION,
             # Fields at their default stay out, so that a new field does not change the keys of old runs; the parts
-            # stand for the seed of the split and the fold.
+            # stand for the fields that decide them.
             "recipe": {
                 name: value
                 for name, value in config.to_dict().items()
-                if name not in ("split_seed", "fold") and value != getattr(_DEFAULTS, name)
+                if name not in unsaid and value != getattr(_DEFAULTS, name)
             },
-            "dims": {name: size for name, size in self._dims.items() if name in map(DIMS.get, inputs)},
+            "dims": {
+                name: size for name, size in self._dims.items() if name in map(DIMS.get, inputs) or name in head.uses
+            },
             "dataset": self._dataset,
             "samples": self.samples_of(config.targets),
             "stores": {kind: store.fingerprint for kind, store in self._stores.items() if kind in inputs},
             "parts": parts,
             **({"lexicons": record_of(config.lexicon_names)} if config.lexicon_names else {}),
+            **({"head": spec.revision} if spec.revision > 1 else {}),
+            **({"sentence_ends": self._sentence_ends} if "sentence_ends" in head.uses else {}),
+            **({"names": _digest(self._names.items())} if spec.by_lexicon and "attributes" in head.uses else {}),
         }
         return _digest([[json.dumps(identity, sort_keys=True)]])[:12]
 

@@ -14,13 +14,15 @@ from ...errors import RunError
 from ...targets import Target
 from ..config import shown_scores
 from ..protocols.protocol import named
-from ..sweeps.folder import FIELDS, FIGURES, NUMBER_FIGURES, Result
+from ..sweeps.folder import FIELDS, FIGURES, NUMBER_FIGURES
+from ..sweeps.result import Result
 from .folder import Run, load_run
 
 ALL_FIGURES = tuple(dict.fromkeys((*FIGURES, *NUMBER_FIGURES)))
 
 COLUMNS = (
-    "run", "key", "dataset", "protocol", *FIELDS, "kind", "best_epoch", *ALL_FIGURES, "seconds", "written", "note",
+    "run", "key", "dataset", "protocol", *FIELDS, "kind", "best_epoch", *ALL_FIGURES, "seconds", "written", "has",
+    "note",
 )  # fmt: skip
 TEST_COLUMNS = tuple(f"test_{score}" for is_number in (False, True) for score in shown_scores(is_number))
 
@@ -42,7 +44,8 @@ def runs_table(paths: Iterable[str | Path] = ("runs",)) -> tuple[pd.DataFrame, l
 
     The columns are `COLUMNS`, with the validation part's figures, and `TEST_COLUMNS`, empty for the runs of a sweep.
     `kind` says what the first target's values are: the number of its classes, or the span of a number. Scores that a
-    target of this kind does not have are empty.
+    target of this kind does not have are empty. `has` holds what its features have beside the vectors, joined by +
+    (`HeadConfig.has`).
     Every table made from the rows must carry `note` where it is not empty.
     """
     rows, bad = [], []
@@ -131,6 +134,7 @@ def _row(run: Run) -> dict[str, Any]:
         "kind": kind_of(run.target),
         **figures,
         "written": run.environment.get("written"),
+        "has": "+".join(sorted(run.head_config.has)),
         "note": run.note or "",
         **{name: test.get(name.removeprefix("test_")) for name in TEST_COLUMNS},
     }

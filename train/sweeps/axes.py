@@ -12,6 +12,7 @@ from typing import Any
 from ...fields import kind_of, limits_of
 from ..config import TrainConfig
 from ..presets import PresetOptions, short_name, with_preset
+from ..protocols.split import Inner
 
 PAPER = {"m": "0:6", "lam": "0:1:0.1", "ablation": "all"}
 """The paper's axes: Fig. 5, Fig. 6 and Table III."""
@@ -21,6 +22,10 @@ MODES = ("grid", "paper", "random", "optuna")
 _FIELDS = {field.name: field for field in (*fields(PresetOptions), *fields(TrainConfig))}
 
 Axes = dict[str, tuple[Any, ...]]
+Adapted = Mapping[str, Mapping[str, Any]]
+
+AS_THEY_ARE: Adapted = {}
+"""No preset is adapted."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,15 @@ class Trial:
     config: TrainConfig
     key: str = field(default="", compare=False)
     """The key of its run, `key.Identity.of`; empty until the features are known."""
+    inner: Inner | None = None
+    """The fold of the training part that it is scored on; None for a run on all of it."""
 
     @property
     def name(self) -> str:
         """The name of its run folder: readable, and unique for each key."""
         fold = f"-fold{self.config.fold}" if self.config.fold else ""
-        return f"{short_name(self.config)}{fold}-seed{self.config.seed}-{self.key}"
+        inner = "" if self.inner is None else f"-inner{self.inner.fold}"
+        return f"{short_name(self.config)}{fold}{inner}-seed{self.config.seed}-{self.key}"
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,8 @@ def make_plan(
     seeds: Sequence[int],
     number: int | None = None,
     folds: Sequence[int] = (0,),
+    adapted: Adapted = AS_THEY_ARE,
+    inner_folds: int = 0,
 ) -> SweepPlan:
     """Return the trials of a sweep; `optuna` has none in advance.
 
@@ -101,6 +111,8 @@ def make_plan(
         seeds: every configuration is trained with each of these.
         number: how many combinations, for `random`.
         folds: every configuration is trained with each of these.
+        adapted: the fields that a preset has another way here, `presets.fitted`, by preset.
+        inner_folds: the folds of its training part that every configuration is scored on; 0 for none.
 
     Raises:
         ValueError: no configuration is left to train, or a wrong mode.
@@ -123,22 +135,29 @@ def make_plan(
     elif mode == "random":
         if number is None or number < 1:
             raise ValueError(f"number: expected at least 1, got {number}")
-        points = [("random", point) for point in _draw(axes, number)]
+        points = [("random", point) for point in _draw(axes, number, adapted)]
     else:
         points = [("grid", point) for point in combinations(axes)]
     trials: list[Trial] = []
     for axis, point in points:
         try:
-            config = TrainConfig(**with_preset(point))
+            config = TrainConfig(**with_preset(point, adapted))
         except ValueError as error:
             reason = f"{', '.join(f'{name}={value}' for name, value in point.items())}: {error}"
             if reason not in left_out:
                 left_out.append(reason)
             continue
-        trials.extend(Trial(axis, replace(config, seed=seed, fold=fold)) for seed in seeds for fold in folds)
+        for seed, fold in itertools.product(seeds, folds):
+            one = replace(config, seed=seed, fold=fold)
+            trials.extend(Trial(axis, one, inner=inner) for inner in inner_of(inner_folds))
     if not trials:
         raise ValueError("no configuration is left to train" + "".join(f"\n  {reason}" for reason in left_out))
     return SweepPlan(trials, left_out)
+
+
+def inner_of(folds: int) -> list[Inner | None]:
+    """Return the inner folds of a configuration; None alone where it is trained on the whole training part."""
+    return [Inner(fold, folds) for fold in range(folds)] or [None]
 
 
 def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -147,32 +166,36 @@ def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
-def readers(trials: Iterable[Trial], axes: Mapping[str, Sequence[Any]]) -> list[TrainConfig]:
+def readers(
+    trials: Iterable[Trial], axes: Mapping[str, Sequence[Any]], adapted: Adapted = AS_THEY_ARE
+) -> list[TrainConfig]:
     """Return configurations that together read all features that a sweep needs.
 
     Args:
         trials: the trials of the sweep; a guided search has none in advance.
         axes: the values that such a search may propose.
+        adapted: as for `make_plan`.
     """
     if configs := [trial.config for trial in trials]:
         return configs
-    read = ("preset", "head", "m", "ablation", "keep_special", "center_crop", "lexicons")
+    read = ("preset", "head", "m", "ablation", "keep_special", "center_crop", "lexicons", "scene")
     asked = (*read, "target", "target_weights", "select")
     points = combinations({name: axes[name] for name in asked if name in axes})
-    return [config for config in map(config_of, points) if config is not None] or [TrainConfig()]
+    found = [config_of(point, adapted) for point in points]
+    return [config for config in found if config is not None] or [TrainConfig()]
 
 
-def config_of(point: Mapping[str, Any]) -> TrainConfig | None:
+def config_of(point: Mapping[str, Any], adapted: Adapted = AS_THEY_ARE) -> TrainConfig | None:
     """Return the configuration of a combination; None where it is not valid (m = 0 with no-context)."""
     try:
-        return TrainConfig(**with_preset(point))
+        return TrainConfig(**with_preset(point, adapted))
     except ValueError:
         return None
 
 
-def _draw(axes: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]]:
+def _draw(axes: Mapping[str, Sequence[Any]], number: int, adapted: Adapted) -> list[dict[str, Any]]:
     """Draw `number` different valid combinations with a fixed seed, or return all where there are fewer."""
-    every = [point for point in combinations(axes) if config_of(point) is not None]
+    every = [point for point in combinations(axes) if config_of(point, adapted) is not None]
     return random.Random(0).sample(every, min(number, len(every)))
 
 

@@ -3,6 +3,7 @@
 SWEEP/sweep.json       what is swept, on which features: axes, trials, keys; written first
 SWEEP/split.csv        id, part: only where the parts were given by a file
 SWEEP/runs/NAME-KEY/   one run folder per configuration and seed, whole or absent, with validation figures only
+SWEEP/inner/KEY.json   a configuration on an inner fold: its validation figures there, and no weights
 SWEEP/failed/KEY.json  a configuration that failed: its error
 SWEEP/results.csv      one row per trial; also results.parquet where pyarrow is installed
 SWEEP/test.json        the chosen configuration on the test part, if requested
@@ -13,9 +14,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from ...errors import RunError
 from ...labels import LABELS
 from ...parts import Part
 from ...targets import Target
-from ..config import CLASS_SCORES, NUMBER_SCORES, REPEATS, SELECTS, TrainConfig, scores_of
+from ..config import CLASS_SCORES, NUMBER_SCORES, REPEATS, SELECTS, TrainConfig
 from ..protocols.protocol import Protocol
+from ..protocols.split import Inner
 from ..runs.folder import Run, load_run, untrained_note
 from .axes import Trial, readers
+from .result import Result, read_record
 
 FORMAT = 1
 """Version of a sweep folder's format; a reader refuses every other one."""
@@ -44,10 +46,13 @@ NOTEBOOK_ROWS = 20
 
 FIELDS = tuple(TrainConfig().to_dict())
 
+CASE = ("split_seed", "fold")
+"""The fields that tell training parts apart that inner folds are drawn in."""
+
 WHOLE = Part(0, 1)
 """The part that is all of a sweep."""
 
-_INTEGERS = ("best_epoch", "batch_size")
+_INTEGERS = ("train_pairs", "best_epoch", "batch_size")
 """The columns of whole numbers that may be absent."""
 
 
@@ -88,6 +93,12 @@ class Definition:
     """What is learnt, `Target.to_dict`, the scored one first; a sweep without them is older, and on the label."""
     select: str = CLASS_SCORES[0]
     """The validation score that runs are compared by first, one of `config.SELECTS`."""
+    adapted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The fields that a preset has another way on this data set, `presets.fitted`, by preset."""
+    inner_folds: int = 0
+    """The folds of its training part that every configuration is scored on; 0 for none."""
+    has: list[str] = field(default_factory=list)
+    """Those of `itin_head.registry.SIZES` that the features have."""
 
     @property
     def is_number(self) -> bool:
@@ -114,7 +125,7 @@ class Definition:
     @property
     def readers(self) -> list[TrainConfig]:
         """Configurations that together read all features that the sweep needs."""
-        return readers([] if self.mode == "optuna" else self.trials, self.axes)
+        return readers([] if self.mode == "optuna" else self.trials, self.axes, self.adapted)
 
     def runs(self, part: Part = WHOLE) -> list[Trial]:
         """Return the trials of a part i/N, each key once: those whose number is i modulo N."""
@@ -127,37 +138,31 @@ class Definition:
         """Return a part's trials without a result, each key once, in order."""
         return [trial for trial in self.runs(part) if trial.key not in results]
 
-    def to_json(self) -> bytes:
-        """Return the bytes of `sweep.json`."""
-        places = [{"axis": one.axis, "key": one.key, "config": one.config.to_dict()} for one in self.trials]
-        record = {"places" if name == "trials" else name: value for name, value in self.__dict__.items()}
-        return disk.to_json({"format": FORMAT, **record, "places": places})
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of one configuration and seed."""
-
-    key: str
-    run: Path | None = None
-    """Its run folder; None where it failed."""
-    figures: dict[str, float] = field(default_factory=dict)
-    """`Definition.figures`, `best_epoch` and `seconds`; empty where it failed. An undefined correlation is NaN."""
-    error: str = ""
-    traceback: str = ""
-
-    @classmethod
-    def of(cls, run: Run) -> Result:
-        """Return the validation figures that a run's folder holds."""
-        val = run.metrics["val"]
-        figures = {f"val_{name}": math.nan if val[name] is None else float(val[name]) for name in scores_of(run.target)}
-        figures |= {"best_epoch": run.metrics["best_epoch"], "seconds": float(run.environment["training_seconds"])}
-        return cls(str(run.record.get("key")), run.path, figures)
+    @property
+    def scored(self) -> list[Trial]:
+        """The trials that configurations are compared by: those on inner folds, where there are such."""
+        return [one for one in self.trials if (one.inner is not None) == bool(self.inner_folds)]
 
     @property
-    def reason(self) -> str:
-        """The first line of the error, never empty."""
-        return next(iter(self.error.strip().splitlines()), "no reason given")
+    def chosen(self) -> list[Trial]:
+        """The trials of configurations that inner folds have chosen."""
+        return [one for one in self.trials if self.inner_folds and one.inner is None]
+
+    @property
+    def chosen_by(self) -> set[str]:
+        """The keys of the trials on inner folds of the chosen configurations."""
+        chosen = {replace(one.config, seed=0) for one in self.chosen}
+        return {one.key for one in self.scored if replace(one.config, seed=0) in chosen}
+
+    def to_json(self) -> bytes:
+        """Return the bytes of `sweep.json`."""
+        places = [
+            {"axis": one.axis, "key": one.key, "config": one.config.to_dict()}
+            | ({} if one.inner is None else {"inner": one.inner.fold})
+            for one in self.trials
+        ]
+        record = {"places" if name == "trials" else name: value for name, value in self.__dict__.items()}
+        return disk.to_json({"format": FORMAT, **record, "places": places})
 
 
 class Sweep:
@@ -187,6 +192,8 @@ class Sweep:
         """Return the results of all finished runs, by key, from their run folders."""
         paths = [config.parent for config in sorted(self.path.glob("runs/*/config.json"))]
         results = [Result.of(load_run(path)) for path in paths if not path.name.startswith(disk.TEMPORARY)]
+        files = sorted(self.path.glob("inner/*.json")) if self.definition.inner_folds else []
+        results += [read_record(file) for file in files if not file.name.startswith(disk.TEMPORARY)]
         return {result.key: result for result in results}
 
     def failed(self) -> dict[str, Result]:
@@ -205,15 +212,17 @@ class Sweep:
     def results(self) -> pd.DataFrame:
         """Return one row per trial; equal configurations have the same run.
 
-        Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, `best_epoch`,
-        `Definition.figures`, `seconds`, `run` (relative to the sweep), `error`, `protocol`, and `note`, which every
-        table made from the rows must carry where it is not empty.
+        Columns: `axis`, `key`, `status` (`done`, `failed` or `open`), every field of `TrainConfig`, of a sweep with
+        inner folds `inner_fold` (missing at the chosen configurations, trained on the whole training part),
+        `train_pairs`, `best_epoch`, `Definition.figures`, `seconds`, `run` (relative to the sweep), `error`,
+        `protocol`, and `note`, which every table made from the rows must carry where it is not empty.
         """
         return self.frame(self.ended())
 
     def frame(self, results: dict[str, Result]) -> pd.DataFrame:
         """Return the table of `results` from results that are known already."""
         note, reals = self.definition.note or "", (*self.definition.figures, "seconds")
+        folds = ("inner_fold",) if self.definition.inner_folds else ()
         more = {"protocol": str(self.definition.protocol_used), "note": note}
         rows = []
         for trial in self.definition.trials:
@@ -223,14 +232,16 @@ class Sweep:
                 "key": trial.key,
                 "status": "done" if result.run else "failed" if trial.key in results else "open",
                 **trial.config.to_dict(),
-                **{name: result.figures.get(name) for name in ("best_epoch", *reals)},
+                "inner_fold": None if trial.inner is None else trial.inner.fold,
+                **{name: result.figures.get(name) for name in ("train_pairs", "best_epoch", *reals)},
                 "run": result.run.relative_to(self.path).as_posix() if result.run else "",
                 "error": result.error,
             }
             rows.append({**row, **more})
-        columns = ["axis", "key", "status", *FIELDS, "best_epoch", *reals, "run", "error", *more]
+        columns = ["axis", "key", "status", *FIELDS, *folds, "train_pairs", "best_epoch", *reals, "run", "error", *more]
         table = pd.DataFrame(rows, columns=columns)
-        typed: pd.DataFrame = table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(reals, "float64"))
+        whole = dict.fromkeys((*_INTEGERS, *folds), "Int64")
+        typed: pd.DataFrame = table.astype(whole | dict.fromkeys(reals, "float64"))
         return typed
 
     def write(self, results: dict[str, Result]) -> None:
@@ -250,26 +261,52 @@ class Sweep:
 
         Best is the best mean of the score that is selected by, then the lowest mean loss. `seeds` counts the finished
         runs, one per seed and fold, `open` those that are missing or failed.
+
+        With inner folds the figures are those on the inner folds, a row is a configuration on one training part, of the
+        `split_seed` and `fold` of its columns, and `chosen` says whether it was chosen for it.
         """
         table, figures = self.results().drop_duplicates("key"), self.definition.figures
-        own = [name for name in FIELDS if name not in REPEATS]
+        own, inner = [name for name in FIELDS if name not in REPEATS], bool(self.definition.inner_folds)
+        if inner:
+            own += list(CASE)
+            table = table[table["inner_fold"].notna()]
+        chosen = self.definition.chosen_by
         rows = []
         for _, group in table.groupby(own, dropna=False, sort=False):
             done = group[group["status"] == "done"]
             row = {name: group[name].iloc[0] for name in own}
             row |= {"seeds": len(done), "open": len(group) - len(done)}
+            if inner:
+                row["chosen"] = group["key"].iloc[0] in chosen
             for name in figures:
                 row[name] = done[name].mean()
                 row[f"{name}_std"] = done[name].std()
             rows.append(row)
-        columns = [*own, "seeds", "open", *(name + end for name in figures for end in ("", "_std"))]
+        columns = [
+            *own,
+            "seeds",
+            "open",
+            *(["chosen"] if inner else []),
+            *(name + end for name in figures for end in ("", "_std")),
+        ]
         frame = pd.DataFrame(rows, columns=columns)
         select = self.definition.select
         by, upwards = [f"val_{select}", "val_loss"], [SELECTS[select] < 0, True]
         if select == "loss":
             by, upwards = by[1:], upwards[1:]
+        if inner:
+            by, upwards = [*CASE, *by], [True, True, *upwards]
         best: pd.DataFrame = frame.sort_values(by, ascending=upwards, kind="stable", ignore_index=True)
         return best
+
+    def best_runs(self) -> list[Run]:
+        """Return the finished runs of the best configuration, a seed and fold each; of inner folds, the chosen ones."""
+        if self.definition.inner_folds:
+            finished, keys = self.finished(), dict.fromkeys(trial.key for trial in self.definition.chosen)
+            return [load_run(run) for key in keys if key in finished and (run := finished[key].run) is not None]
+        table = self.configurations()
+        done = table[table["seeds"] > 0]
+        return self.runs_of(done.iloc[0]) if len(done) else []
 
     def runs_of(self, row: pd.Series) -> list[Run]:
         """Return the finished runs of a row of `configurations`, one per seed and fold."""
@@ -289,7 +326,16 @@ def read_definition(folder: Path) -> Definition:
     record = disk.read_record(path, "use the itin that made it, or start a new sweep", FORMAT)
     with disk.describing(path, "a sweep", "start a new sweep"):
         places, _ = record.pop("places"), record.pop("format")
-        trials = [Trial(one["axis"], TrainConfig.from_dict(one["config"]), one["key"]) for one in places]
+        folds = record.get("inner_folds", 0)
+        trials = [
+            Trial(
+                one["axis"],
+                TrainConfig.from_dict(one["config"]),
+                one["key"],
+                Inner(one["inner"], folds) if "inner" in one else None,
+            )
+            for one in places
+        ]
         return Definition(trials=trials, **record)
 
 

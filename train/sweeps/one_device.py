@@ -21,7 +21,7 @@ from ..features.word_table import table_of
 from ..loop import Fit, train, work_of
 from ..steps import ComputeOptions, shape_of, stackable
 from .axes import Trial
-from .folder import Result
+from .result import Result
 from .setup import Event, Setup, TrialSource
 
 WRITERS = 4
@@ -53,7 +53,7 @@ class Stacks:
         """Yield events until no trial is left."""
         waiting: list[Trial] = []
         while True:
-            while (trial := trials.next()) is not None:
+            while (trial := trials.next(begin=not waiting)) is not None:
                 waiting.append(trial)
             if not waiting:
                 return
@@ -62,18 +62,18 @@ class Stacks:
             yield from self._train(together)
 
     def _together(self, waiting: Sequence[Trial]) -> list[Trial]:
-        """Return the first trial and others of its shape, as many as a stack may hold."""
+        """Return the first trial and others of its shape on the same parts, as many as a stack may hold."""
         first = waiting[0].config
         features = self._features[first.view]
-        shape = shape_of(first, features.dataset)
-        same = [trial for trial in waiting if shape_of(trial.config, features.dataset) == shape]
+        shape = shape_of(first, features.dataset), waiting[0].inner
+        same = [trial for trial in waiting if (shape_of(trial.config, features.dataset), trial.inner) == shape]
         most = self.limit if self.limit is not None else stack_limit(first, features, self.device)
         return same[: most if stackable(first) else 1]
 
     def _train(self, trials: list[Trial]) -> Iterator[Event]:
         configs = [trial.config for trial in trials]
         features = self._features[configs[0].view]
-        split = self.setup.split_for(configs[0])
+        split = self.setup.split_for(trials[0])
         results: list[Fit | RunError] = []
         try:
             # The test part is not evaluated, as in `workers`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..config import TrainConfig, View, select_of
 from ..features.find import stores_of_view
 from ..lexicons.registry import parse_names
 from ..protocols import protocol as protocols
-from ..protocols.split import Split
+from ..protocols.split import Inner, Split
 from ..protocols.teaching import TargetSplitter
 from ..runs.key import Identity
 from ..runs.write import csv_bytes
@@ -89,6 +89,7 @@ class SweepData:
                 )
         self.ids, self.dataset, self.mapped, self.outside = one.ids, one.dataset, one.mapped, one.outside
         self.classes, self.lexicons = list(one.classes), one.lexicons
+        self.has = sorted(one.has)
         self.protocol = protocol or protocols.Protocol()
         self.known = one.known
         self.splitter = TargetSplitter.of(self.protocol, one, table, allow_missing, parts, split)
@@ -105,7 +106,7 @@ class SweepData:
         self._identities = {
             view: Identity(features, table, self._stores[view]) for view, features in self.features.items()
         }
-        self._splits: dict[tuple[int, int, tuple[str, ...]], tuple[Split, str]] = {}
+        self._splits: dict[Hashable, tuple[Split, str]] = {}
 
     @property
     def samples(self) -> str:
@@ -124,23 +125,24 @@ class SweepData:
                 self.features[view] = open_features(paths[view])
         return Setup(paths, dict(self.table.dataset), self._stores, runs, self.splitter, **options)
 
-    def key(self, config: TrainConfig) -> str:
-        """Return the key of a run."""
-        return self._identities[config.view].of(config, self._case(config)[1])
+    def key(self, config: TrainConfig, inner: Inner | None = None) -> str:
+        """Return the key of a run, or of one on an inner fold."""
+        return self._identities[config.view].of(config, self._case(config, inner)[1])
 
     def keyed(self, trials: Iterable[Trial]) -> list[Trial]:
         """Return trials with their keys."""
-        return [replace(trial, key=self.key(trial.config)) for trial in trials]
+        return [replace(trial, key=self.key(trial.config, trial.inner)) for trial in trials]
 
     def split_for(self, config: TrainConfig) -> Split:
         """Return the parts that a configuration is trained on."""
         return self._case(config)[0]
 
-    def _case(self, config: TrainConfig) -> tuple[Split, str]:
+    def _case(self, config: TrainConfig, inner: Inner | None = None) -> tuple[Split, str]:
         """Return the parts and their digest."""
-        case = self.splitter.case(config.split_seed, config.fold, config.targets)
+        what = config.split_seed, config.fold, config.targets, config.train_share, inner
+        case = self.splitter.case(*what)
         if case not in self._splits:
-            split = self.splitter.split(config.split_seed, config.fold, config.targets)
+            split = self.splitter.split(*what)
             self._splits[case] = split, next(iter(self._identities.values())).parts(split)
         return self._splits[case]
 
@@ -158,7 +160,7 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         path: the folder, which must not exist; its parents are made.
         plan: its trials.
         data: the features.
-        definition: `mode`, `axes`, `seeds`, `number` and `folder` of `folder.Definition`.
+        definition: of `folder.Definition`: `mode`, `axes`, `seeds`, `number`, `folder`, and what is not its default.
 
     Raises:
         RunError: the path exists, or cannot be written.
@@ -167,6 +169,8 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         path.mkdir(parents=True)
         (path / "runs").mkdir()
         (path / "failed").mkdir()
+        if definition.get("inner_folds"):
+            (path / "inner").mkdir()
     except OSError as error:
         raise RunError(
             f"cannot make the sweep folder {path}: {error.strerror or error}",
@@ -191,6 +195,7 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         classes=data.classes,
         targets=[target.to_dict() for target in data.targets],
         select=data.select,
+        has=data.has,
         untrained=sorted(kind for kind, store in data.stores.items() if store.untrained),
         created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
         **definition,
@@ -272,7 +277,7 @@ def check_same(sweep: Sweep, data: SweepData) -> None:
             found=listed(data.classes),
             next_step="start a new sweep, or name the sweep's own: `itin extract --classes`",
         )
-    changed = [one.key for one in definition.trials if data.key(one.config) != one.key]
+    changed = [one.key for one in definition.trials if data.key(one.config, one.inner) != one.key]
     if data.samples != definition.samples or changed:
         raise RunError(
             f"the sweep {sweep.path} was begun on other samples",

@@ -10,16 +10,19 @@ from ... import disk
 from ...errors import RunError
 from ..config import REPEATS, SCORE_TITLES, SELECTS, scores_of
 from ..runs.evaluation import evaluate
-from .folder import FIELDS, FORMAT, Sweep
+from .folder import CASE, FIELDS, FORMAT, Sweep
 from .prepare import SweepData
 
 
-def chosen_by(select: str) -> str:
-    """Return the rule that chooses a configuration by a validation score, in words."""
+def chosen_by(select: str, inner_folds: int = 0) -> str:
+    """Return the rule that chooses a configuration by a validation score, or by that on inner folds, in words."""
+    what, over = "validation ", "the seeds"
+    if inner_folds:
+        what, over = "", f"{inner_folds} inner folds of the training part"
     if select == "loss":
-        return "lower mean validation loss over the seeds"
+        return f"lower mean {what}loss over {over}"
     way = "" if SELECTS[select] > 0 else "lower "
-    return f"{way}mean validation {SCORE_TITLES[select]} over the seeds, then lower validation loss"
+    return f"{way}mean {what}{SCORE_TITLES[select]} over {over}, then lower {what}loss"
 
 
 def revealed(sweep: Sweep) -> dict[str, Any] | None:
@@ -33,6 +36,8 @@ def revealed(sweep: Sweep) -> dict[str, Any] | None:
 def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]:
     """Evaluate the sweep's best configuration on the test part and keep the figures in `test.json`.
 
+    With inner folds that is the chosen one of each training part.
+
     Called again, it reads them from there: the test part is evaluated once, for the one configuration that was chosen
     without it.
 
@@ -42,8 +47,9 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
         device: where to compute.
 
     Returns:
-        `config`, the configuration without seeds; `chosen_by`; `val_accuracy`, or the score that it was chosen by;
-        `runs`, with `run`, `seed` and the test part's scores each; `mean` and `std` over the runs; `note`.
+        `config`, the configuration without seeds, of several the fields that they share; `chosen_by`; `val_accuracy`,
+        or the score that it was chosen by, on inner folds their mean; `runs`, with `run`, `seed`, `fold` and the test
+        part's scores each; `mean` and `std` over the runs; `note`.
 
     Raises:
         RunError: runs are missing, or none has finished.
@@ -60,6 +66,9 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
         )
     configurations = sweep.configurations()
     whole = configurations[(configurations["open"] == 0) & (configurations["seeds"] > 0)]
+    inner_folds = sweep.definition.inner_folds
+    if inner_folds:
+        whole = whole[whole["chosen"]]
     if whole.empty:
         raise RunError(
             f"the sweep {sweep.path} has no configuration whose runs have all finished",
@@ -67,9 +76,9 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
             found=f"{int((table['status'] == 'failed').sum())} trials that failed",
             next_step="see the column error of results.csv, or sweep over other values",
         )
-    best = whole.iloc[0]
     rows: list[dict[str, Any]] = []
-    for run in sweep.runs_of(best):
+    runs = sweep.best_runs() if inner_folds else sweep.runs_of(whole.iloc[0])
+    for run in runs:
         score = evaluate(run, data.features[run.config.view], device)
         name = run.path.relative_to(sweep.path).as_posix()
         rows.append({"run": name, "seed": run.config.seed, "fold": run.config.fold, "test": score})
@@ -78,14 +87,15 @@ def reveal(sweep: Sweep, data: SweepData, device: str = "cpu") -> dict[str, Any]
         name: [math.nan if row["test"][name] is None else float(row["test"][name]) for row in rows]
         for name in scores_of(run.target)
     }
-    config = {name: value for name, value in run.config.to_dict().items() if name not in REPEATS}
+    recipes = [one.config.to_dict() for one in runs]
+    config = {name: recipes[0][name] for name in FIELDS if all(one[name] == recipes[0][name] for one in recipes)}
     record = {
         "format": FORMAT,
         "protocol": str(sweep.definition.protocol_used),
-        "chosen_by": chosen_by(select),
-        "config": {name: config[name] for name in FIELDS if name in config},
-        "configurations": len(configurations),
-        f"val_{select}": float(best[f"val_{select}"]),
+        "chosen_by": chosen_by(select, inner_folds),
+        "config": {name: value for name, value in config.items() if name not in REPEATS},
+        "configurations": int(configurations.groupby(list(CASE)).size().max()) if inner_folds else len(configurations),
+        f"val_{select}": float(whole[f"val_{select}"].mean() if inner_folds else whole[f"val_{select}"].iloc[0]),
         "runs": rows,
         "mean": {name: statistics.fmean(each) for name, each in values.items()},
         "std": {name: statistics.stdev(each) if len(each) > 1 else None for name, each in values.items()},

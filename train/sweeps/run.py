@@ -21,8 +21,9 @@ from ...errors import RunError
 from ...parts import Part
 from ..runs.folder import load_run
 from .axes import Trial
-from .folder import WHOLE, Result, Sweep
+from .folder import WHOLE, Sweep
 from .prepare import SweepData
+from .result import Result
 from .setup import Event, Setup, TrialSource
 from .workers import Pool
 
@@ -44,7 +45,7 @@ class Queue:
         self._left = deque(trials)
         self.total = len(self._left)
 
-    def next(self) -> Trial | None:
+    def next(self, begin: bool = True) -> Trial | None:
         """Return the next trial, or None."""
         return self._left.popleft() if self._left else None
 
@@ -167,7 +168,12 @@ def record(sweep: Sweep, trial: Trial, result: Result) -> Result:
 
 
 def check_parts(sweep: Sweep) -> None:
-    """Raise RunError for a guided search, whose next trial depends on the others."""
+    """Raise RunError for a sweep whose next trial depends on the others: a guided search, or one with inner folds."""
+    if sweep.definition.inner_folds:
+        raise RunError(
+            f"{sweep.path} chooses on inner folds what to train in the end, so it has no parts",
+            next_step=f"run it in one process: itin sweep --resume {sweep.path}",
+        )
     if sweep.definition.mode == "optuna":
         raise RunError(
             f"{sweep.path} is a guided search: its trials depend on each other, so it has no parts",

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import warnings
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ... import disk
 from ...errors import RunError
 from ...lazy import optional
-from ..config import SELECTS
-from .axes import Trial, config_of
-from .folder import Result, Sweep
+from ..config import SELECTS, TrainConfig
+from .axes import Trial, config_of, inner_of
+from .folder import Sweep
 from .prepare import SweepData
+from .result import Result
 
 PROPOSALS = 20
 """The number of proposals without a new configuration after which the next untried one is taken instead."""
@@ -48,22 +50,28 @@ class Search:
         sweep: the sweep, whose trials grow with the search.
         data: its features.
         results: the results that are there, by key.
+        case: the values of `folder.CASE` where the configurations are scored on inner folds; by default those of the
+            axes.
 
     Raises:
         RunError: a trial in `sweep.json` is not a combination of the sweep's axes.
     """
 
-    def __init__(self, sweep: Sweep, data: SweepData, results: Mapping[str, Result]) -> None:
+    def __init__(
+        self, sweep: Sweep, data: SweepData, results: Mapping[str, Result], case: Mapping[str, int] | None = None
+    ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep, self._data, self._results = sweep, data, dict(results)
         definition = sweep.definition
-        self._seeds = definition.seeds
+        self._case: dict[str, Any] = dict(case or {})
+        self._repeats = list(itertools.product(definition.seeds, inner_of(definition.inner_folds)))
         self._number = definition.number or 0
         self._axes = {
             name: sorted(values) if all(map(_is_number, values)) else list(values)
             for name, values in definition.axes.items()
+            if name not in self._case
         }
         self._distributions: dict[str, Any] = {
             name: optuna.distributions.IntDistribution(0, len(values) - 1)
@@ -82,7 +90,7 @@ class Search:
         self._next = 0  # the next configuration's number in the sweep
         self._exhausted = False
         there: dict[str, list[Trial]] = {}
-        for trial in definition.trials:
+        for trial in self._own(definition.scored):
             there.setdefault(trial.axis, []).append(trial)
         for axis, trials in there.items():
             self._next = max(self._next, int(axis.removeprefix(TRIAL)) + 1)
@@ -93,11 +101,11 @@ class Search:
     def total(self) -> int:
         """The number of runs so far, and of those that further configurations may need."""
         left = 0 if self._exhausted else max(0, self._number - self._begun)
-        return len(self._given) + len(self._seeds) * left
+        return len(self._given) + len(self._repeats) * left
 
-    def next(self) -> Trial | None:
-        """Return the next trial; None when all are under way or done."""
-        while not self._queue and not self._exhausted and self._begun < self._number:
+    def next(self, begin: bool = True) -> Trial | None:
+        """Return the next trial; None when all are under way or done, or no configuration shall begin."""
+        while begin and not self._queue and not self._exhausted and self._begun < self._number:
             self._propose()
         return self._queue.popleft() if self._queue else None
 
@@ -140,21 +148,22 @@ class Search:
         return None
 
     def _new_trials(self, point: Mapping[str, Any]) -> list[Trial]:
-        """Return a combination's trials, one per seed; none if it is not valid, or not new."""
-        config = config_of(point)
+        """Return a combination's trials, one per seed and inner fold; none if it is not valid, or not new."""
+        config = config_of(point, self._sweep.definition.adapted)
         if config is None:
             return []
-        configs = [replace(config, seed=seed) for seed in self._seeds]
-        trials = [Trial(f"{TRIAL}{self._next}", one, self._data.key(one)) for one in configs]
+        configs = [(replace(config, seed=seed, **self._case), inner) for seed, inner in self._repeats]
+        axis = f"{TRIAL}{self._next}"
+        trials = [Trial(axis, one, self._data.key(one, inner), inner) for one, inner in configs]
         return trials if trials[0].key not in self._tried else []
 
     def _point_of(self, trial: Trial) -> dict[str, Any]:
         """Return the combination that a trial's configuration comes from."""
         for preset in self._axes.get("preset", ["paper"]):
             point = {name: preset if name == "preset" else getattr(trial.config, name) for name in self._axes}
-            found = config_of(point)
+            found = config_of(point, self._sweep.definition.adapted)
             on_axes = all(point[name] in values for name, values in self._axes.items())
-            if on_axes and found is not None and replace(found, seed=trial.config.seed) == trial.config:
+            if on_axes and found is not None and self._same(found, trial.config):
                 return point
         raise RunError(
             f"{self._sweep.path / 'sweep.json'} contradicts itself: {trial.axis} is no combination of its axes",
@@ -162,6 +171,13 @@ class Search:
             found=str(trial.config),
             next_step="start a new sweep",
         )
+
+    def _same(self, found: TrainConfig, config: TrainConfig) -> bool:
+        return replace(found, seed=config.seed, **self._case) == config
+
+    def _own(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return the trials of the search's own training part."""
+        return [one for one in trials if all(getattr(one.config, name) == own for name, own in self._case.items())]
 
     def _by_place(self, name: str) -> bool:
         """Return whether an axis is proposed by the index in its list of values."""

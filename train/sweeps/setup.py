@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ...cache import Store
-from ..config import TrainConfig, View
+from ..config import View
 from ..protocols.split import Split
 from ..protocols.teaching import TargetSplitter
 from ..runs.folder import load_run
 from ..runs.write import write_run
 from .axes import Trial
-from .folder import Result
+from .result import Result, write_record
 
 if TYPE_CHECKING:
     from ..features.features import Features
@@ -39,8 +39,13 @@ class TrialSource(Protocol):
         """The number of runs to train, as far as it is known; runs that are there already do not count."""
         ...
 
-    def next(self) -> Trial | None:
-        """Return the next trial; None if there is none, or none until one that is under way has ended."""
+    def next(self, begin: bool = True) -> Trial | None:
+        """Return the next trial; None if there is none, or none until one that is under way has ended.
+
+        Args:
+            begin: whether to begin a configuration that depends on results. A trainer that takes several trials at once
+                first ends those that it has, so that their results count.
+        """
         ...
 
     def ended(self, result: Result) -> None:
@@ -70,17 +75,20 @@ class Setup:
     precision: str = "float32"
     """The precision of matrix products of configurations side by side."""
 
-    def split_for(self, config: TrainConfig) -> Split:
-        """Return the parts that a configuration is trained on."""
-        return self.splitter.split(config.split_seed, config.fold, config.targets)
+    def split_for(self, trial: Trial) -> Split:
+        """Return the parts that a trial is trained on."""
+        config = trial.config
+        return self.splitter.split(config.split_seed, config.fold, config.targets, config.train_share, trial.inner)
 
     def keep(self, trial: Trial, fit: Fit, features: Features) -> Result:
-        """Write the run folder of a trial.
+        """Write the run folder of a trial, or the record of an inner one.
 
         Raises:
             RunError: it cannot be written.
         """
         config, out = trial.config, self.runs / trial.name
-        split, stores = self.split_for(config), self.stores[config.view]
+        split, stores = self.split_for(trial), self.stores[config.view]
+        if trial.inner is not None:
+            return write_record(self.runs.parent, trial, fit, split)
         write_run(fit, features, split, self.dataset, stores, trial.key, device=self.device, out=out)
         return Result.of(load_run(out))

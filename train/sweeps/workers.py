@@ -15,7 +15,7 @@ from typing import Any
 
 from ...parts import ended, threads_of_children
 from .axes import Trial
-from .folder import Result
+from .result import Result
 from .setup import Event, Setup, TrialSource
 
 
@@ -128,7 +128,7 @@ def _work(connection: Connection, setup: Setup) -> None:
 def _train(trial: Trial, setup: Setup, features: Any, connection: Connection) -> Result:
     from ..loop import fit
 
-    split = setup.split_for(trial.config)
+    split = setup.split_for(trial)
     # The test part is not evaluated: a sweep is for choosing, and a part that is used to choose is no longer a test.
     fitted = fit(trial.config, features, split, setup.device, connection.send, evaluate=("val",), gru=setup.gru)
     return setup.keep(trial, fitted, features)

@@ -233,12 +233,8 @@
     const outlines = pair.regions.map((region, number) => {
       const [x1, y1, x2, y2] = region.box;
       const box = { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1), rx: size[0] / 160 };
-      return draw(
-        "g",
-        { class: `r${number % COLORS}` },
-        draw("rect", { ...box, class: "halo" }),
-        draw("rect", { ...box, class: "box" }),
-      );
+      const drawn = box.width && box.height ? ["halo", "box"] : []; // imported features may have no boxes
+      return draw("g", { class: `r${number % COLORS}` }, ...drawn.map((part) => draw("rect", { ...box, class: part })));
     });
     layer.append(...outlines.slice().reverse()); // the first region on top
     view.append(layer);

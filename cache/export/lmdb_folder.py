@@ -1,0 +1,44 @@
+"""LMDB: a key a sample, whose value is a pickled dict of arrays, under the names that MMF and ViLBERT use."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import CacheError
+from ...lazy import optional
+from ..format.schema import KINDS
+from .pieces import Export
+
+MAX_KEY = 511
+"""The longest key in bytes."""
+
+NAMES = {"regions": "features", "boxes": "bbox"}
+"""Our names -> theirs, for regions."""
+
+
+def database(what: Export, folder: Path) -> None:
+    """Write a database: the samples, and the list of their keys under `keys`."""
+    lmdb = optional("lmdb", "LMDB needs lmdb", "lmdb", CacheError)
+    rows = what.table() if KINDS[what.store.kind][0].axis == "region" else {}
+    size = sum(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for dtype, shape in what.shapes.values())
+    room = 2 * size + (1 << 14) * len(what.store) + (64 << 20)  # only what is used takes place on the disk
+    with lmdb.open(str(folder), map_size=room, sync=False, lock=False) as held:
+        keys = []
+        with held.begin(write=True) as transaction:
+            for id, sha256, arrays in what.samples():
+                key = id.encode()
+                if not 0 < len(key) <= MAX_KEY or key == b"keys":
+                    raise CacheError(f"the id {id!r} cannot be a key of LMDB", next_step="export to another form")
+                keys.append(key)
+                value: dict[str, Any] = {"image_id": id, "sha256": sha256, **arrays}
+                if rows:
+                    value = {NAMES.get(name, name): array for name, array in value.items()}
+                    value |= {"num_boxes": len(arrays["boxes"])}
+                    value |= {"image_width": int(rows[id]["width"]), "image_height": int(rows[id]["height"])}
+                transaction.put(key, pickle.dumps(value, protocol=4))
+            transaction.put(b"keys", pickle.dumps(keys, protocol=4))
+        held.sync(True)

@@ -1,0 +1,56 @@
+"""The samples of a source, one after the other, whatever form it has: used, or rejected with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ...errors import first_line
+from ..data.reading import BadFile
+from ..data.samples import Rejected
+from .forms.files import files_of
+from .forms.registry import Form
+from .isolated import Answer, isolated
+from .record import Asked, Record
+from .shapes import record_of
+
+
+def records(source: Path, form: Form, asked: Asked) -> Iterator[Record | Rejected]:
+    """Yield the samples of a source in the order of its files.
+
+    Args:
+        source: a file, or a folder with files.
+        form: how they are written.
+        asked: what is wanted of them.
+
+    Raises:
+        DataError: it holds no such files.
+        TransientError: one of them could not be read, though it may be intact.
+    """
+    if form.alone and (source / "data.mdb").is_file():
+        files = [source]
+    else:
+        files = files_of(source, form.endings)
+    for name, file, answer in isolated(files, form, asked) if form.isolated else _here(files, form, asked):
+        try:
+            if isinstance(answer, str):
+                raise BadFile(answer)
+            yield record_of(answer, asked)
+        except BadFile as error:
+            yield Rejected(name, f"{file} {error.reason}".lstrip())
+
+
+def _here(files: Iterable[Path], form: Form, asked: Asked) -> Iterator[Answer]:
+    """Read the samples of files in this process."""
+    lister = form.lists()
+    for path in files:
+        try:
+            for name, read, file in lister(path, asked):
+                try:
+                    yield name, file, read()
+                except BadFile as error:
+                    yield name, file, error.reason
+        except BadFile as error:
+            yield path.name, "", error.reason
+        except (OSError, ValueError, MemoryError) as error:
+            yield path.name, "", f"cannot be read: {first_line(error)}"
