@@ -13,7 +13,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("commands",),
-    ("report", "cluster", "demo"),
+    ("report", "cluster", "demo", "export"),
     ("predict",),
     ("train", "extract"),
     ("cache", "itin_head"),
