@@ -122,8 +122,8 @@ HEADS = Table(
     "The heads",
     "Heads with a GRU have d = k = 128, m = 4 and 8 epochs, `pooled` has dropout 0.5 and 20 epochs; the rest is the "
     "paper's recipe. *Lexicons*: `--lexicons vader+afinn+pattern+hashtags+shape`. *Learned table*: `--lexical 32 "
-    "--word-dropout 0.3`. *Own labels*: `--target label+text-label+image-label`, and `--label-from`. *Scene*: `--scene`, "
-    "the maxima of EfficientNet-Lite0's inner layers.\n\n"
+    "--word-dropout 0.3`. *Own labels*: `--target label+text-label+image-label`, and `--label-from`. *Scene*: "
+    "`--scene`, the maxima of EfficientNet-Lite0's inner layers.\n\n"
     "`best` was designed by looking at these folds, so its figures here are a little kind. On pairs that were never "
     "looked at, the 450 of the test part of CLMLF's split: open.",
     (
@@ -172,7 +172,7 @@ BEST_PARTS = Table(
 CURVE = Table(
     "What more pairs would bring",
     "`best` on shares of each fold's training pairs (`--train-share`), the smaller within the larger; one seed.",
-    (*(Row(f"best, {100 * share:g}%", {**BEST, "train_share": share}) for share in (0.25, 0.5)), Row("best", BEST)),
+    (*(Row(f"best on {100 * share:g}%", {**BEST, "train_share": share}) for share in (0.25, 0.5)), Row("best", BEST)),
     ("best",),
     seeds=1,
 )
