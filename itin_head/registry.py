@@ -59,6 +59,11 @@ class HeadSpec(NamedTuple):
         """Whether it does so by default, where there are any."""
         return "scene_dim" in self.stand_ins
 
+    @property
+    def seedless(self) -> bool:
+        """Whether its result depends on no seed, so that a second one would be the same."""
+        return self.solved or not self.settings
+
 
 _EVERY = ("regions", "tokens", "context")
 _LOCAL = (

@@ -14,7 +14,7 @@ FLOORS = (
     ("cli",),
     ("commands",),
     ("doctor",),
-    ("report", "cluster", "demo"),
+    ("report", "cluster", "demo", "export"),
     ("predict",),
     ("train", "extract"),
     ("cache", "itin_head"),
