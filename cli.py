@@ -31,6 +31,8 @@ COMMANDS = {
     "predict": "predict",
     "explain": "explain",
     "report": "report",
+    "export": "export",
+    "doctor": "doctor",
 }
 """Command -> module in `itin.commands`, in the order of the help."""
 

@@ -46,17 +46,20 @@ def command(
     device: str,
     **_: Any,
 ) -> None:
-    """Run RUN's own encoders and head on raw input: one pair (--image, --text) or a whole file (--table)."""
+    """Run RUN's own encoders and head on raw input: one pair (--image, --text) or a whole file (--table).
+
+    RUN is a run, what `itin export --to safetensors` wrote, or the name of such a model on the hub.
+    """
     if (table is None) == (image is None or text is None) or (table is not None and (image or text)):
         raise click.UsageError("give --image FILE and --text TEXT, or --table FILE")
     if table is None and (out is not None or columns or allow_outside):
         raise click.UsageError("--out, --columns and --allow-outside go with --table FILE")
     from ..device import pick_device
+    from ..export import open_run
     from ..predict import Predictor
     from ..predict.table import check_out
-    from ..train.runs.folder import load_run
 
-    opened = load_run(run)
+    opened = open_run(run)
     with usage_errors():
         where = pick_device(device)
         names, allow = columns_of(columns), names_for(opened)

@@ -15,6 +15,7 @@ from .dropout import dropped
 from .extras import ExtraLogits, Extras
 from .gru.packing import Words, fill_up, pack_words, padded
 from .gru.recurrence import RECURRENCES, Layer, deep_bigru, plain_bigru, weights
+from .pretrained.mixin import Pretrained
 
 Inputs = tuple[
     Tensor | None,
@@ -66,7 +67,7 @@ class Text(NamedTuple):
     """(B, n) bool, True at a word."""
 
 
-class Head(nn.Module):
+class Head(nn.Module, Pretrained):
     """A head: its inputs among `regions`, `tokens` and `context` -> logits.
 
     A new head derives from this, makes its layers in `__init__`, and computes in `join`; `registry.HEADS` names

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -66,6 +67,7 @@ class LoopbackHub:
     silent: bool = False
     status: int | None = None
     _models: dict[str, Model] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
     _closed: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -88,6 +90,12 @@ class LoopbackHub:
         commit = hashlib.sha1(f"{name} {folder}".encode()).hexdigest()
         self._models[name] = Model(folder, commit, access)
         return commit
+
+    def accept(self, name: str, folder: Path) -> None:
+        """Let clients with the token push files to the model of that name, which are served from the folder."""
+        folder.mkdir(parents=True)
+        self.add(name, folder)
+        self._open.add(name)
 
     def asked(self, method: str, part: str = "") -> list[Request]:
         """The requests of a method whose path has `part` in it."""
@@ -121,6 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._take()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the terminal quiet."""
 
@@ -137,6 +148,37 @@ class _Handler(BaseHTTPRequestHandler):
             self._content(path.removeprefix("/files/"))
         else:
             self._hub(path)
+
+    def _take(self) -> None:
+        """Take what a client pushes: a model's name, how each file is sent, and a commit with the files in it."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append(Request(self.command, self.path, self.headers))
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self._refuse(401, "RepoNotFound")
+            return
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+            self._json({"url": f"{self.hub.endpoint}/{name}", "name": name, "id": name})
+            return
+        if path == "/api/validate-yaml":  # the header of a model's card
+            self._json({"errors": [], "warnings": []})
+            return
+        found = self.hub.find(path.removeprefix("/api/models"))
+        if found is None or found[0] not in self.hub._open:
+            self._refuse(403, "Forbidden")
+        elif found[2][:1] == ["preupload"]:
+            files = [{"path": one["path"], "uploadMode": "regular"} for one in json.loads(body)["files"]]
+            self._json({"files": [{**one, "shouldIgnore": False} for one in files]})
+        elif found[2][:1] == ["commit"]:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    (found[1].folder / line["value"]["path"]).write_bytes(b64decode(line["value"]["content"]))
+            page = f"{self.hub.endpoint}/{found[0]}/commit/{found[1].commit}"
+            self._json({"success": True, "commitOid": found[1].commit, "commitUrl": page, "hookOutput": ""})
+        else:
+            self._json({})
 
     def _hub(self, path: str) -> None:
         api = path.startswith("/api/models/")

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import itin.cache
+import itin.export
 import itin.itin_head
 import itin.predict
 import itin.train
@@ -16,7 +17,7 @@ from itin.errors import CacheError
 from itin.lazy import optional
 from itin.train.runs.folder import load_run
 
-PACKAGES = (itin.cache, itin.itin_head, itin.predict, itin.train)
+PACKAGES = (itin.cache, itin.export, itin.itin_head, itin.predict, itin.train)
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda one: one.__name__)
@@ -34,7 +35,7 @@ def test_names_are_those_of_their_modules() -> None:
 
 def test_a_package_alone_loads_nothing_heavy() -> None:
     code = (
-        "import sys, itin.cache, itin.itin_head, itin.predict, itin.train; "
+        "import sys, itin.cache, itin.export, itin.itin_head, itin.predict, itin.train; "
         "assert not {'torch', 'pandas', 'h5py', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -42,5 +43,5 @@ def test_a_package_alone_loads_nothing_heavy() -> None:
 
 def test_what_is_not_installed_is_named_with_its_package() -> None:
     assert optional("json", "this needs JSON", "json").loads("[1]") == [1]
-    with pytest.raises(CacheError, match=r"^a boat needs Noah, which is not installed\n  next:     pip install 'ark'$"):
+    with pytest.raises(CacheError, match=r"^a boat needs Noah, which is not installed\n  next:     pip install 'ark'"):
         optional("itin.no_such_module", "a boat needs Noah", "ark", CacheError)

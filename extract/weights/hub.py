@@ -19,8 +19,9 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
 
 from ...errors import WeightsError
+from ...waiting import within
 from ...weights_file import cause_of, file_sha256
-from .download import PATIENCE, SECONDS, offline, within
+from .download import PATIENCE, SECONDS, offline
 
 T = TypeVar("T")
 
@@ -181,4 +182,5 @@ def _error(name: str, cause: Exception | str) -> WeightsError:
         "folder that holds it",
         next_step="run the same command again where there is a network: a download continues where it ended; "
         "`itin weights` says where each model is searched for",
+        machine=True,
     )

@@ -42,7 +42,7 @@ class DNNLRHead(Head):
         if text is None or context is None:
             raise ValueError("expected text and context, got None for one of them")
         z_T = self.W_T(self.text_cnn(text.W, text.mask))
-        W_2 = self.W_2.weight.expand(len(context), -1, -1)  # (B, classes, hidden)
+        W_2 = self.W_2.weight.expand(context.shape[0], -1, -1)  # (B, classes, hidden)
         if self.training and self.config.dropout:
             share = self.config.dropout
             W_2 = W_2 * kept(tuple(W_2.shape), share, W_2, self.generators) / (1 - share)

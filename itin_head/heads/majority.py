@@ -28,4 +28,4 @@ class MajorityHead(Head):
         """Return the same for each pair; only the length of the context is used."""
         if context is None:
             raise ValueError("context: expected (B, context_dim), got None")
-        return HeadOutput(self.log_frequency.expand(len(context), -1))
+        return HeadOutput(self.log_frequency.expand(context.shape[0], -1))

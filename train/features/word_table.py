@@ -13,7 +13,8 @@ LEAST = 2
 NONE = -1
 """The key and the entry where there is none."""
 
-_SHIFT = np.int64(1 << 32)
+PLACES = 1 << 32
+"""What a token's id is multiplied by in a key, so that that of the next one fits behind it."""
 
 
 def keys_of(features: Features) -> NDArray[np.int64]:
@@ -24,7 +25,7 @@ def keys_of(features: Features) -> NDArray[np.int64]:
     """
     if features.token_ids is None:
         raise ValueError("features: expected token ids, which the learned table is made of, got none")
-    first = features.token_ids.astype(np.int64) * _SHIFT
+    first = features.token_ids.astype(np.int64) * PLACES
     pairs = np.full_like(first, NONE)
     pairs[:-1] = first[:-1] + features.token_ids[1:] + 1
     last = features.offsets[1:][np.diff(features.offsets) > 0] - 1

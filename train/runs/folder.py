@@ -283,40 +283,19 @@ class Run:
 
         from ...itin_head import make
         from ...itin_head.ensemble import Ensemble, Partnered
-        from ...weights_file import UnsoundFile, differences, read_state
+        from ...itin_head.pretrained.checkpoint import WEIGHTS, fill, state_of
 
-        path = self.path / "model.safetensors"
-        try:
-            state = read_state(path)
-        except UnsoundFile as fault:
-            raise RunError(
-                f"cannot read the checkpoint {path}",
-                expected="the trained head, as `itin train` wrote it",
-                found=fault.found,
-                next_step="copy the run's own model.safetensors again, or train the run again",
-            ) from fault
+        path = self.path / WEIGHTS
+        state = state_of(path)
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced next
             gru = "torch" if self.environment.get("gru") == "torch" else "packed"
             members = [make(self.head_config, gru) for _ in self.config.members]
             head = members[0] if len(members) == 1 else Ensemble(members, self.targets)
             for partner in self.head_configs[1:]:
                 head = Partnered(head, make(partner), self.targets)
-            if head.vocabulary is not None:
-                file = self.path / VOCABULARY
-                vocabulary = read_record(file, AGAIN, FORMAT)
-                with describing(file, "the vocabulary of a run", AGAIN):
-                    head.know(vocabulary)
-        shapes = [{name: tuple(one.shape) for name, one in each.items()} for each in (head.state_dict(), state)]
-        if (different := differences(*shapes)) is not None:
-            raise RunError(
-                f"the checkpoint {path} does not have the shapes of the run's config.json",
-                expected="the head's parameters",
-                found=different,
-                next_step="put the run's own model.safetensors back, or train the run again",
-            )
-        head = head.to_empty(device=device)
-        head.load_state_dict(state)
-        return head.eval()
+        head = fill(head, path, state, device)
+        head.targets = self.targets
+        return head
 
 
 def load_run(path: str | Path) -> Run:
@@ -329,6 +308,13 @@ def load_run(path: str | Path) -> Run:
     described = record_of(path, "config.json", "a run folder", "itin train")
     for name in FILES:
         if not (path / name).is_file():
+            if "exported" in read_record(described, AGAIN):
+                raise RunError(
+                    f"{path} holds an exported head, not a run",
+                    expected="a run, with its pairs and its figures",
+                    found="a head without them, as `itin export` writes it",
+                    next_step="give the run itself; `itin predict` and `from_pretrained` read exported heads",
+                )
             raise RunError(
                 f"the run {path} is not complete",
                 expected=", ".join(FILES),
