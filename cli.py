@@ -32,6 +32,7 @@ COMMANDS = {
     "explain": "explain",
     "report": "report",
     "export": "export",
+    "doctor": "doctor",
 }
 """Command -> module in `itin.commands`, in the order of the help."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from .errors import first_line
+from .errors import DOCTOR, first_line
 
 
 def pick_device(name: str) -> torch.device:
@@ -23,7 +23,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} is not available here: {first_line(error)}") from error
+        raise ValueError(f"device {name!r} is not available here: {first_line(error)}; {DOCTOR}") from error
     return device
 
 
@@ -37,14 +37,14 @@ def device_names(names: str) -> list[str]:
     """
     if names == "all":
         if not (count := torch.cuda.device_count()):
-            raise ValueError("device 'all' is not available here: there is no CUDA device")
+            raise ValueError(f"device 'all' is not available here: there is no CUDA device; {DOCTOR}")
         return [f"cuda:{number}" for number in range(count)]
     found = [name.strip() for name in names.split(",")]
     for name in found if len(found) > 1 else ():
         if (cuda := re.fullmatch(r"cuda(?::(\d+))?", name)) is None:
             pick_device(name)
         elif int(cuda[1] or 0) >= (count := torch.cuda.device_count()):
-            raise ValueError(f"device {name!r} is not available here: there are {count} CUDA devices")
+            raise ValueError(f"device {name!r} is not available here: there are {count} CUDA devices; {DOCTOR}")
     return found
 
 

@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+
 RUN_AGAIN = 75
 """The exit code for unfinished work that the same command, run again, continues (EX_TEMPFAIL)."""
+
+DOCTOR = "`itin doctor` checks this machine"
+"""The next step that every error adds whose cause is the machine, see `ItinError`."""
+
+_OF_THE_MACHINE = {
+    getattr(errno, name, None)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "EXDEV", "EMFILE", "ENFILE"),
+        *("ENOMEM", "ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "ENODEV", "ETIMEDOUT"),
+    )
+}
+"""Causes other than a path that is wrong."""
 
 
 class ItinError(Exception):
     """An error that a user can fix.
+
+    One that has to do with the machine names `itin doctor` in its next step. It is one of these if it says so, if its
+    cause is an error of a disk, device, network or memory, or if its next step installs a package.
 
     Args:
         what: one sentence that names the file, store or option.
         expected: what should have been there.
         found: what was there.
         next_step: the command or action to try next.
+        machine: whether the cause is this machine: its packages, devices, scheduler or network.
     """
 
     def __init__(
-        self, what: str, *, expected: str | None = None, found: str | None = None, next_step: str | None = None
+        self,
+        what: str,
+        *,
+        expected: str | None = None,
+        found: str | None = None,
+        next_step: str | None = None,
+        machine: bool = False,
     ) -> None:
         more = {"expected: ": expected, "found:    ": found, "next:     ": next_step}
         super().__init__("\n".join([what, *(f"  {name}{line}" for name, line in more.items() if line is not None)]))
         self.what = what
+        self._says_next = next_step is not None
+        self._machine = machine or "pip install" in (next_step or "")
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if DOCTOR in message or not (self._machine or any(map(_of_the_machine, _causes(self)))):
+            return message
+        return f"{message}; {DOCTOR}" if self._says_next else f"{message}\n  next:     {DOCTOR}"
 
 
 class DataError(ItinError):
@@ -46,6 +79,18 @@ class RunError(ItinError):
 
 class TransientError(ItinError):
     """An error of input that may be intact but could not be read (an I/O error that outlasted the retries)."""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    while (cause := error.__cause__) is not None:
+        yield cause
+        error = cause
+
+
+def _of_the_machine(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | ConnectionError | TimeoutError):
+        return True
+    return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
 
 
 def first_line(error: BaseException) -> str:

@@ -18,6 +18,8 @@ class Limits(NamedTuple):
 
     choices: Collection[str] = ()
     """The values, where they can be listed."""
+    form: str = ""
+    """A form of values beside the choices, known by what stands before the colon: `hf:NAME`."""
     least: float | None = None
     """The smallest value."""
     most: float | None = None
@@ -46,6 +48,16 @@ class Limits(NamedTuple):
         if self.most is None and self.below is None:
             return f"of at least {self.least}"
         return f"from {self.least} to " + (f"below {self.below}" if self.most is None else f"{self.most}")
+
+    @property
+    def named(self) -> str:
+        """The choices in words."""
+        return ", ".join([*self.choices, *([self.form] if self.form else [])])
+
+    def allows(self, value: str) -> bool:
+        """Return whether a text is one of the choices, or of the form beside them."""
+        start = self.form.partition(":")[0] + ":"
+        return value in self.choices or (bool(self.form) and value.startswith(start) and value != start)
 
     def contains(self, value: float) -> bool:
         """Return whether a number is finite and within its range."""
@@ -98,9 +110,9 @@ def check(config: Any) -> None:
         if fits and kind in ("int", "float"):
             fits = limits.contains(value)
         elif fits and limits.choices:
-            fits = value in limits.choices
+            fits = limits.allows(value)
         if not fits:
-            expected = f"one of {', '.join(limits.choices)}" if limits.choices else f"{what} {limits.span}".strip()
+            expected = f"one of {limits.named}" if limits.choices else f"{what} {limits.span}".strip()
             raise ValueError(f"{field.name}: expected {expected}{' or None' * optional}, got {value!r}")
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def cores() -> int:
@@ -42,12 +50,34 @@ class Part:
         """Return whether a piece of work, by its number, belongs to this part."""
         return piece % self.count == self.index
 
+    def of(self, pieces: np.ndarray) -> np.ndarray:
+        """Return which pieces of work (N,), by their numbers, belong to this part, (N,) bool."""
+        mine: np.ndarray = pieces % self.count == self.index
+        return mine
+
     def split(self, count: int) -> list[Part]:
         """Return the parts of this part: `count` that exclude one another and leave nothing out."""
         return [Part(self.index + self.count * number, self.count * count) for number in range(count)]
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
+
+
+def run_ahead(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Iterator[tuple[T, Future[R]]]:
+    """Run `work` on the items, at most `ahead` of them running or waiting, and yield them in order."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) > ahead:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        for _, future in waiting:
+            future.cancel()
 
 
 @contextmanager

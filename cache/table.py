@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,56 @@ class Table:
 
 
 def write_table(
-    folder: Path, dataset: dict[str, Any], samples: Iterable[dict[str, Any]], rejected: Iterable[dict[str, Any]]
+    folder: Path,
+    dataset: dict[str, Any] | Callable[[], dict[str, Any]],
+    samples: Iterable[dict[str, Any]],
+    rejected: Iterable[dict[str, Any]],
 ) -> None:
-    """Write the three files of a table, each whole or not at all; `dataset.json` last."""
+    """Write the three files of a table, each whole or not at all; `dataset.json` last.
+
+    Args:
+        folder: the data set's folder in the cache.
+        dataset: the content of `dataset.json`, or a function that returns it once all rows have been taken.
+        samples: the usable pairs; they are written as they come.
+        rejected: the others, taken after them.
+    """
     disk.make_folder(folder, write_error)
-    tables = {"samples.jsonl": _lines(samples), "quarantine.jsonl": _lines(rejected)}
-    for name, data in tables.items():
-        disk.replace(folder / name, data, write_error)
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()}
-    write_json(folder / "dataset.json", {"format": FORMAT, **dataset, "sha256": digests})
+    digests = {
+        name: _put_lines(folder / name, rows)
+        for name, rows in (("samples.jsonl", samples), ("quarantine.jsonl", rejected))
+    }
+    record = dataset() if callable(dataset) else dataset
+    write_json(folder / "dataset.json", {"format": FORMAT, **record, "sha256": digests})
+
+
+def _put_lines(path: Path, rows: Iterable[dict[str, Any]]) -> str:
+    """Write a row a line, holding few of them, and return the file's digest; a file that holds them is left alone."""
+    digest = hashlib.sha256()
+
+    def lines() -> Iterator[bytes]:
+        for row in rows:
+            line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+            digest.update(line)
+            yield line
+
+    left, same = lines(), 0
+    line: bytes | None = None
+    with path.open("rb") if path.is_file() else io.BytesIO() as old:
+        for line in left:
+            if old.read(len(line)) != line:
+                break
+            same += len(line)
+        else:
+            line = None
+            if not old.read(1) and path.is_file():
+                return digest.hexdigest()
+    with disk.replacing(path, write_error) as temporary, temporary.open("wb") as new:
+        if same:
+            with path.open("rb") as old:
+                for at in range(0, same, 2**20):
+                    new.write(old.read(min(2**20, same - at)))
+        new.writelines(left if line is None else itertools.chain([line], left))
+    return digest.hexdigest()
 
 
 def read_table(folder: Path) -> Table:
@@ -115,7 +157,3 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise CacheError(
             f"cannot read {path}: {error}", next_step="remove the file and run `itin extract` again"
         ) from error
-
-
-def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,47 @@ class StoreWriter:
     def extend(self, rows: Iterable[RowKey], shard_size: int) -> list[int]:
         """Plan the rows that are not planned yet, and return the numbers of all, in order."""
         return self.plan.extend(rows, shard_size)
+
+    def extend_by_unit(self, units: Iterable[Iterable[RowKey]], shard_size: int) -> np.ndarray:
+        """Plan the rows that are not planned yet, those of one unit in one segment, and return the numbers of all.
+
+        A unit (an archive, a row group) with fewer new rows than a shard shares a segment with those after it, as a
+        whole: what takes whole segments takes whole units.
+
+        Args:
+            units: the rows of each.
+            shard_size: rows per shard, for the new rows.
+
+        Returns:
+            (N,) int64, in order.
+        """
+        numbers, places = array("q"), array("q")
+        new: list[RowKey] = []
+
+        def plan() -> None:
+            for place, row in zip(places, self.plan.extend(new, shard_size), strict=True):
+                numbers[place] = row
+            new.clear()
+            del places[:]
+
+        for unit in units:
+            keys = list(unit)
+            for key, row in zip(keys, self.plan.find(*map(list, zip(*keys, strict=True))) if keys else (), strict=True):
+                if row < 0:
+                    places.append(len(numbers))
+                    new.append(key)
+                numbers.append(row)
+            if len(new) >= shard_size:
+                plan()
+        if new:
+            plan()
+        self.plan.index.clear()
+        return np.array(numbers, np.int64)
+
+    def left(self, rows: np.ndarray) -> np.ndarray:
+        """Return which of the rows (N,) are neither committed nor in quarantine, (N,) bool."""
+        left: np.ndarray = ~self._done()[rows]
+        return left
 
     def missing(self, rows: Iterable[int]) -> list[Piece]:
         """Return the given rows that are neither committed nor in quarantine, block by block."""

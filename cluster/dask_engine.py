@@ -73,6 +73,7 @@ def connect(scheduler: str, tls: Tls | None = None, timeout: float = 60) -> Clie
         raise ClusterError(
             f"the Dask scheduler at {scheduler} cannot be reached: {error}",
             next_step="check that it runs and that this machine may connect to it",
+            machine=True,
         ) from error
 
 

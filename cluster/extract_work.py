@@ -22,6 +22,7 @@ from ..cache.table import read_lines
 from ..extract.config import ExtractConfig
 from ..extract.data.listed import read_ids, wanted_positions
 from ..extract.data.samples import Sample
+from ..extract.data.sets.hf import absolute_kind
 from ..extract.encoders.own import FIELDS, FLAGS, has_form
 from ..paths import cache_root
 from .submission import Submission
@@ -89,7 +90,8 @@ class Extraction:
     def missing(self, submission: Submission) -> Missing:
         """Return what the stores lack of the samples in the last scan."""
         samples = [Sample(**row) for row in read_lines(submission.home / "samples.jsonl")]
-        undecided = bool(read_json(submission.home / "dataset.json").get("undecided"))
+        record = read_json(submission.home / "dataset.json")
+        undecided, streamed = bool(record.get("undecided")), "files" in record
         ids = submission.config.get("ids")
         listed = None if ids is None else read_ids(Path(ids))
         samples = [samples[i] for i in wanted_positions(samples, submission.limit, listed, undecided)]
@@ -103,7 +105,8 @@ class Extraction:
             rows = [row for row in found if row >= 0]
             quarantined += len(set(rows) & set(writer.quarantined()))
             for piece in writer.missing(rows):
-                parts[piece.block % submission.parts] += len(piece.rows)
+                (number,) = writer.plan.pieces_of(np.array([piece.block]), streamed).tolist()
+                parts[number % submission.parts] += len(piece.rows)
             for position in np.flatnonzero(np.array(found) < 0).tolist():  # in no plan: any part will plan it
                 parts[position % submission.parts] += 1
         return Missing(dict(sorted(parts.items())), len(samples) * len(submission.stores), quarantined)
@@ -147,7 +150,8 @@ def with_absolute_paths(config: ExtractConfig) -> ExtractConfig:
     root = None if config.root is None else config.root.expanduser().absolute()
     cache = os.path.abspath(cache_root(config.cache))  # noqa: PTH100  (resolve() would follow links of a site's own)
     ids = None if config.ids is None else Path(os.path.abspath(config.ids.expanduser()))  # noqa: PTH100
-    return replace(config, encoders=encoders, root=root, table=table, cache=Path(cache), ids=ids)
+    kind = absolute_kind(config.dataset)
+    return replace(config, dataset=kind, encoders=encoders, root=root, table=table, cache=Path(cache), ids=ids)
 
 
 def _absolute(path: str | None) -> str | None:

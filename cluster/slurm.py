@@ -72,16 +72,17 @@ def _once(command: Sequence[str]) -> str:
         raise ClusterError(
             f"{command[0]} is not here",
             next_step="run this where Slurm is installed, use --dry-run to write the scripts, or --engine dask",
+            machine=True,
         ) from error
     except subprocess.TimeoutExpired as error:
         raise BusyError(
-            f"{command[0]} did not answer within {TIMEOUT_SECONDS} s", next_step="try again later"
+            f"{command[0]} did not answer within {TIMEOUT_SECONDS} s", next_step="try again later", machine=True
         ) from error
     if done.returncode == 0:
         return done.stdout
     message = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
     if _BUSY.search(message):
-        raise BusyError(f"{command[0]} failed: {message}", next_step="try again later")
+        raise BusyError(f"{command[0]} failed: {message}", next_step="try again later", machine=True)
     raise ClusterError(f"{command[0]} refused: {message}", next_step="fix the options, or ask the administrators")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..extract.config import EncoderConfig, ExtractConfig
-from ..extract.data.datasets import DATASETS
+from ..extract.data.datasets import HF_FORM, KINDS
 from ..extract.encoders.own import FIELDS
 from ..labels import LABELS, listed
 from ..parts import Part
@@ -105,7 +105,7 @@ def config_from(options: dict[str, Any]) -> ExtractConfig:
     if (record := options.pop("record")) is not None:
         return _from_record(record, options)
     if options["dataset"] is None:
-        raise ValueError(f"--dataset is missing: expected one of {', '.join(DATASETS)}")
+        raise ValueError(f"--dataset is missing: expected one of {', '.join(KINDS)}, or {HF_FORM}")
     encoders = take(EncoderConfig, options)
     columns = columns_of(options.pop("columns") or "")
     only = tuple(kind.strip() for kind in options.pop("only").split(",") if kind.strip())
@@ -157,17 +157,23 @@ def show(summary: Summary, part: Part | None = None) -> None:
     from .train import short, show_note
 
     dataset, samples = summary.dataset, summary.scan.samples
-    labels = Counter(sample.label for sample in samples).most_common()
+    counts: Counter[str | None] = Counter()
+    parts: Counter[str] = Counter()
+    values = dict.fromkeys([one.name for one in dataset.all_targets], 0) if dataset.targets else {}
+    for sample in samples:
+        counts[sample.label] += 1
+        parts.update([sample.part] if sample.part is not None else [])
+        for name in values:
+            values[name] += sample.value(name) is not None
+    labels = counts.most_common()
     counted = listed([f"{count} {'unlabelled' if label is None else label}" for label, count in labels])
     console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {short(dataset.root)}", markup=False)
     for line in label_lines(dataset):
         console.print(f"  {line}", markup=False)
     for line in rule_lines(dataset.dropped, dataset.undecided):
         console.print(f"  {line}", markup=False)
-    if dataset.targets:
-        counts = {one.name: sum(pair.value(one.name) is not None for pair in samples) for one in dataset.all_targets}
-        console.print(f"  {target_line(counts)}", markup=False)
-    parts = Counter(sample.part for sample in samples if sample.part is not None)
+    if values:
+        console.print(f"  {target_line(values)}", markup=False)
     if parts:
         told = ", ".join(f"{count} {part}" for part, count in parts.items())
         console.print(f"  its own split, --protocol own: {told}", markup=False)

@@ -12,9 +12,8 @@ import click
 
 from ..fields import check, option
 from ..parts import Part
-from ..targets import targets_of
 from ..train.config import REPEATS, TrainConfig
-from ..train.presets import PresetOptions, fitted, space_of
+from ..train.presets import PresetOptions, space_of
 from .terminal.options import Command, given, options_of, reject_set, take, usage_errors
 from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 from .terminal.signals import stop_on_signals
@@ -240,15 +239,13 @@ def _new(
         from ..train.sweeps.search import check_installed
 
         check_installed()
-    configs = readers(plan.trials, axes)
-    found = wanted.find(configs)
-    targets = targets_of(found.table.dataset)
-    fits = {preset: fitted({**axes, "preset": preset}, targets) for preset in presets}
+    fits = {preset: wanted.fitted({**axes, "preset": preset}) for preset in presets}
     adapted = {preset: fields for preset, (fields, _) in fits.items() if fields}
     without = [line for _, lines in fits.values() for line in lines]
     inner_folds = own.inner_folds or 0
     plan = make_plan(mode, axes, seeds, number, folds, adapted, inner_folds)
     configs = readers(plan.trials, axes, adapted)
+    found = wanted.find(configs)
     data = SweepData(found.table, found.stores, configs, protocol, allow_missing=wanted.allow_missing)
     with usage_errors():  # before anything is written
         places = [replace(configs[0], fold=fold) for fold in folds]

@@ -13,9 +13,9 @@ import click
 
 from ..fields import option
 from ..itin_head.registry import HEADS, label_of
-from ..targets import LABEL, targets_of
+from ..targets import LABEL
 from ..train.config import TrainConfig, select_of
-from ..train.presets import PresetOptions, fitted, with_preset
+from ..train.presets import PresetOptions, with_preset
 from .terminal.options import Command, given, options_of, take, usage_errors
 from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 
@@ -76,10 +76,10 @@ def command(**options: Any) -> None:
         rule = protocol.protocol_of()
     if output.out is not None:
         check_free(output.out)
-    found = wanted.find([config])
-    own, without = fitted(fields, targets_of(found.table.dataset))
+    own, without = wanted.fitted(fields)
     with usage_errors():
         config = TrainConfig(**with_preset({**fields, **own}))
+    found = wanted.find([config])
     configs = [config] if every is None else [replace(config, seed=seed) for seed in every]
     stores, missing = found.of(config.view), wanted.allow_missing
     with usage_errors():

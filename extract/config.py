@@ -12,7 +12,8 @@ from ..cache.format.schema import FLOATS, KINDS
 from ..fields import Limits, check, option
 from ..parts import Part
 from .data.classes import parse_classes
-from .data.datasets import ASPECTS, DATASETS
+from .data.datasets import ASPECTS, HF_FORM
+from .data.datasets import KINDS as DATASETS_BY_NAME
 from .data.sets.scores import parse_range
 from .data.text_encoding import ENCODINGS
 from .frcnn.recipe import RECIPES
@@ -35,8 +36,8 @@ class EncoderConfig:
     """Text encoder: minilm, or a model of texts by name (BERT, RoBERTa, DeBERTa-v3, CLIP ...), or a folder that holds
     one; or your own, module:Class."""
     context_encoder: str = option("resnet18")
-    """Context encoder: resnet18, resnet18-center for the centre of the image, or efficientnet-lite0; a vision model by
-    name or folder; or your own, module:Class."""
+    """Context encoder: resnet18, resnet18-center for the centre of the image, efficientnet-lite0, or
+    efficientnet-lite0-stages for its inner layers; a vision model by name or folder; or your own, module:Class."""
     scene_encoder: str | None = option(None)
     """Scene encoder, a second context that some heads read beside the first: any context encoder; by default none."""
     max_regions: int = option(36, least=1)
@@ -134,29 +135,31 @@ def _seed_pairs(text: str) -> list[tuple[str, int]]:
 class ExtractConfig:
     """One extraction: which data set, into which cache, with which encoders, and how."""
 
-    dataset: str = option(choices=tuple(DATASETS), metavar="NAME", group="Data set")
-    """Which data set, or `folder` for your own."""
+    dataset: str = option(choices=DATASETS_BY_NAME, form=HF_FORM, metavar="NAME", group="Data set")
+    """Which data set; `folder` for your own with a table, `webdataset` for tar archives."""
     root: Path | None = option(None)
-    """Folder of the data set; by default $ITIN_DATA/<dataset>."""
+    """Folder of the data set; by default $ITIN_DATA/<dataset>. For `webdataset` the archives: a folder of .tar files,
+    or a pattern such as 'data/{00000..00099}.tar'."""
     name: str | None = option(None)
     """Its name in the cache; by default the data set's, for `folder` the folder's with a short hash of its path."""
     table: Path | None = option(None)
-    """For `folder`: its CSV, TSV or JSONL table, if it holds several."""
+    """For `folder`: its CSV, TSV, JSONL or Parquet table, if it holds several."""
     columns: dict[str, str] = field(default_factory=dict, metadata={"limits": Limits(metavar="id=ID,text=TWEET,...")})
-    """For `folder`: columns of the table that have other names than id, image, text, label and score; for `msed` and
-    `memotion` label=NAME alone, the column that is the label."""
+    """For `folder` and `hf`: columns that have other names than id, image, text, label and score; for `webdataset` the
+    names of text, label and score in .json; for `msed` and `memotion` label=NAME alone, the column of the label."""
     classes: str | None = option(None, metavar="NAME,...")
     """For all but MVSA: the classes, in their order; by default the data set's own; for `folder` those of before, else
     positive, neutral and negative, else all labels, by name."""
     min_class_size: int | None = option(None, least=1)
-    """For `folder`: leave rows unlabelled whose label has fewer rows; by default only labels of a single row."""
+    """For your own data: leave rows unlabelled whose label has fewer rows; by default only labels of a single row."""
     ordered: bool | None = option(None, switch=True)
-    """For `folder`: the classes go from the least to the greatest, in the order of --classes or by name; by default as
-    was said before."""
+    """For your own data: the classes go from the least to the greatest, in the order of --classes or by name; by
+    default as was said before."""
     score_range: str | None = option(None, metavar="LO,HI")
-    """For `folder`: the least and the greatest score; by default what was recorded before, else those of the column."""
+    """For your own data: the least and the greatest score; by default what was recorded before, else those of the
+    column."""
     allow_outside: bool = False
-    """For `folder`: accept images outside of the root."""
+    """For `folder` and `hf`: accept images outside of the root."""
     aspect: str | None = option(None, choices=ASPECTS)
     """For `twitter-2015` and `twitter-2017`: how a text names the aspect that its label is about; by default pair: the
     text with $T$ in the aspect's place, [SEP] and the aspect."""

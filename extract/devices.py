@@ -95,7 +95,7 @@ class _Child(Generic[R]):
         except (EOFError, OSError):
             self.process.join()
             raise DeviceError(
-                f"device {self.device}: its process {ended(self.process.exitcode)}", next_step=again
+                f"device {self.device}: its process {ended(self.process.exitcode)}", next_step=again, machine=True
             ) from None
         if what == "advance":
             progress.advance(*value)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from ..errors import TransientError
+from ..parts import run_ahead
 from .data.images import read_image
 from .data.reading import BadFile
 from .data.samples import Sample
@@ -16,17 +16,14 @@ from .data.survey import has_changed
 from .encoders.contract import ImageEncoder
 from .lanes import Lane, pending_samples
 
-T = TypeVar("T")
-R = TypeVar("R")
 
-
-def fill(lanes: list[Lane], samples: list[Sample], workers: int, stop: Event, *, shuffled: bool) -> None:
+def fill(lanes: list[Lane], samples: Sequence[Sample], workers: int, stop: Event, *, shuffled: bool) -> None:
     """Encode and commit what the lanes lack, block by block; see `pending_samples` for `shuffled`."""
     _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
     _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
 
 
-def _encode_texts(lanes: list[Lane], samples: list[Sample], stop: Event, shuffled: bool) -> None:
+def _encode_texts(lanes: list[Lane], samples: Sequence[Sample], stop: Event, shuffled: bool) -> None:
     for position, wanting in pending_samples(lanes, shuffled, stop.is_set):
         for lane in wanting:
             lane.add(position, samples[position].text)
@@ -35,14 +32,14 @@ def _encode_texts(lanes: list[Lane], samples: list[Sample], stop: Event, shuffle
     _finish_lanes(lanes, stop)
 
 
-def _encode_images(lanes: list[Lane], samples: list[Sample], workers: int, stop: Event, shuffled: bool) -> None:
+def _encode_images(lanes: list[Lane], samples: Sequence[Sample], workers: int, stop: Event, shuffled: bool) -> None:
     """Decode each image once for all the lanes that want it, ahead of the device."""
 
     def prepare(item: tuple[int, tuple[Lane, ...]]) -> list[Any]:
         sample = samples[item[0]]
         if has_changed(sample):
             raise TransientError(f"{sample.image} has changed since it was scanned")
-        image = read_image(sample.image)
+        image = read_image(sample.place)
         inputs: dict[int, Any] = {}  # of each trunk: encoders of one model share the input, and so its forward pass
         for encoder in (cast(ImageEncoder, lane.encoder) for lane in item[1]):
             key = id(getattr(encoder, "trunk", encoder))
@@ -52,7 +49,7 @@ def _encode_images(lanes: list[Lane], samples: list[Sample], workers: int, stop:
     ahead = 2 * workers + max((lane.encoder.batch_size for lane in lanes), default=0)
     order = pending_samples(lanes, shuffled, stop.is_set)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for (position, wanting), future in _run_ahead(pool, prepare, order, ahead):
+        for (position, wanting), future in run_ahead(pool, prepare, order, ahead):
             if stop.is_set():
                 break
             try:
@@ -76,20 +73,3 @@ def _finish_lanes(lanes: list[Lane], stop: Event) -> None:
             lane.commit_partial()
         else:
             lane.flush()
-
-
-def _run_ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[tuple[T, Future[R]]]:
-    """Run `work` on the items, at most `ahead` of them running or waiting, and yield them in order."""
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > ahead:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        for _, future in waiting:
-            future.cancel()

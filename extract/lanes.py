@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,18 +27,22 @@ class Lane:
     Args:
         encoder: makes the features.
         writer: the store they go to.
-        rows: position of each sample that is wanted -> its row number in the store.
+        positions: the samples that are wanted, (N,) int64.
+        rows: their rows in the store, (N,) int64.
         progress: receives the progress.
-        part: the part whose blocks are wanted; None for all.
+        part: the part whose pieces are wanted; None for all.
+        whole: whether a part takes whole segments of the plan instead of blocks.
     """
 
     def __init__(
         self,
         encoder: ImageEncoder | TextEncoder,
         writer: StoreWriter,
-        rows: Mapping[int, int],
+        positions: np.ndarray,
+        rows: np.ndarray,
         progress: Progress,
         part: Part | None = None,
+        whole: bool = False,
     ) -> None:
         self.encoder = encoder
         self.writer = writer
@@ -44,43 +50,65 @@ class Lane:
         if encoder.spec.kind == "tokens":  # at most a shard, so that a kill loses no more
             self._at_once = max(encoder.batch_size, min(TEXT_BATCHES * encoder.batch_size, writer.shard_size))
         self.kind: str = encoder.spec.kind
-        blocks = writer.plan.blocks_of(np.array(list(rows.values()), np.int64)).tolist() if rows else []
-        self.position_of: dict[int, int] = {}
-        """Row -> position of the sample, for the rows that are wanted here."""
-        wanted: dict[int, list[int]] = {}
-        for (position, row), block in zip(rows.items(), blocks, strict=True):
-            if part is None or part.has(block):
-                self.position_of[row] = position
-                wanted.setdefault(block, []).append(position)
-        self.row_of: dict[int, int] = {}
-        """Position of a sample -> its row, for the samples that are still to be made."""
-        self._block_of: dict[int, int] = {}
+        self._whole = whole
+        if part is not None and len(rows):
+            mine = part.of(writer.plan.pieces_of(writer.plan.blocks_of(rows), whole))
+            positions, rows = positions[mine], rows[mine]
+        order = np.argsort(rows, kind="stable")
+        self._rows, self._positions = rows[order], positions[order]
+        blocks = writer.plan.blocks_of(self._rows) if len(rows) else self._rows
+        self._blocks, self._starts = np.unique(blocks, return_index=True)
+        self._starts = np.append(self._starts, len(blocks))
+        self._lacking = writer.left(self._rows) if len(rows) else np.zeros(0, bool)
+        self.left = int(self._lacking.sum())
+        """Number of wanted samples that are neither made nor given up."""
+        self._place: dict[int, tuple[int, int]] = {}
+        """Row -> its sample's position and its block, for the rows still to be made of the blocks in hand."""
+        self._row_of: dict[int, int] = {}
+        """Position -> row, for the same rows."""
         self._waiting: dict[int, set[int]] = {}
         self._finished: dict[int, dict[int, Arrays]] = {}
         self._batch: list[tuple[int, Any]] = []
         self._progress = progress
-        self.missing: dict[int, list[int]] = {}
-        """Block that lacks rows -> positions of all its samples that are wanted, made or not."""
-        for piece in writer.missing(self.position_of):
-            self.missing[piece.block] = wanted[piece.block]
-            self._waiting[piece.block] = set(piece.rows)
-            for row in piece.rows:
-                self.row_of[self.position_of[row]] = row
-                self._block_of[row] = piece.block
         self.made = 0
         self.unread: list[tuple[str, str]] = []
-        progress.start(self.kind, len(self.position_of), len(self.position_of) - len(self.row_of))
+        progress.start(self.kind, self.wanted, self.wanted - self.left)
 
     @property
-    def left(self) -> int:
-        """Number of wanted samples that are neither made nor given up."""
-        return sum(map(len, self._waiting.values()))
+    def wanted(self) -> int:
+        """Number of samples that are wanted here."""
+        return len(self._rows)
 
-    def drop_committed(self, block: int) -> None:
-        """Drop the rows of a block that another writer has committed since this lane was made."""
-        done = self._waiting.get(block, set()) & self.writer.committed(block)
-        for row in done:
-            del self.row_of[self.position_of[row]]
+    @property
+    def missing(self) -> dict[int, np.ndarray]:
+        """Block that lacks rows -> positions (n,) of all its samples that are wanted, made or not."""
+        if not self.wanted:
+            return {}
+        lacking = np.flatnonzero(np.add.reduceat(self._lacking, self._starts[:-1], dtype=np.int64))
+        return {int(self._blocks[one]): self._positions[slice(*self._starts[one : one + 2])] for one in lacking}
+
+    def has(self, row: int) -> bool:
+        """Return whether a row is wanted here."""
+        at = int(np.searchsorted(self._rows, row))
+        return at < len(self._rows) and int(self._rows[at]) == row
+
+    def wants(self, position: int) -> bool:
+        """Return whether a sample of the blocks in hand is still to be made."""
+        return position in self._row_of
+
+    def piece_of(self, block: int) -> int:
+        """Return the number of the piece that a block is in; see `StorePlan.pieces_of`."""
+        return int(self.writer.plan.pieces_of(np.array([block]), self._whole)[0])
+
+    def begin(self, block: int) -> None:
+        """Take a block in hand, without the rows that another writer has committed since this lane was made."""
+        at = int(np.searchsorted(self._blocks, block))
+        span = slice(*self._starts[at : at + 2])
+        rows = self._rows[span][self._lacking[span]].tolist()
+        for row, position in zip(rows, self._positions[span][self._lacking[span]].tolist(), strict=True):
+            self._place[row], self._row_of[position] = (position, block), row
+        self._waiting[block] = set(rows)
+        for row in set(rows) & self.writer.committed(block):
             self._settle(row)
 
     def commit_partial(self) -> None:
@@ -90,7 +118,7 @@ class Lane:
 
     def add(self, position: int, prepared: Any) -> None:
         """Take one prepared input; encode when a batch is full."""
-        self._batch.append((self.row_of[position], prepared))
+        self._batch.append((self._row_of[position], prepared))
         if len(self._batch) >= self._at_once:
             self.flush()
 
@@ -104,13 +132,13 @@ class Lane:
 
     def reject(self, position: int, reason: str) -> None:
         """Quarantine a sample whose input cannot be used."""
-        row = self.row_of[position]
+        row = self._row_of[position]
         self.writer.quarantine(row, reason)
         self._settle(row)
 
     def skip(self, position: int, reason: str) -> None:
         """Leave a sample for the next run: its input could not be read this time."""
-        row = self.row_of[position]
+        row = self._row_of[position]
         self.unread.append((self.writer.plan.rows[row][0], reason))
         self._settle(row)
 
@@ -137,42 +165,47 @@ class Lane:
         except FeatureError as error:
             self.writer.quarantine(row, str(error))
         else:
-            self._finished.setdefault(self._block_of[row], {})[row] = stored
+            self._finished.setdefault(self._place[row][1], {})[row] = stored
         self._settle(row)
 
     def _settle(self, row: int) -> None:
-        block = self._block_of[row]
+        position, block = self._place.pop(row)
+        del self._row_of[position]
         waiting = self._waiting[block]
-        before = len(waiting)
         waiting.discard(row)
+        self.left -= 1
         if not waiting:
             del self._waiting[block]
             self.made += self.writer.commit(block, self._finished.pop(block, {}))
-        self._progress.advance(self.kind, before - len(waiting))
+        self._progress.advance(self.kind, 1)
 
 
 Block = tuple[Lane, int]
 """A lane and one of its blocks."""
 
 
-def _rounds(lanes: Sequence[Lane], shuffled: bool) -> list[tuple[list[int], list[Block]]]:
+def _rounds(lanes: Sequence[Lane], shuffled: bool) -> list[tuple[Sequence[int] | np.ndarray, list[Block]]]:
     """Return the blocks that lack rows, those of several lanes with the same samples together: each image is read once.
 
     Args:
         lanes: the stores to be filled.
         shuffled: whether the order is random. Two processes that do the same part (two submissions of one store)
-            then collide in few blocks, because each skips what the other has committed.
+            then collide in few blocks, because each skips what the other has committed. Pieces that are taken whole
+            stay whole, from front to back.
 
     Returns:
         (positions of the samples, blocks) each.
     """
-    together: dict[tuple[int, ...], tuple[list[int], list[Block]]] = {}
+    together: dict[bytes, tuple[Sequence[int] | np.ndarray, list[Block]]] = {}
     for lane in lanes:
         for block, positions in lane.missing.items():
-            together.setdefault(tuple(positions), (positions, []))[1].append((lane, block))
-    found = list(together.values())
+            key = hashlib.sha256(np.asarray(positions, np.int64).tobytes()).digest()
+            together.setdefault(key, (positions, []))[1].append((lane, block))
+    found = sorted(together.values(), key=lambda one: int(one[0][0]))
     if shuffled:
-        random.SystemRandom().shuffle(found)
+        chance = random.SystemRandom()
+        order: defaultdict[int, float] = defaultdict(chance.random)
+        found.sort(key=lambda one: order[one[1][0][0].piece_of(one[1][0][1])])
     return found
 
 
@@ -187,8 +220,8 @@ def pending_samples(
         if stopped():
             return
         for lane, block in blocks:
-            lane.drop_committed(block)
-        for position in positions:
-            wanting = tuple(lane for lane, _ in blocks if position in lane.row_of)
+            lane.begin(block)
+        for position in map(int, positions):
+            wanting = tuple(lane for lane, _ in blocks if lane.wants(position))
             if wanting:
                 yield position, wanting

@@ -8,10 +8,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import disk
@@ -23,7 +25,7 @@ from ..parts import Part, default_workers
 from .config import EncoderConfig, ExtractConfig
 from .consolidate import check_complete
 from .data.listed import check_known, note_of, read_ids, wanted_positions
-from .data.samples import DataSet, Sample
+from .data.samples import DataSet, Sample, unit_of
 from .data.survey import Survey, last_survey, open_config, survey
 from .devices import run_on_devices
 from .encoders.build import ENCODERS, build_encoder, identity_of, weights_of
@@ -40,7 +42,7 @@ Encoder = ImageEncoder | TextEncoder
 
 
 def load_encoders(
-    config: ExtractConfig, folder: Path, samples: list[Sample], allow: Collection[str] = ()
+    config: ExtractConfig, folder: Path, samples: Sequence[Sample], allow: Collection[str] = ()
 ) -> list[Encoder]:
     """Return the encoders of every kind that is asked for, on their device.
 
@@ -73,7 +75,7 @@ def extract(
     config: ExtractConfig,
     progress: Progress | None = None,
     stop: Event | None = None,
-    load: Callable[[ExtractConfig, Path, list[Sample]], list[Encoder]] = load_encoders,
+    load: Callable[[ExtractConfig, Path, Sequence[Sample]], list[Encoder]] = load_encoders,
 ) -> Summary:
     """Bring the stores of a data set up to date; features that are there already are never computed again.
 
@@ -110,7 +112,8 @@ def extract(
     here = replace(config, device=devices[0] if len(devices) == 1 else "cpu")
     # A vocabulary is built from the texts of labelled pairs: with others it would be another encoder than before.
     read = [sample for sample in samples if sample.label is not None] if undecided else samples
-    lanes = _lanes(here, load(here, folder, read), folder, samples, wanted, progress)
+    streamed = dataset.stream is not None
+    lanes = _lanes(here, load(here, folder, read), folder, samples, wanted, progress, streamed)
     stores = None
     if config.consolidate:
         check_complete([lane.writer for lane in lanes], [lane.left for lane in lanes])
@@ -118,9 +121,13 @@ def extract(
         names = ",".join(lane.writer.folder.name for lane in lanes)
         whole, workers = config.part or Part(0, 1), max(1, workers // len(devices))
         here = replace(config, into=names, retry_quarantined=False, workers=workers)
+        archives = streamed and config.part is not None  # devices of one machine share archives
         works = [
-            (device, partial(_fill_part, replace(here, device=device, part=part), folder, samples, wanted, load))
-            for device, part in zip(devices, whole.split(len(devices)), strict=True)
+            (
+                device,
+                partial(_fill_part, replace(here, device=device, part=one), folder, samples, wanted, load, archives),
+            )
+            for device, one in zip(devices, whole.split(len(devices)), strict=True)
         ]
         made = run_on_devices(works, progress, stop)
         stores = [StoreSummary.of_parts(parts) for parts in zip(*made, strict=True)]
@@ -131,20 +138,21 @@ def extract(
     if not (config.part or config.plan or stopped):
         for lane in lanes:
             lane.writer.finish(_provenance(lane, config))
-    return Summary(dataset, folder, seen.scan, stores, stopped, time.monotonic() - started, note)
+    return Summary(seen.dataset, folder, seen.scan, stores, stopped, time.monotonic() - started, note)
 
 
 def _fill_part(
     config: ExtractConfig,
     folder: Path,
-    samples: list[Sample],
+    samples: Sequence[Sample],
     wanted: Sequence[int],
-    load: Callable[[ExtractConfig, Path, list[Sample]], list[Encoder]],
+    load: Callable[[ExtractConfig, Path, Sequence[Sample]], list[Encoder]],
+    whole: bool,
     progress: Progress,
     stop: Event,
 ) -> list[StoreSummary]:
     """Fill one device's part of the stores, which are planned already, in a process of its own."""
-    lanes = _lanes(config, load(config, folder, samples), folder, samples, wanted, progress)
+    lanes = _lanes(config, load(config, folder, samples), folder, samples, wanted, progress, whole)
     fill(lanes, samples, config.workers or 1, stop, shuffled=False)
     return [StoreSummary.of(lane) for lane in lanes]
 
@@ -155,7 +163,7 @@ def _survey(dataset: DataSet, folder: Path, workers: int, progress: Progress, st
             raise TransientError(f"stopped while looking at {dataset.name}", next_step="run the same command again")
         progress.advance("scan", 1)
 
-    progress.start("scan", len(dataset.entries), 0)
+    progress.start("scan", len(dataset.entries), 0)  # of archives and tables the number is not known before
     return survey(dataset, folder, workers, on_entry)
 
 
@@ -163,25 +171,36 @@ def _lanes(
     config: ExtractConfig,
     encoders: list[Encoder],
     folder: Path,
-    samples: list[Sample],
+    samples: Sequence[Sample],
     wanted: Sequence[int],
     progress: Progress,
+    whole: bool,
 ) -> list[Lane]:
-    """Return a lane for each store, with the rows that the store lacks; all samples are planned."""
+    """Return a lane for each store, with the rows that the store lacks; all samples are planned.
+
+    Args:
+        config: the extraction.
+        encoders: its encoders.
+        folder: the data set's folder.
+        samples: all samples.
+        wanted: the positions of those that are wanted.
+        progress: receives the progress.
+        whole: whether a part takes whole archives or row groups.
+    """
     lanes = []
+    positions = np.fromiter(wanted, np.int64, len(wanted))
     for encoder in encoders:
         identity = identity_of(encoder.spec, config.encoders.store_dtype)
         _check_planned(config, store_name(identity))
         writer = StoreWriter(folder, identity)
         attribute = "text_sha256" if encoder.spec.kind == "tokens" else "image_sha256"
-        keys = ((sample.id, getattr(sample, attribute)) for sample in samples)
-        planned = writer.extend(keys, config.shard_size)
-        rows = {position: planned[position] for position in wanted}
-        if config.retry_quarantined and not config.consolidate:
-            writer.release_quarantined(
-                row for row in rows.values() if config.part is None or config.part.has(writer.plan.block_of(row))
-            )
-        lanes.append(Lane(encoder, writer, rows, progress, config.part))
+        units = (((one.id, getattr(one, attribute)) for one in own) for _, own in groupby(samples, unit_of))
+        rows = writer.extend_by_unit(units, config.shard_size)[positions]
+        if config.retry_quarantined and not config.consolidate and len(rows):
+            held = np.intersect1d(rows, np.fromiter(writer.quarantined(), np.int64))
+            mine = config.part.of(writer.plan.pieces_of(writer.plan.blocks_of(held), whole)) if config.part else ...
+            writer.release_quarantined(held[mine].tolist())
+        lanes.append(Lane(encoder, writer, positions, rows, progress, config.part, whole))
     return lanes
 
 

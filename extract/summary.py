@@ -35,18 +35,18 @@ class StoreSummary:
     @classmethod
     def of(cls, lane: Lane) -> StoreSummary:
         """Return the summary of a lane."""
-        writer, wanted = lane.writer, lane.position_of
+        writer, wanted = lane.writer, lane.wanted
         quarantined = {
-            writer.plan.rows[row][0]: reason for row, reason in writer.quarantined().items() if row in wanted
+            writer.plan.rows[row][0]: reason for row, reason in writer.quarantined().items() if lane.has(row)
         }
         return cls(
             kind=lane.kind,
             encoder=lane.encoder.spec.name,
             path=writer.folder,
             untrained=lane.encoder.spec.untrained,
-            wanted=len(wanted),
+            wanted=wanted,
             made=lane.made,
-            reused=len(wanted) - lane.made - lane.left - len(quarantined) - len(lane.unread),
+            reused=wanted - lane.made - lane.left - len(quarantined) - len(lane.unread),
             left=lane.left,
             quarantined=quarantined,
             unread=lane.unread,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,13 +42,15 @@ class Pair:
     prediction: Prediction
     """The label and probabilities, or the number, from the run folder; regions and words are computed by its head."""
     image: Path
-    """The path of the image when its features were made."""
+    """The path of the image when its features were made, or of the archive or table that held it."""
     size: tuple[int, int]
     """Width and height in pixels; (0, 0) if the cache does not have them."""
     image_sha256: str
     """The digest of the image, as the cache records it."""
     value: float | None = None
     """The true value of a number; None for a class, or if unknown."""
+    within: Mapping[str, Any] = field(default_factory=dict)
+    """Where in the file `image` it was, see `extract.data.places.locator.Locator`; empty: the file was the image."""
 
 
 def shown_part(run: Run) -> str:
@@ -107,6 +110,7 @@ def pairs_of(
             image=Path(str(row["image"])),
             size=(int(row.get("width", 0)), int(row.get("height", 0))),
             image_sha256=str(row["image_sha256"]),
+            within=within if isinstance(within := row.get("within"), dict) else {},  # not a number: a table of files
         )
         for sample, row, prediction in zip(ids, texts.to_dict("records"), computed, strict=True)
     ]

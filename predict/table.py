@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ def _results(
         yield row.id, next(predicted) if bad is None else bad.reason
 
 
-def _predict(predictor: Predictor, samples: list[Sample]) -> Iterator[Prediction | str]:
+def _predict(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[Prediction | str]:
     remaining = iter(samples)
     while chunk := list(islice(remaining, CHUNK)):
         decoded: list[tuple[Sample, Any]] = [(sample, _image(sample)) for sample in chunk]
@@ -179,7 +179,7 @@ def _predict(predictor: Predictor, samples: list[Sample]) -> Iterator[Prediction
 
 def _image(sample: Sample) -> Any:
     try:
-        return read_image(sample.image)
+        return read_image(sample.place)
     except BadFile as error:
         return error.reason
     except TransientError as error:

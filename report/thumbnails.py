@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..errors import TransientError, first_line
 from ..extract.data.images import image_bytes, image_input, read_image
+from ..extract.data.places.locator import Locator
 from ..extract.data.reading import BadFile
 from ..parts import default_workers
 from ..predict.pairs import Pair
@@ -74,7 +75,7 @@ class Images:
         reason = ""
         for path in self.places(pair.image):
             try:
-                data = image_bytes(path)
+                data = image_bytes(Locator(path, pair.within))
             except (BadFile, TransientError) as error:
                 reason = reason or ("image not found" if not path.exists() else first_line(error))
                 continue

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from itin.cache import Store, StoreWriter, open_store, write_table
+from itin.cache.format import schema
 from itin.labels import LABELS
 from itin.targets import Target
 
@@ -45,9 +46,9 @@ def identity(
 
 
 def sample(kind: str, seed: int) -> Arrays:
-    rng = np.random.default_rng([seed, KINDS.index(kind)])
-    if kind == "context":
-        return {"context": rng.normal(size=DIM).astype(np.float32)}
+    rng = np.random.default_rng([seed, list(schema.KINDS).index(kind)])
+    if kind not in ("regions", "tokens"):
+        return {kind: rng.normal(size=DIM).astype(np.float32)}
     if kind == "tokens":
         n = int(rng.integers(1, 7))
         return {

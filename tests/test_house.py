@@ -13,6 +13,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("commands",),
+    ("doctor",),
     ("report", "cluster", "demo", "export"),
     ("predict",),
     ("train", "extract"),

@@ -43,5 +43,5 @@ def test_a_package_alone_loads_nothing_heavy() -> None:
 
 def test_what_is_not_installed_is_named_with_its_package() -> None:
     assert optional("json", "this needs JSON", "json").loads("[1]") == [1]
-    with pytest.raises(CacheError, match=r"^a boat needs Noah, which is not installed\n  next:     pip install 'ark'$"):
+    with pytest.raises(CacheError, match=r"^a boat needs Noah, which is not installed\n  next:     pip install 'ark'"):
         optional("itin.no_such_module", "a boat needs Noah", "ark", CacheError)

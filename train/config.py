@@ -326,6 +326,10 @@ class TrainConfig(HeadOptions):
         return cls(**values)
 
 
+INTEGERS_OR_NONE = tuple(one.name for one in fields(TrainConfig) if one.type == "int | None")
+"""The fields that are whole numbers or absent, which a table must not make floats of."""
+
+
 def scores_of(target: Target) -> tuple[str, ...]:
     """Return the names of the scores of a target, its default for selecting first."""
     return NUMBER_SCORES if target.is_number else CLASS_SCORES

@@ -34,7 +34,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "target": "label+text-label+image-label",
         "label_from": "mean",
         "lexicons": "vader+afinn+pattern+hashtags+shape",
-        "ensemble": 5,
+        "scene": True,
+        "ensemble": 2,
+        "partner": "linear",
         "dropout": 0.5,
         **{"lexical": 32, "word_dropout": 0.3, "select": "loss"},
         **{"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.1, "schedule": "cosine", "ema": 0.99},
@@ -44,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Fields of `TrainConfig` by preset. `paper`: the equations, with the default of each field that they leave open.
 `official`: the architecture of the authors' demo (https://github.com/zhutong0219/ITIN), where it differs from them.
 `original`: those of `BY_HEAD` alone. `best`: what was worth it on real data, docs/accuracy.md; with its head unless
-another is named, and of its targets and lexicons those that are there (`fitted`)."""
+another is named, and of its targets, lexicons and the scene what is there (`fitted`)."""
 
 
 ORIGINAL: dict[str, dict[str, Any]] = {
@@ -63,7 +65,7 @@ ORIGINAL: dict[str, dict[str, Any]] = {
 """Fields of the preset `original` by head: what is known of the sizes and the recipe of the head's own authors. Other
 fields, and other heads, keep the paper's."""
 
-BY_HEAD: dict[str, dict[str, dict[str, Any]]] = {"original": ORIGINAL}
+BY_HEAD: dict[str, dict[str, dict[str, Any]]] = {"original": ORIGINAL, "best": {"itin-plus": {"m": 4, "k": 128}}}
 """Further fields of a preset by head."""
 
 
@@ -102,7 +104,11 @@ _AS_IT_IS: Mapping[str, Mapping[str, Any]] = {}
 NAMES = tuple(PRESETS)
 """The names of all presets."""
 
-_FREE = ("head", "target", "label_from", "lexicons")  # of a whole recipe, what may be another and it is still called so
+SCENE = "--scene-encoder efficientnet-lite0-stages"
+"""The option of `itin extract` for a scene that needs no hub."""
+
+# Of a whole recipe, what may be another and it is still called so:
+_FREE = ("head", "target", "label_from", "lexicons", "scene")
 
 
 @dataclass(frozen=True)
@@ -119,16 +125,20 @@ READINGS = tuple(PRESETS["official"])
 
 
 def preset_of(config: TrainConfig | Mapping[str, Any]) -> str | None:
-    """Return the preset whose reading a configuration takes, or None for one of its own.
+    """Return the preset that a configuration takes, or None for a reading of its own.
+
+    A whole recipe (`original`, `best`) is still called so where some of its fields are changed, as long as more of them
+    are the recipe's than are the defaults; of `paper` and `official` the readings alone count.
 
     Args:
         config: a configuration, or its fields by name.
     """
     values = config.to_dict() if isinstance(config, TrainConfig) else config
     defaults = {field.name: field.default for field in fields(TrainConfig)}
-    for preset in ("original", "best"):  # whole recipes
+    for preset in ("original", "best"):
         own = {name: value for name, value in _fields_of(preset, values["head"]).items() if name not in _FREE}
-        if own and all(values.get(name, defaults[name]) == value for name, value in own.items()):
+        taken = sum(values.get(name, defaults[name]) == value for name, value in own.items())
+        if taken > sum(values.get(name, defaults[name]) == defaults[name] for name in own):
             return preset
     for preset in ("paper", "official"):
         if all(values[name] == PRESETS[preset].get(name, defaults[name]) for name in READINGS):
@@ -154,19 +164,21 @@ def with_preset(values: Mapping[str, Any], adapted: Mapping[str, Mapping[str, An
     return both
 
 
-def fitted(values: Mapping[str, Any], targets: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+def fitted(values: Mapping[str, Any], targets: Collection[str], scene: bool = True) -> tuple[dict[str, Any], list[str]]:
     """Leave out of a preset what the data set or the installation does not have.
 
     Args:
         values: fields of `TrainConfig` and `preset`; those that are named themselves are kept.
         targets: the names of the data set's targets.
+        scene: whether the data set has features of the scene.
 
     Returns:
         The fields that the preset has another way then; and what was left out, a line each.
     """
     name = values.get("preset", "paper")
     given = with_preset({"preset": name})
-    own, said = {}, []
+    own: dict[str, Any] = {}
+    said: list[str] = []
     wanted = str(given.get("target", LABEL)).split("+")
     if "target" not in values and (gone := [one for one in wanted if one not in targets]) and wanted[0] in targets:
         own["target"] = "+".join(one for one in wanted if one in targets)
@@ -176,6 +188,10 @@ def fitted(values: Mapping[str, Any], targets: Collection[str]) -> tuple[dict[st
     if "lexicons" not in values and (gone := [one for one in lexicons if not is_installed(one)]):
         own["lexicons"] = "+".join(one for one in lexicons if one not in gone)
         said.append(f"the preset {name} without the lexicons {listed(gone)}: pip install '{EXTRA}' adds them")
+    head = HEADS[values.get("head", given.get("head", TrainConfig.head))]
+    if "scene" not in values and given.get("scene") and not scene and "scene" in head.settings:
+        own["scene"] = None
+        said.append(f"the preset {name} without the scene: itin extract {SCENE} adds it")
     return {field: value for field, value in own.items() if field not in values}, said
 
 

@@ -21,6 +21,9 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 """The number of resamples of a bootstrap; its p-values are multiples of about 2 / RESAMPLES."""
 
+ROUNDING = 1e-12
+"""Differences of figures below this come from rounding."""
+
 CHUNK = 2**22
 """The number of a bootstrap's weights in memory at once."""
 
@@ -186,6 +189,7 @@ def difference(value: float, resampled_a: NDArray[np.float64], resampled_b: NDAr
     """
     apart = resampled_a - resampled_b
     apart = apart[~np.isnan(apart)]
+    apart = np.where(np.abs(apart) < ROUNDING, 0, apart)  # equal, summed over the seeds in another order
     below, above = int((apart <= 0).sum()), int((apart >= 0).sum())
     p = min(1.0, 2 * (1 + min(below, above)) / (1 + len(apart)))
     return PairedDifference(value, *interval(apart), p)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import disk
 from ...errors import CacheError
+from .packed import PackedIndex, PackedStrings
 from .schema import FORMAT, fingerprint_of
 from .sealed_json import DamagedError, check_stamp, from_json, read_bytes, repair_advice, seal_of, to_json, write_error
 
@@ -42,11 +43,11 @@ class Segment:
 
 
 class Rows:
-    """The rows of a plan, in order. Ids and digests are separate lists, since pairs would take more memory."""
+    """The rows of a plan, in order."""
 
     def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.sha256: list[str] = []
+        self.ids = PackedStrings()
+        self.sha256 = PackedStrings()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,7 +95,7 @@ class StorePlan:
         self.fingerprint = fingerprint_of(identity)
         self.segments: list[Segment] = []
         self.rows = Rows()
-        self._index: RowIndex | None = None
+        self.index = PackedIndex(self.rows.ids, self.rows.sha256)
 
     @classmethod
     def read(cls, folder: Path, fingerprint: str | None = None) -> StorePlan:
@@ -159,10 +160,7 @@ class StorePlan:
 
     def find(self, ids: Iterable[str], digests: Iterable[str]) -> list[int]:
         """Return row numbers of samples with the digests of their inputs, -1 where they are not planned."""
-        if self._index is None:
-            self._index = RowIndex()
-            self._index.add(self.rows.ids, self.rows.sha256, 0)
-        return self._index.find(ids, digests, self.rows.sha256)
+        return self.index.find(list(ids), list(digests))
 
     @property
     def blocks(self) -> int:
@@ -183,6 +181,19 @@ class StorePlan:
         found: np.ndarray = blocks[segment] + (rows - firsts[segment]) // sizes[segment]
         return found
 
+    def pieces_of(self, blocks: np.ndarray, whole: bool) -> np.ndarray:
+        """Return the numbers of the pieces (N,) of which a part takes every N-th: blocks, or the segments they are in.
+
+        Args:
+            blocks: (N,) int64.
+            whole: whether parts take whole segments, each the rows of whole archives or row groups.
+        """
+        if not whole:
+            return blocks
+        firsts = np.array([segment.first_block for segment in self.segments], np.int64)
+        found: np.ndarray = np.searchsorted(firsts, blocks, side="right") - 1
+        return found
+
     def _add(self, path: Path, value: dict[str, Any], checksum: str) -> None:
         """Append one segment."""
         ids, digests = value["ids"], value["sha256"]
@@ -190,10 +201,8 @@ class StorePlan:
         if value["first_row"] != len(self.rows) or value["first_block"] != self.blocks or len(ids) != len(digests):
             raise DamagedError(path, "it does not continue where the plan before it ends")
         self.segments.append(Segment(path.name, checksum, len(self.rows), len(ids), self.blocks, size))
-        self.rows.ids += ids
-        self.rows.sha256 += digests
-        if self._index is not None:
-            self._index.add(ids, self.rows.sha256, len(self.rows) - len(ids))
+        self.rows.ids.extend(ids)
+        self.rows.sha256.extend(digests)
 
 
 def segment_path(folder: Path, segment: int) -> Path:

@@ -21,10 +21,10 @@ COMMANDS = {
 
 
 @click.command(
-    "cache", cls=LazyGroup, modules=COMMANDS, short_help="Inspect, check, merge, export and remove stores of features."
+    "cache", cls=LazyGroup, modules=COMMANDS, short_help="Inspect, check, merge, import, export and remove stores."
 )
 def command() -> None:
-    """Inspect, check, merge, export and remove stores of features.
+    """Inspect, check, merge, import, export and remove stores of features.
 
     A PATH is a store, a data set's folder or a whole cache: a path, or a name within the cache folder
     (`mvsa-single`, `mvsa-single/regions-vg-frcnn-0123456789ab`). The default is everything in the cache folder.

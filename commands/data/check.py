@@ -128,6 +128,11 @@ def _from_root(options: dict[str, Any]) -> tuple[Table, dict[str, str]]:
 
     with usage_errors():
         dataset = open_dataset(options["dataset"] or "mvsa-single", options["root"], encoding=options["encoding"])
+    if dataset.stream is not None:
+        raise DataError(
+            f"{dataset.root} is read as a stream, whose pairs are checked from the cache",
+            next_step="run `itin extract --plan ...`, and `itin data check` without --root",
+        )
     workers, total = default_workers(), len(dataset.entries)
     with Bars(notes if options["as_json"] else console) as bars:
         bars.start("scan", total, 0)

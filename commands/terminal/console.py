@@ -56,7 +56,8 @@ class Bars:
 
     def start(self, kind: str, total: int, done: int) -> None:
         """Begin a kind of work; what was done before does not count for the rate."""
-        number = self._bars.add_task(kind, total=total - done)
+        unknown = kind == "scan" and not total
+        number = self._bars.add_task(kind, total=None if unknown else total - done)
         self._tasks[kind] = (self._bars.tasks[number], done)
 
     def advance(self, kind: str, count: int) -> None:
@@ -71,7 +72,8 @@ class Bars:
 
     def _line(self, kind: str) -> str:
         task, done = self._tasks[kind]
-        return f"{kind} {done + int(task.completed)}/{done + int(task.total or 0)}"
+        total = "" if task.total is None else f"/{done + int(task.total)}"
+        return f"{kind} {done + int(task.completed)}{total}"
 
 
 def first_score(row: Mapping[str, float]) -> str:

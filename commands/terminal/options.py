@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ...fields import groups_of, helps, kind_of, limits_of
+from ...fields import Limits, groups_of, helps, kind_of, limits_of
 from ...parts import Part
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,7 +116,7 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
     more: dict[str, Any] = {"default": default, "metavar": metavar, "cls": Option, "heading": heading}
     shown = [] if default in (None, "") else [f"default: {default}"]
     if limits.metavar and limits.choices:  # too many to stand in one word
-        help += f" One of {', '.join(limits.choices)}."
+        help += f" One of {limits.named}."
     if many:
         more |= {"default": None, "metavar": "true,false" if kind == "bool" else f"{metavar},..."}
         shown = [one.lower() if kind == "bool" else one for one in shown]
@@ -125,7 +125,7 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
         more |= {"is_flag": True, "metavar": None}
         shown = [f"default: {'' if default else 'no-'}{word}"] if limits.switch and default is not None else []
     else:
-        more["type"] = click.Choice(list(limits.choices)) if limits.choices else _TYPES.get(kind)
+        more["type"] = _Choice(limits) if limits.choices else _TYPES.get(kind)
         more["required"] = field.default is MISSING and field.default_factory is MISSING
         if limits.each:
             more["multiple"] = True
@@ -134,6 +134,18 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
     if kind == "float" and limits.span.startswith("from"):
         shown.append(limits.span)
     return click.option(flag, field.name, help=help + (f"  [{'; '.join(shown)}]" if shown else ""), **more)
+
+
+class _Choice(click.Choice[str]):
+    """The choices of an option, with the form of other values beside them."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(list(limits.choices))
+        self._limits = limits
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a value of the form as it is; convert any other one."""
+        return value if self._limits.form and self._limits.allows(str(value)) else super().convert(value, param, ctx)
 
 
 def part(text: str) -> Part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from ...fields import check, option
 from ...itin_head.config import GRUS
 from ...parts import cores
 from ...train.config import DUPLICATES, PRECISIONS, TrainConfig
+from ...train.presets import fitted
 from .options import usage_errors
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ class FeatureOptions:
         named["scene"] = self.scene_encoder
         with usage_errors():
             return find_features(cache_root(self.cache), self.dataset, named, configs)
+
+    def fitted(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Return what a preset has another way on the data set, and what it is without, by `train.presets.fitted`."""
+        from ...paths import cache_root
+        from ...targets import targets_of
+        from ...train.features.find import find_table, has_scene
+
+        table = find_table(cache_root(self.cache), self.dataset)
+        scene = self.scene_encoder is not None or has_scene(table.folder)  # one that is named and missing is an error
+        return fitted(values, targets_of(table.dataset), scene)
 
 
 @dataclass(frozen=True)

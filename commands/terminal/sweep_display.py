@@ -198,10 +198,11 @@ def with_differences(table: pd.DataFrame, fields: Sequence[str]) -> tuple[pd.Dat
     from ...itin_head.registry import HEADS, label_of
     from ...train.presets import READINGS, preset_of
 
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    known = table.astype(object).where(table.notna(), None)
+    rows = known.to_dict("records")
     names = [preset_of(row) or "own" for row in rows]
     labels = [label_of(row["head"], row["has"].split("+"), row["scene"]) for row in rows]
-    table = table.assign(preset=names, head=labels)
+    table = table.assign(**{**{name: known[name] for name in fields}, "preset": names, "head": labels})
     said = set(READINGS) if "own" not in names else set()
     if all(row["hops"] == HEADS[row["head"]].hops for row in rows):
         said.add("hops")  # the head says them

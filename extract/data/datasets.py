@@ -31,6 +31,9 @@ OPTIONS = (
 FOLDER = ("table", "columns", "classes", "min_class_size", "ordered", "score_range", "allow_outside")
 """The options of a table of one's own."""
 
+STREAM = ("columns", "classes", "min_class_size", "ordered", "score_range")
+"""The options of archives, and of data sets by the library `datasets`."""
+
 ASPECTS = ("pair", "insert", "keep")
 """How a text names the aspect that its label is about: `sets/twitter.py`."""
 
@@ -47,6 +50,24 @@ DATASETS = {
     "folder": Reader("folder", FOLDER),
 }
 """The readers by name of the data set. A new data set is a file in `sets/` and a line here."""
+
+STREAMS = {"webdataset": Reader("webdataset", STREAM), "hf": Reader("hf", (*STREAM, "allow_outside"))}
+"""The readers of archives, and of what the library `datasets` can load; the latter are named as `HF_FORM`."""
+
+HF_FORM = "hf:NAME_OR_FOLDER[:SPLIT]"
+"""How a data set of the library `datasets` is named."""
+
+KINDS = (*DATASETS, "webdataset")
+"""The names of all others."""
+
+
+def reader_of(kind: str) -> Reader:
+    """Return the reader of a data set by name; raise ValueError where there is none."""
+    name, _, rest = kind.partition(":")
+    known = {**DATASETS, **STREAMS}
+    if name not in known or (name == "hf") != bool(rest):
+        raise ValueError(f"no data set {kind!r}; there are {', '.join(KINDS)}, and {HF_FORM}")
+    return known[name]
 
 
 def open_dataset(
@@ -69,7 +90,7 @@ def open_dataset(
     """Read a data set's table; images and text files are not touched.
 
     Args:
-        kind: one of `DATASETS`.
+        kind: one of `KINDS`, or `HF_FORM`.
         root: the data set's folder; for all but `folder` `$ITIN_DATA/<kind>` where none is given.
         name: names the data set in the cache; by default the kind, for `folder` the folder's name and a short hash of
             its path.
@@ -93,14 +114,12 @@ def open_dataset(
         TransientError: the table could not be read this time.
         ValueError: the kind is unknown, the name cannot name a folder, or the kind does not have an option.
     """
-    if kind not in DATASETS:
-        raise ValueError(f"no data set {kind!r}; there are {', '.join(DATASETS)}")
-    reader = DATASETS[kind]
+    reader = reader_of(kind)
     if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(
             f"the name {name!r} cannot be used: letters, digits, '_', '-', '+' and '.' only, '.' not first"
         )
-    if name in DATASETS and name != kind:
+    if name in (*DATASETS, *STREAMS) and name != kind:
         raise ValueError(f"the name {name!r} belongs to the data set {name}: choose another")
     given = {"table": table, "columns": columns, "classes": classes, "min_class_size": min_class_size,
              "allow_outside": allow_outside, "aspect": aspect, "labelled_only": labelled_only, "ordered": ordered,

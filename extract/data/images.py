@@ -22,8 +22,9 @@ from PIL import (
 )
 
 from .exif import orientation
+from .places.locator import Locator
 from .png import SIGNATURE, Png
-from .reading import BadFile, read_bytes
+from .reading import BadFile
 
 MAX_PIXELS = 89_478_485
 """Width times height above which an image is refused, by its header, before anything is decoded: Pillow's own default,
@@ -55,17 +56,19 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
         return Image.Exif()
 
 
-def image_bytes(path: Path) -> bytes:
-    """Return the bytes of an image file.
+def image_bytes(place: Path | Locator) -> bytes:
+    """Return the bytes of an image file, or of an image in an archive or a table.
 
     Raises:
-        BadImage: the file is missing, not a regular file, or larger than `MAX_BYTES`.
+        BadImage: the file is missing or not a regular file, or the image is damaged, cut short or larger than
+            `MAX_BYTES`.
         TransientError: an I/O error that outlasted the retries, or access was denied.
     """
+    locator = place if isinstance(place, Locator) else Locator(place)
     try:
-        return read_bytes(path, MAX_BYTES)
+        return locator.read(MAX_BYTES)
     except BadFile as error:
-        raise BadImage(f"image file {error.reason}", missing=error.missing) from error
+        raise BadImage(f"{locator.what} {error.reason}", missing=error.missing) from error
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def image_input(data: bytes) -> ImageInput:
     return ImageInput(digest, *opened.size, opened.orientation)
 
 
-def read_image(source: str | Path | bytes, turn: bool = True) -> NDArray[np.uint8]:
+def read_image(source: str | Path | Locator | bytes, turn: bool = True) -> NDArray[np.uint8]:
     """Decode an image to RGB.
 
     JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their first bytes whatever the file's name; of several frames or
@@ -109,7 +112,7 @@ def read_image(source: str | Path | bytes, turn: bool = True) -> NDArray[np.uint
     changed, so any number of threads may call this.
 
     Args:
-        source: path of the image file, or its bytes.
+        source: path of the image file, the place of an image in an archive or table, or the image's bytes.
         turn: whether to turn the picture; False gives the picture as versions read it that did not apply the
             orientation (but for TIFF, where it always was applied).
 
@@ -120,7 +123,7 @@ def read_image(source: str | Path | bytes, turn: bool = True) -> NDArray[np.uint
         BadImage: the file is missing, empty, truncated, damaged, too large or no image.
         TransientError: an I/O error that outlasted the retries, or access was denied.
     """
-    data = source if isinstance(source, bytes) else image_bytes(Path(source))
+    data = source if isinstance(source, bytes) else image_bytes(Path(source) if isinstance(source, str) else source)
     opened = _open(data)
     try:
         opened.image.load()

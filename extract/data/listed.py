@@ -70,8 +70,10 @@ def wanted_positions(
     """
     if listed is not None:
         return [position for position, sample in enumerate(samples) if sample.id in listed]
-    counted = [place for place, sample in enumerate(samples) if not undecided or sample.label is not None]
-    if limit is None or limit >= len(counted):
+    if limit is None or not undecided:
+        return range(len(samples) if limit is None else min(limit, len(samples)))
+    counted = [place for place, sample in enumerate(samples) if sample.label is not None]
+    if limit >= len(counted):
         return range(len(samples))
     return range(counted[limit - 1] + 1)
 

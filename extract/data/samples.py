@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ...targets import COLUMNS, Target
+from .places.locator import Locator
+
+LATER = ("part", "targets", "within")
+"""Fields of a sample that tables of before do not have."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Entry:
     id: str
     """Unique in its data set."""
     image: Path
-    """Absolute path of the image file."""
+    """Absolute path of the image file, or of the archive or table that holds the image."""
     text: Path | str
     """The text itself, or the absolute path of a file that holds it."""
     label: str | None
@@ -30,6 +34,18 @@ class Entry:
     """`train`, `val` or `test` in the data set's own split, where it has one."""
     targets: dict[str, str | float] = field(default_factory=dict)
     """The values of further targets, by name: the name of a class, or a number."""
+    within: Mapping[str, Any] = field(default_factory=dict)
+    """Where in the file the image is, see `places.locator.Locator`; empty: the file is the image."""
+
+    @property
+    def locator(self) -> Locator:
+        """Where the image is."""
+        return Locator(self.image, self.within)
+
+    @property
+    def place(self) -> Path | Locator:
+        """Where the image is, as `images.read_image` takes it: the path of a file, else a locator."""
+        return self.locator if self.within else self.image
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,7 @@ class Sample:
     id: str
     """Unique in its data set."""
     image: str
-    """Absolute path of the image file."""
+    """Absolute path of the image file, or of the archive or table that holds the image."""
     text: str
     """The decoded text, without white space at its ends; never empty."""
     label: str | None
@@ -58,9 +74,9 @@ class Sample:
     height: int
     """Height of the picture as shown, in pixels."""
     image_bytes: int
-    """Size of the image file."""
+    """Size of the file `image`."""
     image_mtime_ns: int
-    """Modification time of the image file, in nanoseconds."""
+    """Modification time of the file `image`, in nanoseconds."""
     orientation: int = 0
     """EXIF orientation of the picture, 1 to 8; 0 in a table of a version that did not read it: digest and size are then
     those of the picture as stored."""
@@ -68,6 +84,18 @@ class Sample:
     """`train`, `val` or `test` in the data set's own split, where it has one."""
     targets: dict[str, str | float] = field(default_factory=dict)
     """The values of further targets, by name: the name of a class, or a number."""
+    within: Mapping[str, Any] = field(default_factory=dict)
+    """Where in the file the image is, see `places.locator.Locator`; empty: the file is the image."""
+
+    @property
+    def locator(self) -> Locator:
+        """Where the image is."""
+        return Locator(Path(self.image), self.within)
+
+    @property
+    def place(self) -> str | Locator:
+        """Where the image is, as `images.read_image` takes it: the path of a file, else a locator."""
+        return self.locator if self.within else self.image
 
     def value(self, target: str) -> str | float | None:
         """Return the value of a target, None where there is none."""
@@ -76,8 +104,13 @@ class Sample:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The sample in the data set's table; without part or targets, one as it was before there were any."""
-        return {name: value for name, value in asdict(self).items() if name not in ("part", "targets") or value}
+        """The sample in the data set's table; what it does not have of `LATER` is left out, as before there was any."""
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value}
+
+
+def unit_of(sample: Sample) -> tuple[str, int] | None:
+    """Return the archive or row group that holds a sample's image, which one part of an extraction reads as a whole."""
+    return (sample.image, sample.within.get("group", 0)) if sample.within else None
 
 
 @dataclass(frozen=True)
@@ -122,6 +155,9 @@ class DataSet:
     """The arguments with which `datasets.open_dataset(**source)` opens it again."""
     text_encoding: str = "utf-8"
     """Encoding of the published text files, where entries name files as their text."""
+    stream: Any = field(default=None, compare=False, repr=False)
+    """The `streams.stream.Stream` of a data set in archives or tables; it has no entries, and no classes until it is
+    scanned."""
 
     @property
     def all_targets(self) -> list[Target]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import DataError, TransientError
 from .images import MAX_BYTES, ImageInput, image_bytes, image_input, read_image
-from .reading import BadFile, read_bytes, stat_file
+from .reading import BadFile, read_bytes
 from .samples import DataSet, Entry, Rejected, Sample
 from .text_encoding import TextEncoding, decide_encoding, decode
 
@@ -23,7 +23,7 @@ MAX_TEXT_BYTES = 2**20
 class Scan:
     """The state of a data set's entries today; every entry is in exactly one of the lists, in the entries' order."""
 
-    samples: list[Sample]
+    samples: Sequence[Sample]
     """Pairs that can be used, as far as the image's header tells."""
     rejected: list[Rejected]
     """Pairs that cannot be used as they are."""
@@ -59,11 +59,11 @@ def scan(
     rejected: list[Rejected] = []
     unread: list[Rejected] = []
     missing = 0
-    read: list[_RawEntry | BadFile | TransientError] = []
+    read: list[RawEntry | BadFile | TransientError] = []
 
-    def look(entry: Entry) -> _RawEntry | BadFile | TransientError:
+    def look(entry: Entry) -> RawEntry | BadFile | TransientError:
         try:
-            return _read(entry, known.get(entry.id))
+            return read_entry(entry, known.get(entry.id))
         except (BadFile, TransientError) as error:
             return error
 
@@ -75,13 +75,13 @@ def scan(
                 progress(done)
     finally:
         pool.shutdown(cancel_futures=True)
-    raw = (one.text for one in read if isinstance(one, _RawEntry) and isinstance(one.text, bytes))
+    raw = (one.text for one in read if isinstance(one, RawEntry) and isinstance(one.text, bytes))
     encoding = decide_encoding(raw, dataset.text_encoding, dataset.encoding)
     for entry, found in zip(dataset.entries, read, strict=True):
         try:
-            if not isinstance(found, _RawEntry):
+            if not isinstance(found, RawEntry):
                 raise found
-            samples.append(_sample(entry, found, encoding.name or dataset.text_encoding))
+            samples.append(sample_of(entry, found, encoding.name or dataset.text_encoding))
         except TransientError as error:
             unread.append(Rejected(entry.id, error.what))
         except BadFile as error:
@@ -113,7 +113,7 @@ def _has_backslash(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _RawEntry:
+class RawEntry:
     """The data read for an entry."""
 
     image: ImageInput
@@ -123,13 +123,14 @@ class _RawEntry:
     """The text, or the bytes of its file, not decoded yet."""
 
 
-def _read(entry: Entry, known: Sample | None) -> _RawEntry:
+def read_entry(entry: Entry, known: Sample | None) -> RawEntry:
+    """Read what identifies the inputs of an entry; see `scan` for `known`."""
     try:
-        status = stat_file(entry.image, MAX_BYTES)
+        status = entry.locator.status(MAX_BYTES)
     except BadFile as error:
         kind = _MissingImage if error.missing else BadFile
         hint = "; write / instead of backslashes" if error.missing and _has_backslash(entry.image) else ""
-        raise kind(f"image file {error.reason}: {str(entry.image)!r}{hint}") from error
+        raise kind(f"{entry.locator.what} {error.reason}: {str(entry.image)!r}{hint}") from error
     try:
         text = entry.text if isinstance(entry.text, str) else read_bytes(entry.text, MAX_TEXT_BYTES)
     except BadFile as error:
@@ -137,16 +138,17 @@ def _read(entry: Entry, known: Sample | None) -> _RawEntry:
     if (
         known is not None
         and known.orientation
-        and (str(entry.image), status.st_size, status.st_mtime_ns)
-        == (known.image, known.image_bytes, known.image_mtime_ns)
+        and (str(entry.image), entry.within, *status)
+        == (known.image, known.within, known.image_bytes, known.image_mtime_ns)
     ):
         image = ImageInput(known.image_sha256, known.width, known.height, known.orientation)
     else:
-        image = image_input(image_bytes(entry.image))
-    return _RawEntry(image, status.st_size, status.st_mtime_ns, text)
+        image = image_input(image_bytes(entry.place))
+    return RawEntry(image, *status, text)
 
 
-def _sample(entry: Entry, read: _RawEntry, encoding: str) -> Sample:
+def sample_of(entry: Entry, read: RawEntry, encoding: str) -> Sample:
+    """Return an entry with what was read of it; raise BadFile where its text cannot be used."""
     try:
         text = (read.text if isinstance(read.text, str) else decode(read.text, encoding)).strip()
     except UnicodeDecodeError as error:
@@ -169,6 +171,7 @@ def _sample(entry: Entry, read: _RawEntry, encoding: str) -> Sample:
         orientation=read.image.orientation,
         part=entry.part,
         targets=entry.targets,
+        within=entry.within,
     )
 
 
@@ -185,7 +188,7 @@ def undecodable(
 
     def look(sample: Sample) -> Rejected | None:
         try:
-            read_image(Path(sample.image))
+            read_image(sample.place)
         except (BadFile, TransientError) as error:
             return Rejected(sample.id, error.reason if isinstance(error, BadFile) else error.what)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ...cache import write_table
 from ...cache.format.sealed_json import read_json
@@ -15,10 +16,10 @@ from ..config import ExtractConfig
 from .classes import parse_classes
 from .datasets import open_dataset
 from .images import MAX_BYTES
-from .reading import stat_file
 from .samples import DataSet, Entry, Rejected, Sample
 from .scan import Scan, scan
 from .sets.scores import parse_range
+from .streams.survey import as_recorded, last_survey_stream, survey_stream
 from .text_encoding import TextEncoding
 
 
@@ -54,25 +55,34 @@ def open_config(config: ExtractConfig) -> tuple[DataSet, Path]:
 
 def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int], None]) -> Survey:
     """Scan every entry, and write the data set's table beside its stores."""
+    if dataset.stream is not None:
+        dataset, seen = survey_stream(dataset.stream, folder, _record, workers, progress)
+        return Survey(dataset, folder, seen)
     known = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
     seen = scan(_with_known_encoding(dataset, folder), known, workers, progress)
     dataset = dataset.read_as(seen.encoding.name)
-    record = {
+    labelled = sum(sample.label is not None for sample in seen.samples)
+    rejected = [asdict(row) for row in (*dataset.rejected, *seen.rejected)]
+    record = _record(dataset, len(seen.samples), labelled, len(rejected), seen.encoding.note)
+    write_table(folder, record, (sample.row for sample in seen.samples), rejected)
+    return Survey(dataset, folder, seen)
+
+
+def _record(dataset: DataSet, samples: int, labelled: int, rejected: int, note: str | None = None) -> dict[str, Any]:
+    """Return the content of `dataset.json`."""
+    return {
         "name": dataset.name,
         "source": dataset.source,
-        "samples": len(seen.samples),
-        "labelled": sum(sample.label is not None for sample in seen.samples),
+        "samples": samples,
+        "labelled": labelled,
         "classes": list(dataset.classes),
         "targets": [target.to_dict() for target in dataset.all_targets],
         **({"rare": dataset.rare} if dataset.rare else {}),
         "dropped": dataset.dropped,
         **({"undecided": dataset.undecided} if dataset.undecided else {}),
-        "quarantined": len(dataset.rejected) + len(seen.rejected),
-        "texts": seen.encoding.note,
+        "quarantined": rejected,
+        "texts": note,
     }
-    rejected = [asdict(row) for row in dataset.rejected + seen.rejected]
-    write_table(folder, record, (sample.row for sample in seen.samples), rejected)
-    return Survey(dataset, folder, seen)
 
 
 def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
@@ -88,17 +98,21 @@ def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
     record = read_json(folder / "dataset.json") if (folder / "dataset.json").exists() else {}
     if record.get("source") != dataset.source:
         return None
+    if dataset.stream is not None:
+        found = last_survey_stream(dataset.stream, folder, record)
+        return None if found is None else Survey(as_recorded(dataset, record), folder, found)
     samples = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
     rejected = {row["id"]: Rejected(**row) for row in read_lines(folder / "quarantine.jsonl")}
-    seen = Scan([], [], [], TextEncoding(dataset.encoding, record.get("texts")))
+    kept: list[Sample] = []
+    refused: list[Rejected] = []
     for entry in dataset.entries:
         if entry.id in samples and _same(entry, samples[entry.id]):
-            seen.samples.append(samples[entry.id])
+            kept.append(samples[entry.id])
         elif entry.id in rejected and entry.id not in samples:
-            seen.rejected.append(rejected[entry.id])
+            refused.append(rejected[entry.id])
         else:
             return None
-    return Survey(dataset, folder, seen)
+    return Survey(dataset, folder, Scan(kept, refused, [], TextEncoding(dataset.encoding, record.get("texts"))))
 
 
 def _with_known_encoding(dataset: DataSet, folder: Path) -> DataSet:
@@ -113,18 +127,17 @@ def _with_known_encoding(dataset: DataSet, folder: Path) -> DataSet:
 
 
 def _same(entry: Entry, sample: Sample) -> bool:
-    names = ("label", "text_label", "image_label", "part", "targets")
+    names = ("label", "text_label", "image_label", "part", "targets", "within")
     text = not isinstance(entry.text, str) or entry.text.strip() == sample.text
     read = text and sample.orientation > 0
     return read and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)
 
 
 def has_changed(sample: Sample) -> bool:
-    """Return whether an image is no longer the file that was scanned, by its size and modification time.
+    """Return whether an image's file is no longer the one that was scanned, by its size and modification time.
 
     Raises:
         BadFile: it is missing.
         TransientError: its status could not be read this time.
     """
-    status = stat_file(Path(sample.image), MAX_BYTES)
-    return (status.st_size, status.st_mtime_ns) != (sample.image_bytes, sample.image_mtime_ns)
+    return sample.locator.status(MAX_BYTES) != (sample.image_bytes, sample.image_mtime_ns)

@@ -42,6 +42,7 @@ ENCODERS: dict[str, dict[str, str]] = {
         "resnet18": "context:ResNetContext",
         "resnet18-center": "context:ResNetContext",
         "efficientnet-lite0": "vision:PooledContext",
+        "efficientnet-lite0-stages": "stages:StageMaxima",
         ANY: "vision:PooledContext",
     },
     "tokens": {"minilm": "minilm:MiniLMTokens", ANY: "tokens:BertTokens"},

@@ -31,6 +31,9 @@ asks for again at every layer (a third of the time)."""
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)
 """Blocks a stage: timm numbers them stage by stage, the file from first to last."""
 
+STAGES = {2: 40, 3: 80, 4: 112, 5: 192, 6: 320}
+"""The stages whose maxima are read, and the channels of each: its blocks are timm's `blocks.N`."""
+
 
 class EfficientNetLite:
     """The trunk whose cells are the 7x7 positions of the last feature map, 1280 values each, and pooled their mean.
@@ -79,12 +82,25 @@ class EfficientNetLite:
         pixels = torch.from_numpy((resized.astype(np.float32) - MEAN) / SCALE).permute(2, 0, 1)
         return VisionInput(pixels, (0.0, 0.0, float(width), float(height)), (width, height))
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return cells (B, 1280, 7, 7) and pooled vectors (B, 1280) of inputs (B, 3, 224, 224)."""
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return cells (B, 1280, 7, 7), pooled vectors (B, 1280) and maxima (B, 744) of inputs (B, 3, 224, 224).
+
+        Maxima are over the positions of each channel of `STAGES`, stage by stage.
+        """
         size = CPU_BATCH if pixels.device.type == "cpu" else len(pixels)
-        parts = (pixels[start : start + size] for start in range(0, len(pixels), size))
-        cells = torch.cat([self._model.forward_features(part) for part in parts])
-        return cells, cells.mean((2, 3))
+        parts = [self._layers(pixels[start : start + size]) for start in range(0, len(pixels), size)]
+        cells, maxima = (torch.cat(each) for each in zip(*parts, strict=True))
+        return cells, cells.mean((2, 3)), maxima
+
+    def _layers(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cells and maxima: timm's `forward_features`, stage by stage."""
+        model, maxima = self._model, []
+        x = model.bn1(model.conv_stem(pixels))
+        for number, stage in enumerate(model.blocks):
+            x = stage(x)
+            if number in STAGES:
+                maxima.append(x.amax((2, 3)))
+        return model.bn2(model.conv_head(x)), torch.cat(maxima, 1)
 
 
 def load_published(model: torch.nn.Module, path: Path) -> None:

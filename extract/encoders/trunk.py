@@ -20,9 +20,9 @@ class VisionInput:
     processor crops and what a patch size cuts off lie outside."""
     size: tuple[int, int]
     """Width and height of the original image in pixels."""
-    outputs: tuple[torch.Tensor, torch.Tensor] | None = None
-    """The cells (D, rows, columns) and the pooled vector (P,), float32, on the trunk's device; None before the forward
-    pass."""
+    outputs: tuple[torch.Tensor, ...] | None = None
+    """The cells (D, rows, columns), the pooled vector (P,), and further vectors where the trunk has them, float32, on
+    the trunk's device; None before the forward pass."""
 
 
 class Trunk(Protocol):
@@ -46,6 +46,9 @@ class Trunk(Protocol):
         """Return the input of an image, (H, W, 3) uint8 RGB; runs in worker threads."""
         ...
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return cells (B, D, rows, columns) and pooled vectors (B, P) of inputs of one shape, stacked."""
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return cells (B, D, rows, columns) and pooled vectors (B, P) of inputs of one shape, stacked.
+
+        A trunk may return further vectors (B, any) for encoders of its own.
+        """
         ...

@@ -39,7 +39,7 @@ class VisionEncoder:
         return self.trunk.prepare(image)
 
     @torch.inference_mode()
-    def _run(self, inputs: list[VisionInput]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _run(self, inputs: list[VisionInput]) -> list[tuple[torch.Tensor, ...]]:
         """Return the outputs of each input; the trunk runs for those that have none yet, those of one size together."""
         waiting = sorted((one for one in inputs if one.outputs is None), key=lambda one: one.pixels.shape)
         device = self.trunk.device
@@ -47,10 +47,16 @@ class VisionEncoder:
             members = list(group)
             pixels = torch.stack([one.pixels for one in members]).to(device, memory_format=torch.channels_last)
             with matmul_precision(), torch.autocast(device.type, torch.bfloat16, enabled=self._autocast):
-                cells, pooled = self.trunk.forward(pixels)
-            for one, cell, vector in zip(members, cells.float(), pooled.float(), strict=True):
-                one.outputs = cell, vector
+                outputs = self.trunk.forward(pixels)
+            for one, *own in zip(members, *(output.float() for output in outputs), strict=True):
+                one.outputs = tuple(own)
         return [one.outputs for one in inputs if one.outputs is not None]
+
+    def _context(self, inputs: list[VisionInput], output: int) -> list[Arrays]:
+        """Return `context` of each input: the trunk's output of that number."""
+        outputs = self._run(inputs)
+        vectors = torch.stack([one[output] for one in outputs]).cpu().numpy() if outputs else ()
+        return [{"context": vector} for vector in vectors]
 
 
 class PatchRegions(VisionEncoder):
@@ -162,9 +168,7 @@ class PooledContext(VisionEncoder):
     @torch.inference_mode()
     def encode(self, prepared: list[VisionInput]) -> list[Arrays]:
         """Return `context (P,)` of each prepared image."""
-        outputs = self._run(prepared)
-        vectors = torch.stack([pooled for _, pooled in outputs]).cpu().numpy() if outputs else ()
-        return [{"context": vector} for vector in vectors]
+        return self._context(prepared, 1)
 
 
 def bin_boxes(rows: int, columns: int, grid: tuple[int, int]) -> np.ndarray:

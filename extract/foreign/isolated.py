@@ -28,8 +28,8 @@ Answer = tuple[str, str, Raw | str]
 SECONDS = 60.0
 """The time that a child may take for one sample."""
 
-STARTING_SECONDS = 600.0
-"""The time that it may take to start."""
+OPENING_SECONDS = 600.0
+"""The time that it may take to start, and to open a file: pickles are read whole."""
 
 MOST_LOST = 20
 """The number of children that one file may cost."""
@@ -110,7 +110,7 @@ class _Child:
             source = _Timed(self._process.stdout, selector, self.seconds)
             while (message := frames.receive(source)) is not None:
                 yield message
-                source.rest()
+                source.rest(opening=message[0] in ("ready", "file"))
 
     def end(self) -> str:
         """Return how the process ended; one that sends what it must not is ended."""
@@ -136,11 +136,11 @@ class _Timed:
         self._descriptor = pipe.fileno()
         self._selector = selector
         self._seconds = seconds
-        self._deadline = time.monotonic() + max(seconds, STARTING_SECONDS)
+        self.rest(opening=True)
 
-    def rest(self) -> None:
-        """Begin to wait for the next message."""
-        self._deadline = time.monotonic() + self._seconds
+    def rest(self, opening: bool) -> None:
+        """Begin to wait for the next message, longer while the child starts or opens a file."""
+        self._deadline = time.monotonic() + max(self._seconds, OPENING_SECONDS * opening)
 
     def readinto(self, buffer: memoryview) -> int:
         """Read some bytes; 0 at the end."""

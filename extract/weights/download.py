@@ -6,16 +6,13 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 from ... import disk
 from ...errors import WeightsError
 from ...weights_file import cause_of
-
-T = TypeVar("T")
+from .waiting import within
 
 SECONDS = 8
 """Seconds without a byte after which a connection is given up."""
@@ -30,34 +27,6 @@ def offline() -> bool:
         os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     )
-
-
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns; it runs in a thread of its own, which is left behind when the time is over.
-
-    A timeout of a library holds for one address of a server and one attempt, not for looking up its name.
-
-    Raises:
-        TimeoutError: it took longer.
-    """
-    ended: list[tuple[Any, BaseException | None]] = []
-
-    def run() -> None:
-        try:
-            ended.append((call(), None))
-        except BaseException as error:  # raised again in the caller's thread
-            ended.append((None, error))
-
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not ended:
-        raise TimeoutError(f"no answer within {seconds:.0f} seconds")
-    value, error = ended[0]
-    if error is not None:
-        raise error
-    returned: T = value
-    return returned
 
 
 def download(url: str, path: Path, sha256: str, what: str, next_step: str) -> None:
@@ -97,5 +66,5 @@ def download(url: str, path: Path, sha256: str, what: str, next_step: str) -> No
 
 def _missing(what: str, path: Path, reason: str, next_step: str) -> WeightsError:
     return WeightsError(
-        f"{what} are not here and cannot be downloaded: {reason}", expected=str(path), next_step=next_step
+        f"{what} are not here and cannot be downloaded: {reason}", expected=str(path), next_step=next_step, machine=True
     )

@@ -20,7 +20,8 @@ from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore
 
 from ...errors import WeightsError
 from ...weights_file import cause_of, file_sha256
-from .download import PATIENCE, SECONDS, offline, within
+from .download import PATIENCE, SECONDS, offline
+from .waiting import within
 
 T = TypeVar("T")
 
@@ -181,4 +182,5 @@ def _error(name: str, cause: Exception | str) -> WeightsError:
         "folder that holds it",
         next_step="run the same command again where there is a network: a download continues where it ended; "
         "`itin weights` says where each model is searched for",
+        machine=True,
     )

@@ -12,7 +12,6 @@ import pandas as pd
 
 from ... import disk
 from ...errors import RunError
-from ...labels import LABELS
 from ...train.label_rule import decided
 from ...train.runs.evaluation import predict_part
 from ...train.runs.folder import load_run, read_table
@@ -59,14 +58,19 @@ def evaluate(folder: Path, results: Sequence[Result], data: SweepData, device: s
         )
 
 
-def read(folder: Path, key: str) -> pd.DataFrame:
+def read(folder: Path, key: str, classes: Sequence[str]) -> pd.DataFrame:
     """Return the test predictions of a run, sorted by id, with the columns of `prediction_columns`.
 
+    Args:
+        folder: the folder of the reproduction.
+        key: the key of the run.
+        classes: the names of the classes, in order.
+
     Raises:
-        RunError: the file cannot be read.
+        RunError: the file cannot be read, or is of other classes.
     """
     path, again = path_of(folder, key), "remove the file and run `itin reproduce` again"
-    table, columns = read_table(path, again), prediction_columns(LABELS)
+    table, columns = read_table(path, again), prediction_columns(classes)
     if list(table) != columns:
         raise RunError(
             f"{path} is not a table of predictions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ...errors import CacheError, RunError
-from ...labels import LABELS
 from ...predict.pairs import Pair, pairs_of
 from ...tabular.matching import match
 from ...train.runs.folder import Run, load_run
@@ -83,13 +83,17 @@ def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None 
     if result is None or result.run is None or result.key in made.missing:
         return Figure7(Section("figure-7", title, ["The run of the full model is not there."]))
     run = load_run(result.run)
-    table = evaluate.read(made.path, result.key)
+    table = evaluate.read(made.path, result.key, made.classes)
     asked = made.request.pairs
     met = match(asked, table["id"])
     if met.ours:
         cause = f" ({met.cause})" if met.cause is not None else ""
         raise ValueError(f"pairs: expected ids of the test part, got {', '.join(met.ours)}{cause}")
-    ids = list(asked) or typical(table)
+    ids = list(asked) or typical(table, made.classes)
+    if not ids:
+        return Figure7(
+            Section("figure-7", title, ["The full model predicts no test pair rightly, so none is typical."])
+        )
     try:
         pairs = _pairs(run, table, ids, cache)
     except (CacheError, RunError) as error:
@@ -116,10 +120,10 @@ def figure_7(made: Reproduction, images: Path | None = None, cache: Path | None 
     return Figure7(section, pairs, where, pictures, run.note, {"pairs": data}, missing)
 
 
-def typical(table: pd.DataFrame) -> list[str]:
+def typical(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     """Return the ids that `RULE` chooses from test predictions; a class without a correct prediction has none."""
     found = []
-    for label in LABELS:
+    for label in classes:
         right = table[(table["label"] == label) & (table["predicted"] == label)]
         if len(right):
             ordered = right.sort_values([f"p_{label}", "id"], kind="stable")

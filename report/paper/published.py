@@ -49,7 +49,25 @@ TABLE_2: dict[str, dict[str, Score]] = {
         "ITIN": Score(0.7352, 0.7349),
     },
 }
-"""Table II: the methods in the paper's order."""
+"""Table II: the systems in the paper's order."""
+
+ELSEWHERE: dict[str, dict[str, Score]] = {
+    "mvsa-single": {"MultiSentiNet": Score(None, 0.6984)},
+    "mvsa-multiple": {"CoMN": Score(0.6892, 0.6883)},
+}
+"""Figures of the same systems that other papers give otherwise; None where they agree or give none."""
+
+SYSTEMS = {
+    "SentiBank&SentiStrength": "lexicon",
+    "CNN-Multi": "cnn-multi",
+    "DNN-LR": "dnn-lr",
+    "HSAN": "hsan",
+    "MultiSentiNet": "multisentinet",
+    "CoMN": "comn",
+    "MVAN": "mvan",
+    "ITIN": "itin",
+}
+"""The head that is, or stands for, each system of Table II."""
 
 TABLE_3: dict[str, dict[str, Score]] = {
     "mvsa-single": {

@@ -10,7 +10,7 @@ REPRODUCTION/report.html, tables/, figures/  the report
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import RunError
+from ...itin_head.registry import label_of
 from ...labels import LABELS, numbers_of
 from ...tabular.matching import match
 from ...train.protocols.protocol import describe
@@ -27,8 +28,8 @@ from ...train.statistics import bootstrap, interval, over_seeds
 from ...train.sweeps.axes import Trial
 from ...train.sweeps.folder import Sweep
 from ...train.sweeps.result import Result
-from . import evaluate
-from .request import Request, read_request, recipe
+from . import evaluate, published
+from .request import Request, configuration, read_request
 from .scores import SCORES, ConfigurationScores, scores_of
 from .tables import curve_table, runs_table, table_2, table_3
 
@@ -64,7 +65,7 @@ class Reproduction:
         """The configurations by the keys of their runs; the same runs may appear in several places of the paper."""
         by_recipe: dict[Any, list[Trial]] = {}
         for trial in self.trials:
-            by_recipe.setdefault(recipe(trial), []).append(trial)
+            by_recipe.setdefault(configuration(trial), []).append(trial)
         found: dict[tuple[str, ...], list[Trial]] = {}
         for trials in by_recipe.values():
             trials.sort(key=lambda trial: (trial.config.seed, trial.config.fold))
@@ -94,17 +95,18 @@ class Reproduction:
         _, labels, predicted = self._outcomes
         if not predicted:
             return []
-        resampled = bootstrap(labels, list(predicted.values()), len(LABELS))
+        every = [np.broadcast_to(one, (len(self.request.seeds), len(labels))) for one in predicted.values()]
+        resampled = bootstrap(labels, every, len(self.classes))
         found = []
-        for number, (keys, classes) in enumerate(predicted.items()):
-            by_seed = scores_of(labels, classes)
+        for number, (keys, own_classes) in enumerate(predicted.items()):
+            by_seed = scores_of(labels, own_classes, len(self.classes))
             own = {name: values[number] for name, values in resampled.items()}
             scores = {
                 name: replace(over_seeds(by_seed[name]), low=low, high=high)
                 for name, (low, high) in ((name, interval(own[name])) for name in SCORES)
             }
-            trials = self.groups[keys]
-            found.append((trials, ConfigurationScores(trials[0].config, scores, by_seed, own, classes == labels)))
+            trials, right = self.groups[keys], every[number] == labels
+            found.append((trials, ConfigurationScores(trials[0].config, scores, by_seed, own, right)))
         return found
 
     def row(self, axis: str, **fields: Any) -> ConfigurationScores | None:
@@ -129,25 +131,43 @@ class Reproduction:
         """
         made: dict[str, pd.DataFrame] = {}
         if 2 in self.request.tables:
-            run = self.first
-            always = None if run is None else str(run.metrics["val"]["majority"]["class"])  # of the training part
-            made["table-2"] = table_2(self.dataset, self.full, always, self.labels)
+            paper = published.TABLE_2.get(self.paper_dataset or "", {})
+            made["table-2"] = table_2(
+                paper, lambda head: self.row("head", head=head), self.request.preset_of, self.label_of
+            )
         if 3 in self.request.tables:
-            made["table-3"] = table_3(self.dataset, lambda ablation: self.row("ablation", ablation=ablation))
+            paper = published.TABLE_3.get(self.paper_dataset or "", {})
+            made["table-3"] = table_3(paper, lambda ablation: self.row("ablation", ablation=ablation))
         for figure, axis in ((5, "m"), (6, "lam")):
             if figure in self.request.figures:
                 values = getattr(self.request, axis)
                 made[f"figure-{figure}"] = curve_table(axis, {one: self.row(axis, **{axis: one}) for one in values})
-        return {**made, "runs": runs_table(self.trials, self.results, self.missing, partial(evaluate.read, self.path))}
+        runs = runs_table(self.trials, self.results, self.missing, self._predictions, self.classes)
+        return {**made, "runs": runs}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in order."""
+        return tuple(self.sweep.definition.classes)
+
+    def label_of(self, head: str) -> str:
+        """Return the name of a head as tables write it, with what stands in for what these stores do not hold."""
+        return label_of(head, self.sweep.definition.has, self.request.settings.get("scene"))
 
     @property
     def dataset(self) -> str:
-        """The paper's data set, or the name of another one."""
-        run = self.first
-        source = run.record["dataset"].get("source") or {} if run is not None else {}
-        return str(source.get("kind") or self.sweep.definition.dataset)
+        """The paper's data set, by its key in `published`, or the name of another one."""
+        return self.paper_dataset or self.sweep.definition.dataset
 
     @property
+    def paper_dataset(self) -> str | None:
+        """The key in `published` of the paper's data set that this is; None for another one."""
+        run = self.first
+        source = run.record["dataset"].get("source") or {} if run is not None else {}
+        kind = str(source.get("kind") or self.sweep.definition.dataset)
+        return kind if kind in published.DATASETS and self.classes == LABELS else None
+
+    @cached_property
     def first(self) -> Run | None:
         """The full model's first finished run, which shows what all runs have in common."""
         from ...train.runs.folder import load_run
@@ -165,26 +185,32 @@ class Reproduction:
         split = {name: value for name, value in run.record["split"].items() if name != "fold"}
         return describe(split)
 
+    def _predictions(self, key: str) -> pd.DataFrame:
+        """Return the test predictions of a run."""
+        return evaluate.read(self.path, key, self.classes)
+
     def _repr_html_(self) -> str:
         return "".join(f"<h3>{name}</h3>{table.to_html(index=False)}" for name, table in self.tables.items())
 
     @cached_property
     def _outcomes(self) -> tuple[list[str], NDArray[np.int64], dict[tuple[str, ...], NDArray[np.int64]]]:
-        """Ids (N), labels (N,), and predicted classes (S, N) of each configuration whose runs are complete."""
+        """Ids (N), labels (N,), and predicted classes of each configuration whose runs are complete, (S, N).
+
+        Those of a head without a seed are (1, N).
+        """
         ids: list[str] = []
         labels: NDArray[np.int64] | None = None
         predicted = {}
-        seeds = len(self.request.seeds)
+        folds = len(self.request.folds)
         for keys in self.groups:
             if any(key in self.missing for key in keys):
                 continue
-            tables = [evaluate.read(self.path, key) for key in keys]  # by seed, then by fold
-            folds = len(tables) // seeds
-            by_seed = [pd.concat(tables[s * folds : (s + 1) * folds], ignore_index=True) for s in range(seeds)]
+            tables = [self._predictions(key) for key in keys]  # by seed, then by fold
+            by_seed = [pd.concat(tables[s : s + folds], ignore_index=True) for s in range(0, len(tables), folds)]
             if labels is None:
-                ids, labels = by_seed[0]["id"].tolist(), numbers_of(by_seed[0]["label"], LABELS)
+                ids, labels = by_seed[0]["id"].tolist(), numbers_of(by_seed[0]["label"], self.classes)
             for table in by_seed:
-                if table["id"].tolist() != ids or not np.array_equal(numbers_of(table["label"], LABELS), labels):
+                if table["id"].tolist() != ids or not np.array_equal(numbers_of(table["label"], self.classes), labels):
                     apart = match(table["id"], ids).lines("pairs in them alone", "pairs in the others alone")
                     raise RunError(
                         f"the test predictions in {self.path / 'test'} are not of the same pairs",
@@ -192,5 +218,5 @@ class Reproduction:
                         found=f"others in those of {keys[0]}: {'; '.join(apart) or 'the same pairs with other labels'}",
                         next_step="reproduce into another folder with --out",
                     )
-            predicted[keys] = np.stack([numbers_of(table["predicted"], LABELS) for table in by_seed])
+            predicted[keys] = np.stack([numbers_of(table["predicted"], self.classes) for table in by_seed])
         return ids, labels if labels is not None else np.array([], np.int64), predicted

@@ -7,76 +7,111 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ...labels import LABELS, numbers_of
+from ...itin_head.registry import HEADS
+from ...labels import numbers_of
 from ...train.statistics import Estimate, difference, holm, mcnemar
 from ...train.sweeps.axes import Trial
 from ...train.sweeps.result import Result
 from . import published
+from .published import Score
 from .scores import SCORES, ConfigurationScores, scores_of
 
-_FLAT = [f"{name}{end}" for name in SCORES for end in ("", "_std", "_low", "_high")]
+PAPER = dict(zip(SCORES, ("paper_accuracy", "paper_f1"), strict=True))
+"""The column of the published figure of each score."""
+
+FLAT = [f"{name}{end}" for name in SCORES for end in ("", "_std", "_low", "_high")]
 """The columns of a configuration's scores."""
+
+TEXTS = ("system", "head", "label", "recipe", "ablation", "name")
+"""The columns that hold text."""
+
+COMPARED = [
+    *(f"{score}_{end}" for score in SCORES for end in ("difference", "difference_low", "difference_high", "p")),
+    *("only_here", "only_full", "mcnemar_p"),
+]
+"""The columns that compare a configuration with the full model, but for the adjusted p-values."""
 
 
 def table_2(
-    dataset: str, full: ConfigurationScores | None, always: str | None, labels: NDArray[np.int64]
+    paper: Mapping[str, Score],
+    own: Callable[[str], ConfigurationScores | None],
+    preset_of: Callable[[str], str],
+    label_of: Callable[[str], str],
 ) -> pd.DataFrame:
-    """Return the published methods, then the full model here and always predicting the majority class.
+    """Return one row per head: the systems in the paper's order, then the other heads.
 
     Args:
-        dataset: the data set's name in `published`.
-        full: the full model, or None if its runs are incomplete.
-        always: the most frequent class of the training part, or None if there is no run.
-        labels: (N,), the true classes of the test pairs.
+        paper: the published scores by system; empty for a data set that has none, which leaves out their columns.
+        own: a function from a head to its configuration, or None if its runs are incomplete.
+        preset_of: a function from a head to the preset that it is trained with.
+        label_of: a function from a head to its name in tables.
+
+    Returns:
+        Beside the scores and their comparison with ITIN, Holm's method for all rows: `rank`, the place among all rows,
+        and of the rows with both a published figure and ours `rank_paper` and `rank_here`, the place among these; each
+        for both scores, NAME_rank and so on.
     """
-    rows: list[dict[str, Any]] = [
-        {"method": name, "source": "published", "accuracy": score.accuracy, "weighted_f1": score.f1}
-        for name, score in published.TABLE_2.get(dataset, {}).items()
+    system_of = {head: system for system, head in published.SYSTEMS.items()}
+    heads = [head for head, system in system_of.items() if head in HEADS or system in paper]
+    full = own("itin")
+    rows = [
+        {
+            "system": (system := system_of.get(head, "")),
+            "head": head,
+            "label": label_of(head) if head in HEADS else "",
+            "recipe": "" if head not in HEADS or HEADS[head].seedless else preset_of(head),
+            **paper_columns(paper.get(system)),
+            **own_columns(own(head), full),
+        }
+        for head in (*heads, *(head for head in HEADS if head not in heads))
     ]
-    if full is not None and always is not None:
-        rows.append({"method": "ITIN", "source": "here", **_flat(full.scores)})
-        fixed = scores_of(labels, np.full((1, len(labels)), LABELS.index(always)))
-        scores = {name: float(values[0]) for name, values in fixed.items()}
-        rows.append({"method": f"always {always}", "source": "here", **scores})
-    return _frame(rows, "method", "source", *_FLAT)
+    columns = ("system", "head", "label", "recipe", *(PAPER.values() if paper else ()), *FLAT, *COMPARED)
+    table = adjusted(frame(rows, *columns))
+    for score in SCORES:
+        table[f"{score}_rank"] = _ranks(table[score])
+        if paper:
+            both = table[score].notna() & table[PAPER[score]].notna()
+            table[f"{score}_rank_paper"] = _ranks(table[PAPER[score]].where(both))
+            table[f"{score}_rank_here"] = _ranks(table[score].where(both))
+    return table
 
 
-def table_3(dataset: str, own: Callable[[str], ConfigurationScores | None]) -> pd.DataFrame:
+def table_3(paper: Mapping[str, Score], own: Callable[[str], ConfigurationScores | None]) -> pd.DataFrame:
     """Return every ablation with the paper's scores, those here, and the comparison with the full model.
 
     Args:
-        dataset: the data set's name in `published`.
+        paper: the published scores by ablation; empty for a data set that has none, which leaves out their columns.
         own: a function from an ablation to its configuration, or None if its runs are incomplete.
     """
-    paper = published.TABLE_3.get(dataset, {})
-    rows: list[dict[str, Any]] = []
     full = own("none")
-    for ablation, name in published.NAMES.items():
-        row: dict[str, Any] = {"ablation": ablation, "name": name}
-        if ablation in paper:
-            row |= {"paper_accuracy": paper[ablation].accuracy, "paper_f1": paper[ablation].f1}
-        if (here := own(ablation)) is not None:
-            row |= _flat(here.scores)
-            if full is not None and here is not full:
-                row |= _against(here, full)
-        rows.append(row)
-    compared = [
-        f"{score}_{end}" for score in SCORES for end in ("difference", "difference_low", "difference_high", "p")
+    rows = [
+        {"ablation": ablation, "name": name, **paper_columns(paper.get(ablation)), **own_columns(own(ablation), full)}
+        for ablation, name in published.NAMES.items()
     ]
-    columns = (
-        "ablation",
-        "name",
-        "paper_accuracy",
-        "paper_f1",
-        *_FLAT,
-        *compared,
-        "only_here",
-        "only_full",
-        "mcnemar_p",
-    )
-    table = _frame(rows, *columns)
+    return adjusted(frame(rows, "ablation", "name", *(PAPER.values() if paper else ()), *FLAT, *COMPARED))
+
+
+def paper_columns(score: Score | None) -> dict[str, float | None]:
+    """Return the columns of published figures; empty where there are none."""
+    return dict(zip(PAPER.values(), score, strict=True)) if score is not None else {}
+
+
+def own_columns(here: ConfigurationScores | None, full: ConfigurationScores | None) -> dict[str, Any]:
+    """Return the columns of a configuration: its scores, and its comparison with the full model.
+
+    Args:
+        here: the configuration, or None if its runs are incomplete.
+        full: the full model, or None if its runs are incomplete; not compared with itself.
+    """
+    if here is None:
+        return {}
+    return {**_flat(here.scores), **(_against(here, full) if full is not None and here is not full else {})}
+
+
+def adjusted(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with `COMPARED` and the p-values of each score, adjusted by Holm's method for its rows."""
+    table = table.copy()
     for score in SCORES:
         there = table[f"{score}_p"].notna()
         table[f"{score}_p_holm"] = np.nan
@@ -86,7 +121,7 @@ def table_3(dataset: str, own: Callable[[str], ConfigurationScores | None]) -> p
 
 def curve_table(axis: str, rows: Mapping[float, ConfigurationScores | None]) -> pd.DataFrame:
     """Return the scores over an axis, `m` or `lam`, for the values whose runs are complete."""
-    return _frame([{axis: value, **_flat(row.scores)} for value, row in rows.items() if row is not None], axis, *_FLAT)
+    return frame([{axis: value, **_flat(row.scores)} for value, row in rows.items() if row is not None], axis, *FLAT)
 
 
 def runs_table(
@@ -94,6 +129,7 @@ def runs_table(
     results: Mapping[str, Result],
     missing: Mapping[str, str],
     read: Callable[[str], pd.DataFrame],
+    classes: Sequence[str],
 ) -> pd.DataFrame:
     """Return one row per run: its recipe, its validation and test scores, or why it has none.
 
@@ -102,6 +138,7 @@ def runs_table(
         results: the results by key.
         missing: why runs have no test predictions, by key.
         read: a function from a key to the test predictions.
+        classes: the names of the classes, in order.
     """
     by_key: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -114,8 +151,8 @@ def runs_table(
         row |= {"val_accuracy": result.figures.get("val_accuracy") if result is not None else None}
         if key not in missing:
             table = read(key)
-            labels, predicted = (numbers_of(table[name], LABELS) for name in ("label", "predicted"))
-            scores = scores_of(labels, predicted[None])
+            labels, predicted = (numbers_of(table[name], classes) for name in ("label", "predicted"))
+            scores = scores_of(labels, predicted[None], len(classes))
             row |= {"n": len(table), **{f"test_{name}": float(values[0]) for name, values in scores.items()}}
         rows.append({**row, "error": missing.get(key, "")})
     found: pd.DataFrame = pd.DataFrame(rows)
@@ -144,8 +181,13 @@ def _flat(scores: dict[str, Estimate]) -> dict[str, float]:
     return values
 
 
-def _frame(rows: Sequence[dict[str, Any]], *columns: str) -> pd.DataFrame:
-    texts = {"method", "source", "ablation", "name"}
+def _ranks(values: pd.Series) -> pd.Series:
+    """Return the places from the greatest on, equal values on the better one; NaN where there is none."""
+    return values.round(12).rank(ascending=False, method="min")
+
+
+def frame(rows: Sequence[dict[str, Any]], *columns: str) -> pd.DataFrame:
+    """Return rows as a frame of these columns; those that are not `TEXTS` are numbers, NaN where there is none."""
     table = pd.DataFrame(rows, columns=list(columns))
-    typed: pd.DataFrame = table.astype({name: "float64" for name in columns if name not in texts})
+    typed: pd.DataFrame = table.astype({name: "float64" for name in columns if name not in TEXTS})
     return typed

@@ -10,7 +10,8 @@ from ..report import Report
 from . import published
 from .figure_7 import Figure7, figure_7
 from .reproduction import Reproduction
-from .sections import scope_of, sections
+from .sections import sections
+from .wording import scope_of
 
 
 def report_of(made: Reproduction, images: Path | None = None, cache: Path | None = None) -> Report:

@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from itin.device import pick_device
 from itin.errors import WeightsError
 from itin.extract.config import EncoderConfig
-from itin.extract.encoders import build, resnet
+from itin.extract.encoders import build, own, resnet
 from itin.extract.encoders.context import ResNetContext
 from itin.extract.encoders.grid import GridRegions, cell_boxes
 from itin.extract.encoders.tokens import BertTokens, needs_built_tokenizer
@@ -389,7 +389,7 @@ def test_every_kind_of_weights_is_listed_once() -> None:
     ],
 )
 def test_every_line_of_the_table_makes_an_encoder(kind: str, name: str) -> None:
-    option = {"regions": "regions", "context": "context_encoder"}[kind]
+    option = own.FIELDS[kind]
     encoder = build.build_encoder(kind, EncoderConfig(random_init=0, **{option: name}), CPU, batch_size=3)
     assert (encoder.spec.kind, encoder.spec.name, encoder.batch_size) == (kind, name, 3)
 

@@ -11,7 +11,7 @@ from itin.errors import DataError, TransientError
 from itin.extract.data import reading, tables
 from itin.extract.data.datasets import open_dataset
 from itin.extract.data.samples import DataSet
-from itin.extract.data.sets import folder
+from itin.extract.data.sets import decided
 
 
 def write(root: Path, name: str, content: str | bytes) -> Path:
@@ -161,7 +161,7 @@ def test_default_name_tells_folders_apart(tmp_path: Path) -> None:
     assert open_dataset("folder", tmp_path / "again").name == names[1]
     assert open_dataset("folder", tmp_path / "b", name="mine").name == "mine"
     assert open_dataset("folder", tmp_path / "b", name=names[1]).name == names[1]
-    assert folder._default_name(Path("/")).startswith("folder-")
+    assert decided.default_name(Path("/")).startswith("folder-")
 
 
 def test_which_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,14 +24,10 @@ NEEDS = {"parquet": "pyarrow", "arrow": "pyarrow", "lmdb": "lmdb", "datasets": "
 READ_AS = {"hdf5-groups": "hdf5", "npz-files": "npz", "datasets": "arrow"}
 """The name of a form for `--from`, where it is another than for `--to`."""
 
-SHIFT = {"scene": "context"}
-
 
 def arrays(kind: str, id: str) -> dict[str, np.ndarray]:
     """The features of a sample; the first texts have one token, and -0.0 and the smallest numbers are among them."""
     seed = IDS.index(id)
-    if kind in SHIFT:
-        return {kind: sample(SHIFT[kind], seed + 50)[SHIFT[kind]]}
     made = sample(kind, seed)
     if kind == "tokens" and seed < 2:
         made = {name: array[1:2] for name, array in made.items()}

@@ -121,7 +121,7 @@ def test_what_cannot_be_stored_is_in_quarantine_until_it_is_asked_for(config: Ex
     assert (again.made, again.reused, len(again.quarantined)) == (0, 10, 1)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet18-center", "efficientnet-lite0"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet18-center", "efficientnet-lite0", "efficientnet-lite0-stages"])
 def test_any_context_encoder_by_name(name: str) -> None:
     config = EncoderConfig(context_encoder=name, scene_encoder=name, random_init=3)
     context, scene = (build_encoder(kind, config, CPU, batch_size=2) for kind in ("context", "scene"))
@@ -148,6 +148,26 @@ def test_one_forward_pass_serves_regions_context_and_scene() -> None:
     assert isinstance(context, PooledContext)
     for vector, one in zip(before, scene.encode(inputs), strict=True):
         np.testing.assert_array_equal(one["scene"], vector)
+
+
+def test_one_forward_pass_serves_inner_layers_too() -> None:
+    config = EncoderConfig(
+        context_encoder="efficientnet-lite0", scene_encoder="efficientnet-lite0-stages", random_init=3
+    )
+    context, scene = (build_encoder(kind, config, CPU, batch_size=2) for kind in ("context", "scene"))
+    model = scene.trunk._model  # type: ignore[union-attr]
+    passes: list[int] = []
+    model.conv_stem.register_forward_hook(lambda layer, given, output: passes.append(len(output)))
+    inputs = [context.prepare(image) for image in images(2)]  # type: ignore[union-attr]
+    scenes, contexts = scene.encode(inputs), context.encode(inputs)
+    assert passes == [2]
+    with torch.inference_mode():
+        expected = model.forward_features(inputs[0].pixels[None])[0].mean((1, 2))
+        last = model.blocks(model.bn1(model.conv_stem(inputs[0].pixels[None])))[0].flatten(1).max(1).values
+    np.testing.assert_allclose(contexts[0]["context"], expected, atol=1e-6)
+    np.testing.assert_allclose(scenes[0]["scene"][-320:], last, atol=1e-6)
+    other = replace(config, random_init="context=3,scene=4")
+    assert build_encoder("scene", other, CPU).spec.weights["sha256"] != scene.spec.weights["sha256"]
 
 
 def test_other_weights_than_the_contexts() -> None:

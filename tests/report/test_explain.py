@@ -6,10 +6,13 @@ import hashlib
 import json
 import re
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from click.testing import CliRunner
@@ -181,6 +184,33 @@ def test_a_pair_of_a_report_is_explained_from_its_image(tmp_path: Path) -> None:
     assert Explanation.of(pair, Images()).image.shape == (48, 64, 3)
     with pytest.raises(RunError, match=r"the image of pair 17 cannot be shown: image not found\n(?s:.*)--images"):
         Explanation.of(replace(pair, image=tmp_path / "gone.jpg"), Images())
+
+
+def test_an_image_in_an_archive_or_a_table_is_shown_as_its_file_is(tmp_path: Path) -> None:
+    data = (make_data(tmp_path / "made", 4).images / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(data)
+    plain = replace(PAIR, image=tmp_path / "1.jpg", image_sha256=hashlib.sha256(data).hexdigest())
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.add(tmp_path / "1.jpg", "1.jpg")
+    pq.write_table(pa.table({"photo": [b"other", data]}), tmp_path / "t.parquet")
+    places = {
+        "a.tar": {"member": "1.jpg", "at": 512, "bytes": len(data)},
+        "t.parquet": {"row": 1, "column": "photo", "group": 0},
+    }
+    for name, within in places.items():
+        pair = replace(plain, image=tmp_path / name, within=within)
+        assert thumbnail(pair, Images()) == thumbnail(plain, Images())
+        np.testing.assert_array_equal(Explanation.of(pair, Images()).image, Explanation.of(plain, Images()).image)
+        moved = tmp_path / "moved"
+        moved.mkdir(exist_ok=True)
+        (tmp_path / name).rename(moved / name)
+        assert thumbnail(pair, Images()).reason == "image not found"
+        assert thumbnail(pair, Images(tmp_path, moved)) == thumbnail(plain, Images())
+    within = {"member": "1.jpg", "at": 0, "bytes": 10}
+    pair = replace(plain, image=moved / "a.tar", within=within)
+    assert "has no place in the archive" in thumbnail(pair, Images()).reason
+    pair = replace(plain, image=moved / "a.tar", within={**within, "at": 512})
+    assert thumbnail(pair, Images()).reason.startswith(("JPEG header is damaged", "another image than the one"))
 
 
 def test_boxes_lie_on_the_picture_that_the_encoders_saw(tmp_path: Path) -> None:

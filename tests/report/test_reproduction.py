@@ -59,7 +59,7 @@ def reproduce(*words: object) -> Any:
 @pytest.fixture(scope="module")
 def made(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
     out = tmp_path_factory.mktemp("made") / "out"
-    result = reproduce("--cache", cache, "--seeds", 3, "--out", out, *WORDS)
+    result = reproduce("--cache", cache, "--tables", 3, "--seeds", 3, "--out", out, *WORDS)
     assert result.exit_code == 0, result.output
     return Reproduction(out)
 
@@ -93,7 +93,7 @@ def test_the_paper_takes_twenty_configurations() -> None:
 @pytest.mark.parametrize(
     ("tables", "figures", "axes"),
     [
-        ((2,), (), ["ablation"]),
+        ((2,), (), ["ablation", "head"]),
         ((), (5,), ["ablation", "m"]),
         ((), (6,), ["ablation", "lam"]),
         ((), (7,), ["ablation"]),
@@ -121,6 +121,9 @@ def test_it_is_kept(tmp_path: Path) -> None:
         ({"settings": {"lam": 0.5}}, "settings: lam is what the tables and figures vary"),
         ({"settings": {"seed": 1}}, "settings: seed is what the tables and figures vary"),
         ({"seeds": ()}, "seeds: expected at least one, got none"),
+        ({"recipe": "theirs"}, "recipe: expected one of original, paper, got 'theirs'"),
+        ({"settings": {"preset": "best"}}, "preset: with --recipe original expected paper or official or original"),
+        ({"recipe": "paper", "settings": {"preset": "original"}}, "preset: with --recipe paper expected paper or"),
     ],
 )
 def test_wrong_requests(fields: dict[str, Any], message: str) -> None:
@@ -150,7 +153,7 @@ def test_predictions_are_those_of_the_checkpoints(made: Reproduction, cache: Pat
         result = made.results[key]
         assert result.run is not None
         known = evaluate(load_run(result.run), features)
-        own = paper_evaluate.read(made.path, key)
+        own = paper_evaluate.read(made.path, key, LABELS)
         assert len(own) == known["n"] == 12
         assert accuracy_score(own["label"], own["predicted"]) == known["accuracy"]
         chances = own[[f"p_{label}" for label in LABELS]].to_numpy()
@@ -161,12 +164,12 @@ def test_predictions_are_those_of_the_checkpoints(made: Reproduction, cache: Pat
 
 def test_a_second_call_does_nothing_twice(made: Reproduction, cache: Path, copy: Path) -> None:
     before = stamps(copy)
-    result = reproduce("--cache", cache, "--seeds", 3, "--out", copy, *WORDS)
+    result = reproduce("--cache", cache, "--tables", 3, "--seeds", 3, "--out", copy, *WORDS)
     assert result.exit_code == 0, result.output
     assert "24 runs, 24 of them there already" in result.output
     assert "Evaluating" not in result.output
     assert stamps(copy) == before
-    for name in ("table-2", "table-3", "figure-5", "figure-6", "runs"):
+    for name in ("table-3", "figure-5", "figure-6", "runs"):
         assert (copy / "numbers" / f"{name}.csv").read_bytes() == (made.path / "numbers" / f"{name}.csv").read_bytes()
 
 
@@ -177,7 +180,7 @@ def test_what_is_missing_is_made(made: Reproduction, cache: Path, copy: Path) ->
     shutil.rmtree(next((copy / "sweep" / "runs").glob(f"*-{key}")))
     for path in sorted((copy / "test").iterdir())[:2]:
         path.unlink()
-    result = reproduce("--cache", cache, "--seeds", 4, "--out", copy, *WORDS, "--figures", "none")
+    result = reproduce("--cache", cache, "--tables", 3, "--seeds", 4, "--out", copy, *WORDS, "--figures", "none")
     assert result.exit_code == 0, result.output
     assert "20 runs, 14 of them there already" in result.output
     after = stamps(copy)
@@ -185,7 +188,7 @@ def test_what_is_missing_is_made(made: Reproduction, cache: Path, copy: Path) ->
         name for name in before if key in name or name.startswith("test/")
     }
     assert len(Reproduction(copy).tables["runs"]) == 20
-    assert set(Reproduction(copy).tables) == {"table-2", "table-3", "runs"}
+    assert set(Reproduction(copy).tables) == {"table-3", "runs"}
 
 
 def test_a_kill_costs_no_finished_run(cache: Path, tmp_path: Path) -> None:
@@ -211,7 +214,7 @@ def test_a_kill_costs_no_finished_run(cache: Path, tmp_path: Path) -> None:
 def test_runs_may_be_trained_elsewhere(cache: Path, tmp_path: Path) -> None:
     """--plan makes an ordinary sweep; what a sweep command trains is there for the reproduction."""
     out = tmp_path / "out"
-    words = ["--cache", cache, "--seeds", 1, "--tables", 2, "--figures", "none", "--out", out, *WORDS]
+    words = ["--cache", cache, "--seeds", 1, "--tables", "none", "--figures", 7, "--out", out, *WORDS]
     planned = reproduce(*words, "--plan")
     assert planned.exit_code == 0, planned.output
     assert not list((out / "sweep" / "runs").iterdir())
@@ -278,24 +281,12 @@ def test_curves_meet_in_the_full_model(made: Reproduction) -> None:
     assert list(by_lam.index) == [0, 0.2, 1]
 
 
-def test_table_2_stands_beside_the_published_rows(made: Reproduction) -> None:
-    table = made.tables["table-2"]
-    assert table["method"].tolist()[:8] == list(published.TABLE_2["mvsa-single"])
-    ours = table[table["source"] == "here"].set_index("method")
-    full = made.full
-    assert full is not None
-    assert ours.loc["ITIN", "accuracy"] == full.scores["accuracy"].value
-    (always,) = [name for name in ours.index if name.startswith("always")]
-    labels, _ = outcome(made, ablation="none")
-    assert ours.loc[always, "accuracy"] == np.mean([label == always.split()[1] for label in labels])
-
-
 def planted(copy: Path, ablation: str, wrong: list[int]) -> None:
     """Let the runs of an ablation be wrong on just these pairs, by every seed."""
     made = Reproduction(copy)
     for trial in made.trials:
         if trial.axis == "ablation" and trial.config.ablation == ablation:
-            table = paper_evaluate.read(copy, trial.key)
+            table = paper_evaluate.read(copy, trial.key, LABELS)
             said = table["label"].tolist()
             for number in wrong:
                 said[number] = LABELS[(LABELS.index(said[number]) + 1) % 3]
@@ -345,7 +336,7 @@ def test_folds_test_every_pair(cache: Path, tmp_path: Path) -> None:
 
 def test_sections(made: Reproduction) -> None:
     found = {section.name: section for section in sections(made)}
-    assert list(found) == ["method", "table-2", "table-3", "table-3-f1", "figure-5", "figure-6", "provenance"]
+    assert list(found) == ["method", "table-3", "table-3-f1", "figure-5", "figure-6", "provenance"]
     told = " ".join(found["method"].text)
     assert "fixed before any run was trained, 8 configurations of 3 seeds each" in told
     assert "Selection uses the validation part only" in told
@@ -368,16 +359,14 @@ def test_sections(made: Reproduction) -> None:
     f1 = found["table-3-f1"].table
     assert f1 is not None
     assert f1["paper"].tolist() == ["70.48%", "72.99%", "73.20%", "71.61%", "74.97%"]
-    assert all(
-        "protocol itin-811, split seed 0" in found[name].caption for name in ("table-2", "table-3", "table-3-f1")
-    )
+    assert all("protocol itin-811, split seed 0" in found[name].caption for name in ("table-3", "table-3-f1"))
 
 
 def test_files(made: Reproduction) -> None:
     folder = made.path
     page = (folder / "report.html").read_text()
     assert "<title>MVSA-Single: ITIN reproduced</title>" in page
-    for name in ("table-2", "table-3", "figure-5", "figure-6"):
+    for name in ("table-3", "figure-5", "figure-6"):
         assert (folder / "tables" / f"{name}.csv").exists()
         assert r"\toprule" in (folder / "tables" / f"{name}.tex").read_text()
         numbers = pd.read_csv(folder / "numbers" / f"{name}.csv")
@@ -395,7 +384,7 @@ def test_typical_pairs() -> None:
             for id, label, said, p in rows
         ]
     )
-    assert typical(table) == ["c", "f"]
+    assert typical(table, LABELS) == ["c", "f"]
 
 
 def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
@@ -404,8 +393,8 @@ def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
     assert names[-2:] == ["figure-7", "provenance"]
     (shown,) = report.data["pairs"]["runs"]
     assert shown["part"] == "test"
-    table = paper_evaluate.read(made.path, made.trials[0].key).set_index("id")
-    assert [pair["id"] for pair in shown["pairs"]] == typical(table.reset_index())
+    table = paper_evaluate.read(made.path, made.trials[0].key, LABELS).set_index("id")
+    assert [pair["id"] for pair in shown["pairs"]] == typical(table.reset_index(), LABELS)
     for pair in shown["pairs"]:
         assert LABELS[pair["predicted"]] == table.loc[pair["id"], "predicted"]
         assert pair["p"] == pytest.approx([table.loc[pair["id"], f"p_{label}"] for label in LABELS], abs=1e-3)
@@ -425,6 +414,13 @@ def test_figure_7_is_of_the_test_part(made: Reproduction, copy: Path) -> None:
         report_of(Reproduction(copy))
     replace(made.request, figures=(5,)).write(copy)
     assert "figure-7" not in {section.name for section in report_of(Reproduction(copy)).sections}
+
+
+def test_figure_7_of_a_model_that_is_never_right(copy: Path) -> None:
+    planted(copy, "none", list(range(12)))
+    report = report_of(Reproduction(copy))
+    assert "predicts no test pair rightly" in report.sections[-2].text[0]
+    assert not report.missing
 
 
 def test_figure_7_is_drawn(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +448,7 @@ def test_untrained_encoders_carry_their_banner(copy: Path) -> None:
     (copy / "sweep" / "sweep.json").write_text(json.dumps({**record, "untrained": True}))
     report = write(Reproduction(copy), None)
     assert "say nothing about sentiment" in str(report.banner)
-    for name in ("table-2", "table-3", "figure-5", "figure-6"):
+    for name in ("table-3", "figure-5", "figure-6"):
         assert "say nothing about sentiment" in (copy / "tables" / f"{name}.tex").read_text()
         numbers = pd.read_csv(copy / "numbers" / f"{name}.csv")
         assert set(numbers["note"]) == {report.banner}
@@ -524,7 +520,7 @@ def test_no_reproduction(made: Reproduction, copy: Path, tmp_path: Path) -> None
     with pytest.raises(RunError, match=r"reproduce.json has another format version, newer"):
         Reproduction(copy)
     with pytest.raises(RunError, match=r"cannot read .*\.csv[\s\S]*remove the file and run `itin reproduce` again"):
-        paper_evaluate.read(tmp_path, "none")
+        paper_evaluate.read(tmp_path, "none", LABELS)
 
 
 def test_damaged_predictions(copy: Path) -> None:

@@ -226,13 +226,14 @@ MVSA = ("label", "text-label", "image-label")
 
 def test_best_names_its_head_unless_one_is_named() -> None:
     best = TrainConfig(**with_preset({"preset": "best"}))
-    assert (best.head, best.ensemble, best.label_from, best.target) == ("pooled", 5, "mean", "+".join(MVSA))
+    assert (best.head, best.ensemble, best.label_from, best.target) == ("pooled", 2, "mean", "+".join(MVSA))
     assert TrainConfig(**with_preset({"preset": "best", "head": "itin"})).head == "itin"
     assert TrainConfig(**with_preset({"preset": "best", "target": "label"})).label_from == "joint"
     assert TrainConfig(**with_preset({"preset": "paper"})) == TrainConfig()
     for config in (best, replace(best, lexicons="", target="label", label_from="joint"), replace(best, head="itin")):
         assert preset_of(config) == "best"
-    assert preset_of(replace(best, ema=0.0)) == preset_of(TrainConfig()) == "paper"
+    assert preset_of(replace(best, ema=0.0)) == preset_of(replace(best, epochs=3, lexical=8)) == "best"
+    assert preset_of(TrainConfig(ema=0.99, dropout=0.5)) == preset_of(TrainConfig()) == "paper"
     assert short_name(best) == "pooled-best"
     assert short_name(replace(best, lexicons="vader")) == "pooled-best-vader"
 
@@ -245,6 +246,13 @@ def test_a_preset_leaves_out_what_is_not_there(monkeypatch: pytest.MonkeyPatch) 
     assert said == ["the preset best without the targets text-label, image-label, which the data set does not have"]
     assert TrainConfig(**with_preset({**best, **own})).target == "label"
     assert fitted({**best, "target": "intensity"}, ["label", "intensity"]) == ({}, [])
+    own, said = fitted(best, MVSA, scene=False)
+    assert own == {"scene": None}
+    assert said == ["the preset best without the scene: itin extract --scene-encoder efficientnet-lite0-stages adds it"]
+    config = TrainConfig(**with_preset({**best, **own}))
+    assert ("scene" in config.inputs, preset_of(config), short_name(config)) == (False, "best", "pooled-best")
+    assert "scene" in TrainConfig(**with_preset(best)).inputs
+    assert fitted({**best, "scene": False}, MVSA, scene=False) == fitted({"preset": "paper"}, MVSA, scene=False)
     assert fitted({"head": "itin"}, []) == ({}, [])
     monkeypatch.setattr("itin.train.presets.is_installed", lambda name: name == "shape")
     own, said = fitted(best, MVSA)
@@ -280,7 +288,7 @@ def test_best_from_the_command_line(tmp_path: Path) -> None:
     said = cli("train", *small, "--out", tmp_path / "run")
     assert "the preset best without the targets text-label, image-label" in said
     run = load_run(tmp_path / "run")
-    assert (run.config.target, run.config.ensemble, run.config.head) == ("label", 5, "pooled")
+    assert (run.config.target, run.config.ensemble, run.config.head) == ("label", 2, "pooled")
     pytest.importorskip("optuna")
     said = cli("sweep", *small, "--optuna", 2, "--ensemble", 1, "--workers", 1, "--out", tmp_path / "search")
     assert "chosen among: lr (9 values), weight_decay (9 values), dropout (9 values)" in said
@@ -305,7 +313,7 @@ def test_each_of_several_presets_fits_the_data_set(tmp_path: Path) -> None:
     said = cli("sweep", *small, "--out", tmp_path / "grid")
     assert said.count("the preset best without the targets text-label, image-label") == 1
     sweep = Sweep(tmp_path / "grid")
-    assert sweep.definition.adapted["best"] == {"target": "label", "label_from": "joint"}
+    assert sweep.definition.adapted["best"] == {"target": "label", "label_from": "joint", "scene": None}
     assert [(one.config.head, one.config.target, one.config.ema) for one in sweep.definition.trials] == [
         *(("itin", "label", 0.0), ("pooled", "label", 0.99)),
     ]

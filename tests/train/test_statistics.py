@@ -175,6 +175,8 @@ def test_a_paired_difference_is_surer_than_its_parts() -> None:
     assert found.p == pytest.approx(2 / 10_001)
     assert interval(resampled[0])[0] < interval(resampled[1])[1]  # the parts alone could not tell
     assert difference(0, resampled[0], resampled[0]).p == 1
+    up_to_rounding = resampled[0] + np.where(np.arange(resampled.shape[1]) % 3, 1e-16, -1e-16)
+    assert difference(0, up_to_rounding, resampled[0]).p == 1
 
 
 def test_it_finds_no_difference_where_there_is_none() -> None:

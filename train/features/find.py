@@ -178,6 +178,11 @@ def stores_of_run(run: Run, cache: Path | None = None) -> FeatureStores:
     return FeatureStores(table, stores)
 
 
+def has_scene(folder: Path) -> bool:
+    """Return whether there are finished features of the scene in the folder of a data set."""
+    return any(map(_is_finished, find_stores(folder, "scene")))
+
+
 def find_table(cache: Path, dataset: str | None = None) -> Table:
     """Return the table of the data set of that name, or of the only one in the cache.
 

@@ -74,4 +74,5 @@ def _no_room(what: str, size: int, found: str) -> CacheError:
         expected=f"room for {size / 1e9:.1f} GB",
         found=found,
         next_step="free some space, set TMPDIR to a folder on a disk with room, or train on fewer regions (--m)",
+        machine=True,
     )

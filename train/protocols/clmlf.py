@@ -153,6 +153,7 @@ def _download(url: str, dataset: str) -> bytes:
             expected="a network that reaches the split's publication",
             next_step="get the folder of train.json, dev.json and test.json on another machine, then "
             f"`itin data fetch clmlf --dataset {dataset} --from FOLDER`",
+            machine=True,
         ) from error
     return data
 

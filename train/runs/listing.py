@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...errors import RunError
 from ...targets import Target
-from ..config import shown_scores
+from ..config import INTEGERS_OR_NONE, shown_scores
 from ..protocols.protocol import named
 from ..sweeps.folder import FIELDS, FIGURES, NUMBER_FIGURES
 from ..sweeps.result import Result
@@ -55,7 +55,7 @@ def runs_table(paths: Iterable[str | Path] = ("runs",)) -> tuple[pd.DataFrame, l
         except RunError as error:
             bad.append((path, error.what))
     table = pd.DataFrame(rows, columns=[*COLUMNS, *TEST_COLUMNS])
-    typed: pd.DataFrame = table.astype({"batch_size": "Int64", "best_epoch": "Int64"})
+    typed: pd.DataFrame = table.astype(dict.fromkeys(("best_epoch", *INTEGERS_OR_NONE), "Int64"))
     return typed, bad
 
 

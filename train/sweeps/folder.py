@@ -26,7 +26,7 @@ from ...errors import RunError
 from ...labels import LABELS
 from ...parts import Part
 from ...targets import Target
-from ..config import CLASS_SCORES, NUMBER_SCORES, REPEATS, SELECTS, TrainConfig
+from ..config import CLASS_SCORES, INTEGERS_OR_NONE, NUMBER_SCORES, REPEATS, SELECTS, TrainConfig
 from ..protocols.protocol import Protocol
 from ..protocols.split import Inner
 from ..runs.folder import Run, load_run, untrained_note
@@ -52,7 +52,7 @@ CASE = ("split_seed", "fold")
 WHOLE = Part(0, 1)
 """The part that is all of a sweep."""
 
-_INTEGERS = ("train_pairs", "best_epoch", "batch_size")
+_INTEGERS = ("train_pairs", "best_epoch", *INTEGERS_OR_NONE)
 """The columns of whole numbers that may be absent."""
 
 

@@ -41,6 +41,7 @@ class SweepData:
         parts: the part of each id, where the protocol fixes it and the sweep has recorded it.
         split: the description of these parts.
         allow_missing: whether many labelled samples may have no features or no part.
+        select: the score that configurations are compared by; by default the one that all of them select by.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class SweepData:
         parts: Mapping[str, str] | None = None,
         split: Mapping[str, Any] | None = None,
         allow_missing: bool = False,
+        select: str | None = None,
     ) -> None:
         from ..features.load import load_features
 
@@ -94,7 +96,7 @@ class SweepData:
         self.known = one.known
         self.splitter = TargetSplitter.of(self.protocol, one, table, allow_missing, parts, split)
         self.targets = [one.column(name).target for name in targets]
-        firsts = sorted({f"{config.targets[0]}, by {config.select}" for config in configs})
+        firsts = sorted({f"{config.targets[0]}, by {select or config.select}" for config in configs})
         if len(firsts) > 1:
             raise RunError(
                 "the configurations are scored by different targets or scores, so they cannot be compared",
@@ -102,7 +104,7 @@ class SweepData:
                 found="; ".join(firsts),
                 next_step="make a sweep for each",
             )
-        self.select = select_of(configs[0], self.targets[0])
+        self.select = select or select_of(configs[0], self.targets[0])
         self._identities = {
             view: Identity(features, table, self._stores[view]) for view, features in self.features.items()
         }
@@ -253,6 +255,7 @@ def data_of(sweep: Sweep, cache: Path | None = None) -> SweepData:
         parts,
         definition.split,
         allow_missing=True,  # the sweep keeps the samples that it was begun on: `check_same`
+        select=definition.select,
     )
     check_same(sweep, data)
     return data

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
-from ....labels import listed
 from ....tabular.lines import lines_of
-from ....tabular.rows import Row, as_text
-from ..classes import Labelling, check_number, clean, decide, record_before, recorded, unknown_of
-from ..reading import retrying
-from ..samples import DataSet, DataSetSource, Entry, Rejected, reject, source_of
+from ....tabular.rows import Row
+from ..classes import Labelling, clean
+from ..samples import DataSet, DataSetSource, Entry, Rejected, reject
 from ..tables import SUFFIXES, read_table
-from .scores import SCORE, Scale, recorded_span, scale_of
+from .contained import containment_check
+from .decided import Decided, cell_string, checked_id, default_name
+from .parquet import is_parquet, read_parquet
+from .scores import SCORE, Scale
 
 COLUMNS = ("id", "image", "text", "label", SCORE)
 """Columns of a table; the last two may be absent."""
@@ -32,50 +28,13 @@ def read(source: DataSetSource) -> DataSet:
     """Read the data set `folder`, for `open_dataset`."""
     root = _root(source.root)
     table = _table(root, source.table)
-    name = source.name or _default_name(root)
-    record = source_of(source, root=root, name=name, table=table)
-    was = record_before(None if source.cache is None else source.cache / name)
-    before, options = recorded(was, record)
-    given, span = dict(source.columns or {}), source.score_range
-    if span is not None:
-        given.setdefault(SCORE, SCORE)
-    elif (span := recorded_span(was, record)) and "score_range" in was["source"]:
-        options["score_range"] = list(span)
-    counts: Counter[str] = Counter()
-
-    def labelling(found: Counter[str]) -> Labelling:
-        counts.update(found)
-        if before is not None:
-            return replace(before, rare={label: counts[label] for label in before.rare})
-        decided = decide(counts, options.get("classes", ()), options.get("min_class_size"))
-        check_number(decided, table)
-        return decided
-
-    def scaling(cells: list[Any], column: str) -> Scale:
-        return scale_of(cells, span, SCORE in given, column, table)
-
-    rows, labels, scale = read_rows(table, root, given, source.allow_outside, labelling, scaling)
-    before_ordered = bool(options.pop("ordered", False))
-    ordered = before_ordered if source.ordered is None else source.ordered
-    if ordered and len(labels.classes) < 2:
-        raise DataError(
-            f"{table} has no classes to be ordered",
-            expected="a column with at least two different labels",
-            found=listed(labels.classes) or "no labels",
-            next_step="name the column with --columns label=NAME, or leave out --ordered",
-        )
-    return DataSet(
-        name=name,
-        root=root,
-        entries=[row for row in rows if isinstance(row, Entry)],
-        rejected=[row for row in rows if isinstance(row, Rejected)],
-        classes=labels.classes,
-        ordered=ordered,
-        targets=scale.targets,
-        rare={label: count for label, count in labels.rare.items() if count},
-        unknown=unknown_of(counts, labels),
-        source={**record, **options, **({"ordered": True} if ordered else {})},
+    if is_parquet(table):
+        return read_parquet(source, root, table)
+    decided = Decided(source, root, source.name or default_name(root), table)
+    rows, labels, scale = read_rows(
+        table, root, decided.given, source.allow_outside, decided.labelling, decided.scaling
     )
+    return decided.dataset(rows, labels, scale)
 
 
 def read_rows(
@@ -110,7 +69,7 @@ def read_rows(
     """
     found, rows = read_table(table)
     columns = _columns(table, found, given, labelling is not None, scaling is not None)
-    inside = (lambda path: True) if allow_outside else _containment_check(root)
+    inside = (lambda path: True) if allow_outside else containment_check(root)
     labels = Labelling(()) if labelling is None else labelling(_label_counts(rows, columns))
     scale = Scale()
     if scaling is not None and SCORE in columns:
@@ -174,10 +133,14 @@ def _table(root: Path, given: str | None) -> Path:
         return next((place for place in places if place.exists()), places[0])
     files = sorted(path for path in root.iterdir() if path.is_file() and not path.name.startswith("."))
     tables = [path for path in files if path.suffix.lower() in SUFFIXES]
+    for folder in (root, root / "data") if not tables else ():  # as the hub stores data sets
+        shards = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+        if shards:
+            return shards[0] if len(shards) == 1 else folder / "*.parquet"
     if len(tables) != 1:
         raise DataError(
             f"{root} holds {'more than one table' if tables else 'no table'}",
-            expected=f"one file whose name ends in {', '.join(SUFFIXES)}",
+            expected=f"one file whose name ends in {', '.join(SUFFIXES)}, or Parquet files",
             found=", ".join(path.name for path in (tables or files)[:8]) or "no file",
             next_step="name the table with --table FILE",
         )
@@ -241,12 +204,7 @@ def _ending(image: str) -> str:
 def _id(row: Row, columns: dict[str, str]) -> str:
     if row.problem:
         raise ValueError(row.problem)
-    id = _string(row.values, "id", columns).strip()
-    if not id:
-        raise ValueError("no id")
-    if not id.isprintable():
-        raise ValueError(f"the id {id!a} holds characters that cannot be printed")
-    return id
+    return checked_id(cell_string(row.values, "id", columns["id"]))
 
 
 def _entry(
@@ -258,50 +216,15 @@ def _entry(
     labels: Labelling,
 ) -> Entry:
     label = labels.class_of(_label(values, columns))
-    image = _string(values, "image", columns).strip()
+    image = cell_string(values, "image", columns["image"]).strip()
     if not image or "\0" in image:
         raise ValueError("no image path" if not image else "the image path holds a NUL character")
     path = root / image
     if not inside(path):
         raise ValueError(f"the image {image!r} lies outside the root (--allow-outside accepts it)")
-    return Entry(id, path, _string(values, "text", columns), label)
+    return Entry(id, path, cell_string(values, "text", columns["text"]), label)
 
 
 def _label(values: dict[str, Any], columns: dict[str, str]) -> str:
     """Return a row's label, empty where there is none."""
-    return clean(_string(values, "label", columns)) if "label" in columns else ""
-
-
-def _string(values: dict[str, Any], column: str, columns: dict[str, str]) -> str:
-    """Return a row's value as text; JSON may leave a value out, or give a whole number for an id or a label."""
-    value = values.get(columns[column])
-    if value is None:
-        return ""
-    if column == "label" and isinstance(value, bool):
-        return str(value).lower()  # as JSON writes it
-    if column in ("id", "label") and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return as_text(value, column)
-
-
-def _containment_check(root: Path) -> Callable[[Path], bool]:
-    """Return a function that says whether a file, all links followed, lies below `root` (which is resolved)."""
-
-    @lru_cache(maxsize=4096)
-    def inside(real: str) -> bool:
-        return Path(os.path.realpath(real)).is_relative_to(root)
-
-    def check(path: Path) -> bool:
-        try:
-            link = stat.S_ISLNK(retrying(path.lstat, path).st_mode)
-        except OSError:
-            link = False  # nothing there
-        # Most images are plain files in few folders: each folder is resolved once.
-        return inside(str(path)) if link or path.name == ".." else inside(str(path.parent))
-
-    return check
-
-
-def _default_name(root: Path) -> str:
-    plain = re.sub(r"[^\w.+-]+", "-", root.name).strip("-.+") or "folder"
-    return f"{plain[:60]}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"
+    return clean(cell_string(values, "label", columns["label"])) if "label" in columns else ""

@@ -19,6 +19,7 @@ from itin.extract.weights import download
 from itin.extract.weights import hub as client
 from itin.extract.weights.hub import fetch_model, files_of_model
 from itin.extract.weights.origin import origin_of
+from itin.extract.weights.waiting import within
 
 from ...loopback_hub import LoopbackHub
 from ..test_encoders import CPU, TEXTS, bert_folder
@@ -243,11 +244,11 @@ def test_a_name_service_that_never_answers(hub: LoopbackHub, monkeypatch: pytest
 def test_patience() -> None:
     assert download.PATIENCE < 30
     assert download.SECONDS < download.PATIENCE
-    assert download.within(5, lambda: 3) == 3
+    assert within(5, lambda: 3) == 3
     with pytest.raises(KeyError):
-        download.within(5, lambda: {}["x"])
+        within(5, lambda: {}["x"])
     with pytest.raises(TimeoutError, match="no answer within"):
-        download.within(0.05, lambda: time.sleep(1))
+        within(0.05, lambda: time.sleep(1))
 
 
 def test_random_weights_are_never_downloaded(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:

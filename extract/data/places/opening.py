@@ -1,0 +1,73 @@
+"""The one place where files that hold many images are opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+from weakref import finalize
+
+from ..reading import BadFile, retrying
+
+
+class Status(NamedTuple):
+    """The state of a file, by which a change is noticed."""
+
+    size: int
+    """In bytes."""
+    mtime_ns: int
+    """Modification time in nanoseconds."""
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading; it can be read from any position, and one read may give fewer bytes than asked.
+
+    It is closed once it is no longer used.
+
+    Raises:
+        BadFile: it is missing, or not a regular file.
+        TransientError: see `reading.retrying`.
+    """
+    status(path)
+    try:
+        number = retrying(lambda: os.open(path, os.O_RDONLY), path)
+    except OSError as error:
+        raise BadFile("is missing", missing=True) from error
+    file = FileIO(number, closefd=False)
+    file.name = os.fspath(path)
+    finalize(file, os.close, number)  # files are shared by threads: closed once nobody uses them
+    return cast(BinaryIO, file)
+
+
+def status(path: str | os.PathLike[str]) -> Status:
+    """Return the state of a regular file; raise as `open_file` does."""
+    try:
+        found = retrying(Path(path).stat, path)
+    except OSError as error:
+        raise BadFile("is missing", missing=True) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise BadFile("is not a regular file")
+    return Status(found.st_size, found.st_mtime_ns)
+
+
+def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Return `size` bytes of an open file from `offset` on, or fewer where it ends before.
+
+    Raises:
+        TransientError: see `reading.retrying`.
+    """
+
+    def read() -> bytes:
+        file.seek(offset)
+        data = file.read(size)
+        if len(data) == size or not data:
+            return data
+        pieces, left = [data], size - len(data)
+        while left and (piece := file.read(left)):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+    return retrying(read, getattr(file, "name", "file"))
