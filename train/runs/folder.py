@@ -337,7 +337,7 @@ def load_run(path: str | Path) -> Run:
         run = Run(path, config, head, record, metrics)
         if (given := outputs_of(run.targets)) != head.classes:
             raise ValueError(f"{given} labels for a head of {head.classes} classes")
-        _ = record["stores"], record["split"], record["dataset"], record["note"], metrics["best_epoch"]
+        _ = {**record["stores"]}, record["split"], record["dataset"], record["note"], metrics["best_epoch"]
     return run
 
 

@@ -37,10 +37,18 @@ class Result:
 
     @classmethod
     def of(cls, run: Run) -> Result:
-        """Return the validation figures that a run's folder holds."""
-        figures = _val_figures(run.metrics["val"], run.target)
-        figures |= {"best_epoch": run.metrics["best_epoch"], "seconds": float(run.environment["training_seconds"])}
-        figures |= {"train_pairs": run.record["split"]["sizes"]["train"]}
+        """Return the validation figures that a run's folder holds.
+
+        Raises:
+            RunError: a file lacks one, or cannot be read.
+        """
+        again = "train the run again"
+        with disk.describing(run.path / "metrics.json", "the scores of a run", again):
+            figures = {**_val_figures(run.metrics["val"], run.target), "best_epoch": run.metrics["best_epoch"]}
+        with disk.describing(run.path / "environment.json", "the training of a run", again):
+            figures["seconds"] = float(run.environment["training_seconds"])
+        with disk.describing(run.path / "config.json", "a run", again):
+            figures["train_pairs"] = run.record["split"]["sizes"]["train"]
         return cls(str(run.record.get("key")), run.path, figures)
 
     @property
