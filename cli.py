@@ -36,6 +36,8 @@ COMMANDS = {
 }
 """Command -> module in `itin.commands`, in the order of the help."""
 
+_PERMISSIONS = "make it readable, or its folder writable, for the user who runs the command"
+
 _PLAIN = {"–": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "λ": "lambda"}
 
 
@@ -67,6 +69,9 @@ class Main(LazyGroup):
             ctx.exit(RUN_AGAIN)
         except ItinError as error:
             raise click.ClickException(str(error)) from error
+        except PermissionError as error:
+            what = f"no access to {error.filename}: {error.strerror}"
+            raise click.ClickException(str(ItinError(what, next_step=_PERMISSIONS))) from error
 
 
 @click.group(

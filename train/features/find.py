@@ -195,7 +195,9 @@ def find_table(cache: Path, dataset: str | None = None) -> Table:
     if dataset is None or dataset not in names:
         several = dataset is None and names
         raise CacheError(
-            f"the cache {cache} holds several data sets" if several else f"no data set {dataset or ''} in {cache}",
+            f"the cache {cache} holds several data sets"
+            if several
+            else f"no data set{f' {dataset}' if dataset else ''} in {cache}",
             expected="one named with --dataset" if several else "what `itin extract` writes",
             found=", ".join(names) or "nothing",
             next_step=f"add --dataset {names[0]}" if several else "run `itin extract` first, or name --cache DIR",
