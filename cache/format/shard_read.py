@@ -143,8 +143,15 @@ class Shard:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """The offset at which each sample's tokens begin, (N + 1,) int64."""
-        return self.array("offsets")
+        """The offset at which each sample's tokens begin, (N + 1,) int64.
+
+        Raises:
+            CacheError: they are damaged; damaged vectors are wrong, damaged offsets would be those of other samples.
+        """
+        offsets = self.array("offsets")
+        if hashlib.sha256(offsets.tobytes()).hexdigest() != self.header.arrays["offsets"].sha256:
+            raise DamagedError(self.path, "offsets do not match their checksum")
+        return offsets
 
     def damage(self, data: memoryview | None = None) -> list[str]:
         """Return what is damaged, by the header's checksums: names of arrays, or `HDF5 structure`.
