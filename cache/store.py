@@ -323,6 +323,22 @@ def open_store(path: str | Path) -> Store:
     return Store(Path(path))
 
 
-def find_stores(folder: Path, kind: str = "*") -> list[Path]:
-    """Return the stores of one kind, or of all kinds, in a data set's folder, sorted by name."""
-    return sorted(path.parent for path in folder.glob(f"{kind}-*/plan.json"))
+def find_stores(folder: Path, kind: str = "*", name: str = "plan.json") -> list[Path]:
+    """Return the stores of one kind, or of all kinds, in a data set's folder, sorted by name.
+
+    Args:
+        folder: the data set's folder.
+        kind: the kind of feature.
+        name: the file that a store has. One whose folder may not be opened is found too: opening it says so.
+    """
+    return sorted(path for path in folder.glob(f"{kind}-*") if _may_hold(path, name))
+
+
+def _may_hold(folder: Path, name: str) -> bool:
+    try:
+        (folder / name).stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -17,7 +17,10 @@ import pandas as pd
 from .. import disk
 from ..errors import CacheError
 from .format.schema import FORMAT
-from .format.sealed_json import read_bytes, read_json, write_error, write_json
+from .format.sealed_json import digest_of, read_json, write_error, write_json
+
+TABLES = ("samples.jsonl", "quarantine.jsonl")
+"""The files of which `dataset.json` has the digests."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,13 @@ def read_table(folder: Path) -> Table:
     """Read the table of a data set in the cache.
 
     Raises:
-        CacheError: nothing was extracted there, or the files are of another format.
+        CacheError: nothing was extracted there, or a file is missing, damaged or of another format.
     """
     if not (folder / "dataset.json").exists():
         raise CacheError(f"{folder} holds no data set", next_step="run `itin extract --dataset ...` first")
     dataset = read_json(folder / "dataset.json")
+    for what in _differences(folder, dataset).values():
+        raise CacheError(what, next_step="run the same `itin extract` again: it writes the table anew")
     samples = pd.DataFrame(read_lines(folder / "samples.jsonl"))
     rejected = pd.DataFrame(read_lines(folder / "quarantine.jsonl"), columns=["id", "reason"])
     return Table(folder, dataset, samples, rejected)
@@ -130,15 +135,27 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
 def damaged_tables(folder: Path) -> dict[Path, str]:
     """Return the damaged files of a data set's table, and what is wrong with each."""
     try:
-        digests = read_json(folder / "dataset.json")["sha256"]
+        return _differences(folder, read_json(folder / "dataset.json"))
     except CacheError as error:
         return {folder / "dataset.json": error.what}
+
+
+def _differences(folder: Path, dataset: Mapping[str, Any]) -> dict[Path, str]:
+    """Return the files that are not those of which `dataset.json` has the digests, and what is wrong with each."""
+    digests = dataset.get("sha256")
+    if not isinstance(digests, dict) or digests.keys() != set(TABLES):
+        return {folder / "dataset.json": f"{folder / 'dataset.json'} lacks the digests of {' and '.join(TABLES)}"}
     found = {}
     for name, digest in digests.items():
-        if not (folder / name).exists():
-            found[folder / name] = f"{folder / name} is missing"
-        elif hashlib.sha256(read_bytes(folder / name)).hexdigest() != digest:
-            found[folder / name] = f"{folder / name} is damaged: its digest is not the one in dataset.json"
+        path = folder / name
+        if not path.exists():
+            found[path] = f"{path} is missing"
+            continue
+        try:
+            if digest_of(path) != digest:
+                found[path] = f"{path} is damaged: its digest is not the one in dataset.json"
+        except CacheError as error:
+            found[path] = error.what
     return found
 
 

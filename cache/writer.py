@@ -39,6 +39,15 @@ class Piece:
     rows: tuple[int, ...]
 
 
+def check_planned(plan: StorePlan, rows: Iterable[int]) -> None:
+    """Raise CacheError unless a plan names all of these rows."""
+    if (beyond := max(rows, default=-1)) >= len(plan.rows):
+        raise CacheError(
+            f"{plan.folder} holds row {beyond}, and its plan names only {len(plan.rows)} rows",
+            next_step=repair_advice(plan.folder),
+        )
+
+
 class StoreWriter:
     """A writer that adds features to one store. Any number may work on it at once: a race only wastes work.
 
@@ -139,11 +148,7 @@ class StoreWriter:
         beyond = max((int(numbers.max()) for numbers in held if len(numbers)), default=-1)
         if beyond >= len(self.plan.rows):
             self.plan.refresh()  # another writer has planned more rows
-        if beyond >= len(self.plan.rows):
-            raise CacheError(
-                f"{self.folder} holds row {beyond}, and its plan names only {len(self.plan.rows)} rows",
-                next_step=repair_advice(self.folder),
-            )
+        check_planned(self.plan, [beyond])
         done = np.zeros(len(self.plan.rows), bool)
         for numbers in held:
             done[numbers] = True

@@ -17,7 +17,7 @@ from ...parts import cores
 from .plan import StorePlan
 from .ranges import from_ranges
 from .schema import FORMAT
-from .sealed_json import DamagedError, read_bytes, read_error, read_json, repair_advice, write_json
+from .sealed_json import DamagedError, described, read_bytes, read_error, read_json, repair_advice, write_json
 from .shard_header import Header
 from .shard_read import Shard
 
@@ -25,6 +25,18 @@ NAME = "manifest.json"
 
 ADDED = ("names", "sentence_ends")
 """What an encoder knows of its ids, which is added to the provenance of a store whose features are older than it."""
+
+FIELDS = {
+    "fingerprint": str,
+    "identity": dict,
+    "planned": int,
+    "rows": int,
+    "complete": bool,
+    "provenance": dict,
+    "plan": list,
+    "quarantined": list,
+}
+"""The fields of a manifest that a reader asks for, beside its shards."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -81,9 +93,7 @@ def listed_shards(manifest: Mapping[str, Any]) -> dict[str, ShardEntry]:
 
 def read_listed(folder: Path, fingerprint: str) -> dict[str, ShardEntry]:
     """Return the shards that a store's manifest lists, by file name; none while there is no manifest."""
-    if not (folder / NAME).exists():
-        return {}
-    return listed_shards(read_json(folder / NAME, fingerprint))
+    return listed_shards(_read(folder, fingerprint)) if (folder / NAME).exists() else {}
 
 
 def entry_of(path: Path, head: Header, sha256: str = "") -> ShardEntry:
@@ -158,7 +168,7 @@ def write_manifest(
             "shards": [dict(vars(entry)) for entry in entries],
         }
         if (folder / NAME).exists():
-            old = read_json(folder / NAME, plan.fingerprint)
+            old = _read(folder, plan.fingerprint)
             if {**manifest, "provenance": None} == {**old, "provenance": None}:
                 more = {
                     name: provenance[name] for name in ADDED if name in provenance.keys() - old["provenance"].keys()
@@ -189,7 +199,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             found=f"{len(shard_sizes(folder))} committed shards",
             next_step="run the same `itin extract` again: it makes what is missing and writes the manifest",
         )
-    return read_json(folder / NAME)
+    return _read(folder)
+
+
+def _read(folder: Path, fingerprint: str | None = None) -> dict[str, Any]:
+    """Read a manifest and check that it has the fields that are asked for."""
+    manifest = read_json(folder / NAME, fingerprint)
+    with described(folder / NAME):
+        listed_shards(manifest)
+        for name, kind in FIELDS.items():
+            if not isinstance(manifest[name], kind):
+                raise TypeError(f"{name} is {manifest[name]!r}")
+        for entry in manifest["plan"]:
+            entry["file"], entry["checksum"]
+        for entry in manifest["quarantined"]:
+            entry["row"], entry["id"], entry["reason"]
+        _ = manifest["identity"]["kind"], manifest["identity"]["name"]
+    return manifest
 
 
 def _entries(folder: Path, fingerprint: str, digests: Mapping[tuple[str, str], str]) -> list[ShardEntry]:

@@ -18,7 +18,17 @@ from ... import disk
 from ...errors import CacheError
 from .packed import PackedIndex, PackedStrings
 from .schema import FORMAT, fingerprint_of
-from .sealed_json import DamagedError, check_stamp, from_json, read_bytes, repair_advice, seal_of, to_json, write_error
+from .sealed_json import (
+    DamagedError,
+    check_stamp,
+    described,
+    from_json,
+    read_bytes,
+    repair_advice,
+    seal_of,
+    to_json,
+    write_error,
+)
 
 RowKey = tuple[str, str]
 """A sample's id and the SHA-256 of its input."""
@@ -107,8 +117,9 @@ class StorePlan:
         first = folder / "plan.json"
         data = read_bytes(first)
         value = from_json(first, data)
-        check_stamp(first, value["format"], value["fingerprint"], fingerprint)
-        plan = cls(folder, value["identity"])
+        with described(first):
+            check_stamp(first, value["format"], value["fingerprint"], fingerprint)
+            plan = cls(folder, value["identity"])
         check_stamp(first, value["format"], value["fingerprint"], plan.fingerprint)
         plan._add(first, value, seal_of(data))
         plan.refresh()
@@ -123,7 +134,7 @@ class StorePlan:
         while (path := segment_path(self.folder, len(self.segments))).exists():
             data = read_bytes(path)
             value = from_json(path, data)
-            check_stamp(path, value["format"], value["fingerprint"], self.fingerprint)
+            check_stamp(path, value["format"], value.get("fingerprint"), self.fingerprint)
             self._add(path, value, seal_of(data))
 
     def extend(self, rows: Iterable[RowKey], shard_size: int) -> list[int]:
@@ -196,8 +207,11 @@ class StorePlan:
 
     def _add(self, path: Path, value: dict[str, Any], checksum: str) -> None:
         """Append one segment."""
-        ids, digests = value["ids"], value["sha256"]
-        size = value["shard_size"]
+        with described(path):
+            ids, digests, size = value["ids"], value["sha256"], int(value["shard_size"])
+            "".join(ids), "".join(digests), value["first_row"], value["first_block"]
+            if size < 1:
+                raise ValueError(f"shards of {size} rows")
         if value["first_row"] != len(self.rows) or value["first_block"] != self.blocks or len(ids) != len(digests):
             raise DamagedError(path, "it does not continue where the plan before it ends")
         self.segments.append(Segment(path.name, checksum, len(self.rows), len(ids), self.blocks, size))

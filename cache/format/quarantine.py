@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ... import disk
 from ...errors import CacheError
 from .plan import RowKey
 from .schema import FORMAT
-from .sealed_json import DamagedError, read_json, write_error, write_json
+from .sealed_json import DamagedError, described, read_error, read_json, write_error, write_json
 
 FOLDER = "quarantine"
 
@@ -31,8 +32,18 @@ def record_path(folder: Path, row: int) -> Path:
 
 
 def record_files(folder: Path) -> list[Path]:
-    """Return the files of all rows in quarantine, sorted by row."""
-    return sorted((folder / FOLDER).glob("row-*.json"))
+    """Return the files of all rows in quarantine, sorted by row.
+
+    Raises:
+        CacheError: the folder of the records cannot be listed.
+    """
+    try:
+        found = list((folder / FOLDER).iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise read_error(folder / FOLDER, error) from error
+    return sorted(path for path in found if fnmatchcase(path.name, "row-*.json"))
 
 
 def put(folder: Path, fingerprint: str, number: int, row: RowKey, reason: str) -> None:
@@ -49,9 +60,11 @@ def read_record(path: Path, fingerprint: str) -> QuarantinedRow:
         CacheError: missing, damaged, or of another format or fingerprint.
     """
     value = read_json(path, fingerprint)
-    if record_path(path.parent.parent, value["row"]) != path:
-        raise DamagedError(path, f"it is the record of row {value['row']}")
-    return QuarantinedRow(value["row"], value["id"], value["sha256"], value["reason"])
+    with described(path):
+        record = QuarantinedRow(int(value["row"]), str(value["id"]), str(value["sha256"]), str(value["reason"]))
+    if record_path(path.parent.parent, record.row) != path:
+        raise DamagedError(path, f"it is the record of row {record.row}")
+    return record
 
 
 def read(folder: Path, fingerprint: str) -> list[QuarantinedRow]:

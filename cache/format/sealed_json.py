@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +95,37 @@ class DamagedError(CacheError):
         self.why = why
 
 
+@contextlib.contextmanager
+def described(path: Path) -> Iterator[None]:
+    """Turn the error of a record that lacks a field, or has a wrong one, into a DamagedError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else f"it has another structure ({error})"
+        raise DamagedError(path, why) from error
+
+
 def repair_advice(folder: Path) -> str:
     """Return the commands that repair a store."""
     return f"run `itin cache verify --repair {folder}`, and then the same `itin extract` again"
 
 
+UNREAD = "cannot read"
+"""How every error about a file that could not be read begins."""
+
+
+class UnreadError(CacheError):
+    """An error of a file that could not be read now, and may be whole."""
+
+
+_NO_FILE = {errno.ELOOP, errno.EISDIR, errno.ENOTDIR}
+
+
 def read_error(path: Path, error: OSError) -> CacheError:
     """Return the error for a file that could not be read; it claims nothing about the content."""
-    return CacheError(
-        f"cannot read {path}: {error.strerror or error}",
+    kind = CacheError if error.errno in _NO_FILE else UnreadError
+    return kind(
+        f"{UNREAD} {path}: {error.strerror or error}",
         next_step="check the permissions and the disk; nothing here says that the file is damaged",
     )
 
@@ -118,6 +142,23 @@ def read_bytes(path: Path) -> bytes:
         raise CacheError(f"{path} is missing", next_step="run `itin extract` again: it makes what is missing") from None
     except OSError as error:
         raise read_error(path, error) from error
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, piece by piece.
+
+    Raises:
+        CacheError: missing, or not readable now.
+    """
+    digest = hashlib.sha256()
+    buffer = bytearray(1 << 20)
+    try:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(memoryview(buffer)[:count])
+    except OSError as error:
+        raise read_error(path, error) from error
+    return digest.hexdigest()
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

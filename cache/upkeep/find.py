@@ -7,6 +7,9 @@ from pathlib import Path
 from ...errors import CacheError
 from ..store import find_stores
 
+STORE_FILES = ("plan.json", "manifest.json", "shard-00000.h5")
+"""The files of which any makes a folder in a data set's folder a store."""
+
 
 def is_store(path: Path) -> bool:
     """Return whether a folder is a store, possibly a damaged one."""
@@ -20,8 +23,7 @@ def is_dataset(path: Path) -> bool:
 
 def stores_of(folder: Path) -> list[Path]:
     """Return the stores in a data set's folder, including damaged ones."""
-    found = {path.parent for path in folder.glob("*-*/manifest.json")} | set(find_stores(folder))
-    return sorted(found | {path.parent for path in folder.glob("*-*/shard-00000.h5")})
+    return sorted({path for name in STORE_FILES for path in find_stores(folder, name=name)})
 
 
 def stores_under(path: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cache import write_table
 from ...cache.format.sealed_json import read_json
-from ...cache.table import read_lines
+from ...cache.table import damaged_tables, read_lines
 from ...errors import CacheError
 from ...paths import cache_root
 from ..config import ExtractConfig
@@ -58,7 +58,7 @@ def survey(dataset: DataSet, folder: Path, workers: int, progress: Callable[[int
     if dataset.stream is not None:
         dataset, seen = survey_stream(dataset.stream, folder, _record, workers, progress)
         return Survey(dataset, folder, seen)
-    known = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
+    known = {row["id"]: Sample(**row) for row in _lines(folder, "samples.jsonl")}
     seen = scan(_with_known_encoding(dataset, folder), known, workers, progress)
     dataset = dataset.read_as(seen.encoding.name)
     labelled = sum(sample.label is not None for sample in seen.samples)
@@ -101,8 +101,8 @@ def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
     if dataset.stream is not None:
         found = last_survey_stream(dataset.stream, folder, record)
         return None if found is None else Survey(as_recorded(dataset, record), folder, found)
-    samples = {row["id"]: Sample(**row) for row in read_lines(folder / "samples.jsonl")}
-    rejected = {row["id"]: Rejected(**row) for row in read_lines(folder / "quarantine.jsonl")}
+    samples = {row["id"]: Sample(**row) for row in _lines(folder, "samples.jsonl")}
+    rejected = {row["id"]: Rejected(**row) for row in _lines(folder, "quarantine.jsonl")}
     kept: list[Sample] = []
     refused: list[Rejected] = []
     for entry in dataset.entries:
@@ -115,10 +115,15 @@ def last_survey(dataset: DataSet, folder: Path) -> Survey | None:
     return Survey(dataset, folder, Scan(kept, refused, [], TextEncoding(dataset.encoding, record.get("texts"))))
 
 
+def _lines(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Return the rows of the table of before, none where it is damaged: it is about to be written anew."""
+    return [] if damaged_tables(folder) else read_lines(folder / name)
+
+
 def _with_known_encoding(dataset: DataSet, folder: Path) -> DataSet:
     """Return the data set with the encoding decided or given for the same texts before, unless one is given now."""
     try:
-        before = read_json(folder / "dataset.json")["source"] if (folder / "dataset.json").exists() else {}
+        before = read_json(folder / "dataset.json").get("source") or {} if (folder / "dataset.json").exists() else {}
     except CacheError:  # the table is about to be written anew
         before = {}
     if dataset.encoding is not None or before.get("root") != dataset.source["root"]:

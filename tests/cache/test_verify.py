@@ -306,6 +306,7 @@ def test_the_table_of_a_data_set(tmp_path: Path) -> None:
     rows = [{"id": "1", "label": "positive"}, {"id": "2", "label": "neutral"}]
     write_table(tmp_path, {"name": "demo"}, rows, [{"id": "3", "reason": "empty"}])
     assert damaged_tables(tmp_path) == {}
+    assert read_table(tmp_path).dataset["name"] == "demo"
     samples = tmp_path / "samples.jsonl"
     samples.write_text(samples.read_text().replace("neutral", "neutrol"))
     (tmp_path / "quarantine.jsonl").unlink()
@@ -313,7 +314,8 @@ def test_the_table_of_a_data_set(tmp_path: Path) -> None:
         f"{samples} is damaged: its digest is not the one in dataset.json",
         f"{tmp_path / 'quarantine.jsonl'} is missing",
     ]
-    assert read_table(tmp_path).dataset["name"] == "demo"
+    with pytest.raises(CacheError, match=r"samples.jsonl is damaged: .* in dataset.json\n.*itin"):
+        read_table(tmp_path)
     flip(tmp_path / "dataset.json", 30, 1)
     assert list(damaged_tables(tmp_path)) == [tmp_path / "dataset.json"]
 
