@@ -27,6 +27,9 @@ TEMPORARY = ".tmp-"
 STALE_SECONDS = 24 * 3600
 """The age from which a temporary file can have no living writer."""
 
+NEWER = "newer than this itin"
+"""What every error about a file of a later format version says."""
+
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 Fault = Callable[[Path, OSError], ItinError]
@@ -138,7 +141,7 @@ def check_format(path: Path, found: object, version: int, next_step: str, fault:
     if found != version:
         newer = isinstance(found, int) and found > version
         raise fault(
-            f"{path} has another format version" + ", newer than this itin" * newer,
+            f"{path} has another format version" + f", {NEWER}" * newer,
             expected=f"format {version}",
             found=f"format {found}",
             next_step="update itin" if newer else next_step,

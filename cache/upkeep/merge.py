@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ... import disk
 from ...errors import CacheError
 from ..format import quarantine
@@ -15,7 +17,8 @@ from ..format.plan import RowKey, StorePlan
 from ..format.sealed_json import DamagedError, read_bytes, write_error
 from ..format.shard_read import Shard, unpack
 from ..store import Arrays
-from ..writer import StoreWriter
+from ..writer import StoreWriter, check_planned
+from .verify import misplaced
 
 TABLE = ("samples.jsonl", "quarantine.jsonl", "dataset.json")
 """The files of a data set's own table, beside its stores; `dataset.json` last."""
@@ -43,9 +46,10 @@ class _MergeSource:
         self.manifest: dict[str, Any] = read_manifest(folder) if (folder / NAME).exists() else {}
         self._opened = ""
         self._samples: list[Arrays] = []
-        committed = committed_rows(folder, self.plan.fingerprint)
-        self.places = {row: (name, i) for name, rows in committed.items() for i, row in enumerate(rows.tolist())}
+        self._rows = committed_rows(folder, self.plan.fingerprint)
+        self.places = {row: (name, i) for name, rows in self._rows.items() for i, row in enumerate(rows.tolist())}
         """The shard of each committed row, and its place in it."""
+        check_planned(self.plan, self.places)
 
     def sample(self, row: int) -> Arrays:
         """Return the arrays of one row, as `StoreWriter.commit` expects them."""
@@ -59,6 +63,9 @@ class _MergeSource:
         shard = Shard(path, self.plan.fingerprint)
         if damaged := shard.damage():
             raise DamagedError(path, f"{', '.join(damaged)} do not match their checksums")
+        rows = self._rows[path.name]
+        if not np.array_equal(shard.rows, rows) or misplaced(shard, rows, self.plan) is not None:
+            raise DamagedError(path, "it holds other rows than the manifest lists")
         return list(unpack(shard.header.kind, {name: shard.array(name) for name in shard.header.arrays}))
 
 

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ... import disk
 from ...errors import CacheError
 from ..format import quarantine
-from ..format.manifest import NAME, block_and_piece, shard_sizes, write_manifest
+from ..format.manifest import NAME, block_and_piece, shard_path, shard_sizes, write_manifest
 from ..format.plan import RowKey, StorePlan, segment_files, segment_path
 from ..format.schema import FORMAT, fingerprint_of
-from ..format.sealed_json import read_json, write_error, write_json
+from ..format.sealed_json import read_bytes, read_json, write_error, write_json
 from ..format.shard_read import Shard
-from .verify import Problem, Verification
+from .verify import Problem, Verification, misplaced
 
 
-def repair(report: Verification) -> list[Path]:
+def repair(report: Verification, moved: Callable[[Path, Path], None] = lambda path, home: None) -> list[Path]:
     """Repair what `verify` found in a store, and return the files that were removed.
 
+    A whole shard of the store under a wrong name is never removed: it is moved to a name of its block.
+
+    Args:
+        report: the result of `verify`.
+        moved: called with the old and the new path of such a shard.
+
     Raises:
-        CacheError: a file cannot be removed or written, or no remaining file records what the store holds.
+        CacheError: a file cannot be removed or written, no remaining file records what the store holds, or some
+            file may be whole though it cannot be read (`Verification.alone`).
     """
     folder = report.folder
+    if report.alone:
+        (first, *_) = (problem.what for problem in report.problems if problem.alone)
+        raise CacheError(f"{folder} is not repaired: {first}", next_step="make the file readable, or update itin")
     removed = [problem.path for problem in report.problems if problem.remove and problem.path.exists()]
     plan_problems = [problem for problem in report.problems if problem.where == "plan"]
     identity = (
@@ -30,11 +45,17 @@ def repair(report: Verification) -> list[Path]:
     manifest = None
     if (folder / NAME).exists() and folder / NAME not in removed:
         manifest = read_json(folder / NAME)
+    homes = {} if plan_problems else _homes(folder, {path for path in removed if path.suffix == ".h5"})
+    for path, home in homes.items():
+        if home != path and disk.create(home, read_bytes(path), write_error):
+            moved(path, home)
+    removed = [path for path in removed if homes.get(path) != path]
     for path in removed:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise write_error(path, error) from error
+    removed = [path for path in removed if path not in homes]
     if plan_problems and identity is not None:
         _repair_plan(folder, identity, plan_problems)
     if manifest is not None:
@@ -42,6 +63,35 @@ def repair(report: Verification) -> list[Path]:
         records = {record.row: record.reason for record in quarantine.read(folder, plan.fingerprint)}
         write_manifest(plan, records, manifest["provenance"])
     return removed
+
+
+def _homes(folder: Path, suspects: set[Path]) -> dict[Path, Path]:
+    """Return where those of some files belong that are whole shards of the store, and hold rows that no other has."""
+    plan = StorePlan.read(folder)
+    rows = {path: found for path in sorted(suspects) if (found := _whole(path, plan)) is not None}
+    if not rows:
+        return {}
+    sound = [folder / name for name in shard_sizes(folder) if folder / name not in suspects]
+    held = {row for path in sound for row in Shard(path, plan.fingerprint).rows.tolist()}
+    taken, homes = {path for path in folder.iterdir() if path.suffix == ".h5"}, {}
+    for path, found in rows.items():
+        if held.isdisjoint(found.tolist()):
+            block = plan.block_of(int(found[0]))
+            names = (shard_path(folder, block, piece) for piece in itertools.count())
+            homes[path] = path if block_and_piece(path.name)[0] == block else next(n for n in names if n not in taken)
+            taken.add(homes[path])
+            held |= set(found.tolist())
+    return homes
+
+
+def _whole(path: Path, plan: StorePlan) -> np.ndarray | None:
+    """Return the rows of a shard that holds what the plan says, whatever its name; None for any other file."""
+    try:
+        shard = Shard(path, plan.fingerprint)
+        sound = not shard.damage() and np.array_equal(shard.array("rows"), shard.rows)
+        return shard.rows if sound and misplaced(shard, shard.rows, plan) is None else None
+    except (CacheError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _identity(folder: Path, damaged: set[Path]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,8 @@ from ..format import quarantine
 from ..format.manifest import NAME, ShardEntry, block_and_piece, in_threads, listed_shards, read_manifest, shard_sizes
 from ..format.plan import StorePlan, segment_files, segment_path
 from ..format.schema import fingerprint_of, store_name
-from ..format.sealed_json import DamagedError, read_error, read_json
+from ..format.sealed_json import DamagedError, UnreadError, digest_of, read_bytes, read_json
+from ..format.shard_header import header_of
 from ..format.shard_read import Shard
 
 Where = Literal["plan", "manifest", "shard", "quarantine", "folder"]
@@ -32,6 +33,8 @@ class Problem:
     """A sentence that names the file."""
     remove: bool = False
     """Whether the file must be removed; else the files that refer to it are rewritten."""
+    alone: bool = False
+    """Whether the file may be whole: a later itin has written it, or it cannot be read now."""
 
 
 @dataclass
@@ -43,6 +46,11 @@ class Verification:
     rows: int = 0
     bytes: int = 0
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing in the store may be removed or rewritten, for a file of it that is needed may be whole."""
+        return any(problem.alone for problem in self.problems)
 
 
 def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) -> Verification:
@@ -72,6 +80,10 @@ def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) ->
     return report
 
 
+def _alone(error: CacheError) -> bool:
+    return isinstance(error, UnreadError) or disk.NEWER in error.what
+
+
 def _plan(report: Verification) -> StorePlan | None:
     folder = report.folder
     present = segment_files(folder)
@@ -80,29 +92,40 @@ def _plan(report: Verification) -> StorePlan | None:
         try:
             read_json(path)
         except CacheError as error:
-            report.problems.append(Problem("plan", path, error.what))
+            report.problems.append(Problem("plan", path, error.what, alone=_alone(error)))
     if report.problems:
         return None
     try:
         plan = StorePlan.read(folder)
-    except (CacheError, KeyError, TypeError) as error:
-        what = error.what if isinstance(error, CacheError) else f"{folder / 'plan.json'} lacks {error}"
-        report.problems.append(Problem("plan", folder / "plan.json", what))
+    except CacheError as error:
+        report.problems.append(Problem("plan", folder / "plan.json", error.what, alone=_alone(error)))
         return None
     if store_name(plan.identity) != folder.name:
+        if folder.name.rpartition("-")[2] in _fingerprints(folder):
+            what = f"{folder / 'plan.json'} is foreign: other files are of the features that the folder is named for"
+            report.problems.append(Problem("plan", folder / "plan.json", what))
+            return None
         what = f"{folder} is named for other features than it holds: rename it to {store_name(plan.identity)}"
         report.problems.append(Problem("folder", folder, what))
     return plan
+
+
+def _fingerprints(folder: Path) -> set[str]:
+    """Return how the fingerprints begin that the manifest and the shards have."""
+    found = set()
+    for path in [folder / NAME, *(folder / name for name in shard_sizes(folder))]:
+        with contextlib.suppress(CacheError):
+            value = read_json(path) if path.name == NAME else vars(header_of(path, read_bytes(path)))
+            found.add(str(value.get("fingerprint"))[:12])
+    return found
 
 
 def _manifest(report: Verification, plan: StorePlan | None) -> dict[str, Any] | None:
     path = report.folder / NAME
     try:
         manifest = read_manifest(report.folder)
-        listed_shards(manifest)
-    except (CacheError, KeyError, TypeError) as error:
-        what = error.what if isinstance(error, CacheError) else f"{path} lacks {error}"
-        report.problems.append(Problem("manifest", path, what, remove=True))
+    except CacheError as error:
+        report.problems.append(Problem("manifest", path, error.what, True, _alone(error)))
         return None
     if manifest["fingerprint"] != (plan.fingerprint if plan else fingerprint_of(manifest["identity"])):
         report.problems.append(Problem("manifest", path, f"{path} belongs to another store", remove=True))
@@ -138,14 +161,15 @@ def _shards(
     order = sorted(sizes, key=lambda name: name not in listed)
     checked = in_threads(lambda name: _shard(report.folder / name, fingerprint, listed.get(name), plan), order)
     owner: dict[int, str] = {}
-    for name, (rows, wrong) in zip(order, checked, strict=True):
+    for name, (rows, wrong, alone) in zip(order, checked, strict=True):
         path = report.folder / name
         report.bytes += sizes[name]
         advance(1)
         if wrong is None and (shared := [row for row in rows.tolist() if row in owner]):
             wrong = f"holds row {shared[0]}, which {owner[shared[0]]} holds too: it is a duplicate"
         if wrong is not None:
-            report.problems.append(Problem("shard", path, f"{path} {wrong}", remove=True))
+            what = wrong if str(path) in wrong else f"{path} {wrong}"
+            report.problems.append(Problem("shard", path, what, True, alone))
             continue
         report.shards += 1
         report.rows += len(rows)
@@ -157,44 +181,54 @@ def _shards(
 
 def _shard(
     path: Path, fingerprint: str | None, listed: ShardEntry | None, plan: StorePlan | None
-) -> tuple[np.ndarray, str | None]:
-    """Return the rows of a shard, and what is wrong with it, if anything."""
+) -> tuple[np.ndarray, str | None, bool]:
+    """Return the rows of a shard, what is wrong with it, if anything, and whether it may be whole all the same."""
     nothing = np.zeros(0, np.int64)
     try:
-        shard = Shard(path, fingerprint) if fingerprint else None
-        if listed is not None and _sha256(path) != listed.sha256:
-            known = shard is not None and shard.header.checksum == listed.checksum
-            return nothing, "is damaged: " + (
-                _damaged(shard) if known and shard else "it is not what the manifest lists"
-            )
-        if shard is None:
-            return nothing, None
-        if listed is None and shard.damage():
-            return nothing, f"is damaged: {_damaged(shard)}"
-        rows = shard.rows
-        if not np.array_equal(shard.array("rows"), rows):
-            return nothing, "contradicts itself: its header names other rows"
-        if plan is not None:
-            return rows, _misplaced(shard, rows, plan)
+        return *_rows(path, fingerprint, listed, plan), False
     except DamagedError as error:
-        return nothing, f"is damaged: {error.why}"
+        return nothing, f"is damaged: {error.why}", False
     except CacheError as error:
-        return nothing, error.what.replace(str(path), "", 1).strip()
+        return nothing, error.what, _alone(error)
     except (KeyError, TypeError, ValueError) as error:
-        return nothing, f"is damaged: {error}"
-    return rows, None
+        return nothing, f"is damaged: {error}", False
+
+
+def _rows(
+    path: Path, fingerprint: str | None, listed: ShardEntry | None, plan: StorePlan | None
+) -> tuple[np.ndarray, str | None]:
+    nothing = np.zeros(0, np.int64)
+    shard = Shard(path, fingerprint) if fingerprint else None
+    if listed is not None and digest_of(path) != listed.sha256:
+        if shard is not None and shard.header.checksum == listed.checksum:
+            return nothing, f"is damaged: {_damaged(shard)}"
+        return nothing, "is damaged: it is not what the manifest lists"
+    if shard is None:
+        return nothing, None
+    if listed is None and shard.damage():
+        return nothing, f"is damaged: {_damaged(shard)}"
+    rows = shard.rows
+    if not np.array_equal(shard.array("rows"), rows):
+        return nothing, "contradicts itself: its header names other rows"
+    if plan is None:
+        return rows, None
+    wrong = misplaced(shard, rows, plan)
+    if wrong is None and (block := plan.block_of(int(rows[0]))) != block_and_piece(path.name)[0]:
+        wrong = f"is foreign: its rows belong to block {block}"
+    return rows, wrong
 
 
 def _damaged(shard: Shard) -> str:
     return ", ".join(shard.damage()) or "its bytes are not those that the manifest lists"
 
 
-def _misplaced(shard: Shard, rows: np.ndarray, plan: StorePlan) -> str | None:
+def misplaced(shard: Shard, rows: np.ndarray, plan: StorePlan) -> str | None:
+    """Return what is wrong with rows that a shard holds, by the plan, or None; its name is not looked at."""
     if not len(rows) or rows[-1] >= len(plan.rows):
         return "is foreign: it holds rows that the plan does not name"
     blocks = plan.blocks_of(rows)
-    if (blocks != block_and_piece(shard.path.name)[0]).any():
-        return f"is foreign: its rows belong to block {blocks[0]}"
+    if (blocks != blocks[0]).any():
+        return "is foreign: its rows belong to several blocks"
     numbers = rows.tolist()
     for name, column in (("ids", plan.rows.ids), ("sha256", plan.rows.sha256)):
         if shard.strings(name) != [column[row] for row in numbers]:
@@ -202,27 +236,20 @@ def _misplaced(shard: Shard, rows: np.ndarray, plan: StorePlan) -> str | None:
     return None
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    buffer = bytearray(1 << 20)
-    try:
-        with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(memoryview(buffer)[:count])
-    except OSError as error:
-        raise read_error(path, error) from error
-    return digest.hexdigest()
-
-
 def _quarantine(report: Verification, plan: StorePlan | None, fingerprint: str) -> None:
-    for path in quarantine.record_files(report.folder):
-        wrong = None
+    try:
+        files = quarantine.record_files(report.folder)
+    except CacheError as error:
+        folder = report.folder / quarantine.FOLDER
+        report.problems.append(Problem("quarantine", folder, error.what, alone=True))
+        return
+    for path in files:
         try:
             record = quarantine.read_record(path, fingerprint)
-            own = record.id, record.sha256
-            if plan is not None and (record.row >= len(plan.rows) or plan.rows[record.row] != own):
-                wrong = f"{path} is foreign: row {record.row} is another sample"
-        except (CacheError, KeyError, ValueError, TypeError) as error:
-            wrong = error.what if isinstance(error, CacheError) else f"{path} lacks {error}"
-        if wrong is not None:
-            report.problems.append(Problem("quarantine", path, wrong, remove=True))
+        except CacheError as error:
+            report.problems.append(Problem("quarantine", path, error.what, True, _alone(error)))
+            continue
+        own = record.id, record.sha256
+        if plan is not None and (record.row >= len(plan.rows) or plan.rows[record.row] != own):
+            what = f"{path} is foreign: row {record.row} is another sample"
+            report.problems.append(Problem("quarantine", path, what, remove=True))

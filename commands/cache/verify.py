@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> None:
     """Read every file of PATH and check it: checksums, plan, manifest, quarantine, and their consistency.
 
-    The exit code is 1 if something is damaged and was not fixed.
+    The exit code is 1 if something is damaged and was not fixed, or cannot be read, or was written by a later itin.
     """
     from ...cache.format.manifest import shard_sizes
+    from ...cache.format.sealed_json import UNREAD, write_error
     from ...cache.table import damaged_tables
     from ...cache.upkeep.find import datasets_under, stores_under
     from ...cache.upkeep.repair import repair
     from ...cache.upkeep.verify import verify
+    from ...disk import NEWER
     from ..terminal.console import Bars, console, notes
 
     root = located(path, cache)
@@ -40,7 +43,10 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     with Bars(notes if as_json else console) as bars:
         bars.start("verify", sum(len(shard_sizes(store)) for store in stores), 0)
         reports = [verify(store, lambda count: bars.advance("verify", count)) for store in stores]
-    bad = [report for report in reports if report.problems]
+    bad = [report for report in reports if report.problems and not report.alone]
+    alone = [problem.what for report in reports if report.alone for problem in report.problems]
+    for found in tables.values():
+        alone += [found.pop(file) for file, what in list(found.items()) if NEWER in what or UNREAD in what]
     damaged = {file: what for found in tables.values() for file, what in found.items()}
     again = _extractions(bad, [folder for folder, found in tables.items() if found])
     commands = again
@@ -49,22 +55,38 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
         targets = targets if len(targets) == 1 and not (bad and damaged) else [root]
         commands = [f"itin cache verify --repair {shlex.quote(str(target))}" for target in targets] + again
     say = (lambda line: None) if as_json else click.echo
-    for what in [*damaged.values(), *(problem.what for report in bad for problem in report.problems)]:
+    for what in [*alone, *damaged.values(), *(problem.what for report in bad for problem in report.problems)]:
         say(what)
     removed: list[Path] = []
+    moved: dict[Path, Path] = {}
     left: list[str] = []
     if fix:
+        damaged = {file: what for file, what in damaged.items() if os.path.lexists(file)}
         for file in damaged:
-            file.unlink(missing_ok=True)
-        removed = [*damaged, *(file for report in bad for file in repair(report))]
-        left = [problem.what for report in bad for problem in verify(report.folder).problems]
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise write_error(file, error) from error
+        removed = [*damaged, *(file for report in bad for file in repair(report, moved.__setitem__))]
+        left = alone + [problem.what for report in bad for problem in verify(report.folder).problems]
     if as_json:
         tables_found = [{"path": file, "what": what} for file, what in damaged.items()]
-        print_json({"stores": reports, "tables": tables_found, "removed": removed, "left": left, "commands": commands})
-    elif not bad and not damaged:
+        print_json(
+            {
+                "stores": reports,
+                "tables": tables_found,
+                "removed": removed,
+                "moved": moved,
+                "left": left,
+                "commands": commands,
+            }
+        )
+    elif not bad and not damaged and not alone:
         shards, rows = (sum(getattr(report, name) for report in reports) for name in ("shards", "rows"))
         amount = size(sum(report.bytes for report in reports))
         console.print(f"{len(stores)} stores, {rows} rows in {shards} shards, {amount}: all whole")
+    for file, home in moved.items():
+        say(f"moved {file} to {home.name}")
     for file in removed:
         say(f"removed {file}")
     for what in left:
@@ -73,8 +95,10 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
         say("Fixed. These commands extract again what is missing now:" if fix else "These commands fix it:")
         for line in commands:
             say(f"  {line}")
-        if not fix:
-            raise click.exceptions.Exit(1)
+    if alone:
+        say("What cannot be read may be whole, and is left alone: make it readable, or update itin.")
+    if alone or ((bad or damaged) and not fix):
+        raise click.exceptions.Exit(1)
 
 
 def _extractions(bad: list[Verification], folders: list[Path]) -> list[str]:
