@@ -24,6 +24,9 @@ from itin.cache import find_stores, fingerprint_of, open_store, read_table
 from itin.cli import main
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders.build import build_encoder, identity_of
+from itin.train.features.find import stores_of_run
+from itin.train.features.load import load_features
+from itin.train.runs.evaluation import predict_part
 from itin.train.runs.folder import load_run
 from itin.train.sweeps.folder import Sweep
 
@@ -230,6 +233,39 @@ def test_runs_are_evaluated_again(packed: Released) -> None:
         test = expected["test"]
         figures = [f"{test[name]:.4f}" for name in ("accuracy", "weighted_f1", "macro_f1")]
         assert re.findall(r"\b[01]\.\d{4}\b", shown)[:3] == figures
+
+
+def checkpoints(packed: Released) -> list[Path]:
+    """The folders of all runs: single ones and those of sweeps, finished and half done."""
+    return sorted(path.parent for path in packed.root.rglob("model.safetensors") if "runs" in path.parts)
+
+
+def test_checkpoints_give_the_probabilities_that_they_gave(packed: Released) -> None:
+    """Of every run, those of sweeps too, for each pair that its predictions.csv names, from the stores as they were."""
+    paths = checkpoints(packed)
+    assert len(paths) == len(packed.expected["runs"]) + len(packed.expected["sweep"]) + len(packed.expected["half"])
+    for path in paths:
+        run = load_run(path)
+        found = stores_of_run(run, packed.root / "cache")
+        features = load_features(
+            found.table,
+            found.stores,
+            run.config.regions,
+            run.config.keep_special,
+            allow_missing=True,
+            inputs=run.inputs,
+        )
+        for part, recorded in run.predictions.groupby("part"):
+            split, computed = predict_part(run, features, part=str(part))
+            ids = [features.ids[row] for row in split.rows(str(part))]
+            table = recorded.set_index("id").loc[ids]
+            assert len(ids) == len(table) > 0
+            expected = table[[f"p_{name}" for name in run.classes]].to_numpy()
+            np.testing.assert_allclose(computed[run.target.name], expected, rtol=0, atol=1e-5)
+            chosen = [run.classes[int(place)] for place in expected.argmax(1)]
+            assert table["predicted"].tolist() == chosen
+            labels = found.table.samples.set_index("id")["label"]
+            assert table["label"].tolist() == labels.loc[ids].tolist()
 
 
 def test_training_again_gives_the_same_run(packed: Released, tmp_path: Path) -> None:
