@@ -1,0 +1,150 @@
+"""Commands run in this process, and what they say and leave: as text that is the same at every place and time."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import pytest
+from click.testing import CliRunner
+
+from itin.cli import main
+
+from .sound import World
+
+EXIT_CODES = {0, 1, 2, 75, 130}
+"""The documented exit codes."""
+
+UPDATE = "ITIN_UPDATE_ZOO"
+EXPECTED = Path(__file__).with_name("expected")
+
+PLAIN = (
+    (r"tokens-zoo_encoders_Letters-[0-9a-f]{12}", "TOKENS"),
+    (r"context-zoo_encoders_Colour-[0-9a-f]{12}", "CONTEXT"),
+    (r"\d+\.\d+ s\b", "T s"),
+    (r"\b[0-9a-f]{64}\b", "DIGEST"),
+    (r"-[0-9a-f]{12}(?![0-9a-f])", "-PRINT"),
+    (r"\b[0-9a-f]{12}\b", "PRINT"),
+    (r"\b\d+(\.\d+)? [kM]?B\b", "N kB"),
+    (r"\d{3,} bytes", "N bytes"),
+    (r" in \d+:\d\d, \d+ a minute", " in T"),
+    (r"\d+\.\d+", "X"),
+    (r"it is not JSON \(.*\)", "it is not JSON (...)"),
+    (
+        r"cannot read (\S+): (Expecting|Unterminated|Extra|Invalid|'utf-8'|Error tokenizing|No columns).*",
+        r"cannot read \1: ...",
+    ),
+    (r"(?<=instead of )\d{3,}", "N"),
+    (r"[─━┄-]{3,}", "---"),
+    (r"[ \t]{2,}", "  "),
+    (r"^  (options|created|itin|torch|python)  .*", r"  \1  ..."),
+    (r" +$", ""),
+)
+"""What differs from place to place or from one version of a library to another, and what stands for it."""
+
+
+def plain(text: str, world: World | None = None) -> str:
+    if world is not None:
+        text = text.replace(str(world.root), "ROOT").replace(str(world.data), "DATA")
+    for pattern, word in PLAIN:
+        text = re.sub(pattern, word, text, flags=re.M)
+    return text.strip()
+
+
+def told(world: World, *words: object) -> str:
+    """What a command says: exit code, output and errors. It never ends in a traceback."""
+    done = CliRunner().invoke(main, [str(word) for word in words], prog_name="itin")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code in EXIT_CODES, done.output
+    assert "Traceback" not in done.output
+    said = [f"exit code {done.exit_code}", plain(done.stdout, world), plain(done.stderr, world)]
+    return "\n".join(one for one in said if one)
+
+
+NOBODY = 65534
+
+
+@contextmanager
+def bound_by_permissions(folder: Path) -> Iterator[None]:
+    """Run as a user whom permissions bind, who owns a folder: root becomes `nobody` for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in [folder, *folder.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+Files = dict[str, bytes]
+
+
+def files_of(folder: Path) -> Files:
+    """The files below a folder by path, links by where they point; what cannot be read is empty."""
+    found = {}
+    for parent, folders, files in os.walk(folder):
+        files = [one for one in files if one != "results.parquet"]  # only where pyarrow is installed
+        for name in [*files, *(one for one in folders if (Path(parent) / one).is_symlink())]:
+            path = Path(parent) / name
+            key = path.relative_to(folder).as_posix()
+            if path.is_symlink():
+                found[key] = str(path.readlink()).encode()
+            else:
+                found[key] = path.read_bytes() if path.is_file() else b""
+    return found
+
+
+def changed(before: Files, after: Files) -> str:
+    """The files that came, went or have other bytes, a line each; of a new folder with all that is in it, one line."""
+    lines = []
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            sign = "+" if name not in before else "-" if name not in after else "~"
+            others = before if sign == "+" else after
+            folders = [f"{one.as_posix()}/" for one in list(PurePosixPath(name).parents)[-2::-1]]
+            gone = [one for one in folders if not any(other.startswith(one) for other in others)]
+            lines.append(f"{sign} {plain((gone or [name])[0])}")
+    return "\n".join(dict.fromkeys(lines))
+
+
+class Book:
+    """One file of expected text: a section an animal, in the order of the zoo.
+
+    Args:
+        name: the file's name without its ending.
+        animals: the titles of all sections.
+    """
+
+    def __init__(self, name: str, animals: list[str]) -> None:
+        self.path, self.animals = EXPECTED / f"{name}.txt", animals
+
+    def read(self) -> dict[str, str]:
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        parts = re.split(r"^== (.*) ==$", text, flags=re.M)[1:]
+        return {title: body.strip("\n") for title, body in zip(parts[::2], parts[1::2], strict=True)}
+
+    def check(self, animal: str, pieces: dict[str, str]) -> None:
+        """Assert that an animal's section is as written; with ITIN_UPDATE_ZOO set, write it."""
+        body = "\n".join(f"-- {what}\n{text}" for what, text in pieces.items())
+        sections = self.read()
+        if os.environ.get(UPDATE):
+            sections[animal] = body
+            kept = [title for title in self.animals if title in sections]
+            self.path.write_text("\n\n".join(f"== {one} ==\n{sections[one]}" for one in kept) + "\n", encoding="utf-8")
+            return
+        assert animal in sections, f"{self.path} has no section {animal!r}: see tests/zoo/README.md"
+        if body != sections[animal]:
+            pytest.fail(_difference(sections[animal], body, f"{self.path.name}: {animal}"), pytrace=False)
+
+
+def _difference(before: str, after: str, title: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "expected", "found", lineterm="", n=3)
+    return "\n".join([title, *lines])
