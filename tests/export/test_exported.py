@@ -194,6 +194,13 @@ def test_the_card_warns_of_the_labels_of_mvsa(kind: str, word: str, run: Path) -
     assert "**Untrained.**" in card
 
 
+def test_the_card_is_named_by_what_the_head_reads(features: Features, tmp_path: Path) -> None:
+    for name, scene, title in (("with", None, "mvan*"), ("without", False, "mvan* (mean region as scene)")):
+        run = load_run(run_of(features, tmp_path / name, head="mvan", scene=scene))
+        assert f"# {title} on my set" in card_of(run).splitlines()
+        assert ("| scene | `x` |" in card_of(run)) == (scene is None)
+
+
 def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(RunError, match="out is already there"):
