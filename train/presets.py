@@ -188,8 +188,9 @@ def fitted(values: Mapping[str, Any], targets: Collection[str], scene: bool = Tr
     if "lexicons" not in values and (gone := [one for one in lexicons if not is_installed(one)]):
         own["lexicons"] = "+".join(one for one in lexicons if one not in gone)
         said.append(f"the preset {name} without the lexicons {listed(gone)}: pip install '{EXTRA}' adds them")
-    head = HEADS[values.get("head", given.get("head", TrainConfig.head))]
-    if "scene" not in values and given.get("scene") and not scene and "scene" in head.settings:
+    heads = values.get("head", given.get("head", TrainConfig.head))  # in a sweep several
+    reading = any("scene" in HEADS[one].settings for one in ((heads,) if isinstance(heads, str) else heads))
+    if "scene" not in values and given.get("scene") and not scene and reading:
         own["scene"] = None
         said.append(f"the preset {name} without the scene: itin extract {SCENE} adds it")
     return {field: value for field, value in own.items() if field not in values}, said
