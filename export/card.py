@@ -61,7 +61,7 @@ def card_of(run: Run, licence: str | None = None, use: str = USE) -> str:
 def _body(run: Run, licence: str | None, use: str) -> Iterator[str]:
     data, config = run.record["dataset"], run.config
     name = data.get("name", "a data set")
-    yield f"# {label_of(config.head)} on {name}"
+    yield f"# {label_of(config.head, run.head_config.has)} on {name}"
     if run.note:
         yield f"\n**{run.note}**"
     members = len(config.members)

@@ -168,8 +168,7 @@ def fitted(values: Mapping[str, Any], targets: Collection[str], scene: bool = Tr
     """Leave out of a preset what the data set or the installation does not have.
 
     Args:
-        values: fields of `TrainConfig` and `preset`; those that are named themselves are kept. A sweep's `head` is all
-            heads that it tries.
+        values: fields of `TrainConfig` and `preset`; those that are named themselves are kept.
         targets: the names of the data set's targets.
         scene: whether the data set has features of the scene.
 
@@ -189,10 +188,9 @@ def fitted(values: Mapping[str, Any], targets: Collection[str], scene: bool = Tr
     if "lexicons" not in values and (gone := [one for one in lexicons if not is_installed(one)]):
         own["lexicons"] = "+".join(one for one in lexicons if one not in gone)
         said.append(f"the preset {name} without the lexicons {listed(gone)}: pip install '{EXTRA}' adds them")
-    heads = values.get("head", given.get("head", TrainConfig.head))
-    heads = (heads,) if isinstance(heads, str) else heads
-    takes_scene = any("scene" in HEADS[head].settings for head in heads)
-    if "scene" not in values and given.get("scene") and not scene and takes_scene:
+    heads = values.get("head", given.get("head", TrainConfig.head))  # in a sweep several
+    reading = any("scene" in HEADS[one].settings for one in ((heads,) if isinstance(heads, str) else heads))
+    if "scene" not in values and given.get("scene") and not scene and reading:
         own["scene"] = None
         said.append(f"the preset {name} without the scene: itin extract {SCENE} adds it")
     return {field: value for field, value in own.items() if field not in values}, said

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from itin.targets import LABEL, UNKNOWN, Target
 from itin.train.config import TrainConfig
@@ -18,6 +19,7 @@ from itin.train.protocols.split import random_split
 
 from ..train.test_runs import NOW, make_stores, write_of
 
+needs_vader = pytest.mark.skipif(find_spec("vaderSentiment") is None, reason="needs itin[lexicons]")
 TEXTS = ("so HAPPY! @you", "what a sad, awful day", "une belle journée à la plage avec vous", "")
 SIDES = ("text-label", "image-label")
 LEVEL = Target("level", "ordered", ("low", "middle", "high", "top"))

@@ -17,6 +17,7 @@ from itin.errors import RunError
 from itin.export import export, head_of, open_run
 from itin.export.card import card_of
 from itin.itin_head import HeadConfig, ITINHead, make
+from itin.itin_head.extras import Extras
 from itin.itin_head.outputs import predicted
 from itin.targets import Target
 from itin.train.features.features import Features
@@ -24,7 +25,7 @@ from itin.train.runs.evaluation import predict_part
 from itin.train.runs.folder import load_run
 from itin.train.statistics import bootstrap, interval
 
-from .graphs import ALL_TARGETS, features_of, padded, run_of
+from .graphs import ALL_TARGETS, features_of, needs_vader, padded, run_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,6 +35,9 @@ CASES: dict[str, dict[str, Any]] = {
     "ensemble": {"ensemble": 2, "target": ALL_TARGETS},
     "linear": {"head": "linear", "means_scale": 0.5},
     "partner": {"head": "pooled", "partner": "linear", "ensemble": 2},
+    "no-partner": {"head": "image-only", "partner": "linear"},  # it takes none
+    "scene": {"head": "mvan"},
+    "lexicon": {"head": "lexicon"},
 }
 
 
@@ -53,11 +57,15 @@ def said_of(path: Path, features: Features, rows: np.ndarray) -> dict[str, np.nd
     arrays = {name: torch.from_numpy(value) for name, value in padded(features, rows, m=2).items()}
     order = ("regions", "tokens", "token_mask", "context", "region_mask")
     texts = [(features.texts or [])[row] for row in rows]
+    values = torch.from_numpy(features.lexicons["vader" if "vader" in features.lexicons else "shape"][rows])
+    extras = Extras(values, torch.zeros(0, 2, 0, dtype=torch.int64), scene=arrays["scene"])
     with torch.inference_mode():
-        return predicted(head(*(arrays[name] for name in order), texts=texts).logits, head.targets)
+        return predicted(head(*(arrays[name] for name in order), texts=texts, extras=extras).logits, head.targets)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[needs_vader] if case == "lexicon" else []) for case in CASES]
+)
 def test_a_head_of_any_kind_is_read_again(case: str, features: Features, tmp_path: Path) -> None:
     run = load_run(run_of(features, tmp_path / "run", **CASES[case]))
     exported = export(run, "safetensors", tmp_path / "out").path
@@ -184,6 +192,13 @@ def test_the_card_warns_of_the_labels_of_mvsa(kind: str, word: str, run: Path) -
     assert word in card
     assert "- Left out: 27 pairs, text and image labels conflict." in card
     assert "**Untrained.**" in card
+
+
+def test_the_card_is_named_by_what_the_head_reads(features: Features, tmp_path: Path) -> None:
+    for name, scene, title in (("with", None, "mvan*"), ("without", False, "mvan* (mean region as scene)")):
+        run = load_run(run_of(features, tmp_path / name, head="mvan", scene=scene))
+        assert f"# {title} on my set" in card_of(run).splitlines()
+        assert ("| scene | `x` |" in card_of(run)) == (scene is None)
 
 
 def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:

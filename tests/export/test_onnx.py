@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,10 @@ from itin.train.label_rule import decided
 from itin.train.runs.evaluation import predict_part
 from itin.train.runs.folder import load_run
 
-from .graphs import ALL_TARGETS, SCORE, features_of, padded, run_of
+from .graphs import ALL_TARGETS, SCORE, features_of, needs_vader, padded, run_of
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs itin[onnx]")
 pytest.importorskip("onnx", reason="needs itin[onnx]")
-needs_vader = pytest.mark.skipif(find_spec("vaderSentiment") is None, reason="needs itin[lexicons]")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -327,3 +327,9 @@ def test_each_of_several_presets_fits_the_data_set(tmp_path: Path) -> None:
     shutil.rmtree(gone)
     assert "3 results are there already" in cli("sweep", "--resume", search.path, "--workers", 1)
     assert gone.is_dir()
+
+
+@pytest.mark.parametrize(("heads", "told"), [("text-only", 0), (("text-only", "itin"), 0), (("itin", "pooled"), 1)])
+def test_a_missing_scene_is_told_where_a_head_reads_one(heads: str | tuple[str, ...], told: int) -> None:
+    own, said = fitted({"preset": "best", "head": heads}, MVSA, scene=False)
+    assert sum("without the scene" in line for line in said) == ("scene" in own) == told
