@@ -338,11 +338,6 @@ def loop_folder(store: Path) -> None:
     (store.parent / "tokens-loop").symlink_to(".")
 
 
-def pipe(name: str, store: Path) -> None:
-    (store / name).unlink()
-    os.mkfifo(store / name)
-
-
 def empty_folder(store: Path) -> None:
     shutil.rmtree(store)
     store.mkdir()

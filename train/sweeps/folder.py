@@ -325,7 +325,7 @@ def read_definition(folder: Path) -> Definition:
     path = disk.record_of(folder, "sweep.json", "a sweep folder", "itin sweep")
     record = disk.read_record(path, "use the itin that made it, or start a new sweep", FORMAT)
     with disk.describing(path, "a sweep", "start a new sweep"):
-        places, _ = record.pop("places"), (record.pop("format"), {**record["stores"]})
+        places, _ = record.pop("places"), record.pop("format")
         folds = record.get("inner_folds", 0)
         trials = [
             Trial(
@@ -336,7 +336,9 @@ def read_definition(folder: Path) -> Definition:
             )
             for one in places
         ]
-        return Definition(trials=trials, **record)
+        definition = Definition(trials=trials, **record)
+        _ = {**definition.stores}
+        return definition
 
 
 def check_none_failed(sweep: Sweep, keys: Iterable[str] | None = None, again: str | None = None) -> None:
