@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import first_line
-from ..parts import cores
 from .finding import Asked, Finding, bad, doubtful, gigabytes, good
 
 LITTLE_MEMORY = 2e9
@@ -20,6 +19,8 @@ DRIVER = Path("/proc/driver/nvidia/version")
 def torch_here(asked: Asked) -> Iterator[Finding]:
     """Check that torch can be imported, and that it uses no more threads than this process has cores."""
     import torch
+
+    from ..parts import cores
 
     threads, here = torch.get_num_threads(), cores()
     found = f"torch {torch.__version__}, {threads} threads on {here} cores"

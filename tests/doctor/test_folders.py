@@ -75,7 +75,7 @@ def test_another_users_folder_is_bad(tmp_path: Path) -> None:
         "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "for one in folders.cache_folder(Asked(cache=Path(sys.argv[1]))): print(one.state, one.found, one.next_step)"
     )
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     (tmp_path / "closed").mkdir(mode=0o555)
     done = subprocess.run(

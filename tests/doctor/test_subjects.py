@@ -117,7 +117,7 @@ def test_detectron2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "cores", lambda: 4)
+    monkeypatch.setattr("itin.parts.cores", lambda: 4)
     for threads, state in {4: "good", 8: "doubtful"}.items():
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         found = only(devices.torch_here(Asked()))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from itin.itin_head.config import HeadConfig
 from itin.itin_head.gru.packing import pack_words, padded
 from itin.itin_head.layers.lstm import LSTM
 from itin.itin_head.layers.scene import scene_of
@@ -45,6 +46,6 @@ def test_words_come_back_in_their_places() -> None:
 
 def test_the_scene_is_the_mean_region() -> None:
     regions, *_, mask = batch_of(SAMPLES, 7, 4, rubbish=float("nan"))
-    scene = scene_of(regions, mask)
+    scene = scene_of(HeadConfig(region_dim=7), None, regions, mask)
     for b, (f, _, _) in enumerate(SAMPLES):
         close(scene[b], f.mean(0) if len(f) else torch.zeros(7, dtype=torch.float64))

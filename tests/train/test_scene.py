@@ -138,7 +138,9 @@ def test_one_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="no scene features of vgg in"):
         find_features(cache, None, {"scene": "vgg"}, [replace(BASE, head="mvan")])
     for head in ("itin", "pooled"):
-        with pytest.raises(ValueError, match="expected a head that reads the scene, pooled, linear, multisentinet"):
+        with pytest.raises(
+            ValueError, match="expected a head that reads the scene, pooled, itin-plus, linear, multisentinet"
+        ):
             find_features(cache, None, {"scene": "clip"}, [replace(BASE, head=head)])
     found = find_features(cache, None, {"scene": "places"}, [asked])
     features = load_features(found.table, found.stores, 2, inputs=asked.inputs)
