@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import first_line
-from ..waiting import within
+from ..extract.weights.waiting import within
 from . import cluster, data_folders, devices, extras, folders, hub, versions, weights
 from .finding import STATES, Asked, Finding, State, bad, doubtful
 

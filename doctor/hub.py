@@ -20,7 +20,7 @@ def hub(asked: Asked) -> Iterator[Finding]:
     from huggingface_hub.errors import HfHubHTTPError
 
     from ..extract.weights.download import offline
-    from ..waiting import within
+    from ..extract.weights.waiting import within
     from ..weights_file import cause_of
 
     if offline() or constants.HF_HUB_OFFLINE:

@@ -66,7 +66,7 @@ def packages(asked: Asked) -> Iterator[Finding]:
             continue
         for one, found in unmet(others):
             if found is not None:
-                fault = f"{package} {version(package)} needs {one}, and {one.name} {found} is installed"
+                fault = f"{package} {installed(package)} needs {one}, and {one.name} {found} is installed"
                 faults.append((one, found))
                 yield bad(fault, f"let pip choose both: pip install --upgrade {package} {one.name}")
     if not faults:

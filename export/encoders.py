@@ -13,7 +13,7 @@ FILE = "encoders.json"
 def encoders_of(run: Run) -> dict[str, dict[str, Any]]:
     """Return what made each kind of feature that a run's head reads: encoder, weights, preprocessing, sizes, dtype."""
     found = {}
-    for kind in sorted(run.config.inputs):
+    for kind in sorted(run.inputs):
         identity = run.record["stores"][kind]["identity"]
         found[kind] = {
             "encoder": identity["name"],

@@ -2,7 +2,7 @@
 
 FOLDER/config.json        the run's record without paths, its metrics, and `exported`, the version of this form
 FOLDER/model.safetensors  the head's weights, as in the run
-FOLDER/vocabulary.json    only of linear, as head or partner: its n-grams
+FOLDER/vocabulary.json    only of linear (the partner too) and lexicon: n-grams or names
 FOLDER/tokenizer.json     only where the tokenizer was built from the data set's own texts
 FOLDER/README.md          the model card
 FOLDER/encoders.json      with `--with-encoders`: which models made the features

@@ -12,7 +12,7 @@ from torch.nn.functional import pad, softplus
 
 from ..itin_head import Head
 from ..itin_head.ensemble import Ensemble
-from ..itin_head.extras import ExtraLogits, Extras
+from ..itin_head.extras import Extras
 from ..itin_head.head import Text, mean_of
 from ..itin_head.layers.lstm import LSTM
 from ..itin_head.outputs import cut
@@ -23,7 +23,7 @@ from ..train.features.word_table import NONE, PLACES
 from ..train.label_rule import TINY
 from .recurrent import Recurrent
 
-ALL_INPUTS = ("regions", "region_mask", "tokens", "token_mask", "context", "lexicons", "token_ids")
+ALL_INPUTS = ("regions", "region_mask", "tokens", "token_mask", "context", "lexicons", "token_ids", "scene")
 """The inputs of every graph in their order; each head takes those that it reads."""
 
 
@@ -32,13 +32,14 @@ def inputs_of(head: Head) -> tuple[str, ...]:
     config = head.config
     with_text = "tokens" in config.inputs
     read = {
-        "regions": "regions" in config.inputs,
-        "region_mask": "regions" in config.inputs,
+        "regions": "regions" in config.reads,
+        "region_mask": "regions" in config.reads,
         "tokens": with_text,
         "token_mask": with_text,
         "context": "context" in config.inputs,
         "lexicons": with_text and config.lexicon_values > 0,
         "token_ids": config.has_table,
+        "scene": config.reads_scene,
     }
     return tuple(name for name in ALL_INPUTS if read[name])
 
@@ -70,12 +71,13 @@ class Graph(nn.Module):
         """Return what is said of each target, float32: probabilities (B, classes), or numbers (B,) in units."""
         given = dict(zip(self.inputs, arrays, strict=True))
         regions, region_mask = _filled(given, "regions", self.recipe.regions)
+        if regions is None and "regions" in self.config.inputs:  # taken, but not read where there is a scene
+            regions, region_mask = torch.zeros(0, 0, self.config.region_dim), torch.zeros(0, 0) > 0
         tokens, token_mask = _filled(given, "tokens", self.config.max_words)
         said: list[list[Tensor]] = []
         for member in cast("list[Head]", list(self.members)):
             text = None if tokens is None or token_mask is None else read(member, tokens, token_mask)
-            extras = None if member.extra is None else _extras(member.extra, given)
-            out = member.complete(regions, region_mask, text, given.get("context"), extras)
+            out = member.complete(regions, region_mask, text, given.get("context"), _extras(member, given))
             said.append([_said(target, own) for target, own in cut(out.logits, self.targets)])
         means = {
             target.name: torch.stack(list(each)).mean(0)
@@ -151,14 +153,13 @@ def _filled(given: Mapping[str, Tensor], name: str, most: int) -> tuple[Tensor, 
     return values.masked_fill(~mask[..., None], 0), mask
 
 
-def _extras(extra: ExtraLogits, given: Mapping[str, Tensor]) -> Extras:
-    mask = given["token_mask"][:, : extra.max_words]
-    values = given["lexicons"] if extra.lexicon_values else torch.zeros(0)
-    if "token_ids" not in given:
-        return Extras(values, torch.zeros(0, 2, 0, dtype=torch.int64))
-    ids = given["token_ids"][:, : extra.max_words]
-    place = pad(ids, (0, 1)), pad(mask.long(), (0, 1)) > 0
-    return Extras(values, entries(extra.keys, *place))
+def _extras(head: Head, given: Mapping[str, Tensor]) -> Extras:
+    """Return the extras, empty where the head does not read them."""
+    found = torch.zeros(0, 2, 0, dtype=torch.int64)
+    if head.extra is not None and "token_ids" in given:
+        ids, mask = (given[name][:, : head.extra.max_words] for name in ("token_ids", "token_mask"))
+        found = entries(head.extra.keys, pad(ids, (0, 1)), pad(mask.long(), (0, 1)) > 0)
+    return Extras(given.get("lexicons", torch.zeros(0)), found, scene=given.get("scene"))
 
 
 def _said(target: Target, outputs: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from ..errors import RunError
 from ..itin_head import Head
 from ..itin_head.extras import Extras
 from ..itin_head.outputs import predicted
-from ..itin_head.registry import HEADS
+from ..itin_head.registry import HEADS, NAMES
 from ..lazy import optional
 from ..train.label_rule import decided
 from ..train.lexicons.registry import LEXICONS
@@ -37,9 +37,6 @@ CLOSE = 1e-5
 
 SHAPES = ((3, 5), (2, 0), (0, 4), (0, 0), (1, 1))
 """Regions and words of the batches that the graph is tried on."""
-
-BEYOND = ("objects", "attributes", "sentence_ends", "scene_dim")
-"""Sizes in a head's configuration of what no graph takes: names of regions, ends of sentences, a scene's features."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -70,22 +67,22 @@ def to_onnx(run: Run) -> tuple[bytes, dict[str, Any], float]:
 
 def check(run: Run) -> None:
     """Raise RunError for a head without an ONNX graph."""
-    config = run.head_config.to_dict()
-    if more := [name for name in BEYOND if config.get(name) and name in run.head_config.settings]:
+    if more := sorted(run.head_config.uses & set(NAMES)):
         raise RunError(
             f"the head {run.config.head} of {run.path} has no ONNX graph",
-            expected="a head that reads regions, tokens, context, lexicons and a learned table alone",
-            found=f"one that reads more: {', '.join(more)}",
+            expected="a head that reads neither names of regions nor ends of sentences",
+            found=f"one that reads {', '.join(more)}",
             next_step="`itin export --to safetensors` writes its weights",
         )
-    solved = run.config.head if HEADS[run.config.head].solved else run.config.partner if run.config.beside else None
-    if solved is not None:
-        raise RunError(
-            f"the {'partner' if run.config.beside else 'head'} {solved} of {run.path} has no ONNX graph",
-            expected="a head that reads arrays alone",
-            found="one that reads the texts themselves, by n-grams",
-            next_step="`itin export --to safetensors` writes its weights, with its n-grams as JSON",
-        )
+    for role, config in zip(("head", "partner"), run.head_configs, strict=False):
+        if HEADS[config.head].solved:
+            without = "train the run again with `--partner none`; or " if role == "partner" else ""
+            raise RunError(
+                f"the {role} {config.head} of {run.path} has no ONNX graph",
+                expected="a head that is trained step by step, on arrays alone",
+                found="one that is solved for at once, and keeps words beside its weights",
+                next_step=f"{without}`itin export --to safetensors` writes its weights, with these words as JSON",
+            )
 
 
 def trace(graph: Graph, arrays: Arrays) -> bytes:
@@ -142,16 +139,16 @@ def batch(graph: Graph, head: Head, m: int, n: int, rng: np.random.Generator) ->
         "context": rng.normal(size=(B, config.context_dim)).astype(np.float32),
         "lexicons": lexicons,
         "token_ids": rng.choice(known, (B, n)).astype(np.int64),
+        "scene": rng.normal(size=(B, config.scene_dim)).astype(np.float32),
     }
 
 
 def _said(run: Run, head: Head, graph: Graph, arrays: Arrays) -> Mapping[str, NDArray[np.float64]]:
     """Return what the head itself says of the targets."""
     given = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    extras = None
-    if "lexicons" in graph.inputs or "token_ids" in graph.inputs:
-        keys = torch.zeros(0, dtype=torch.int64) if head.table is None else torch.from_numpy(head.table)
-        extras = Extras(given["lexicons"], entries(keys, given["token_ids"], given["token_mask"]))
+    keys = torch.zeros(0, dtype=torch.int64) if head.table is None else torch.from_numpy(head.table)
+    found = entries(keys, given["token_ids"], given["token_mask"])
+    extras = Extras(given["lexicons"], found, scene=given["scene"])
     with torch.inference_mode():
         out = head(
             *(given[name] for name in ("regions", "tokens", "token_mask", "context", "region_mask")), extras=extras
@@ -189,6 +186,7 @@ def description(run: Run, graph_inputs: Iterable[str]) -> dict[str, Any]:
         "context": ("float32", ["B", config.context_dim], "of the whole image"),
         "lexicons": ("float32", ["B", config.lexicon_values], "; ".join(columns) + "; NaN where unknown"),
         "token_ids": ("int64", ["B", "n"], "the tokenizer's ids of the tokens"),
+        "scene": ("float32", ["B", config.scene_dim], "of the whole image, by the encoder of the scene"),
     }
     return {
         "format": 1,

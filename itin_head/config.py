@@ -18,7 +18,7 @@ GATES = ("scalar", "vector")
 POOLINGS = ("mean", "attention")
 """Ways to make one vector of a text's words without the GRU: their mean, or weights by a learned query."""
 
-ABLATIONS = ("none", "no-align", "no-gate", "no-context", "only-context")
+ABLATIONS = ("none", *HEADS["itin"].ablations)
 """The ablations: none, and the four rows of the paper's Table III."""
 
 
@@ -41,7 +41,7 @@ class HeadOptions:
     d: int = option(1024, least=1)
     """Hidden size: the length of r, w and all that is made from them."""
     k: int = option(1024, least=1)
-    """Size of the projections in eq. 5; its root scales the softmax of eq. 6."""
+    """Size of the projections in eq. 5; its root scales the softmax of eq. 6. itin-plus: of words and regions too."""
     hidden: int = option(64, least=1)
     """Size of the fused representation: F1, F2 and F, eqs. 16-18."""
     normalize: bool = option(False, switch=True)
@@ -68,12 +68,12 @@ class HeadOptions:
     filters: int = option(100, least=2)
     """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
     pooling: str = option("mean", choices=POOLINGS)
-    """How the head pooled makes one vector of the words: their mean, or attention, their mean weighted by a learned
-    query."""
+    """How the heads pooled and itin-plus make one vector of the words: their mean, or attention, their mean weighted by
+    a learned query."""
     dropout: float = option(0.0, least=0, below=1)
     """Dropout in training: of regions, words (after the GRU) and context, each by one mask a pair, and of the fused
-    vector. pooled: of both vectors once standardised; cnn-multi: of the last layer's input alone; dnn-lr: of the last
-    image layer's weights."""
+    vector. pooled, itin-plus: once standardised; cnn-multi: of the last layer's input alone; dnn-lr: of the last image
+    layer's weights."""
     word_ngrams: int = option(2, least=0)
     """TF-IDF of up to so many words in a row, for the head linear; 0 for none."""
     char_ngrams: int = option(5, least=0)
@@ -90,7 +90,7 @@ class HeadOptions:
     """Share of the tokens that the learned table does not see in training."""
     scene: bool | None = option(None, switch=True)
     """Whether the head reads the scene's features: multisentinet and mvan by default where the data set has them,
-    pooled and linear not."""
+    pooled, itin-plus and linear not."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -98,8 +98,10 @@ class HeadOptions:
             object.__setattr__(self, "hops", HEADS[self.head].hops)
         if self.head == "linear" and not (self.word_ngrams or self.char_ngrams or self.means_scale):
             raise ValueError("word_ngrams, char_ngrams, means_scale: expected one above 0, got 0 for each")
-        if self.ablation != "none" and "ablation" not in HEADS[self.head].settings:
-            raise ValueError(f"ablation: expected none, for the head {self.head} has no ablations; got {self.ablation}")
+        own = HEADS[self.head].ablations
+        if self.ablation not in ("none", *own):
+            expected, has = ", ".join(["none", *own]), "no others" if own else "no ablations"
+            raise ValueError(f"ablation: expected {expected}, for the head {self.head} has {has}; got {self.ablation}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +174,7 @@ class HeadConfig(HeadOptions):
         if self.ablation == "only-context":
             read -= {"k", "gate", "normalize", "self_attention", "fusion_bias", "pooling_heads"}
         elif self.ablation == "no-align":
-            read -= set() if self.self_attention else {"k"}
+            read -= {"k"} if "d" in read and not self.self_attention else set()  # without d, k is the length of r and w
         elif self.ablation == "no-gate":
             read -= {"gate"}
         elif self.ablation == "no-context":

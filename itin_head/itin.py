@@ -17,47 +17,10 @@ from .config import HeadConfig
 from .head import Head, HeadOutput, Text, masked_softmax, mlp
 
 
-class ITINHead(Head):
-    """Eqs. 1-19. Submodules exist only where the ablation and the reading use them.
+class Interaction(nn.Module):
+    """Eqs. 1 and 5-13, for heads whose regions meet the words as in the paper."""
 
-    An image without regions has C = 0, a text without words W, U and S = 0.
-    """
-
-    def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
-        super().__init__(config, gru)
-        d = config.d
-        V, S, C = config.context_dim, d, d  # lengths of what eqs. 16-17 join
-        if config.ablation == "only-context":
-            C = 0
-        else:
-            self._make_interaction()
-        if config.ablation == "no-context":
-            self.mlp_c = mlp(C, config.hidden)
-        else:
-            self.mlp_v = mlp(V + C, config.hidden)  # eq. 16
-            self.mlp_s = mlp(S + C, config.hidden)  # eq. 17
-        self.W_f = nn.Linear(config.hidden, config.classes)  # eq. 19
-
-    def join(
-        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
-    ) -> HeadOutput:
-        """Compute eqs. 1 and 5-19."""
-        if text is None:
-            raise ValueError("text: expected words, got None")
-        W, S, token_mask = text
-        if regions is None or region_mask is None:
-            alignment, gate, attention, local = None, None, None, []
-        else:
-            alignment, gate, attention, C = self.interact(regions, region_mask, W, token_mask)
-            local = [C]
-        if context is None:
-            F = self.mlp_c(torch.cat(local, -1))
-        else:
-            V = context  # eq. 14
-            F1 = self.mlp_v(torch.cat([V, *local], -1))  # eq. 16
-            F2 = self.mlp_s(torch.cat([S, *local], -1))  # eq. 17
-            F = self.lam * F1 + (1 - self.lam) * F2  # eq. 18
-        return HeadOutput(self.W_f(self.drop(F)), alignment, gate, attention, F)  # eq. 19
+    config: HeadConfig
 
     def interact(
         self, f: Tensor, region_mask: Tensor, W: Tensor, token_mask: Tensor
@@ -91,9 +54,9 @@ class ITINHead(Head):
         g = g.masked_fill(~region_mask[..., None], 0)
         return A_bar, g.squeeze(-1) if config.gate == "scalar" else g, alpha, C
 
-    def _make_interaction(self) -> None:
-        """Make the layers of eqs. 1 and 5-13."""
-        config, d, k = self.config, self.config.d, self.config.k
+    def _make_interaction(self, d: int) -> None:
+        """Make the layers of eqs. 1 and 5-13 for words and regions of length d."""
+        config, k = self.config, self.config.k
         self.W_r = nn.Linear(config.region_dim, d)  # eq. 1
         if config.ablation != "no-align":
             self.W_hat_r = nn.Linear(d, k, bias=False)  # eq. 5
@@ -103,6 +66,49 @@ class ITINHead(Head):
             self.W_key = nn.Linear(d, k, bias=False)
         self.W_o = nn.Linear(2 * d, d, bias=config.fusion_bias)  # eq. 10
         self.Tran_z = nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, config.pooling_heads))  # eq. 12
+
+
+class ITINHead(Head, Interaction):
+    """Eqs. 1-19. Submodules exist only where the ablation and the reading use them.
+
+    An image without regions has C = 0, a text without words W, U and S = 0.
+    """
+
+    def __init__(self, config: HeadConfig, gru: str = "packed") -> None:
+        super().__init__(config, gru)
+        d = config.d
+        V, S, C = config.context_dim, d, d  # lengths of what eqs. 16-17 join
+        if config.ablation == "only-context":
+            C = 0
+        else:
+            self._make_interaction(d)
+        if config.ablation == "no-context":
+            self.mlp_c = mlp(C, config.hidden)
+        else:
+            self.mlp_v = mlp(V + C, config.hidden)  # eq. 16
+            self.mlp_s = mlp(S + C, config.hidden)  # eq. 17
+        self.W_f = nn.Linear(config.hidden, config.classes)  # eq. 19
+
+    def join(
+        self, regions: Tensor | None, region_mask: Tensor | None, text: Text | None, context: Tensor | None
+    ) -> HeadOutput:
+        """Compute eqs. 1 and 5-19."""
+        if text is None:
+            raise ValueError("text: expected words, got None")
+        W, S, token_mask = text
+        if regions is None or region_mask is None:
+            alignment, gate, attention, local = None, None, None, []
+        else:
+            alignment, gate, attention, C = self.interact(regions, region_mask, W, token_mask)
+            local = [C]
+        if context is None:
+            F = self.mlp_c(torch.cat(local, -1))
+        else:
+            V = context  # eq. 14
+            F1 = self.mlp_v(torch.cat([V, *local], -1))  # eq. 16
+            F2 = self.mlp_s(torch.cat([S, *local], -1))  # eq. 17
+            F = self.lam * F1 + (1 - self.lam) * F2  # eq. 18
+        return HeadOutput(self.W_f(self.drop(F)), alignment, gate, attention, F)  # eq. 19
 
 
 def gated(r: Tensor, u: Tensor, reading: str, W_o: nn.Linear, open_gate: bool = False) -> tuple[Tensor, Tensor]:

@@ -44,6 +44,8 @@ class HeadSpec(NamedTuple):
     """The inputs that it reads only in place of a scene."""
     hops: int | None = None
     """Its hops by default."""
+    ablations: tuple[str, ...] = ()
+    """What its field `ablation` may leave out."""
     by_lexicon: bool = False
     """Whether lexicons are its input: their values of the text, without its tokens, and of the names of the regions."""
     revision: int = 1
@@ -66,24 +68,20 @@ class HeadSpec(NamedTuple):
 
 
 _EVERY = ("regions", "tokens", "context")
-_LOCAL = (
-    "d",
-    "k",
-    "hidden",
-    "lam",
-    "gate",
-    "normalize",
-    "self_attention",
-    "fusion_bias",
-    "pooling_heads",
-    *GRU_SETTINGS,
-)
+_INTERACTION = ("k", "gate", "normalize", "self_attention", "fusion_bias", "pooling_heads")
+_LOCAL = ("d", "hidden", "lam", *_INTERACTION, *GRU_SETTINGS)
 _TEXT = ("d", "hidden", *GRU_SETTINGS)
 _WORDS = ("mask", "max_words", "dropout")
 _MEAN_REGION = {"scene_dim": "mean region as scene"}
 
 HEADS = {
-    "itin": HeadSpec("itin:ITINHead", _EVERY, (*_LOCAL, "ablation"), "the paper's network, eqs. 1-19"),
+    "itin": HeadSpec(
+        "itin:ITINHead",
+        _EVERY,
+        (*_LOCAL, "ablation"),
+        "the paper's network, eqs. 1-19",
+        ablations=("no-align", "no-gate", "no-context", "only-context"),
+    ),
     "global-local": HeadSpec(
         "heads.global_local:GlobalLocalHead", _EVERY, _LOCAL, "ITIN, and V with the words, S with the regions beside it"
     ),
@@ -100,6 +98,13 @@ HEADS = {
         ("hidden", "pooling", "dropout", "max_words", *SCENE),
         "MLP(mean of words) ⊕ MLP(V), standardised",
         averages=True,
+    ),
+    "itin-plus": HeadSpec(
+        "heads.itin_plus:ItinPlusHead",
+        _EVERY,
+        ("hidden", *_INTERACTION, "ablation", "pooling", "dropout", "max_words", *SCENE),
+        "pooled, and a branch of ITIN's alignment and gates",
+        ablations=("no-align", "no-gate"),
     ),
     "linear": HeadSpec(
         "heads.linear:LinearHead",

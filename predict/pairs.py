@@ -193,7 +193,7 @@ def _rows(run: Run, features: Features, recorded: pd.DataFrame) -> np.ndarray:
     check_fit(run, features)
     _check_there(run, recorded.index, features.ids)
     place = {sample: row for row, sample in enumerate(features.ids)}
-    changed = [s for s in recorded.index if run.label_of(features, place[s]) != recorded.at[s, "label"]]
+    changed = [s for s in recorded.index if not run.has_label(features, place[s], recorded.at[s, "label"])]
     if changed:
         raise RunError(
             f"the cache does not hold the labels that the run {run.path} was made of",

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from itin.itin_head import HeadConfig
+
 Array = NDArray[np.float64]
 Weights = dict[str, Array]
 Sample = tuple[Array, Array, Array]
@@ -57,6 +59,72 @@ def recurrence(p: Weights, gru: str, layer: str, x: list[Array], d: int) -> list
         h = (1 - update) * new + update * h
         states.append(h)
     return states
+
+
+def l2norm(x: Array) -> Array:
+    return x / max(float(np.sqrt((x**2).sum())), 1e-8)
+
+
+def gated(config: HeadConfig, p: Weights, name: str, r: Array, u: Array) -> tuple[Array, Array]:
+    g = sigmoid(np.full(len(r), r @ u)) if config.gate == "scalar" else sigmoid(r * u)
+    if config.ablation == "no-gate":
+        g = np.ones(len(r))
+    return g, relu(linear(p, name, np.concatenate([g * r, g * u]))) + r
+
+
+def attend(p: Weights, query: Array, key: str, values: list[Array], k: int) -> tuple[Array, Array]:
+    """softmax(query (W_key values)^T / sqrt(k)) values"""
+    a = softmax(np.array([query @ (p[f"{key}.weight"] @ value) for value in values]) / np.sqrt(k))
+    return a, sum(
+        (a[j] * values[j] for j in range(len(values))), np.zeros(len(query) if not values else len(values[0]))
+    )
+
+
+def interaction(config: HeadConfig, p: Weights, f: Array, w: list[Array]) -> tuple[dict[str, Array], Array]:
+    """Eqs. 1 and 5-13, and the readings of the demo: what a head shows of them, and C."""
+    m, d, k = len(f), len(p["W_r.bias"]), config.k
+    r = [linear(p, "W_r", one) for one in f]
+    if config.normalize:
+        r = [l2norm(one) for one in r]
+    alignment, u = np.zeros((m, len(w))), [np.zeros(d)] * m
+    for i in range(m):
+        if config.ablation == "no-align":
+            alignment[i], u[i] = 1 / max(len(w), 1), sum((one / len(w) for one in w), np.zeros(d))
+            continue
+        alignment[i], u[i] = attend(p, p["W_hat_r.weight"] @ r[i], "W_hat_t", w, k) if w else ([], np.zeros(d))
+    if config.self_attention:
+        query = [p["W_query.weight"] @ one for one in u]
+        u = [attend(p, query[i], "W_key", u, k)[1] for i in range(m)]
+    if config.normalize:
+        u = [l2norm(one) for one in u]
+    both = [gated(config, p, "W_o", r[i], u[i]) for i in range(m)]
+    z = [one for _, one in both]
+    scores = np.array([linear(p, "Tran_z.2", relu(linear(p, "Tran_z.0", one))) for one in z])  # (m, heads)
+    alphas = [softmax(scores[:, h]) for h in range(config.pooling_heads)] if m else []
+    # As the demo has it: pool with each head's weights, then take the mean of what was pooled.
+    pooled = [sum((alpha[i] * z[i] for i in range(m)), np.zeros(d)) for alpha in alphas]
+    C = sum(pooled, np.zeros(d)) / config.pooling_heads
+    gate = np.array([g[0] if config.gate == "scalar" else g for g, _ in both])
+    out = {"alignment": alignment, "gate": gate, "attention": sum(alphas, np.zeros(m)) / config.pooling_heads}
+    return out, l2norm(C) if config.normalize else C
+
+
+def pooled(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array, P: Array | None = None) -> dict[str, Array]:
+    """pooled, and itin-plus with the branch of ITIN; P where there is a scene."""
+    own = [(one - p["text_mean"]) / p["text_sd"] for one in x]
+    scores = np.array([one @ p["q"] for one in own]) if config.pooling == "attention" else np.zeros(len(own))
+    a = softmax(scores / np.sqrt(config.token_dim))
+    t = sum((a[j] * own[j] for j in range(len(own))), np.zeros(config.token_dim))
+    parts, out = [mlp(p, "mlp_t", t), mlp(p, "mlp_v", (V - p["context_mean"]) / p["context_sd"])], {}
+    if P is not None:
+        parts.append(mlp(p, "mlp_p", (P - p["scene_mean"]) / p["scene_sd"]))
+    if config.head == "itin-plus":
+        w = [linear(p, "W_w", one) for one in own]
+        out, C = interaction(config, p, np.array([(one - p["regions_mean"]) / p["regions_sd"] for one in f]), w)
+        parts.append(mlp(p, "mlp_a", C))
+    F = np.concatenate(parts)
+    out |= {"logits": linear(p, "W_f", F), "fused": F}
+    return out | ({"words": a} if config.pooling == "attention" else {})
 
 
 # Heads and batches ---------------------------------------------------------------------------------------------------

@@ -55,7 +55,9 @@ def runs_of(results: Any, rows: tuple[Any, ...], seeds: int) -> dict[Any, Any]:
             for fold in FOLDS:
                 labels, said = labels_of(fold), said_of(row.name, fold, seed)
                 ids = [f"{fold}-{i}" for i in range(len(labels))]
-                run = results.Run(row.config(seed, fold), FACTS, CLASSES, ids, labels, said, 2.0 + seed, "a machine")
+                run = results.Run(
+                    row.config(seed, fold), FACTS, CLASSES, ids, labels, said, 2.0 + seed, "a machine", []
+                )
                 found[run.config] = run
     return found
 
@@ -130,8 +132,28 @@ def test_runs_on_other_features_are_refused(results: Any) -> None:
     runs = runs_of(results, table.rows, 1)
     config, run = next(iter(runs.items()))
     other = {**runs, config: replace(run, data={**FACTS, "stores": {"tokens": "0000"}})}
-    with pytest.raises(SystemExit, match="runs on the same features, got 2 kinds"):
+    with pytest.raises(SystemExit, match="expected runs on the same features"):
         results.page(other, FOLDS, [table])
+
+
+def test_a_store_that_some_rows_alone_read_is_one_of_the_stores(results: Any) -> None:
+    table = table_of(results)
+    runs = runs_of(results, table.rows, 1)
+    config, run = next(iter(runs.items()))
+    more = {**runs, config: replace(run, data={**FACTS, "stores": {**FACTS["stores"], "scene": "fedc00"}})}
+    assert "tokens `abcdef012345`, scene `fedc00`" in results.page(more, FOLDS, [table], seeds=1)
+
+
+def test_a_row_says_what_stands_in_for_what_the_stores_do_not_hold(results: Any) -> None:
+    row = results.Row("mvan*", {"head": "mvan"}, seeds=1)
+    run = results.Run(
+        row.config(), FACTS, CLASSES, ["a", "b"], np.array([0, 1]), np.array([0, 1]), 1.0, "a machine", []
+    )
+    said = {
+        has: results.outcome_of(row, {row.config(): replace(run, has=list(has))}, [0], 1)
+        for has in ((), ("scene_dim",))
+    }
+    assert [one.stands_in for one in said.values()] == ["(mean region as scene)", ""]
 
 
 def test_rows_are_recipes_and_one_name_stands_for_one_of_them(results: Any) -> None:

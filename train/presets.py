@@ -65,7 +65,7 @@ ORIGINAL: dict[str, dict[str, Any]] = {
 """Fields of the preset `original` by head: what is known of the sizes and the recipe of the head's own authors. Other
 fields, and other heads, keep the paper's."""
 
-BY_HEAD: dict[str, dict[str, dict[str, Any]]] = {"original": ORIGINAL}
+BY_HEAD: dict[str, dict[str, dict[str, Any]]] = {"original": ORIGINAL, "best": {"itin-plus": {"m": 4, "k": 128}}}
 """Further fields of a preset by head."""
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ... import disk
 from ...errors import WeightsError
-from ...waiting import within
 from ...weights_file import cause_of
+from .waiting import within
 
 SECONDS = 8
 """Seconds without a byte after which a connection is given up."""

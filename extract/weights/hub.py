@@ -19,9 +19,9 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
 
 from ...errors import WeightsError
-from ...waiting import within
 from ...weights_file import cause_of, file_sha256
 from .download import PATIENCE, SECONDS, offline
+from .waiting import within
 
 T = TypeVar("T")
 

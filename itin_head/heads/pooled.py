@@ -54,18 +54,23 @@ class PooledHead(Head):
 
     def scale(self, batches: Iterable[Inputs]) -> None:
         """Measure μ and σ, those of a text over the texts that have words."""
-        texts, contexts, scenes = [], [], []
-        for _, words, _, context, *_, extras in batches:
-            if not isinstance(words, Words) or context is None:
-                raise ValueError("expected packed words and context, got others")
-            text = self.read(words)
-            texts.append(text.S[text.mask.any(-1)].cpu())
-            contexts.append(context.cpu())
-            scenes += [given_scene(self.config, extras).cpu()] if self.config.reads_scene else []
-        for name, each in (("text", texts), ("context", contexts), *((("scene", scenes),) if scenes else ())):
+        found: dict[str, list[Tensor]] = {}
+        for batch in batches:
+            for name, vectors in self.measured(batch).items():
+                found.setdefault(name, []).append(vectors.cpu())
+        for name, each in found.items():
             mean, sd = standard(torch.cat(each))
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_sd").copy_(sd)
+
+    def measured(self, batch: Inputs) -> dict[str, Tensor]:
+        """Return by name the vectors of a batch over which μ and σ are measured."""
+        _, words, _, context, *_, extras = batch
+        if not isinstance(words, Words) or context is None:
+            raise ValueError("expected packed words and context, got others")
+        text = self.read(words)
+        found = {"text": text.S[text.mask.any(-1)], "context": context}
+        return found | ({"scene": given_scene(self.config, extras)} if self.config.reads_scene else {})
 
     def join(
         self,
@@ -76,6 +81,14 @@ class PooledHead(Head):
         extras: Extras | None = None,
     ) -> HeadOutput:
         """Compute the output from words and context, and from the scene where it is read."""
+        parts, weights = self.pool(text, context, extras)
+        F = torch.cat(parts, -1)
+        return HeadOutput(self.W_f(self.drop(F)), fused=F, words=weights)
+
+    def pool(
+        self, text: Text | None, context: Tensor | None, extras: Extras | None
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Compute the parts of F, each (B, hidden), and the words' weights (B, n) where there are any."""
         if text is None or context is None:
             raise ValueError("expected text and context, got None for one of them")
         weights, t = None, text.S
@@ -88,5 +101,4 @@ class PooledHead(Head):
         if self.config.reads_scene:
             p = (given_scene(self.config, extras) - self.scene_mean) / self.scene_sd
             parts.append(self.mlp_p(self.drop(p)))
-        F = torch.cat(parts, -1)
-        return HeadOutput(self.W_f(self.drop(F)), fused=F, words=weights)
+        return parts, weights

@@ -44,7 +44,7 @@ def open_head(folder: Path) -> tuple[Head, dict[str, Any]]:
         if targets and outputs_of(targets) != config.classes:
             raise ValueError(f"targets of {outputs_of(targets)} outputs for a head of {config.classes}")
         beside = str(record.get("partner") or record.get("train", {}).get("partner", "none"))
-        inside = "trained." if beside != "none" else ""
+        inside = "trained." if any(name.startswith("trained.") for name in state) else ""
         names = [name.removeprefix(inside) for name in state if name.startswith(inside)]
         members = len({name.split(".")[1] for name in names if name.startswith("members.")})
         if config.gru_layers > len(state):  # before so many are made
@@ -98,7 +98,7 @@ def fill(head: Head, path: Path, state: dict[str, torch.Tensor], device: str | t
     if head.vocabulary is not None:
         file = path.parent / VOCABULARY
         vocabulary = read_record(file, AGAIN, FORMAT)
-        with describing(file, "the n-grams of a run", AGAIN), torch.device("meta"):
+        with describing(file, "the vocabulary of a run", AGAIN), torch.device("meta"):
             head.know(vocabulary)
     shapes = [{name: tuple(one.shape) for name, one in each.items()} for each in (head.state_dict(), state)]
     if (different := differences(*shapes)) is not None:

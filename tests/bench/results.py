@@ -163,6 +163,7 @@ BEST_PARTS = Table(
         Row("pooled", POOLED),
         *(Row(f"pooled + {part}", {**POOLED, **fields}) for part, fields in PARTS.items()),
         Row("best", BEST),
+        Row("best with itin-plus", {**BEST, "head": "itin-plus", "m": 4, "k": 128}),
         *(Row(f"best − {part}", without(part)) for part in PARTS),
     ),
     ("pooled", "best"),

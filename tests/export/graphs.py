@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,7 +48,8 @@ def features_of(n: int = 48) -> Features:
         classes=CLASSES,
         token_ids=rng.integers(4, size=offsets[-1]).astype(np.int32) * 1000,
         texts=texts,
-        lexicons=lexicon_values(["shape"], texts),
+        scene=np.random.default_rng(1).normal(size=(n, 3)).astype(np.float32),
+        lexicons=lexicon_values(["shape", *(["vader"] if find_spec("vaderSentiment") else [])], texts),
         further={"level": TargetColumn(LEVEL, level), "score": TargetColumn(SCORE, score), **sides},
     )
 
@@ -64,7 +67,8 @@ def run_of(features: Features, out: Path, stores: dict[str, Any] | None = None, 
 def stores_of() -> dict[str, Any]:
     """The stores that a run records, with all that a real one says."""
     stores = make_stores()
-    for kind, size in (("regions", 7), ("tokens", 6), ("context", 5)):
+    stores["scene"] = SimpleNamespace(**{**vars(stores["context"]), "identity": {"kind": "scene", "name": "x"}})
+    for kind, size in (("regions", 7), ("tokens", 6), ("context", 5), ("scene", 3)):
         stores[kind].identity |= {
             "weights": {"file": "w.bin", "repo": f"org/{kind}", "commit": "c0ffee", "sha256": "ab" * 32},
             "preprocessing": {"layer": "last"},
@@ -81,6 +85,7 @@ def padded(features: Features, rows: np.ndarray, m: int = 3, more: int = 2, fill
     lengths = np.diff(features.offsets)[rows]
     n, B = int(lengths.max(initial=0)) + more, len(rows)
     assert features.token_ids is not None
+    assert features.scene is not None
     arrays = {
         "regions": np.full((B, m, features.regions.shape[2]), fill, np.float32),
         "region_mask": np.zeros((B, m), bool),
@@ -89,6 +94,7 @@ def padded(features: Features, rows: np.ndarray, m: int = 3, more: int = 2, fill
         "context": features.context[rows].astype(np.float32),
         "lexicons": features.lexicons["shape"][rows],
         "token_ids": np.full((B, n), 7, np.int64),
+        "scene": features.scene[rows],
     }
     for place, row in enumerate(rows):
         count, begin, length = min(int(features.counts[row]), m), features.offsets[row], lengths[place]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from itin.export.graph import Graph, by_rule, entries
 from itin.itin_head.registry import HEADS
 from itin.train import label_rule
 from itin.train.features.features import Features
+from itin.train.features.named import NamedRegions
 from itin.train.features.word_table import NONE, entries_of, table_of
 from itin.train.label_rule import decided
 from itin.train.runs.evaluation import predict_part
@@ -26,6 +29,7 @@ from .graphs import ALL_TARGETS, SCORE, features_of, padded, run_of
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs itin[onnx]")
 pytest.importorskip("onnx", reason="needs itin[onnx]")
+needs_vader = pytest.mark.skipif(find_spec("vaderSentiment") is None, reason="needs itin[lexicons]")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,6 +39,9 @@ DEMO: dict[str, Any] = {
 }  # fmt: skip
 CASES: dict[str, dict[str, Any]] = {
     **{head: {"head": head} for head, spec in HEADS.items() if not spec.solved},
+    "mvan-mean": {"head": "mvan", "scene": False},
+    "multisentinet-mean": {"head": "multisentinet", "scene": False},
+    "pooled-scene": {"head": "pooled", "scene": True, "lexical": 2, "lexicons": "shape", "ensemble": 2},
     "demo": DEMO,
     **{ablation: {"ablation": ablation} for ablation in ("no-align", "no-gate", "no-context", "only-context")},
     "m0": {"m": 0},
@@ -122,23 +129,33 @@ def test_the_label_rule_is_that_of_training() -> None:
     np.testing.assert_allclose(found, label_rule.by_rule(text, image), atol=1e-6)
 
 
-@pytest.mark.parametrize(("role", "recipe"), [("head", {"head": "linear"}), ("partner", {"partner": "linear"})])
-def test_a_head_that_reads_texts_is_refused(
-    role: str, recipe: dict[str, Any], features: Features, tmp_path: Path
+@pytest.mark.parametrize(
+    ("told", "recipe"),
+    [
+        (r"head linear of .*run has no ONNX graph\n[\s\S]*next: +`itin export --to safetensors", {"head": "linear"}),
+        pytest.param(r"head lexicon of .*run has no ONNX graph\n", {"head": "lexicon"}, marks=needs_vader),
+        (r"partner linear of .*\n[\s\S]*next: .*`--partner none`; or .*--to safetensors", {"partner": "linear"}),
+    ],
+)
+def test_a_head_that_is_solved_for_is_refused(
+    told: str, recipe: dict[str, Any], features: Features, tmp_path: Path
 ) -> None:
-    run = load_run(run_of(features, tmp_path / "run", **recipe))
-    with pytest.raises(
-        RunError, match=rf"the {role} linear of .*run has no ONNX graph\n[\s\S]*next: .*--to safetensors"
-    ):
+    run = load_run(run_of(features, tmp_path / "run", **{"lexicons": "shape", **recipe}))
+    with pytest.raises(RunError, match=told):
         export(run, "onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_head_that_reads_more_is_refused(features: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "BEYOND", ("scene_dim", "hidden"))  # as if hidden were a size of further features
-    run = load_run(run_of(features, tmp_path / "run", head="image-only"))
-    with pytest.raises(RunError, match=r"the head image-only of .*run has no ONNX graph\n[\s\S]*reads more: hidden"):
+def test_a_head_that_reads_names_is_refused(features: Features, tmp_path: Path) -> None:
+    there = np.arange(3) < features.counts[:, None]
+    ids = np.where(there, 0, -1).astype(np.int32)
+    named = NamedRegions(ids, ids, there.astype(np.float32), {"objects": ["dog"], "attributes": ["sad"]})
+    more = replace(features, named=named, sentence_ends=(1000,))
+    run = load_run(run_of(more, tmp_path / "run", head="hsan"))
+    with pytest.raises(RunError, match=r"the head hsan of .*\n[\s\S]*reads attributes, objects, sentence_ends\n"):
         export(run, "onnx", tmp_path / "out")
+    run = load_run(run_of(more, tmp_path / "other", head="comn"))  # it reads none of them
+    assert export(run, "onnx", tmp_path / "out").difference is not None
 
 
 def test_a_graph_that_differs_is_not_written(

@@ -23,17 +23,18 @@ from ..head_reference import (
     DIMS,
     Array,
     Weights,
+    attend,
     batch_of,
     close,
+    gated,
+    interaction,
     linear,
     mask_of,
     mlp,
+    pooled,
     recurrence,
     redraw,
-    relu,
     samples_of,
-    sigmoid,
-    softmax,
 )
 from ..table2_reference import SYSTEMS
 
@@ -53,6 +54,8 @@ READINGS: dict[str, dict[str, object]] = {
     "one hop": {"hops": 1},
     "filters": {"filters": 3},
     "attention": {"pooling": "attention"},
+    "no align": {"ablation": "no-align"},
+    "no gate": {"ablation": "no-gate"},
 }
 CASES = [
     *[("itin", name) for name in READINGS],
@@ -65,14 +68,11 @@ CASES = [
     *itertools.product(["comn", "mvan"], ["one hop"]),
     *itertools.product(["cnn-multi", "dnn-lr"], ["filters"]),
     *itertools.product(["pooled"], ["paper", "attention"]),
+    *itertools.product(["itin-plus"], ["paper", "attention", "self-attention", "official", "no align", "no gate"]),
 ]
 
 
 # The equations -------------------------------------------------------------------------------------------------------
-
-
-def l2norm(x: Array) -> Array:
-    return x / max(float(np.sqrt((x**2).sum())), 1e-8)
 
 
 def read(p: Weights, gru: str, layers: int, x: list[Array], d: int) -> list[Array]:
@@ -84,44 +84,6 @@ def read(p: Weights, gru: str, layers: int, x: list[Array], d: int) -> list[Arra
     return [(state[:d] + state[d:]) / 2 for state in x]
 
 
-def gated(config: HeadConfig, p: Weights, name: str, r: Array, u: Array) -> tuple[Array, Array]:
-    g = sigmoid(np.full(config.d, r @ u)) if config.gate == "scalar" else sigmoid(r * u)
-    return g, relu(linear(p, name, np.concatenate([g * r, g * u]))) + r
-
-
-def attend(p: Weights, query: Array, key: str, values: list[Array], k: int) -> tuple[Array, Array]:
-    """softmax(query (W_key values)^T / sqrt(k)) values"""
-    a = softmax(np.array([query @ (p[f"{key}.weight"] @ value) for value in values]) / np.sqrt(k))
-    return a, sum(
-        (a[j] * values[j] for j in range(len(values))), np.zeros(len(query) if not values else len(values[0]))
-    )
-
-
-def interaction(config: HeadConfig, p: Weights, f: Array, w: list[Array]) -> tuple[dict[str, Array], Array]:
-    m, d, k = len(f), config.d, config.k
-    r = [linear(p, "W_r", one) for one in f]
-    if config.normalize:
-        r = [l2norm(one) for one in r]
-    alignment, u = np.zeros((m, len(w))), [np.zeros(d)] * m
-    for i in range(m):
-        alignment[i], u[i] = attend(p, p["W_hat_r.weight"] @ r[i], "W_hat_t", w, k) if w else ([], np.zeros(d))
-    if config.self_attention:
-        query = [p["W_query.weight"] @ one for one in u]
-        u = [attend(p, query[i], "W_key", u, k)[1] for i in range(m)]
-    if config.normalize:
-        u = [l2norm(one) for one in u]
-    both = [gated(config, p, "W_o", r[i], u[i]) for i in range(m)]
-    z = [one for _, one in both]
-    scores = np.array([linear(p, "Tran_z.2", relu(linear(p, "Tran_z.0", one))) for one in z])  # (m, heads)
-    alphas = [softmax(scores[:, h]) for h in range(config.pooling_heads)] if m else []
-    # As the demo has it: pool with each head's weights, then take the mean of what was pooled.
-    pooled = [sum((alpha[i] * z[i] for i in range(m)), np.zeros(d)) for alpha in alphas]
-    C = sum(pooled, np.zeros(d)) / config.pooling_heads
-    gate = np.array([g[0] if config.gate == "scalar" else g for g, _ in both])
-    out = {"alignment": alignment, "gate": gate, "attention": sum(alphas, np.zeros(m)) / config.pooling_heads}
-    return out, l2norm(C) if config.normalize else C
-
-
 def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> dict[str, Array]:
     words = list(x)
     if not config.mask:
@@ -130,13 +92,8 @@ def equations(config: HeadConfig, p: Weights, f: Array, x: Array, V: Array) -> d
         return SYSTEMS[config.head](config, p, list(f), words, V)
     d, lam, out = config.d, config.lam, {}
     mean_f = f.mean(0) if len(f) else np.zeros(config.region_dim)
-    if config.head == "pooled":
-        own = [(one - p["text_mean"]) / p["text_sd"] for one in x]
-        scores = np.array([one @ p["q"] for one in own]) if config.pooling == "attention" else np.zeros(len(own))
-        a = softmax(scores / np.sqrt(config.token_dim))
-        t = sum((a[j] * own[j] for j in range(len(own))), np.zeros(config.token_dim))
-        F = np.concatenate([mlp(p, "mlp_t", t), mlp(p, "mlp_v", (V - p["context_mean"]) / p["context_sd"])])
-        return {"logits": linear(p, "W_f", F), "fused": F} | ({"words": a} if config.pooling == "attention" else {})
+    if config.head in ("pooled", "itin-plus"):
+        return pooled(config, p, f, x, V)
     if config.head != "image-only":
         w = read(p, "gru", config.gru_layers, words, d)
         own = read(p, "gru_s", config.gru_layers, words, d) if config.context_gru else w
@@ -259,6 +216,55 @@ def test_attention_begins_with_the_mean() -> None:
     close(attention(*batch).logits, mean(*batch).logits, 1e-12)
     attention(*batch).logits.square().sum().backward()
     assert attention.q.grad.abs().min() > 0
+
+
+def test_itin_plus_begins_with_pooled() -> None:
+    """The same weights drawn, and what is added at zero: the same outputs, and a branch that learns."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        plain = make(HeadConfig(head="pooled", **SIZES)).double()
+        torch.manual_seed(0)
+        plus = make(HeadConfig(head="itin-plus", **SIZES)).double()
+    batch = batch_of(SAMPLES, 7, 3)
+    close(plus(*batch).logits, plain(*batch).logits, 1e-12)
+    plus(*batch).logits.square().sum().backward()
+    assert plus.W_f.weight.grad[:, -SIZES["hidden"] :].abs().max() > 0
+    assert not plus.W_f.weight[:, -SIZES["hidden"] :].any()
+
+
+def test_itin_plus_measures_the_regions() -> None:
+    """μ_r and σ_r over the mean regions of the images that have any, whatever the batches and padding."""
+    batches = [batch_of(some, 7, 4, float("nan")) for some in (SAMPLES[:2], SAMPLES[2:])]
+    made = make(HeadConfig(head="itin-plus", **SIZES)).double()
+    made.scale((f, pack_words(x, mask), None, V, there, None, None) for f, x, mask, V, there in batches)
+    means = np.stack([f.mean(0) for f, *_ in SAMPLES if len(f)])
+    assert len(means) == 4
+    close(made.regions_mean, means.mean(0))
+    close(made.regions_sd, means.std(0))
+    close(made.context_sd, np.stack([V for *_, V in SAMPLES]).std(0))
+
+
+def test_dropout_of_itin_plus_is_of_what_it_reads_and_of_what_is_fused() -> None:
+    """Masks for t, V, words, regions and F, in turn; against the same equations on what they leave."""
+    made = head_of("itin-plus")
+    dropping = make(replace(made.config, dropout=0.5)).double()
+    dropping.load_state_dict(made.state_dict())
+    batch = batch_of(SAMPLES, 7, 3)
+    assert torch.equal(dropping.eval()(*batch).logits, made(*batch).logits)
+    p = {name: value.numpy() for name, value in made.state_dict().items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        logits = dropping.train()(*batch).logits
+        torch.manual_seed(0)
+        keep = [mask_of(5, n, 0.5, None).numpy() / 0.5 for n in (5, 6, 5, 7, 15)]
+    for b, (f, x, V) in enumerate(SAMPLES):
+        own = [(one - p["text_mean"]) / p["text_sd"] for one in x]
+        t = np.mean(own, 0) if own else np.zeros(5)
+        v = (V - p["context_mean"]) / p["context_sd"]
+        seen = np.array([keep[3][b] * (one - p["regions_mean"]) / p["regions_sd"] for one in f])
+        a = interaction(made.config, p, seen, [linear(p, "W_w", keep[2][b] * one) for one in own])[1]
+        F = np.concatenate([mlp(p, "mlp_t", keep[0][b] * t), mlp(p, "mlp_v", keep[1][b] * v), mlp(p, "mlp_a", a)])
+        close(logits[b], linear(p, "W_f", keep[4][b] * F))
 
 
 def test_dropout_of_pooled_is_of_its_inputs_and_of_what_is_fused() -> None:
@@ -559,6 +565,7 @@ def test_side_by_side_refuses_what_differs() -> None:
     [
         ({"head": "hydra"}, "head: expected one of itin, global-local, concat, .*, got 'hydra'"),
         ({"head": "concat", "ablation": "no-gate"}, "for the head concat has no ablations; got no-gate"),
+        ({"head": "itin-plus", "ablation": "no-context"}, "expected none, no-align, no-gate, for .*; got no-context"),
         ({"normalize": 1}, "normalize: expected True or False, got 1"),
         ({"pooling_heads": 0}, "pooling_heads: expected an integer of at least 1, got 0"),
         ({"gru_layers": True}, "gru_layers: expected an integer of at least 1, got True"),

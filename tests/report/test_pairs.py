@@ -124,7 +124,7 @@ def test_what_a_head_attends_to_is_what_it_says(made: Made, tmp_path: Path, head
 def test_every_head_can_be_reported_on(made: Made, tmp_path: Path, head: str) -> None:
     run = load_run(make_run(made, tmp_path / "run", head=head, epochs=1))
     pairs = pairs_of(run)
-    aligned, hops, attends = head in ("itin", "global-local"), head in ("comn", "mvan"), head in ATTEND
+    aligned, hops, attends = head in ("itin", "global-local", "itin-plus"), head in ("comn", "mvan"), head in ATTEND
     assert any(pair.prediction.regions for pair in pairs) == (aligned or hops)
     assert any(pair.prediction.attended for pair in pairs) == attends
     assert pairs_frame(pairs).empty == (not aligned)

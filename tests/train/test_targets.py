@@ -16,13 +16,14 @@ from click.testing import CliRunner
 
 from itin.cache.table import write_table
 from itin.cli import main
+from itin.errors import RunError
 from itin.extract.data.datasets import open_dataset
-from itin.targets import Target
+from itin.targets import UNKNOWN, Target
 from itin.train.config import TrainConfig, select_of
 from itin.train.features.features import Features, TargetColumn
 from itin.train.loop import Fit, fit, train
 from itin.train.protocols.protocol import Protocol
-from itin.train.protocols.split import Split
+from itin.train.protocols.split import Split, random_split
 from itin.train.protocols.teaching import TargetSplitter
 from itin.train.runs.evaluation import evaluate
 from itin.train.runs.folder import load_run
@@ -171,6 +172,31 @@ def test_a_run_folder_holds_every_target(trained: tuple[Fit, Split], features: F
     width = json.loads((path / "metrics.json").read_text())["conformal"]["half_width"]["score"]
     away = np.sort(np.abs(features.column("score").values[split.val] - made.predicted["val"]["score"]))
     assert width == away[int(np.ceil((len(away) + 1) * 0.9)) - 1]
+
+
+@pytest.mark.parametrize("target", ["score+level", "level+score"])
+def test_a_run_whose_first_target_lacks_values_is_evaluated(target: str, features: Features, tmp_path: Path) -> None:
+    """A pair is among a run's where any of its targets is known."""
+    gaps = features.column("score").values.copy()
+    gaps[::5] = np.nan
+    features = replace(features, further={**features.further, "score": TargetColumn(SCORE, gaps)})
+    split = random_split(features.ids, 0)
+    made = fit(replace(SMALL, epochs=1, target=target), features, split)
+    run = load_run(write_run(made, features, split, {"name": "planted"}, {}, "key", out=tmp_path / "run"))
+    for part in ("val", "test"):
+        rows = split.rows(part)
+        known = features.column(run.target.name).known[rows]
+        assert 0 < known.sum() < len(rows)
+        labels = run.predictions.loc[run.predictions["part"] == part, "label"]
+        assert (labels.isna() | (labels == "")).tolist() == (~known).tolist()
+        again = evaluate(run, features, part=part)
+        assert json.loads(json.dumps(again)) == json.loads(json.dumps(made.metrics[part]))
+    first = features.column(run.target.name)
+    values = first.values.copy()
+    values[split.test[first.known[split.test]][0]] = np.nan if first.target.is_number else UNKNOWN
+    changed = replace(features, further={**features.further, run.target.name: TargetColumn(first.target, values)})
+    with pytest.raises(RunError, match=r"the labels are not those of the run[\s\S]*1 others"):
+        evaluate(run, changed, part="test")
 
 
 @pytest.mark.parametrize(

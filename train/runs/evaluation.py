@@ -72,7 +72,7 @@ def predict_part(
             next_step="put the run's own files back, or train the run again",
         )
     changed = [
-        features.ids[row] for row in rows if label_of and label_of[features.ids[row]] != run.label_of(features, row)
+        features.ids[row] for row in rows if label_of and not run.has_label(features, row, label_of[features.ids[row]])
     ]
     if label_of and changed:
         raise RunError(

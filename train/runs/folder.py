@@ -27,7 +27,7 @@ from ...errors import RunError
 from ...itin_head.config import HeadConfig
 from ...labels import LABELS, listed
 from ...tabular.matching import match
-from ...targets import LABEL, Target, outputs_of
+from ...targets import LABEL, UNKNOWN, Target, outputs_of
 from ..config import TrainConfig
 from ..protocols.split import PARTS, Split, split_from_parts
 
@@ -148,9 +148,12 @@ class Run:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The predictions, a row per validation and test sample: id, part, label, predicted, p_CLASS of each class; of
-        a number label and predicted are numbers."""
+        a number label and predicted are numbers. An unknown label is empty, or NaN."""
         table = read_table(self.path / "predictions.csv")
-        return table.astype({"label": float, "predicted": float}) if self.target.is_number else table
+        if self.target.is_number:
+            for column in ("label", "predicted"):
+                table[column] = [float(cell or "nan") for cell in table[column]]
+        return table
 
     @cached_property
     def parts(self) -> dict[str, str]:
@@ -255,7 +258,14 @@ class Run:
     def label_of(self, features: Features, row: int) -> str | float:
         """Return the value of the run's target for a row of the features, as `predictions` has it."""
         value = features.column(self.target.name).values[row]
-        return float(value) if self.target.is_number else self.classes[int(value)]
+        if self.target.is_number:
+            return float(value)
+        return "" if value == UNKNOWN else self.classes[int(value)]
+
+    def has_label(self, features: Features, row: int, recorded: object) -> bool:
+        """Return whether a row of the features has the label that `predictions` records, also where both are NaN."""
+        own = self.label_of(features, row)
+        return own == recorded or (own != own and recorded != recorded)
 
     def split(self, ids: Sequence[str]) -> Split:
         """Return the run's split as rows of these ids.

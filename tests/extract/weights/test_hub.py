@@ -19,7 +19,7 @@ from itin.extract.weights import download
 from itin.extract.weights import hub as client
 from itin.extract.weights.hub import fetch_model, files_of_model
 from itin.extract.weights.origin import origin_of
-from itin.waiting import within
+from itin.extract.weights.waiting import within
 
 from ...loopback_hub import LoopbackHub
 from ..test_encoders import CPU, TEXTS, bert_folder
