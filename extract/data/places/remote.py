@@ -15,11 +15,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ....errors import DataError
 from .web import WEB, web_fetch, web_state
+
+T = TypeVar("T")
 
 BLOCK = 2 * 2**20
 """Bytes that are fetched at once."""
@@ -144,7 +146,7 @@ def listing(folder: Path) -> list[Path]:
             next_step="name the table with --table FILE, or archives with --root 'https://host/{00000..00099}.tar'",
         )
     fs = _filesystem(protocol)
-    rows = _calling(lambda: fs.ls(url(folder), detail=True))
+    rows: list[dict[str, Any]] = _calling(lambda: fs.ls(url(folder), detail=True))
     return sorted(folder / row["name"].rsplit("/", 1)[-1] for row in rows if row["type"] == "file")
 
 
@@ -239,7 +241,7 @@ def _filesystem(protocol: str) -> Any:
         ) from error
 
 
-def _calling(call: Callable[[], Any]) -> Any:
+def _calling(call: Callable[[], T]) -> T:
     """Return what a call gives; whatever a protocol's package raises is an OSError without credentials."""
     try:
         return call()
