@@ -82,7 +82,9 @@ class TransientError(ItinError):
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    while (cause := error.__cause__) is not None:
+    seen = {id(error)}  # a chain may lead back to where it began
+    while (cause := error.__cause__) is not None and id(cause) not in seen:
+        seen.add(id(cause))
         yield cause
         error = cause
 

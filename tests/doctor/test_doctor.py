@@ -172,3 +172,11 @@ def test_devices_that_are_not_here_name_the_doctor(monkeypatch: pytest.MonkeyPat
             device_names(names)
     with pytest.raises(ValueError, match="itin doctor"):
         pick_device("nonsense")
+
+
+def test_causes_that_lead_back_end() -> None:
+    error, cause = ItinError("no package", next_step="look"), ImportError("absent")
+    error.__cause__, cause.__cause__ = cause, error
+    assert str(error) == "no package\n  next:     look"
+    cause.__cause__ = OSError(errno.ENOSPC, "no space")
+    assert str(error).endswith("`itin doctor` checks this machine")
