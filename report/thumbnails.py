@@ -17,6 +17,7 @@ from PIL import Image
 from ..errors import TransientError, first_line
 from ..extract.data.images import image_bytes, image_input, read_image
 from ..extract.data.places.locator import Locator
+from ..extract.data.places.remote import is_remote
 from ..extract.data.reading import BadFile
 from ..parts import default_workers
 from ..predict.pairs import Pair
@@ -77,7 +78,9 @@ class Images:
             try:
                 data = image_bytes(Locator(path, pair.within))
             except (BadFile, TransientError) as error:
-                reason = reason or ("image not found" if not path.exists() else first_line(error))
+                reason = reason or (
+                    "image not found" if not is_remote(path) and not path.exists() else first_line(error)
+                )
                 continue
             try:
                 as_stored = hashlib.sha256(data).hexdigest() == pair.image_sha256

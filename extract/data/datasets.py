@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from ...errors import DataError
+from .places.remote import is_remote, scrub
 from .samples import DataSet, DataSetSource
 from .sets.scores import checked_range
 from .text_encoding import ENCODINGS
@@ -53,6 +55,9 @@ DATASETS = {
 
 STREAMS = {"webdataset": Reader("webdataset", STREAM), "hf": Reader("hf", (*STREAM, "allow_outside"))}
 """The readers of archives, and of what the library `datasets` can load; the latter are named as `HF_FORM`."""
+
+REMOTE = ("folder", "webdataset")
+"""The data sets that can be read behind a protocol."""
 
 HF_FORM = "hf:NAME_OR_FOLDER[:SPLIT]"
 """How a data set of the library `datasets` is named."""
@@ -132,6 +137,12 @@ def open_dataset(
         raise ValueError(f"aspect: expected one of {', '.join(ASPECTS)}, got {aspect!r}")
     if encoding is not None and ("encoding" not in reader.options or encoding not in ENCODINGS):
         raise ValueError(f"encoding is for MVSA's text files, one of {', '.join(ENCODINGS)}: not {encoding!r}")
+    if root is not None and kind not in REMOTE and (is_remote(root) or "::" in str(root)):
+        raise DataError(
+            f"{scrub(str(root))} is no folder of this machine, which {kind!r} needs",
+            expected=f"a local folder, or one of the data sets {', '.join(REMOTE)}",
+            next_step="fetch the files, and name their folder with --root",
+        )
     source = DataSetSource(
         kind=kind,
         root=None if root is None else str(root),

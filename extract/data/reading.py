@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...errors import TransientError
+from .places import remote
 
 T = TypeVar("T")
 
 WAITS = (0.1, 0.5)
 """Seconds to wait before the second and the third try."""
+
+REMOTE_WAITS = (0.5, 2.0, 8.0)
+"""The same for files behind a protocol, and before the fourth try."""
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 """Errors that the path itself causes: no retry helps."""
@@ -39,13 +43,15 @@ class BadFile(ValueError):  # noqa: N818  (a fact about a file, which callers tu
 
 
 def retrying(read: Callable[[], T], path: str | os.PathLike[str]) -> T:
-    """Call `read()` until it succeeds, at most three times; only transient I/O errors are tried again.
+    """Call `read()` until it succeeds, at most three times, for remote files four; only what may pass is tried.
 
     Raises:
         OSError: the path is the cause (`GONE`), or the error carries no number and so came from no system call.
         TransientError: the last try failed too, or access was denied.
     """
-    for wait in (*WAITS, None):
+    far = remote.is_remote(os.fspath(path))
+    named = remote.scrub(remote.url(Path(path))) if far else os.fspath(path)
+    for wait in (*(REMOTE_WAITS if far else WAITS), None):
         try:
             return read()
         except OSError as error:
@@ -53,7 +59,7 @@ def retrying(read: Callable[[], T], path: str | os.PathLike[str]) -> T:
                 raise
             if wait is None or error.errno in DENIED:
                 raise TransientError(
-                    f"{os.fspath(path)} could not be read: {error.strerror or error}",
+                    f"{named} could not be read: {error.strerror or error}",
                     next_step="check the disk, the network and the permissions, and run the command again",
                 ) from error
             time.sleep(wait)
@@ -78,8 +84,22 @@ def stat_file(path: Path, limit: int) -> os.stat_result:
     return status
 
 
+def remote_state(path: Path, limit: int | None = None) -> tuple[int, int]:
+    """Return size and state of a file behind a protocol, see `remote.state`; raise as `stat_file` does."""
+    try:
+        size, state = retrying(lambda: remote.state(path), path)
+    except OSError as error:
+        raise BadFile("is missing", missing=True) from error
+    if limit is not None and size > limit:
+        raise BadFile(f"is too large: {size} bytes, at most {limit} are read")
+    return size, state
+
+
 def read_bytes(path: Path, limit: int) -> bytes:
     """Return the contents of a regular file of at most `limit` bytes; raise as `stat_file` does."""
+    if remote.is_remote(path):
+        size, _ = remote_state(path, limit)
+        return retrying(lambda: remote.fetch(path, 0, size, size) if size else b"", path)
     stat_file(path, limit)
     try:
         return retrying(path.read_bytes, path)

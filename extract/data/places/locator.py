@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..reading import BadFile, read_bytes, stat_file
+from ..reading import BadFile, read_bytes, remote_state, stat_file
 from .opening import Status, open_file, read_at, status
+from .remote import is_remote
 from .shared import Shared
 from .tar import BLOCK
 
@@ -42,6 +43,8 @@ class Locator:
             TransientError: see `reading.retrying`.
         """
         if not self.within:
+            if is_remote(self.path):
+                return Status(*remote_state(self.path, limit))
             found = stat_file(self.path, limit)
             return Status(found.st_size, found.st_mtime_ns)
         _check_size(self.within.get("bytes", 0), limit)

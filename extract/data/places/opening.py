@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 from weakref import finalize
 
-from ..reading import BadFile, retrying
+from ..reading import BadFile, remote_state, retrying
+from .remote import RemoteFile, fetch, is_remote
 
 
 class Status(NamedTuple):
@@ -18,7 +19,7 @@ class Status(NamedTuple):
     size: int
     """In bytes."""
     mtime_ns: int
-    """Modification time in nanoseconds."""
+    """Modification time in nanoseconds; of a remote file a number that changes with its tag or checksum."""
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -30,7 +31,9 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         BadFile: it is missing, or not a regular file.
         TransientError: see `reading.retrying`.
     """
-    status(path)
+    found = status(path)
+    if is_remote(os.fspath(path)):
+        return cast(BinaryIO, _open_remote(Path(path), found.size))
     try:
         number = retrying(lambda: os.open(path, os.O_RDONLY), path)
     except OSError as error:
@@ -41,8 +44,20 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return cast(BinaryIO, file)
 
 
+def _open_remote(path: Path, size: int) -> RemoteFile:
+    def read(start: int, end: int) -> bytes:
+        try:
+            return retrying(lambda: fetch(path, start, end, size), path)
+        except OSError as error:
+            raise BadFile("is missing", missing=True) from error
+
+    return RemoteFile(path, size, read)
+
+
 def status(path: str | os.PathLike[str]) -> Status:
     """Return the state of a regular file; raise as `open_file` does."""
+    if is_remote(os.fspath(path)):
+        return Status(*remote_state(Path(path)))
     try:
         found = retrying(Path(path).stat, path)
     except OSError as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from itertools import islice, product
 from pathlib import Path
 
 from ....errors import DataError
+from ..reading import retrying
+from .remote import is_remote, listing, url
 
 MAX_FILES = 1_000_000
 """The maximum number of files that a pattern names."""
@@ -54,7 +57,9 @@ def files_of(pattern: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
     wanted = (
         f"a file, a folder of {' or '.join(suffixes)} files, or a pattern such as 'data/{{00000..00099}}{suffixes[0]}'"
     )
-    if whole.is_dir():
+    if is_remote(text):
+        found = _remote(text, suffixes, wanted)
+    elif whole.is_dir():
         there = (one for one in whole.iterdir() if one.name.endswith(suffixes) and not one.name.startswith("."))
         found = sorted(one for one in there if one.is_file())
     elif whole.exists():
@@ -89,3 +94,29 @@ def _glob(name: str) -> list[Path]:
     fixed = next((n for n, part in enumerate(path.parts) if re.search(r"[*?\[]", part)), len(path.parts))
     found = Path(*path.parts[:fixed]).glob(str(Path(*path.parts[fixed:])))
     return sorted(one for one in found if one.is_file() and not one.name.startswith("."))
+
+
+def _remote(text: str, suffixes: tuple[str, ...], wanted: str) -> list[Path]:
+    """Return the files that a pattern names behind a protocol; only the last part of it may be a glob."""
+    try:
+        names = [Path(one) for one in islice(braces(text), MAX_FILES + 1)]
+    except ValueError as error:
+        raise DataError(f"the pattern {url(Path(text))} cannot be used: {error}", expected=wanted) from error
+    if len(names) > MAX_FILES:
+        raise DataError(f"the pattern {url(Path(text))} names more than {MAX_FILES} files", expected=wanted)
+    found: list[Path] = []
+    for name in names:
+        if re.search(r"[*?\[]", name.name):
+            found += [one for one in _listed(name.parent, wanted) if fnmatchcase(one.name, name.name)]
+        elif name.name.endswith(suffixes):
+            found.append(name)
+        else:
+            found += [one for one in _listed(name, wanted) if one.name.endswith(suffixes)]
+    return [one for one in found if not one.name.startswith(".")]
+
+
+def _listed(folder: Path, wanted: str) -> list[Path]:
+    try:
+        return retrying(lambda: listing(folder), folder)
+    except OSError as error:
+        raise DataError(f"{url(folder)} is missing", expected=wanted, next_step="name another with --root") from error

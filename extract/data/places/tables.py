@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ....errors import DataError
 from ..reading import BadFile
 from .opening import open_file, status
+from .remote import is_remote
 from .shared import Shared
 
 if TYPE_CHECKING:
@@ -237,6 +238,8 @@ class _Arrow:
     def __init__(self, path: Path) -> None:
         import pyarrow as pa
 
+        if is_remote(path):
+            raise BadFile("is an Arrow file behind a protocol: use Parquet there")
         status(path)
         source = pa.memory_map(str(path))
         try:

@@ -13,11 +13,13 @@ from ....errors import DataError
 from ....tabular.lines import lines_of
 from ....tabular.rows import Row
 from ..classes import Labelling, clean
+from ..places.remote import data_root, is_remote
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject
 from ..tables import SUFFIXES, read_table
-from .contained import containment_check
+from .contained import containment_check, image_path
 from .decided import Decided, cell_string, checked_id, default_name
 from .parquet import is_parquet, read_parquet
+from .remote_table import remote_table
 from .scores import SCORE, Scale
 
 COLUMNS = ("id", "image", "text", "label", SCORE)
@@ -115,7 +117,10 @@ def _label_counts(rows: Iterable[Row], columns: dict[str, str]) -> Counter[str]:
 def _root(given: str | None) -> Path:
     if given is None:
         raise DataError("the data set 'folder' needs a folder", next_step="name it with --root DIR")
-    root = Path(given).expanduser().resolve()
+    root = data_root(given)
+    if is_remote(root):
+        return root
+    root = root.resolve()
     if not root.is_dir():
         is_table = root.suffix.lower() in SUFFIXES and root.exists()
         raise DataError(
@@ -128,6 +133,8 @@ def _root(given: str | None) -> Path:
 
 
 def _table(root: Path, given: str | None) -> Path:
+    if is_remote(root):
+        return remote_table(root, given)
     if given is not None:
         places = [root / Path(given).expanduser(), Path(given).expanduser().absolute()]
         return next((place for place in places if place.exists()), places[0])
@@ -217,11 +224,7 @@ def _entry(
 ) -> Entry:
     label = labels.class_of(_label(values, columns))
     image = cell_string(values, "image", columns["image"]).strip()
-    if not image or "\0" in image:
-        raise ValueError("no image path" if not image else "the image path holds a NUL character")
-    path = root / image
-    if not inside(path):
-        raise ValueError(f"the image {image!r} lies outside the root (--allow-outside accepts it)")
+    path = image_path(image, root, inside)
     return Entry(id, path, cell_string(values, "text", columns["text"]), label)
 
 

@@ -112,7 +112,7 @@ def _state(path: Path) -> list[Any]:
     """Return path, size and modification time of a file, no size where it is none."""
     try:
         return [str(path), *status(path)]
-    except BadFile:
+    except (BadFile, TransientError):
         return [str(path), None, None]
 
 

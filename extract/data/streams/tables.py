@@ -17,6 +17,7 @@ from ..places.opening import Status, status
 from ..places.tables import TableFile
 from ..reading import BadFile
 from ..samples import DataSet, Entry
+from ..sets.contained import image_path
 from ..sets.decided import Decided, cell_string, checked_id
 from ..sets.scores import SCORE, Scale
 from .stream import Found, Known, Stream
@@ -279,9 +280,4 @@ def _label(values: Mapping[str, Any], columns: Columns) -> str:
 
 def _path(given: Any, root: Path, inside: Callable[[Path], bool]) -> Path:
     image = as_text(given, "image").strip() if given is not None else ""
-    if not image or "\0" in image:
-        raise ValueError("no image path" if not image else "the image path holds a NUL character")
-    path = root / image
-    if not inside(path):
-        raise ValueError(f"the image {image!r} lies outside the root (--allow-outside accepts it)")
-    return path
+    return image_path(image, root, inside)

@@ -1,0 +1,268 @@
+"""Data sets behind a protocol: the same stores as from disk, failures that pass, bounds, no credentials kept."""
+
+# ruff: noqa: F811  (the fixture that is imported)
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pytest
+
+from itin.errors import DataError, TransientError
+from itin.extract.config import ExtractConfig
+from itin.extract.data import reading
+from itin.extract.data.places import remote
+from itin.extract.data.places.locator import Locator
+from itin.extract.data.places.opening import open_file, read_at
+from itin.extract.data.reading import BadFile, read_bytes
+from itin.extract.data.sets.contained import containment_check, image_path
+from itin.extract.run import extract
+
+from .forms import as_folder, as_parquet, as_tars, pairs
+from .test_run import Fake, fakes, made  # noqa: F401
+
+fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("aiohttp")
+
+
+class Server:
+    """A web server on loopback whose faults are set by path: each list of faults is used up in order."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.faults, self.sent = root, dict[str, list[str]](), Counter[str]()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *given: Any) -> None:
+                pass
+
+            def do_HEAD(self) -> None:
+                self.do_GET()
+
+            def do_GET(self) -> None:
+                waiting = outer.faults.get(self.path, [])
+                fault = waiting.pop(0) if waiting and (self.command == "GET" or waiting[0] == "loop") else ""
+                if fault == "loop":
+                    waiting.append("loop")
+                    return self.answer(302, b"", Location=self.path)
+                if fault.isdigit():
+                    return self.answer(int(fault), b"")
+                file = outer.root / unquote(self.path).lstrip("/")
+                if not file.is_file():
+                    return self.answer(404, b"")
+                data, status, headers = file.read_bytes(), 200, {"ETag": str(file.stat().st_mtime_ns)}
+                if self.command == "HEAD":
+                    return self.answer(200, b"", **headers, Content_Length=str(len(data)))
+                if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+                    data, status = data[int(found[1]) : int(found[2]) + 1], 206
+                if fault == "cut":
+                    headers["Content_Length"], data = str(len(data)), data[: len(data) // 2]
+                if fault == "wrong length":
+                    data = data[: len(data) // 2]
+                if fault == "endless":
+                    self.answer(status, b"", Content_Length="")
+                    return self.pour()
+                outer.sent[self.path] += len(data)
+                self.answer(status, data, **headers)
+
+            def pour(self) -> None:
+                try:
+                    while True:
+                        outer.sent["endless"] += self.wfile.write(b"x" * 65536)
+                except OSError:
+                    pass
+
+            def answer(self, status: int, data: bytes, **headers: str) -> None:
+                self.send_response(status)
+                for name, value in {"Content_Length": str(len(data)), **headers}.items():
+                    if value:
+                        self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(data)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "served").mkdir()
+    found = Server(tmp_path / "served")
+    yield found
+    found.http.shutdown()
+    found.http.server_close()
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between tries, which take no time."""
+    found: list[float] = []
+    monkeypatch.setattr(reading.time, "sleep", found.append)
+    return found
+
+
+def run(cache: Path, **options: Any) -> Any:
+    return extract(ExtractConfig(**options, name="d", cache=cache, workers=2, shard_size=4))
+
+
+def shards(cache: Path) -> dict[str, bytes]:
+    return {str(one.relative_to(cache)): one.read_bytes() for one in sorted(cache.rglob("*.h5"))}
+
+
+def to_memory(folder: Path) -> Path:
+    fs = fsspec.filesystem("memory")
+    fs.store.clear()
+    for one in folder.rglob("*"):
+        if one.is_file():
+            fs.pipe_file(f"/set/{one.relative_to(folder)}", one.read_bytes())
+    return Path("memory://set")
+
+
+@pytest.mark.parametrize("protocol", ["file", "memory", "http"])
+@pytest.mark.parametrize("form", ["csv", "paths", "bytes", "tars"])
+def test_a_remote_root_gives_the_store_of_the_local_folder(
+    protocol: str, form: str, tmp_path: Path, server: Server, fakes: dict[str, Fake]
+) -> None:
+    given, root = pairs(12), server.root
+    root.rmdir()
+    make: Any = {"csv": as_folder, "tars": lambda root, given: as_tars(root, given, 2)}.get(form)
+    if make is None:
+        as_parquet(root, given, "path" if form == "paths" else "struct", 5)
+    else:
+        make(root, given)
+    kind = {"dataset": "webdataset" if form == "tars" else "folder"}
+    local = run(tmp_path / "local", **kind, root=root)
+    where = {"file": Path(f"file://{root}"), "http": Path(server.url)}.get(protocol) or to_memory(root)
+    if protocol == "http" and form == "tars":
+        where /= "{00000..00001}.tar"
+    tables = [one.name for one in root.iterdir() if one.suffix in (".csv", ".parquet", ".jsonl", ".tsv")]
+    if protocol == "http" and form != "tars":
+        kind["table"] = Path(tables[0])  # type: ignore[assignment]
+    summary = run(tmp_path / "remote", **kind, root=where)
+    assert (summary.scan.rejected, summary.scan.unread) == ([], [])
+    assert made(summary) == made(local) == {"regions": 12, "tokens": 12, "context": 12}
+    assert shards(tmp_path / "remote") == shards(tmp_path / "local") != {}
+    again = run(tmp_path / "remote", **kind, root=where)
+    assert made(again) == {"regions": 0, "tokens": 0, "context": 0}
+
+
+@pytest.mark.parametrize("fault", ["503", "cut", "wrong length"])
+def test_a_fault_that_passes_is_tried_again(fault: str, server: Server, waits: list[float]) -> None:
+    (server.root / "a.bin").write_bytes(bytes(range(256)) * 4)
+    server.faults["/a.bin"] = [fault, fault]
+    assert read_bytes(Path(f"{server.url}/a.bin"), 2000) == bytes(range(256)) * 4
+    assert waits == [0.5, 2.0]
+
+
+@pytest.mark.parametrize("fault", ["503", "loop", "endless", "401"])
+def test_a_fault_that_stays_is_no_fact_about_the_file(fault: str, server: Server, waits: list[float]) -> None:
+    (server.root / "a.bin").write_bytes(b"abcd")
+    server.faults["/a.bin"] = [fault] * 9
+    with pytest.raises(TransientError, match=r"http://127.0.0.1:\d+/a.bin could not be read"):
+        read_bytes(Path(f"{server.url}/a.bin"), 2000)
+    assert waits == ([] if fault == "401" else [0.5, 2.0, 8.0])
+    assert server.sent["endless"] < 2**26
+
+
+def test_a_missing_or_large_file_is_bad(server: Server) -> None:
+    (server.root / "a.bin").write_bytes(b"abcd")
+    with pytest.raises(BadFile, match="is missing"):
+        read_bytes(Path(f"{server.url}/b.bin"), 10)
+    with pytest.raises(BadFile, match="4 bytes, at most 3"):
+        Locator(Path(f"{server.url}/a.bin")).status(3)
+
+
+def test_a_failing_image_is_left_for_the_next_run(tmp_path: Path, server: Server, fakes: dict[str, Fake]) -> None:
+    given = pairs(6)
+    server.root.rmdir()
+    as_folder(server.root, given)
+    table = next(one.name for one in server.root.iterdir() if one.suffix in (".csv", ".tsv", ".jsonl"))
+    image = next(one for one in sorted(server.root.rglob("*")) if one.suffix in (".png", ".jpg", ".webp"))
+    server.faults[quote(f"/{image.relative_to(server.root)}")] = ["503"] * 4
+    options = {"dataset": "folder", "root": Path(server.url), "table": Path(table)}
+    first = run(tmp_path / "cache", **options)
+    assert (len(first.scan.unread), first.scan.rejected, first.unread) == (1, [], 1)
+    assert "the server answers 503" in first.scan.unread[0].reason
+    assert made(run(tmp_path / "cache", **options)) == {"regions": 1, "tokens": 1, "context": 1}
+
+
+def test_a_file_is_read_once_from_front_to_back(server: Server) -> None:
+    data = bytes(range(251)) * 30_000  # 7.5 MB: several blocks
+    (server.root / "a.tar").write_bytes(data)
+    file = open_file(Path(f"{server.url}/a.tar"))
+    for at in range(0, len(data), 100_000):
+        assert read_at(file, at, 100_000) == data[at : at + 100_000]
+    assert server.sent["/a.tar"] == len(data)
+
+
+def test_a_change_is_seen_by_the_tag(server: Server) -> None:
+    file, place = server.root / "a.bin", Locator(Path(f"{server.url}/a.bin"))
+    file.write_bytes(b"abcd")
+    before = place.status(10)
+    assert place.status(10) == before
+    file.write_bytes(b"efgh")
+    assert place.status(10) != before
+    assert place.status(10).size == 4
+
+
+@pytest.mark.parametrize("cell", ["https://h/1.jpg", "s3://b/1.jpg", "../1.jpg", "/etc/1.jpg", "memory://a/1.jpg"])
+@pytest.mark.parametrize("root", ["/data", "https://host/data"])
+def test_cells_stay_below_the_root(cell: str, root: str) -> None:
+    with pytest.raises(ValueError, match=r"outside the root|may not name"):
+        image_path(cell, Path(root), containment_check(Path(root)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("zip://a.jpg::https://h/a.zip", "chains"),
+        ("simplecache::s3://b/a.jpg", "chains"),
+        ("file:///etc/a.jpg", "may not name"),
+        ("ftp://h/a.jpg", "may not name"),
+        ("https://me:s3cret@h/a.jpg", "a user or a password"),
+        ("https://h/a.jpg?X-Amz-Signature=s3cret", "a query"),
+    ],
+)
+def test_urls_in_cells_are_few(cell: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as caught:
+        image_path(cell, Path("/data"), lambda path: True)
+    assert "s3cret" not in str(caught.value)
+    assert image_path("https://h/a.jpg", Path("/data"), lambda path: True) == Path("https:/h/a.jpg")
+
+
+def test_names_are_no_queries() -> None:
+    assert remote.url(Path("https:/h/d") / "a?b=c#d 1%.jpg") == "https://h/d/a%3Fb=c%23d%201%25.jpg"
+    assert remote.url(Path("https://h/my%20set")) == "https://h/my%20set"
+
+
+@pytest.mark.parametrize(
+    "root", ["https://me:s3cret@h/d", "https://h/d.tar?token=s3cret", "simplecache::https://h/d", "zip://d::s3://b/s"]
+)
+@pytest.mark.parametrize("kind", ["folder", "webdataset", "msed"])
+def test_roots_with_credentials_or_chains_are_refused(root: str, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        run(tmp_path / "cache", dataset=kind, root=Path(root))
+    assert "s3cret" not in f"{caught.value} {vars(caught.value)}"
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_protocol_whose_package_is_missing_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(protocol: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    remote._filesystem.cache_clear()
+    monkeypatch.setattr(fsspec, "filesystem", missing)
+    with pytest.raises(DataError, match="s3:// cannot be opened: Install s3fs"):
+        remote.data_root("s3://bucket/data")
+
+
+def test_storage_options_and_urls_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"secret": "abcdefgh"})
+    assert remote.scrub("key abcdefgh at https://u:p@h/a?sig=12") == "key *** at https://***@h/a?***"
