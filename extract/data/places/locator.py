@@ -56,7 +56,7 @@ class Locator:
             return read_bytes(self.path, limit)
         if "member" in self.within:
             return self._member(limit)
-        from .tables import read_cell
+        from .cells import read_cell
 
         data = read_cell(self.path, self.within["row"], self.within["column"])
         _check_size(len(data), limit)
