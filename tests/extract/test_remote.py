@@ -260,7 +260,7 @@ def test_a_protocol_whose_package_is_missing_names_it(monkeypatch: pytest.Monkey
     remote._filesystem.cache_clear()
     monkeypatch.setattr(fsspec, "filesystem", missing)
     with pytest.raises(DataError, match="s3:// cannot be opened: Install s3fs"):
-        remote.data_root("s3://bucket/data")
+        remote.named_place("s3://bucket/data")
 
 
 def test_storage_options_and_urls_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
