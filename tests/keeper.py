@@ -19,10 +19,11 @@ EXIT_CODES = {0, 1, 2, 75, 130}
 UPDATE = "ITIN_UPDATE_TEXT"
 """The variable that, when set, writes the expected text instead of comparing with it."""
 
-Pairs = Sequence[tuple[str, str]]
+Pair = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A pattern, and what stands for it."""
 
 
-def replaced(text: str, pairs: Pairs) -> str:
+def replaced(text: str, pairs: Sequence[Pair]) -> str:
     """The text with words in place of what differs from place to place, line by line."""
     for pattern, word in pairs:
         text = re.sub(pattern, word, text, flags=re.M)
