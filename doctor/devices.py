@@ -23,7 +23,7 @@ def torch_here(asked: Asked) -> Iterator[Finding]:
     from ..parts import cores
 
     threads, here = torch.get_num_threads(), cores()
-    found = f"torch {torch.__version__}, {threads} threads on {here} cores"
+    found = f"torch {torch.__version__}, {threads} thread{'s' * (threads != 1)} on {here} core{'s' * (here != 1)}"
     if threads > here:
         yield doubtful(f"{found}: they wait for each other", f"set OMP_NUM_THREADS={here}")
     else:
