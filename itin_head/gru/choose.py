@@ -15,8 +15,8 @@ from . import compiled
 from .packing import pack_words
 from .recurrence import bigru
 
-WORTH_BUILDING = 20e12
-"""Operations of a run above which building the C++ recurrence (some 15 seconds, once) pays off."""
+WORTH_BUILDING = 0.5e12
+"""Operations of a run above which compiling the C++ recurrence (some 3 seconds, once) pays off."""
 
 
 def operations(d: int, words: int, token_dim: int, epochs: int) -> float:
