@@ -58,6 +58,7 @@ EXTRAS = (
         ),
     ),
     Extra("parquet", "data sets in Parquet: itin extract --dataset folder", ("pyarrow>=14",)),
+    Extra("remote", "data sets at https://, s3://, gs:// or hf:// roots", ("fsspec>=2024.6",)),
     Extra(
         "datasets",
         "itin extract --dataset hf:NAME_OR_FOLDER",
