@@ -103,7 +103,7 @@ def memory(asked: Asked) -> Iterator[Finding]:
 
 def compiler(asked: Asked) -> Iterator[Finding]:
     """Check that the C++ recurrence of `--gru compiled` can be built."""
-    named = (shlex.split(os.environ.get("CXX") or "c++") or ["c++"])[0]
+    named = (shlex.split(os.environ.get("CXX") or "") or ["c++"])[0]
     path = shutil.which(named)
     if path is None:
         yield doubtful(

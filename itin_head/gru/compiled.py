@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import shlex
+import shutil
 import subprocess
 import sysconfig
 import tempfile
@@ -20,7 +21,7 @@ from ...paths import user_cache
 
 SOURCES = [Path(__file__).with_name(name) for name in ("gru.cpp", "products.hpp")]
 FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC"]
-"""The compiler's flags; none is specific to this processor: every machine that shares the folder can load the library."""
+"""The compiler's flags; none is for this processor alone: all machines that share the folder can load the library."""
 
 TYPES = {torch.float32: "f", torch.float64: "d"}
 
@@ -57,6 +58,16 @@ def load() -> None:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             _failure = lines[0] if lines else type(error).__name__
     raise BuildError(_failure)
+
+
+def compiler() -> list[str]:
+    """Return the C++ compiler with its first options: `$CXX`, by default c++."""
+    return shlex.split(os.environ.get("CXX") or "") or ["c++"]
+
+
+def possible() -> bool:
+    """Return whether the C++ recurrence is there or a compiler that could build it."""
+    return loaded() or shutil.which(compiler()[0]) is not None or where(_openmp()).exists()
 
 
 def loaded() -> bool:
@@ -144,12 +155,11 @@ def _openmp() -> Path | None:
 
 
 def _build(path: Path, openmp: Path | None) -> None:
-    compiler = shlex.split(os.environ.get("CXX") or "c++")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as library, tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / "gru.o"
-        _run([*compiler, *FLAGS, *(["-fopenmp"] if openmp else []), "-c", str(SOURCES[0]), "-o", str(built)])
-        _run([*compiler, "-shared", str(built), *([str(openmp)] if openmp else []), "-o", str(library)])
+        _run([*compiler(), *FLAGS, *(["-fopenmp"] if openmp else []), "-c", str(SOURCES[0]), "-o", str(built)])
+        _run([*compiler(), "-shared", str(built), *([str(openmp)] if openmp else []), "-o", str(library)])
 
 
 def _run(command: list[str]) -> None:

@@ -201,7 +201,7 @@ class _CompiledRecurrence(torch.autograd.Function):
         h, gates, q = compiled.forward(inputs, W_hh, b_hn, sizes)
         ctx.save_for_backward(gates, q, h, W_hh)
         ctx.sizes = sizes
-        return cast(Tensor, h)
+        return h
 
     @staticmethod
     @once_differentiable

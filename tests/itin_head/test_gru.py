@@ -365,7 +365,8 @@ def test_without_a_compiler(tmp_path: Path) -> None:
     code = (
         "import torch; from itin.itin_head.gru.choose import choose; said = []\n"
         "print(choose('compiled', torch.device('cpu'), 0, said.append), choose('auto', torch.device('cpu'), 1e15))\n"
-        "print(len(said), said[0])"
+        "print(len(said), said[0])\n"
+        "choose('compiled', torch.device('cpu'), 0)"
     )
     process = python(code, CXX="/no/such/compiler", XDG_CACHE_HOME=str(tmp_path))
     out, err = process.communicate(timeout=120)
