@@ -67,14 +67,7 @@ EXTRAS = (
             "pyarrow>=14",
         ),
     ),
-    Extra(
-        "sweep",
-        "the compiled GRU, and results as Parquet",
-        (
-            "ninja>=1.11",
-            "pyarrow>=14",
-        ),
-    ),
+    Extra("sweep", "results of itin sweep as Parquet", ("pyarrow>=14",)),
     Extra("tensorboard", "itin train --tensorboard", ("tensorboard>=2.14",)),
 )
 """Those for users, as in setup.cfg."""
