@@ -9,10 +9,9 @@ from typing import Any, cast
 
 from ..errors import TransientError
 from ..parts import run_ahead
-from .data.images import read_image
 from .data.reading import BadFile
 from .data.samples import Sample
-from .data.survey import has_changed
+from .data.survey import image_as_scanned
 from .encoders.contract import ImageEncoder
 from .lanes import Lane, pending_samples
 
@@ -36,10 +35,7 @@ def _encode_images(lanes: list[Lane], samples: Sequence[Sample], workers: int, s
     """Decode each image once for all the lanes that want it, ahead of the device."""
 
     def prepare(item: tuple[int, tuple[Lane, ...]]) -> list[Any]:
-        sample = samples[item[0]]
-        if has_changed(sample):
-            raise TransientError(f"{sample.image} has changed since it was scanned")
-        image = read_image(sample.place)
+        image = image_as_scanned(samples[item[0]])
         inputs: dict[int, Any] = {}  # of each trunk: encoders of one model share the input, and so its forward pass
         for encoder in (cast(ImageEncoder, lane.encoder) for lane in item[1]):
             key = id(getattr(encoder, "trunk", encoder))
