@@ -196,7 +196,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             )
         raise CacheError(
             f"{folder} has no manifest.json: its extraction is not finished",
-            found=f"{len(shard_sizes(folder))} committed shards",
+            found=f"{(count := len(shard_sizes(folder)))} committed shard{'s' * (count != 1)}",
             next_step="run the same `itin extract` again: it makes what is missing and writes the manifest",
         )
     return _read(folder)

@@ -82,8 +82,8 @@ def test_every_command_and_option_is_explained(name: str) -> None:
     [
         (["extract", "--dataset", "folder", "--limit", "0"], "limit: expected an integer of at least 1"),
         (["extract", "--dataset", "folder", "--columns", "id"], "--columns takes pairs such as id=ID,text=TWEET"),
-        (["extract", "--dataset", "folder", "--only", "sound"], "only must name some of regions, tokens, context"),
-        (["train", "--m", "0", "--ablation", "no-context"], "m = 0 leaves no region"),
+        (["extract", "--dataset", "folder", "--only", "sound"], "only: expected some of regions, tokens, context"),
+        (["train", "--m", "0", "--ablation", "no-context"], "--m: 0 leaves no region"),
         (["train", "--lam", "1.5"], "lam: expected a number from 0 to 1, got 1.5"),
         (["train", "--device", "cuda:99"], "device 'cuda:99' is not available here"),
         (
@@ -187,7 +187,7 @@ def test_a_folder_of_ones_own(tmp_path: Path, draw_mvsa: Draw) -> None:
     itin("predict", tmp_path / "run", "--table", root / "more.csv", "--out", tmp_path / "out.csv", *columns)
     assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == [row["tweet"] for row in rows[:3]]
     said = itin("predict", tmp_path / "run", "--table", root / "more.csv", "--columns", "words=text", code=2)
-    assert "no column is called words here: name those of id, image, text, label" in said
+    assert "--columns: expected names of id, image, text, label" in said
 
 
 def test_the_whole_job_on_real_pairs(shared_data: Path, tmp_path: Path) -> None:

@@ -322,7 +322,7 @@ def test_a_complete_cache_may_be_read_only(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"only": ("regions", "sound")}, "only must name some of regions, tokens, context, scene, got sound"),
+        ({"only": ("regions", "sound")}, "only: expected some of regions, tokens, context, scene, got sound"),
         ({"only": ()}, "got nothing"),
         ({"limit": 0}, "limit: expected an integer of at least 1 or None, got 0"),
         ({"shard_size": -1}, "shard_size: expected an integer of at least 1, got -1"),
