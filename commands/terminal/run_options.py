@@ -107,7 +107,7 @@ class Computing:
     precision: str = option("float32", choices=PRECISIONS)
     """Precision of matrix products in training; evaluation stays in float32."""
     cuda_graphs: bool = False
-    """Take each step of the training as one CUDA graph, on a GPU."""
+    """Run each training step as one CUDA graph, on a GPU."""
 
     def __post_init__(self) -> None:
         check(self)

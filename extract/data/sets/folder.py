@@ -96,7 +96,7 @@ def read_rows(
     if not entries:
         raise DataError(
             f"no row of {table} can be used",
-            found=f"{len(rejected)} bad rows; {rejected[0].reason}",
+            found=f"{len(rejected)} bad row{'s' * (len(rejected) != 1)}; {rejected[0].reason}",
             next_step="fix the table, or say with --columns what its columns are",
         )
     left = iter(rejected)
@@ -157,7 +157,7 @@ def _table(root: Path, given: str | None) -> Path:
 def check_columns(given: Iterable[str]) -> None:
     """Check that every name is in `COLUMNS`; raise ValueError otherwise."""
     if unknown := sorted(set(given) - set(COLUMNS)):
-        raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
+        raise ValueError(f"columns: expected names of {', '.join(COLUMNS)}, got {', '.join(unknown)}")
 
 
 def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bool, scores: bool) -> dict[str, str]:

@@ -155,7 +155,7 @@ def table_stream(
         DataError: the first table cannot be read, or its columns cannot be told.
     """
     if unknown := sorted(set(given) - set(COLUMNS)):
-        raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
+        raise ValueError(f"columns: expected names of {', '.join(COLUMNS)}, got {', '.join(unknown)}")
     first = _open(files)
     columns = columns_of(first.schema, given, first.path, classes or {})
     own = decided(columns.names)
