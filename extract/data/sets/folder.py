@@ -13,7 +13,7 @@ from ....errors import DataError
 from ....tabular.lines import lines_of
 from ....tabular.rows import Row
 from ..classes import Labelling, clean
-from ..places.remote import data_root, is_remote
+from ..places.remote import is_remote, named_place
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject
 from ..tables import SUFFIXES, read_table
 from .contained import containment_check, image_path
@@ -117,7 +117,7 @@ def _label_counts(rows: Iterable[Row], columns: dict[str, str]) -> Counter[str]:
 def _root(given: str | None) -> Path:
     if given is None:
         raise DataError("the data set 'folder' needs a folder", next_step="name it with --root DIR")
-    root = data_root(given)
+    root = named_place(given)
     if is_remote(root):
         return root
     root = root.resolve()
