@@ -144,7 +144,9 @@ def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
     named = encoders_named()
     given -= named.keys()
     if more := sorted(given - {"part", "consolidate", "device"}):
-        raise ValueError(f"--config sets all options but --part, --consolidate and --device: leave --{more[0]} out")
+        raise ValueError(
+            f"--config sets all options but --part, --consolidate and --device: leave --{more[0].replace('_', '-')} out"
+        )
     config = ExtractConfig.from_record(read(path if path.is_dir() else path.parent).config)
     check_named(named, vars(config.encoders), str(path))
     return replace(config, **{name: options[name] for name in given})

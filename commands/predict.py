@@ -30,7 +30,9 @@ MIN_SHADE = 0.25
 @click.option("--image", type=click.Path(path_type=Path), help="An image file.")
 @click.option("--text", help="The text that belongs to it.")
 @click.option("--table", type=click.Path(path_type=Path), help="CSV, TSV or JSONL with id, image and text, instead.")
-@click.option("--out", type=click.Path(path_type=Path), help="With --table: CSV to write; by default printed.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="With --table: CSV file to write; by default it is printed."
+)
 @click.option("--columns", default="", metavar="id=ID,text=TWEET,...", help="With --table: columns of other names.")
 @click.option("--allow-outside", is_flag=True, help="With --table: accept images outside of the table's folder.")
 @encoder_options
@@ -99,7 +101,9 @@ def pair_errors(image: Path) -> Iterator[None]:
     try:
         yield
     except BadFile as error:
-        raise DataError(f"{image}: {error.reason}", next_step="give a JPEG, PNG, WebP, GIF, BMP or TIFF") from error
+        raise DataError(
+            f"{image}: {error.reason}", next_step="name a whole JPEG, PNG, WebP, GIF, BMP or TIFF file"
+        ) from error
     except FeatureError as error:
         raise DataError(f"no features of this pair: {error}", next_step="give another image or text") from error
 

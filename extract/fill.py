@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Event
 from typing import Any, cast
 
 from ..errors import TransientError
 from ..parts import run_ahead
-from .data.images import read_image
 from .data.reading import BadFile
 from .data.samples import Sample
-from .data.survey import has_changed
+from .data.survey import image_as_scanned
 from .encoders.contract import ImageEncoder
 from .lanes import Lane, pending_samples
 
 
 def fill(lanes: list[Lane], samples: Sequence[Sample], workers: int, stop: Event, *, shuffled: bool) -> None:
     """Encode and commit what the lanes lack, block by block; see `pending_samples` for `shuffled`."""
-    _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
-    _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
+    with ExitStack() as closing:
+        for lane in lanes:
+            closing.callback(lane.close)
+        _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
+        _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
 
 
 def _encode_texts(lanes: list[Lane], samples: Sequence[Sample], stop: Event, shuffled: bool) -> None:
@@ -36,10 +39,7 @@ def _encode_images(lanes: list[Lane], samples: Sequence[Sample], workers: int, s
     """Decode each image once for all the lanes that want it, ahead of the device."""
 
     def prepare(item: tuple[int, tuple[Lane, ...]]) -> list[Any]:
-        sample = samples[item[0]]
-        if has_changed(sample):
-            raise TransientError(f"{sample.image} has changed since it was scanned")
-        image = read_image(sample.place)
+        image = image_as_scanned(samples[item[0]])
         inputs: dict[int, Any] = {}  # of each trunk: encoders of one model share the input, and so its forward pass
         for encoder in (cast(ImageEncoder, lane.encoder) for lane in item[1]):
             key = id(getattr(encoder, "trunk", encoder))

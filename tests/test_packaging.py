@@ -39,7 +39,7 @@ def shipped_files() -> set[str]:
     for package in packages:
         folder = ROOT.joinpath(*package.split(".")[1:])
         files |= {f"{package.replace('.', '/')}/{path.name}" for path in folder.glob("*.py")}
-        files |= {f"{package.replace('.', '/')}/{path.name}" for path in folder.glob("*.cpp")}
+        files |= {f"{package.replace('.', '/')}/{path.name}" for path in folder.glob("*.[ch]pp")}
         files |= {f"{package.replace('.', '/')}/templates/{path.name}" for path in folder.glob("templates/*")}
     return files | {"itin/py.typed"}
 

@@ -9,7 +9,7 @@ import click
 
 from ...extract.config import EncoderConfig, ExtractConfig
 from ..terminal.options import Command, options_of
-from .fetch import ENCODERS, fetched
+from .fetch import ENCODERS, NONE, fetched
 
 
 @click.command("pack", cls=Command, short_help="Put all weights that an extraction will need into one folder.")
@@ -25,7 +25,11 @@ def command(folder: Path, only: str, **options: Any) -> None:
     from ...extract.weights.pack import pack
     from ..terminal.console import console
 
-    record = pack(fetched(only, options), folder)
+    needed = fetched(only, options)
+    if not needed:
+        console.print(NONE)
+        return
+    record = pack(needed, folder)
     for place, known in record.items():
         console.print(f"{known['sha256']}  {place}", markup=False)
     console.print(f"Packed: {folder}. Use it with ITIN_WEIGHTS={folder.absolute()}", markup=False)

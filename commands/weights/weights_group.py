@@ -29,7 +29,7 @@ COMMANDS = {"fetch": "weights.fetch", "pack": "weights.pack"}
 def command(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """List each encoder's weights, where they are searched, what was found with its SHA-256, and how to get them.
 
-    The licence is the one that the model's card states. Nothing is downloaded by the list. HF_HOME, TORCH_HOME,
+    The licence is the one that the model's card states. Listing downloads nothing. HF_HOME, TORCH_HOME,
     ITIN_WEIGHTS, HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN are honoured.
     """
     if context.invoked_subcommand is not None:

@@ -58,10 +58,12 @@ def retrying(read: Callable[[], T], path: str | os.PathLike[str]) -> T:
             if error.errno is None or error.errno in GONE:
                 raise
             if wait is None or error.errno in DENIED:
-                raise TransientError(
-                    f"{named} could not be read: {error.strerror or error}",
-                    next_step="check the disk, the network and the permissions, and run the command again",
-                ) from error
+                step = "check the disk, the network and the permissions, and run the command again"
+                if far and error.errno in DENIED:
+                    step = "give the credentials to the protocol's own settings, or those of fsspec, and run it again"
+                raise TransientError(f"{named} could not be read: {error.strerror or error}", next_step=step) from (
+                    None if far else error
+                )  # a package's own error may hold a credential
             time.sleep(wait)
     raise AssertionError("unreachable")
 

@@ -224,7 +224,7 @@ def test_wrong_table(tmp_path: Path, name: str, content: str | bytes, message: s
 
 def test_wrong_columns(tmp_path: Path) -> None:
     write(tmp_path, "t.csv", "id,image,text\n1,a,b\n")
-    with pytest.raises(ValueError, match=r"no column is called body here: name those of id, image, text, label"):
+    with pytest.raises(ValueError, match=r"columns: expected names of id, image, text, label, score, got body"):
         open_dataset("folder", tmp_path, columns={"body": "text"})
     with pytest.raises(DataError, match=r"has no column 'mood'"):
         open_dataset("folder", tmp_path, columns={"label": "mood"})

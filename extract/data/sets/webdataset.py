@@ -18,7 +18,7 @@ from ..images import MAX_BYTES
 from ..places.locator import Locator
 from ..places.opening import Status, open_file, read_at, status
 from ..places.patterns import files_of
-from ..places.remote import data_root
+from ..places.remote import named_place
 from ..places.tar import Member, members
 from ..reading import BadFile
 from ..samples import DataSet, DataSetSource, Entry
@@ -50,7 +50,7 @@ def read(source: DataSetSource) -> DataSet:
         raise ValueError(
             f"{', '.join(unknown)} cannot be named: keys are the ids; name text, label or {SCORE} in .json"
         )
-    root = data_root(source.root)
+    root = named_place(source.root)
     files = files_of(root, (".tar",))
     decided = Decided(source, root, source.name or default_name(_stem(root)), None)
 

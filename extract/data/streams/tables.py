@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ....errors import DataError, TransientError
 from ....tabular.rows import as_text
 from ..classes import Labelling, clean
+from ..places.cells import Cells
 from ..places.locator import Locator
 from ..places.opening import Status, status
 from ..places.tables import TableFile
@@ -154,7 +155,7 @@ def table_stream(
         DataError: the first table cannot be read, or its columns cannot be told.
     """
     if unknown := sorted(set(given) - set(COLUMNS)):
-        raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
+        raise ValueError(f"columns: expected names of {', '.join(COLUMNS)}, got {', '.join(unknown)}")
     first = _open(files)
     columns = columns_of(first.schema, given, first.path, classes or {})
     own = decided(columns.names)
@@ -207,6 +208,7 @@ def _rows(
     known: Known,
 ) -> Iterator[Found]:
     """Yield the pairs of one table; rows of a damaged group are named one by one."""
+    cells = Cells(table)
     for number, group in enumerate(table.groups):
         row, end = group.first, group.first + group.rows
         try:
@@ -215,7 +217,7 @@ def _rows(
             for batch in table.batches(number, columns.light):
                 for values in batch.to_pylist():
                     yield _row(
-                        table, state, number, row, values, columns, root, inside, f"{before}{first + row}", known
+                        table, cells, state, number, row, values, columns, root, inside, f"{before}{first + row}", known
                     )
                     row += 1
         except BadFile as error:
@@ -226,6 +228,7 @@ def _rows(
 
 def _row(
     table: TableFile,
+    cells: Cells,
     state: Status,
     group: int,
     row: int,
@@ -253,7 +256,7 @@ def _row(
         if (same := known(id, place, state)) is not None:
             return found._replace(entry=entry, known=same)
         try:
-            return found._replace(entry=entry, data=table.cell(row, columns.image))
+            return found._replace(entry=entry, data=cells.read(row, columns.image))
         except BadFile as error:
             if not path or error.reason != "is empty":
                 raise BadFile(f"{place.what} {error.reason}") from error
