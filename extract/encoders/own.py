@@ -102,9 +102,9 @@ def check_allowed(names: Mapping[str, str], allow: Collection[str]) -> None:
     }
     if options:
         raise EncoderError(
-            f"{' and '.join(options)}: code to be imported, and the name comes from a file, not from the command line",
+            f"{', '.join(options)}: code to be imported, and the name comes from a file, not from the command line",
             expected=f"{' '.join(options.values())} on the command line: only code that you name yourself is imported",
-            next_step=f"add that if you trust the module (from Python: allow={set(options)})",
+            next_step=f"add that if you trust the module (from Python: allow={sorted(options)})",
         )
 
 

@@ -78,7 +78,7 @@ def test_info_as_json(cache: Path) -> None:
     assert context["bytes"] == sum(path.stat().st_size for path in Path(context["path"]).glob("shard-*"))
     shown = itin_cache("info", context["path"])
     assert "1 to come" in shown
-    assert "in quarantine  bad: spoilt" in shown
+    assert "in quarantine   bad: spoilt" in shown
 
 
 def test_info_of_unfinished_and_damaged_stores(cache: Path) -> None:
