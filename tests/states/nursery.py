@@ -6,6 +6,7 @@ Run as a script with the library of `inject.c` preloaded; requests and answers a
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import sys
@@ -32,6 +33,7 @@ def command(words: list[str]) -> int:
 
 def child(request: dict[str, Any]) -> None:
     """Run a command under a fault, and end this process."""
+    gc.disable()  # it would touch, and so copy, all memory of the parent
     said = os.open(request["said"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(said, descriptor)
@@ -62,6 +64,7 @@ def main() -> None:
         elif request["do"] == "wait":
             answer = state(os.waitpid(request["pid"], os.WUNTRACED)[1])
         else:
+            gc.freeze()
             answer = os.fork()
             if not answer:
                 child(request)
