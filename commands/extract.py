@@ -29,7 +29,7 @@ MAX_LISTED = 10
 """The maximum number of quarantined samples that the summary lists."""
 
 
-@click.command("extract", cls=Command, short_help="Encode a data set's images and texts into the feature cache.")
+@click.command("extract", cls=Command)
 @options_of(ExtractConfig, but=("encoders",))
 @options_of(EncoderConfig)
 @click.option(

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,7 +206,10 @@ def _read(folder: Path, fingerprint: str | None = None) -> dict[str, Any]:
     """Read a manifest and check that it has the fields that are asked for."""
     manifest = read_json(folder / NAME, fingerprint)
     with described(folder / NAME):
-        listed_shards(manifest)
+        for shard in listed_shards(manifest).values():
+            for field in fields(ShardEntry):
+                if type(value := getattr(shard, field.name)).__name__ != field.type:
+                    raise TypeError(f"{field.name} of a shard is {value!r}")
         for name, kind in FIELDS.items():
             if not isinstance(manifest[name], kind):
                 raise TypeError(f"{name} is {manifest[name]!r}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...cache.upkeep.verify import Verification
 
 
-@click.command("verify", short_help="Check every byte; name what is damaged and the command that fixes it.")
+@click.command("verify")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 @click.option(
