@@ -127,7 +127,7 @@ def write_manifest(
     """Write the manifest of a store, repeatedly until it lists every existing shard, and return it.
 
     Args:
-        plan: the store's plan, up to date.
+        plan: the store's plan; it is brought up to date.
         quarantined: row -> reason.
         provenance: when, by what and with which options the store was made.
         known: shards whose digests are known because this process made them.
@@ -138,9 +138,10 @@ def write_manifest(
     folder = plan.folder
     digests = {(entry.file, entry.checksum): entry.sha256 for entry in known}
     digests |= {(entry.file, entry.checksum): entry.sha256 for entry in read_listed(folder, plan.fingerprint).values()}
-    planned = len(plan.rows) - plan.rows.sha256.count("")  # rows without a digest were lost with a damaged plan
     while True:
         entries = _entries(folder, plan.fingerprint, digests)
+        plan.refresh()  # after the shards were listed: another writer may have planned and made more meanwhile
+        planned = len(plan.rows) - plan.rows.sha256.count("")  # rows without a digest were lost with a damaged plan
         digests = {(entry.file, entry.checksum): entry.sha256 for entry in entries}
         done = np.zeros(len(plan.rows), bool)
         for entry in entries:

@@ -162,6 +162,7 @@ def _imported(name: str, module: str, attribute: str, origin: dict[str, str]) ->
             f"the encoder {name} is not a class that a file defines",
             expected="a class as docs/encoders.md describes it",
             found=repr(cls),
+            next_step="name the class, as in my_encoders:ColourGrid",
         )
     return OwnClass(name, cls, {"class": f"{cls.__module__}:{cls.__qualname__}", **origin, "sha256": _sha256(file)})
 
