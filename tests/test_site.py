@@ -26,7 +26,7 @@ LOOKED_AT = (
 """Pages of every kind, for what takes longer."""
 
 APART = {"target-size", "region"}
-"""Rules of axe that the theme breaks by design: small links in lists, and the dialog of its search outside of a landmark."""
+"""Rules of axe that the theme breaks by design: small links in lists, and its search outside of a landmark."""
 
 
 @pytest.fixture(scope="module")
