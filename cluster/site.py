@@ -106,7 +106,7 @@ def read_site(path: Path | None = None) -> Site:
     path = path or site_file()
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), _TextLoader) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SiteError(f"cannot read the site's defaults {path}: {error}") from error
     names = [field.name for field in fields(Site)]
     if not isinstance(found, dict) or (unknown := sorted(set(map(str, found)) - set(names))):
