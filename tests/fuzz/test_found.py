@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -19,6 +20,7 @@ import torch
 
 from itin.cache import open_store, read_table
 from itin.cache.format.sealed_json import read_json, to_json
+from itin.cache.upkeep.repair import repair
 from itin.cache.upkeep.verify import verify
 from itin.cluster.site import SiteError, read_site
 from itin.cluster.submission import RECORD, ClusterError
@@ -199,6 +201,39 @@ def test_tables_of_another_structure(made: Path, change: Callable[[dict[str, Any
     (folder / "dataset.json").write_bytes(to_json(record))
     with pytest.raises(CacheError, match=r"dataset\.json is damaged: it (lacks|has another structure)"):
         read_table(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["shards"][1].update(rows="3-12884901890"),
+        lambda record: record["shards"][1].update(rows="tokens"),
+        lambda record: record["plan"][0].update(file={}),
+        lambda record: record["quarantined"].append({"row": 1.5, "id": "x", "reason": "y"}),
+        lambda record: record["identity"]["preprocessing"].update(x=float("inf")),
+        lambda record: record["provenance"].update(x="\ud800"),
+    ],
+    ids=["more rows than memory", "no rows", "no file", "half a row", "infinity", "a lone surrogate"],
+)
+def test_manifests_that_cannot_be_used(change: Callable[[dict[str, Any]], None], tmp_path: Path) -> None:
+    path = make_store(tmp_path, identity("context"), rows(7), size=3).path
+    manifest = read_json(path / "manifest.json")
+    change(manifest)
+    body = json.dumps(manifest).encode()[:-1] + b",\n"
+    seal = f' "checksum": "sha256:{hashlib.sha256(body).hexdigest()}"\n}}\n'.encode()
+    (path / "manifest.json").write_bytes(body + seal)
+    with pytest.raises(CacheError, match=r"manifest\.json is damaged: it has another structure"):
+        open_store(path)
+    repair(verify(path))
+
+
+def test_plans_of_another_structure(tmp_path: Path) -> None:
+    path = make_store(tmp_path, identity("context"), rows(7), size=3).path
+    plan = read_json(path / "plan.json")
+    del plan["fingerprint"]
+    (path / "plan.json").write_bytes(to_json(plan))
+    with pytest.raises(CacheError, match=r"plan\.json"):
+        _ = open_store(path).ids
 
 
 @pytest.mark.parametrize(("field", "value"), [("count", "3"), ("bytes", None), ("rows", 7), ("file", 1.5)])
