@@ -12,7 +12,7 @@ from .terminal.options import options_of, usage_errors
 from .terminal.run_options import Computing
 
 
-@click.command("explain", short_help="Fig. 7 for any pair: regions, gates, shaded words.")
+@click.command("explain")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--image", type=click.Path(path_type=Path), required=True, help="An image file, or its URL.")
 @click.option("--text", required=True, help="The text that belongs to it.")

@@ -25,7 +25,7 @@ MIN_SHADE = 0.25
 """The minimum strength of a word's shade; weaker shades are left out."""
 
 
-@click.command("predict", short_help="Predict for an image with its text, by a run's own encoders.")
+@click.command("predict")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--image", type=click.Path(path_type=Path), help="An image file, or its URL.")
 @click.option("--text", help="The text that belongs to it.")

@@ -14,11 +14,16 @@ from typing import Any
 
 import yaml
 from made_commands import command_pages
+from made_errors import error_pages
 from made_python import python_pages
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-MADE = {"reference/commands/": command_pages, "reference/python/": python_pages}
+MADE = {
+    "reference/commands/": command_pages,
+    "reference/python/": python_pages,
+    "reference/errors.md": error_pages,
+}
 """Entries of the navigation that stand for pages made from the code -> what makes them, as path -> text."""
 
 
@@ -56,7 +61,7 @@ def filled(entries: list[Any], source: Path) -> list[Any]:
             for path, text in pages.items():
                 (source / path).parent.mkdir(parents=True, exist_ok=True)
                 (source / path).write_text(text, encoding="utf-8")
-            found.append({title: list(pages)})
+            found.append({title: list(pages) if below.endswith("/") else below})
         else:
             found.append(entry)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Event
 from typing import Any, cast
 
@@ -23,8 +24,11 @@ from .lanes import Lane, pending_samples
 
 def fill(lanes: list[Lane], samples: Sequence[Sample], workers: int, stop: Event, *, shuffled: bool) -> None:
     """Encode and commit what the lanes lack, block by block; see `pending_samples` for `shuffled`."""
-    _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
-    _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
+    with ExitStack() as closing:
+        for lane in lanes:
+            closing.callback(lane.close)
+        _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
+        _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
 
 
 def _encode_texts(lanes: list[Lane], samples: Sequence[Sample], stop: Event, shuffled: bool) -> None:

@@ -136,7 +136,7 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
     return click.option(flag, field.name, help=help + (f"  [{'; '.join(shown)}]" if shown else ""), **more)
 
 
-class _Choice(click.Choice[str]):
+class _Choice(click.Choice):  # generic since click 8.2 alone
     """The choices of an option, with the form of other values beside them."""
 
     def __init__(self, limits: Limits) -> None:
