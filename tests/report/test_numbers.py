@@ -376,17 +376,8 @@ def test_pairs_without_the_first_target_teach_and_are_not_reported(first: str, m
     write_table(cache / "made-up", table.dataset, rows, [])
     target = "label+intensity" if first == "label" else "intensity+label"
     sizes = ["--m", "3", "--d", "8", "--k", "8", "--hidden", "8", "--epochs", "2", "--lr", "0.02"]
-    words = [
-        "train",
-        "--cache",
-        str(cache),
-        "--target",
-        target,
-        *sizes,
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    done = CliRunner().invoke(main, words)
+    where = ["--cache", str(cache), "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(main, ["train", "--target", target, *where, *sizes])
     assert done.exit_code == 0, done.output
     run, lacking = load_run(tmp_path / "run"), {row["id"] for row in rows[::5]}
     recorded = pd.read_csv(run.path / "predictions.csv", dtype={"id": str})
@@ -395,10 +386,8 @@ def test_pairs_without_the_first_target_teach_and_are_not_reported(first: str, m
     result = report([run.path], cache=cache)
     assert result.missing == []
     page = result.write(tmp_path / "report").read_text()
-    ids = [pair["id"] for pair in data_of(page, "pairs")["pairs"]]
-    assert sorted(ids) == sorted(tested["id"])
-    scores = pd.read_csv(tmp_path / "report" / "tables" / ("scores.csv" if first == "intensity" else "summary.csv"))
-    assert len(scores) >= 1
+    (shown,) = data_of(page, "pairs")["runs"]
+    assert sorted(pair["id"] for pair in shown["pairs"]) == sorted(tested["id"])
     assert not re.search(r">(nan|None)<", page)
     pairs = {pair.id: pair for pair in pairs_of(run, cache=cache)}
     assert set(pairs) == set(tested["id"])
