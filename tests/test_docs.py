@@ -23,7 +23,8 @@ MADE = ("reference/commands/", "reference/python/", "reference/errors.md", "note
 
 NEEDS = {
     "MVSA", "MSED", "Twitter-15", "Memotion", "the hub", "a GPU", "Slurm", "Dask", "PBS", "an S3 bucket",
-    "the source folder", "a network", "a compiler", "bash", "zsh", "fish", "two minutes", "features in the cache", "the two changes above",
+    "the source folder", "a network", "a compiler", "bash", "zsh", "fish",
+    "two minutes", "features in the cache", "the two changes above",
     "a folder with a column joy",
 }  # fmt: skip
 """What blocks that are not run may need."""
