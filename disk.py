@@ -82,7 +82,31 @@ def replacing(path: Path, fault: Fault = write_error) -> Iterator[Path]:
     except OSError as error:
         raise fault(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def creating_folder(path: Path, fault: Fault = write_error) -> Iterator[Path]:
+    """Yield a temporary folder to fill, with its parents; it is committed to `path` afterwards, which must be free.
+
+    Raises:
+        ItinError: what `fault` returns, where the name is taken or the folder cannot be written.
+    """
+    temporary = temporary_beside(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for folder, _, files in os.walk(temporary):
+            for file in files:
+                _sync(Path(folder) / file)
+            _sync(Path(folder))
+        _rename_folder(temporary, path, numbered=False)
+        _sync(path.parent)
+    except OSError as error:
+        raise fault(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def create_folder(
@@ -112,6 +136,15 @@ def create_folder(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return final
+
+
+@contextlib.contextmanager
+def writing(path: Path, fault: Fault = write_error) -> Iterator[None]:
+    """Turn an OSError of code that writes below a path into what `fault` returns."""
+    try:
+        yield
+    except OSError as error:
+        raise fault(path, error) from error
 
 
 def make_folder(path: Path, fault: Fault = write_error) -> None:
@@ -163,7 +196,7 @@ def read_record(path: Path, next_step: str, version: int | None = None) -> dict[
         record = json.loads(path.read_bytes())
         if not isinstance(record, dict):
             raise ValueError("not a JSON object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"cannot read {path}: {error}", next_step=next_step) from error
     if version is not None:
         check_format(path, record.get("format"), version, next_step)
@@ -197,7 +230,7 @@ def describing(path: Path, what: str, next_step: str) -> Iterator[None]:
     """Turn the error of a record that lacks a field, or has a wrong one, into a RunError that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(
             f"{path} does not describe {what} of this itin",
             found=f"missing {error}" if isinstance(error, KeyError) else str(error),

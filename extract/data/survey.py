@@ -19,7 +19,7 @@ from ..config import ExtractConfig
 from .classes import parse_classes
 from .datasets import open_dataset
 from .images import MAX_BYTES, image_bytes, image_input, read_image
-from .places.remote import is_remote
+from .places.remote import is_remote, shown
 from .samples import DataSet, Entry, Rejected, Sample
 from .scan import Scan, scan
 from .sets.scores import parse_range
@@ -159,7 +159,7 @@ def image_as_scanned(sample: Sample) -> NDArray[np.uint8]:
         BadFile: it is missing, or cannot be decoded.
         TransientError: it is another image by now, or could not be read this time.
     """
-    changed = TransientError(f"{sample.image} has changed since it was scanned")
+    changed = TransientError(f"{shown(sample.image)} has changed since it was scanned")
     if not is_remote(sample.image):
         if has_changed(sample):
             raise changed

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from ...errors import ItinError, first_line
-from ..data.reading import BadFile
+from ...errors import ItinError
 from . import frames
 from .forms.registry import FORMS
 from .naming import found_names
+from .reading import reason_of
 
 
 def main() -> None:
@@ -37,8 +37,4 @@ def main() -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, BadFile):
-        return error.reason
-    if isinstance(error, ItinError):
-        return str(error).replace("\n", ";")
-    return f"cannot be read: {first_line(error)}"
+    return str(error).replace("\n", ";") if isinstance(error, ItinError) else reason_of(error)
