@@ -82,7 +82,31 @@ def replacing(path: Path, fault: Fault = write_error) -> Iterator[Path]:
     except OSError as error:
         raise fault(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def creating_folder(path: Path, fault: Fault = write_error) -> Iterator[Path]:
+    """Yield a temporary folder to fill, with its parents; it is committed to `path` afterwards, which must be free.
+
+    Raises:
+        ItinError: what `fault` returns, where the name is taken or the folder cannot be written.
+    """
+    temporary = temporary_beside(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for folder, _, files in os.walk(temporary):
+            for file in files:
+                _sync(Path(folder) / file)
+            _sync(Path(folder))
+        _rename_folder(temporary, path, numbered=False)
+        _sync(path.parent)
+    except OSError as error:
+        raise fault(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def create_folder(
@@ -112,6 +136,15 @@ def create_folder(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return final
+
+
+@contextlib.contextmanager
+def writing(path: Path, fault: Fault = write_error) -> Iterator[None]:
+    """Turn an OSError of code that writes below a path into what `fault` returns."""
+    try:
+        yield
+    except OSError as error:
+        raise fault(path, error) from error
 
 
 def make_folder(path: Path, fault: Fault = write_error) -> None:

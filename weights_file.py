@@ -143,7 +143,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
-        raise UnsoundFile(f"{size} bytes that cannot be read as JSON: {error}") from error
+        raise UnsoundFile(f"{size} byte{'s' * (size != 1)} that cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise UnsoundFile(f"JSON of another kind: {_excerpt(head)}")
     return value

@@ -221,7 +221,6 @@ class StoreWriter:
 
     def finish(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
         """Write the manifest of everything that is committed, and return it."""
-        self.plan.refresh()
         for folder in (self.folder, self.folder / quarantine.FOLDER):
             disk.remove_stale(folder)
         return write_manifest(self.plan, self.quarantined(), provenance, self._committed.values())

@@ -64,7 +64,7 @@ class SubmitOptions:
             raise ValueError("--dry-run writes Slurm's scripts; there are none for Dask")
 
 
-@click.group("cluster", short_help="Run extract or sweep in parts on Slurm or Dask.")
+@click.group("cluster")
 def command() -> None:
     """Run a command in parts on a shared cluster: one command gives a complete cache, whatever dies on the way."""
 

@@ -29,7 +29,7 @@ MAX_LISTED = 10
 """The maximum number of quarantined samples that the summary lists."""
 
 
-@click.command("extract", cls=Command, short_help="Encode a data set's images and texts into the feature cache.")
+@click.command("extract", cls=Command)
 @options_of(ExtractConfig, but=("encoders",))
 @options_of(EncoderConfig)
 @click.option(
@@ -137,7 +137,7 @@ def _beside(config: ExtractConfig) -> ExtractConfig:
 
 
 def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
-    from ..cluster.submission import read
+    from ..cluster.submission import RECORD, read
 
     context = click.get_current_context()
     given = {name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
@@ -147,7 +147,7 @@ def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
         raise ValueError(
             f"--config sets all options but --part, --consolidate and --device: leave --{more[0].replace('_', '-')} out"
         )
-    config = ExtractConfig.from_record(read(path if path.is_dir() else path.parent).config)
+    config = ExtractConfig.from_record(read(path.parent if path.name == RECORD else path).config)
     check_named(named, vars(config.encoders), str(path))
     return replace(config, **{name: options[name] for name in given})
 

@@ -13,7 +13,7 @@ SINGLE_RUN_COLUMNS = ("head", "preset", "m", "lam", "ablation", "seed")
 """The columns shown for a single run; for several runs, those in which they differ are shown."""
 
 
-@click.command("runs", short_help="List runs: filter, sort, the best by validation.")
+@click.command("runs")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--where",

@@ -85,7 +85,7 @@ class SweepOptions:
         return (*self._modes, "grid")[0]
 
 
-@click.command("sweep", cls=Command, short_help="Train many configurations: a grid, the paper's axes, a search.")
+@click.command("sweep", cls=Command)
 @options_of(SweepOptions)
 @options_of(TrainConfig, but=("seed",), many=True)
 @options_of(PresetOptions, many=True)

@@ -35,7 +35,7 @@ class SeedOptions:
     """How many seeds, from 0, or which, such as 3,7: one run each, and their mean."""
 
 
-@click.command("train", cls=Command, short_help="Train the head on cached features.")
+@click.command("train", cls=Command)
 @options_of(TrainConfig)
 @options_of(PresetOptions)
 @options_of(SeedOptions)

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from made_commands import command_pages
 from made_errors import error_pages
+from made_notebooks import notebook_pages
 from made_python import python_pages
 
 DOCS = Path(__file__).resolve().parent
@@ -23,6 +24,7 @@ MADE = {
     "reference/commands/": command_pages,
     "reference/python/": python_pages,
     "reference/errors.md": error_pages,
+    "notebooks/": notebook_pages,
 }
 """Entries of the navigation that stand for pages made from the code -> what makes them, as path -> text."""
 

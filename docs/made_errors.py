@@ -31,8 +31,8 @@ CLASSES = {
 
 HEAD = """# All errors
 
-Every error that itin raises, by its text, made from the code. In braces stands what depends on the case. Search for some words of
-the message; the [page on troubleshooting](../troubleshooting.md) explains the frequent ones at length.
+Every error that itin raises, by its text, made from the code. In braces stands what depends on the case. Search for
+some words of the message; the [page on troubleshooting](../troubleshooting.md) explains the frequent ones at length.
 """
 
 

@@ -1,8 +1,8 @@
-"""Pages of the documentation as programs: their blocks of code, run one after the other, and the output beside them.
+"""Pages of the documentation as programs: their blocks of code, run in turn, and the output beside them.
 
-A page is run in a folder of its own that holds the demo's folder `itin-demo`. Blocks of `sh` run in one shell, blocks of
-`python` as programs between them; a block of `text` below one of them holds what it prints. A block with a title that begins
-with "needs" is not run (`sh title="needs MVSA"`), and one titled with a file's name is that file.
+A page is run in a folder of its own that holds the demo's folder `itin-demo`. Blocks of `sh` run in one shell, blocks
+of `python` as programs between them; a block of `text` below one of them holds what it prints. A block with a title
+that begins with "needs" is not run (`sh title="needs MVSA"`), and one titled with a file's name is that file.
 """
 
 from __future__ import annotations

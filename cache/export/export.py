@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -88,12 +87,5 @@ def export(
         with disk.replacing(target, write_error) as temporary:
             write(what, temporary)
         return
-    temporary = disk.temporary_beside(target)
-    try:
-        temporary.mkdir()
+    with disk.creating_folder(target, write_error) as temporary:
         write(what, temporary)
-        temporary.rename(target)
-    except OSError as error:
-        raise write_error(target, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -127,7 +127,7 @@ def write_manifest(
     """Write the manifest of a store, repeatedly until it lists every existing shard, and return it.
 
     Args:
-        plan: the store's plan, up to date.
+        plan: the store's plan; it is brought up to date.
         quarantined: row -> reason.
         provenance: when, by what and with which options the store was made.
         known: shards whose digests are known because this process made them.
@@ -138,9 +138,10 @@ def write_manifest(
     folder = plan.folder
     digests = {(entry.file, entry.checksum): entry.sha256 for entry in known}
     digests |= {(entry.file, entry.checksum): entry.sha256 for entry in read_listed(folder, plan.fingerprint).values()}
-    planned = len(plan.rows) - plan.rows.sha256.count("")  # rows without a digest were lost with a damaged plan
     while True:
         entries = _entries(folder, plan.fingerprint, digests)
+        plan.refresh()  # after the shards were listed: another writer may have planned and made more meanwhile
+        planned = len(plan.rows) - plan.rows.sha256.count("")  # rows without a digest were lost with a damaged plan
         digests = {(entry.file, entry.checksum): entry.sha256 for entry in entries}
         done = np.zeros(len(plan.rows), bool)
         for entry in entries:
@@ -196,7 +197,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             )
         raise CacheError(
             f"{folder} has no manifest.json: its extraction is not finished",
-            found=f"{len(shard_sizes(folder))} committed shards",
+            found=f"{(count := len(shard_sizes(folder)))} committed shard{'s' * (count != 1)}",
             next_step="run the same `itin extract` again: it makes what is missing and writes the manifest",
         )
     return _read(folder)

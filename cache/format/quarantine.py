@@ -53,8 +53,8 @@ def put(folder: Path, fingerprint: str, number: int, row: RowKey, reason: str) -
     write_json(record_path(folder, number), {**value, "reason": reason})
 
 
-def read_record(path: Path, fingerprint: str) -> QuarantinedRow:
-    """Read one record.
+def read_record(path: Path, fingerprint: str | None) -> QuarantinedRow:
+    """Read one record, whose fingerprint is not checked where none is given.
 
     Raises:
         CacheError: missing, damaged, or of another format or fingerprint.
@@ -86,4 +86,5 @@ def read(folder: Path, fingerprint: str) -> list[QuarantinedRow]:
 def release(folder: Path, rows: Iterable[int]) -> None:
     """Take rows out of quarantine."""
     for path in {record_path(folder, row) for row in rows} & set(record_files(folder)):
-        path.unlink(missing_ok=True)
+        with disk.writing(path, write_error):
+            path.unlink(missing_ok=True)

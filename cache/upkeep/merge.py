@@ -49,6 +49,7 @@ class _MergeSource:
         self._rows = committed_rows(folder, self.plan.fingerprint)
         self.places = {row: (name, i) for name, rows in self._rows.items() for i, row in enumerate(rows.tolist())}
         """The shard of each committed row, and its place in it."""
+        self.plan.refresh()  # after the shards were listed: a writer may have planned and made more meanwhile
         check_planned(self.plan, self.places)
 
     def sample(self, row: int) -> Arrays:

@@ -50,19 +50,24 @@ def repair(report: Verification, moved: Callable[[Path, Path], None] = lambda pa
         if home != path and disk.create(home, read_bytes(path), write_error):
             moved(path, home)
     removed = [path for path in removed if homes.get(path) != path]
-    for path in removed:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise write_error(path, error) from error
-    removed = [path for path in removed if path not in homes]
+    removed = [path for path in _remove(removed) if path not in homes]
     if plan_problems and identity is not None:
-        _repair_plan(folder, identity, plan_problems)
-    if manifest is not None:
+        removed += _repair_plan(folder, identity, plan_problems)
+    if manifest is not None and not segment_path(folder, 0).exists():  # nothing that it lists is left
+        removed += _remove([folder / NAME])
+    elif manifest is not None:
         plan = StorePlan.read(folder)
         records = {record.row: record.reason for record in quarantine.read(folder, plan.fingerprint)}
         write_manifest(plan, records, manifest["provenance"])
     return removed
+
+
+def _remove(paths: list[Path]) -> list[Path]:
+    """Remove files, and return them."""
+    for path in paths:
+        with disk.writing(path, write_error):
+            path.unlink(missing_ok=True)
+    return paths
 
 
 def _homes(folder: Path, suspects: set[Path]) -> dict[Path, Path]:
@@ -111,11 +116,12 @@ def _identity(folder: Path, damaged: set[Path]) -> dict[str, Any]:
     )
 
 
-def _repair_plan(folder: Path, identity: dict[str, Any], problems: list[Problem]) -> None:
+def _repair_plan(folder: Path, identity: dict[str, Any], problems: list[Problem]) -> list[Path]:
     """Rewrite the damaged segments from what the shards and the quarantine record of their rows.
 
     Rows that were neither made nor in quarantine are recorded nowhere else. They stay in the plan without id and digest
-    so that the others keep their numbers; the next extraction plans their samples anew.
+    so that the others keep their numbers; the next extraction plans their samples anew. Damaged segments behind the
+    last row that is known are removed and returned.
     """
     fingerprint = fingerprint_of(identity)
     known, blocks = _known_rows(folder, fingerprint)
@@ -142,6 +148,8 @@ def _repair_plan(folder: Path, identity: dict[str, Any], problems: list[Problem]
         first_row += len(segment["ids"])
         first_block += -(-len(segment["ids"]) // segment["shard_size"])
         number += 1
+    kept = {segment_path(folder, one) for one in range(number)}
+    return _remove([path for path in segment_files(folder) if path not in kept])
 
 
 def _known_rows(folder: Path, fingerprint: str) -> tuple[dict[int, RowKey], dict[int, int]]:

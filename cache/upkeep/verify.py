@@ -75,8 +75,7 @@ def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) ->
     if any(problem.where == "plan" for problem in report.problems):
         plan = None  # a damaged plan says nothing about the shards
     _shards(report, sizes, listed, plan, fingerprint, advance)
-    if fingerprint is not None:
-        _quarantine(report, plan, fingerprint)
+    _quarantine(report, plan, fingerprint)
     return report
 
 
@@ -198,13 +197,11 @@ def _rows(
     path: Path, fingerprint: str | None, listed: ShardEntry | None, plan: StorePlan | None
 ) -> tuple[np.ndarray, str | None]:
     nothing = np.zeros(0, np.int64)
-    shard = Shard(path, fingerprint) if fingerprint else None
+    shard = Shard(path, fingerprint or header_of(path, read_bytes(path)).fingerprint)
     if listed is not None and digest_of(path) != listed.sha256:
-        if shard is not None and shard.header.checksum == listed.checksum:
+        if shard.header.checksum == listed.checksum:
             return nothing, f"is damaged: {_damaged(shard)}"
         return nothing, "is damaged: it is not what the manifest lists"
-    if shard is None:
-        return nothing, None
     if listed is None and shard.damage():
         return nothing, f"is damaged: {_damaged(shard)}"
     rows = shard.rows
@@ -236,7 +233,7 @@ def misplaced(shard: Shard, rows: np.ndarray, plan: StorePlan) -> str | None:
     return None
 
 
-def _quarantine(report: Verification, plan: StorePlan | None, fingerprint: str) -> None:
+def _quarantine(report: Verification, plan: StorePlan | None, fingerprint: str | None) -> None:
     try:
         files = quarantine.record_files(report.folder)
     except CacheError as error:

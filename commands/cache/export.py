@@ -15,7 +15,7 @@ FORMS = (
 )
 
 
-@click.command("export", short_help="Write a store in the form of another tool.")
+@click.command("export")
 @click.argument("store")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(

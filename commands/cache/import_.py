@@ -29,7 +29,7 @@ LOST = {
 """What does not work without an array."""
 
 
-@click.command("import", short_help="Import features made by other tools.")
+@click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--from",

@@ -18,7 +18,7 @@ MAX_LISTED = 10
 """The maximum number of quarantined samples that are listed."""
 
 
-@click.command("info", short_help="List stores: kinds, encoders, weights, rows, bytes, provenance.")
+@click.command("info")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 @json_option

@@ -10,7 +10,7 @@ import click
 from .cache_group import located
 
 
-@click.command("merge", short_help="Combine stores of the same features from several places.")
+@click.command("merge")
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
     "--into",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...cache.upkeep.verify import Verification
 
 
-@click.command("verify", short_help="Check every byte; name what is damaged and the command that fixes it.")
+@click.command("verify")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 @click.option(
@@ -31,10 +31,11 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     from ...cache.format.manifest import shard_sizes
     from ...cache.format.sealed_json import UNREAD, write_error
     from ...cache.table import damaged_tables
-    from ...cache.upkeep.find import datasets_under, stores_under
+    from ...cache.upkeep.find import datasets_under, is_store, stores_under
     from ...cache.upkeep.repair import repair
     from ...cache.upkeep.verify import verify
     from ...disk import NEWER
+    from ...errors import CacheError
     from ..terminal.console import Bars, console, counted, notes
 
     root = located(path, cache)
@@ -60,6 +61,7 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     removed: list[Path] = []
     moved: dict[Path, Path] = {}
     left: list[str] = []
+    failed: list[CacheError] = []
     if fix:
         damaged = {file: what for file, what in damaged.items() if os.path.lexists(file)}
         for file in damaged:
@@ -67,8 +69,15 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
                 file.unlink(missing_ok=True)
             except OSError as error:
                 raise write_error(file, error) from error
-        removed = [*damaged, *(file for report in bad for file in repair(report, moved.__setitem__))]
-        left = alone + [problem.what for report in bad for problem in verify(report.folder).problems]
+        removed, left = [*damaged], [*alone]
+        for report in bad:
+            try:
+                removed += repair(report, moved.__setitem__)
+            except CacheError as error:  # the other stores are repaired all the same
+                failed.append(error)
+                continue
+            if is_store(report.folder):  # one of which nothing was whole is gone now
+                left += [problem.what for problem in verify(report.folder).problems]
     if as_json:
         tables_found = [{"path": file, "what": what} for file, what in damaged.items()]
         print_json(
@@ -92,13 +101,15 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
         say(f"removed {file}")
     for what in left:
         say(f"left as it is: {what}")
-    if bad or damaged:
+    if len(bad) > len(failed) or damaged:
         say("Fixed. These commands extract again what is missing now:" if fix else "These commands fix it:")
         for line in commands:
             say(f"  {line}")
     if alone:
         say("What cannot be read may be whole, and is left alone: make it readable, or update itin.")
-    if alone or ((bad or damaged) and not fix):
+    for one in failed:
+        click.echo(f"Error: {one}", err=True)
+    if alone or failed or ((bad or damaged) and not fix):
         raise click.exceptions.Exit(1)
 
 

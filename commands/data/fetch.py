@@ -9,7 +9,7 @@ import click
 SPLITS = ("clmlf",)
 
 
-@click.command("fetch", short_help="Fetch a published split.")
+@click.command("fetch")
 @click.argument("split", type=click.Choice(SPLITS), metavar="SPLIT")
 @click.option(
     "--dataset",

@@ -19,7 +19,7 @@ ENCODERS = ("regions", "text_encoder", "context_encoder", "scene_encoder", "dete
 NONE = "Nothing is needed: these encoders have no weights that are downloaded."
 
 
-@click.command("fetch", cls=Command, short_help="Download all weights that an extraction will need.")
+@click.command("fetch", cls=Command)
 @options_of(EncoderConfig, *ENCODERS)
 @options_of(ExtractConfig, "only")
 def command(only: str, **options: Any) -> None:

@@ -12,7 +12,7 @@ from ..terminal.options import Command, options_of
 from .fetch import ENCODERS, NONE, fetched
 
 
-@click.command("pack", cls=Command, short_help="Put all weights that an extraction will need into one folder.")
+@click.command("pack", cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path))
 @options_of(EncoderConfig, *ENCODERS)
 @options_of(ExtractConfig, "only")

@@ -12,17 +12,14 @@ from ..terminal.lazy_group import LazyGroup
 from ..terminal.named_encoders import encoders_named
 from ..terminal.options import options_of
 
-COMMANDS = {"fetch": "weights.fetch", "pack": "weights.pack"}
-"""Command -> module in `itin.commands`."""
+COMMANDS = {
+    "fetch": ("weights.fetch", "Download all weights that an extraction will need."),
+    "pack": ("weights.pack", "Put all weights that an extraction will need into one folder."),
+}
+"""Command -> module in `itin.commands`, and its line in the help."""
 
 
-@click.group(
-    "weights",
-    cls=LazyGroup,
-    modules=COMMANDS,
-    invoke_without_command=True,
-    short_help="List the encoders' weights and their origin; fetch and pack them.",
-)
+@click.group("weights", cls=LazyGroup, modules=COMMANDS, invoke_without_command=True)
 @options_of(EncoderConfig, "detector_weights", "regions", "text_encoder", "context_encoder", "scene_encoder")
 @json_option
 @click.pass_context

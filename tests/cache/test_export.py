@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -88,6 +89,24 @@ def test_export_without_file_locks(cache: Path, tmp_path: Path, monkeypatch: pyt
         itin_cache("export", store.path, tmp_path / f"out.{suffix}")
     with h5py.File(tmp_path / f"out.{suffix}", locking=False) as file:
         np.testing.assert_array_equal(file["context"][:], store.read("context", np.arange(10)))
+
+
+@pytest.mark.parametrize("form", ["hdf5", "hdf5-groups"])
+def test_hdf5_that_cannot_be_written_is_one_clear_error(cache: Path, tmp_path: Path, form: str) -> None:
+    """HDF5 itself ends the process when it cannot write to a file."""
+    resource = pytest.importorskip("resource", reason="needs limits of files")
+    path, out = store_of(cache, "regions").path, tmp_path / "out.h5"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for limit in (0, 500, 3000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+            assert "out.h5: File too large" in itin_cache("export", path, out, "--to", form, code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not [file for file in tmp_path.iterdir() if file.is_file()]
+    itin_cache("export", path, out, "--to", form)
 
 
 def test_parquet_without_pyarrow(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

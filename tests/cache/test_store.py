@@ -7,16 +7,18 @@ import pickle
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from itin.cache import Store, StoreWriter, find_stores, open_store, store_name
-from itin.cache.format import sealed_json
+from itin.cache.format import manifest, sealed_json
 from itin.cache.format.ranges import from_ranges, to_ranges
 from itin.cache.format.schema import KINDS, fingerprint_of
 from itin.cache.format.shard_write import FeatureError
+from itin.cache.upkeep import merge as merging
 from itin.errors import CacheError
 
 from .. import features
@@ -170,6 +172,39 @@ def test_two_writers_that_plan_other_samples_keep_both(tmp_path: Path) -> None:
     assert sorted(path.name for path in one.folder.glob("plan*")) == ["plan-00001.json", "plan.json"]
 
 
+@pytest.mark.parametrize("work", ["finish", "merge"])
+def test_rows_that_another_writer_plans_and_makes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """They used to be rows that no plan names: an error, with the advice to repair the store."""
+    store = make_store(tmp_path / "one", features.identity("context"), features.rows(4))
+    late = StoreWriter(store.path.parent, features.identity("context"))
+    module = manifest if work == "finish" else merging
+    listed = module.shard_sizes if work == "finish" else module.committed_rows
+    name = listed.__name__
+    calls = []
+
+    def meanwhile(*arguments: Any) -> Any:
+        if not calls:
+            calls.append(arguments)
+            other = StoreWriter(store.path.parent, features.identity("context"))
+            fill(other, other.extend(features.rows(6), 4))
+        return listed(*arguments)
+
+    monkeypatch.setattr(module, name, meanwhile)
+    if work == "finish":
+        late.finish({})
+        found = open_store(store.path)
+    else:
+        merging.merge([store.path], tmp_path / "two")
+        found = open_store(tmp_path / "two" / store.path.name)
+    assert calls
+    np.testing.assert_array_equal(
+        found.read("context", found.index([f"id-{n}" for n in range(6)])),
+        np.stack([features.sample("context", n)["context"] for n in range(6)]),
+    )
+
+
 def test_quarantine_is_kept_and_released(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path, features.identity("context"))
     rows = writer.extend(features.rows(3), 4)
@@ -246,7 +281,7 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
 def test_a_store_without_manifest_is_not_read(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path, features.identity("context"))
     fill(writer, writer.extend(features.rows(3), 4))
-    with pytest.raises(CacheError, match=r"has no manifest\.json[\s\S]*1 committed shards[\s\S]*itin extract"):
+    with pytest.raises(CacheError, match=r"has no manifest\.json[\s\S]*1 committed shard[\s\S]*itin extract"):
         open_store(writer.folder)
     with pytest.raises(CacheError, match="is not a feature store"):
         open_store(tmp_path)

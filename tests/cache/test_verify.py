@@ -269,6 +269,41 @@ def test_when_nothing_says_what_a_store_holds(tmp_path: Path) -> None:
         mend(store)
 
 
+def test_shards_and_quarantine_are_checked_when_neither_plan_nor_manifest_can_be_read(tmp_path: Path) -> None:
+    store = made(tmp_path, quarantine=(1,))
+    for name in ("plan.json", "manifest.json"):
+        (store.path / name).write_text("{")
+    assert len(problems(store)) == 2
+    shard, record = store.path / "shard-00001.h5", store.path / "quarantine" / "row-00000001.json"
+    flip(shard, shard.stat().st_size - 9, 0)
+    flip(record, 40, 0)
+    found = problems(store)
+    assert len(found) == 4
+    assert any(str(shard) in what and "is damaged" in what for what in found)
+    assert any(str(record) in what and "is damaged" in what for what in found)
+
+
+def test_a_store_of_which_only_the_manifest_is_whole_begins_anew(tmp_path: Path) -> None:
+    """The damaged plan used to stay, for no row of it is known: each repair asked for another."""
+    store = made(tmp_path)
+    for path in (store.path / "plan.json", *store.path.glob("shard-*")):
+        flip(path, path.stat().st_size // 2, 0)
+    assert mend(store) == [*(f"shard-0000{n}.h5" for n in range(3)), "plan.json", "manifest.json"]
+    assert extract_again(tmp_path) == 10
+    assert problems(store) == []
+
+
+def test_a_damaged_later_plan_of_which_no_row_is_known_is_removed(tmp_path: Path) -> None:
+    store = made(tmp_path)
+    writer = StoreWriter(tmp_path, features.identity("context"))
+    writer.extend(features.rows(12), 4)
+    writer.finish({})
+    (store.path / "plan-00001.json").write_text("{")
+    assert mend(store) == ["plan-00001.json"]
+    assert extract_again(tmp_path, count=12) == 2
+    assert problems(store) == []
+
+
 def test_a_manifest_of_another_store_or_plan(tmp_path: Path) -> None:
     store, other = made(tmp_path / "a"), made(tmp_path / "b", "tokens")
     shutil.copy(other.path / "manifest.json", store.path)

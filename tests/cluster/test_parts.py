@@ -256,7 +256,7 @@ def test_another_store_than_was_planned_is_refused(config: ExtractConfig, fakes:
 
 @pytest.mark.parametrize("more", [{"part": Part(0, 2), "plan": True}, {"plan": True, "consolidate": True}])
 def test_stages_exclude_one_another(more: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="part, plan and consolidate exclude one another"):
+    with pytest.raises(ValueError, match="--part, --plan and --consolidate exclude each other"):
         ExtractConfig("mvsa-single", **more)
 
 

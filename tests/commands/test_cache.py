@@ -78,7 +78,7 @@ def test_info_as_json(cache: Path) -> None:
     assert context["bytes"] == sum(path.stat().st_size for path in Path(context["path"]).glob("shard-*"))
     shown = itin_cache("info", context["path"])
     assert "1 to come" in shown
-    assert "in quarantine  bad: spoilt" in shown
+    assert "in quarantine   bad: spoilt" in shown
 
 
 def test_info_of_unfinished_and_damaged_stores(cache: Path) -> None:
@@ -113,6 +113,18 @@ def test_verify_names_the_commands_that_mend(cache: Path, tmp_path: Path) -> Non
     assert again in shown
     assert "all whole" in itin_cache("verify", "--cache", cache)
     assert len(open_store(path)) == 6
+
+
+def test_a_store_that_cannot_be_repaired_does_not_keep_the_others_from_it(cache: Path) -> None:
+    lost, fixed = store_of(cache, "context").path, store_of(cache, "tokens").path
+    for name in ("plan.json", "manifest.json"):
+        (lost / name).write_text("{")
+    (fixed / "shard-00001.h5").write_text("no shard")
+    shown = itin_cache("verify", "--repair", "--cache", cache, code=1)
+    assert f"removed {fixed / 'shard-00001.h5'}" in shown
+    assert f"Error: no intact file in {lost} records what its features are" in shown
+    assert "all whole" in itin_cache("verify", fixed)
+    assert len(list(lost.glob("shard-*.h5"))) == 3
 
 
 def test_verify_looks_at_the_table_too(cache: Path) -> None:

@@ -201,7 +201,7 @@ def test_wrong_root(tmp_path: Path) -> None:
         (
             "t.csv",
             "id,image,caption\n1,a,b\n",
-            "no column 'text'\n.*\n.*'id', 'image', 'caption'\n.*--columns text=tweet",
+            "no column 'text'\n.*\n.*'id', 'image', 'caption'\n.*--columns text=caption",
         ),
         ("t.jsonl", '{"id": 1, "image": "a"}\n', "has no column 'text'"),
         (

@@ -57,9 +57,12 @@ def zeros(found: re.Match[str]) -> str:
 
 
 PLAIN: tuple[Pair, ...] = (
+    (r"^\w+ \d+/\d+(, \w+ \d+/\d+)*\n", ""),  # progress, where half a minute has passed
     (r"\b[0-9a-f]{64}\b", "0123456789abcdef..."),
     (r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])", "0123456789ab"),
     (r"\bshop-[0-9a-f]{8}\b", "shop-01234567"),
+    (r"cannot be read: (Unable to|File is not) .*?(?=\))", "cannot be read: ..."),
+    (r"(cannot be loaded: \w+): .*", r"\1: ..."),
     (r"no sound Parquet file: .*", "no sound Parquet file: ..."),
     (r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?", "2030-01-01T00:00:00Z"),
     (r"\b20\d{6}-\d{6}(-[0-9a-f]{4}\b)?", "20300101-000000"),

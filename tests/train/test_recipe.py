@@ -221,6 +221,7 @@ def test_ensemble_from_the_command_line(tmp_path: Path) -> None:
 
 # Presets -------------------------------------------------------------------------------------------------------------
 
+
 def test_best_names_its_head_unless_one_is_named() -> None:
     best = TrainConfig(**with_preset({"preset": "best"}))
     assert (best.head, best.ensemble, best.partner, best.target) == ("pooled", 2, "linear", "label")

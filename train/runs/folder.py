@@ -316,6 +316,12 @@ def load_run(path: str | Path) -> Run:
         RunError: it is not one, a file is missing, cannot be read or is of another format version.
     """
     path = Path(path)
+    if (path / "sweep.json").is_file():
+        raise RunError(
+            f"{path} is the folder of a sweep, not of a run",
+            expected="one of its runs",
+            next_step=f"`itin runs {path}` lists them",
+        )
     described = record_of(path, "config.json", "a run folder", "itin train")
     for name in FILES:
         if not (path / name).is_file():

@@ -397,9 +397,11 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         shared: whether other parts of the sweep may run at once, but not the whole; for a part.
 
     Raises:
-        RunError: another process runs it.
+        RunError: another process runs it, or its `.lock` cannot be written.
     """
-    with (path / ".lock").open("w") as file:
+    with disk.writing(path / ".lock"):
+        opened = (path / ".lock").open("w")
+    with opened as file:
         try:
             import fcntl
 

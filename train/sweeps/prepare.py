@@ -167,21 +167,7 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
     Raises:
         RunError: the path exists, or cannot be written.
     """
-    try:
-        path.mkdir(parents=True)
-        (path / "runs").mkdir()
-        (path / "failed").mkdir()
-        if definition.get("inner_folds"):
-            (path / "inner").mkdir()
-    except OSError as error:
-        raise RunError(
-            f"cannot make the sweep folder {path}: {error.strerror or error}",
-            expected="a free name",
-            next_step=f"choose another --out, or go on with it: itin sweep --resume {path}",
-        ) from error
     fixed = data.splitter.parts
-    if fixed is not None:
-        disk.replace(path / "split.csv", csv_bytes(["id", "part"], fixed.items()))
     made = Definition(
         trials=data.keyed(plan.trials),
         left_out=plan.left_out,
@@ -202,8 +188,27 @@ def create(path: Path, plan: SweepPlan, data: SweepData, **definition: Any) -> S
         created=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
         **definition,
     )
-    disk.replace(path / "sweep.json", made.to_json())
+    names = ("runs", "failed", *(["inner"] if definition.get("inner_folds") else []))
+    with disk.creating_folder(
+        path, _not_made
+    ) as folder:  # with its record from the first on, so that it can be resumed
+        for name in names:
+            (folder / name).mkdir()
+        if fixed is not None:
+            disk.replace(folder / "split.csv", csv_bytes(["id", "part"], fixed.items()))
+        disk.replace(folder / "sweep.json", made.to_json())
     return Sweep(path)
+
+
+def _not_made(path: Path, error: OSError) -> RunError:
+    taken = path.exists()
+    return RunError(
+        f"cannot make the sweep folder {path}: {'File exists' if taken else error.strerror or error}",
+        expected="a free name" if taken else None,
+        next_step=f"choose another --out, or go on with it: itin sweep --resume {path}"
+        if taken
+        else "fix the cause, or choose another place with --out, and run the same command again",
+    )
 
 
 def extend(sweep: Sweep, plan: SweepPlan, data: SweepData) -> None:

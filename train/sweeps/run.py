@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from threading import Event as Flag
 from typing import TYPE_CHECKING
@@ -104,7 +104,8 @@ def run(
         check_parts(sweep)
     if retry:
         for file in sweep.path.glob("failed/*.json"):
-            file.unlink()
+            with disk.writing(file):
+                file.unlink()
     own = {trial.key for trial in sweep.definition.runs(part or WHOLE)}
     results = {key: result for key, result in sweep.ended().items() if key in own}
     if source is not None:
@@ -115,19 +116,23 @@ def run(
         begin(trials, results)
     written = time.monotonic()
     # A part puts its features on the node's own disk; a whole sweep where the next call removes leftovers.
-    with tempfile.TemporaryDirectory(
-        prefix=".features-", dir=sweep.path if whole else None, ignore_cleanup_errors=True
-    ) as folder:
-        try:
-            setup = data.setup(
-                Path(folder),
-                sweep.path / "runs",
-                device=device,
-                threads=threads,
-                gru=gru,
-                graphs=graphs,
-                precision=precision,
+    with ExitStack() as temporary:
+        with disk.writing(sweep.path):
+            place = tempfile.TemporaryDirectory(
+                prefix=".features-", dir=sweep.path if whole else None, ignore_cleanup_errors=True
             )
+            folder = temporary.enter_context(place)
+        try:
+            with disk.writing(Path(folder)):
+                setup = data.setup(
+                    Path(folder),
+                    sweep.path / "runs",
+                    device=device,
+                    threads=threads,
+                    gru=gru,
+                    graphs=graphs,
+                    precision=precision,
+                )
             with engine_of(setup, workers, stack) as engine:
                 for event in engine.run(trials):
                     if event.result is not None:
@@ -177,5 +182,6 @@ def check_parts(sweep: Sweep) -> None:
     if sweep.definition.mode == "optuna":
         raise RunError(
             f"{sweep.path} is a guided search: its trials depend on each other, so it has no parts",
-            next_step="run it in one process, or sweep over a grid or N drawn combinations (--random N) in parts",
+            next_step=f"run it in one process (itin sweep --resume {sweep.path}), or sweep over a grid or N drawn "
+            "combinations (--random N) in parts",
         )

@@ -64,8 +64,9 @@ def named_place(given: str | Path, what: str = "root") -> Path:
     if not is_remote(text) and not re.match(r"[A-Za-z][\w+.-]*::", text):
         return Path(text).expanduser().absolute()
     if reason := _fault(text):
+        spelt = text if "://" in text or "::" in text else text.replace(":/", "://", 1)
         raise DataError(
-            f"the {what} {scrub(text)} {reason}",
+            f"the {what} {scrub(spelt)} {reason}",
             expected="one protocol, such as https://host/data or s3://bucket/data, without user, password or query",
             next_step="leave them out: credentials go into the protocol's own settings, or those of fsspec",
         )
@@ -161,6 +162,11 @@ def url(path: Path) -> str:
     if protocol.lower() in WEB:  # a name is a name: no query, no fragment; %20 stays as it is
         rest = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(rest, safe="/%!$&'()*+,;=:@~[]"))
     return f"{protocol.lower()}://{rest}"
+
+
+def shown(path: str | Path) -> str:
+    """Return the path or URL of a place, for messages."""
+    return url(Path(path)) if is_remote(path) else str(path)
 
 
 def _protocol(path: str | Path) -> str:

@@ -176,11 +176,13 @@ def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bo
         )
     missing = [name for name in columns.values() if name not in found]
     if missing:
+        ours = next(name for name, column in columns.items() if column not in found)
+        free = next((name for name in found if name not in columns.values()), "NAME")
         raise DataError(
             f"{table} has no column {' and no column '.join(repr(name) for name in missing)}",
             expected="columns id, image, text" + " and, where known, label" * labels,
             found=", ".join(repr(name[:40]) for name in found) or "no column",
-            next_step="say what they are called in the table, for example --columns text=tweet",
+            next_step=f"say what they are called in the table, for example --columns {ours}={free[:40]}",
         )
     return columns
 

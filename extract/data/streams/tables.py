@@ -161,18 +161,7 @@ def table_stream(
     own = decided(columns.names)
 
     def pairs(known: Known) -> Iterator[Found]:
-        numbers: Counter[str] = Counter()
-        for path, part in files:
-            before = prefix(path)
-            try:
-                table, state = TableFile(path), status(path)
-                for found in _rows(table, state, columns, root, inside, before, numbers[before], known):
-                    yield found if part is None or not found.entry else found._replace(entry=_of(found.entry, part))
-                numbers[before] += len(table)
-            except BadFile as error:
-                yield Found(path.name, path.name, problem=error.reason)
-            except TransientError as error:
-                yield Found(path.name, path.name, unread=error.what)
+        return _pairs(files, columns, root, inside, prefix, known)
 
     def finish(counts: Counter[str], cells: Sequence[Any]) -> tuple[DataSet, Labelling, Scale]:
         labels = own.labelling(counts)
@@ -182,8 +171,47 @@ def table_stream(
     return replace(own.empty, stream=Stream(tuple(path for path, _ in files), 0, pairs, finish))
 
 
-def _of(entry: Entry, part: str) -> Entry:
-    return replace(entry, part=part)
+def unlabelled_pairs(
+    files: Sequence[Path], given: Mapping[str, str], root: Path, inside: Callable[[Path], bool]
+) -> Iterator[Found]:
+    """Return the pairs of tables in order, each with its image; labels and scores are not looked at.
+
+    Args:
+        files: the tables.
+        given: see `table_stream`, as the next two.
+        root: the folder that image paths start from.
+        inside: tells whether the path of an image is acceptable.
+
+    Raises:
+        DataError: the first table cannot be read, or its columns cannot be told.
+    """
+    parts = [(path, None) for path in files]
+    first = _open(parts)
+    named = {name: column for name, column in given.items() if name not in ("label", SCORE)}
+    columns = replace(columns_of(first.schema, named, first.path, {}), label=None, score=None)
+    return _pairs(parts, columns, root, inside, lambda path: "", lambda *_: None)
+
+
+def _pairs(
+    files: Sequence[tuple[Path, str | None]],
+    columns: Columns,
+    root: Path,
+    inside: Callable[[Path], bool],
+    prefix: Callable[[Path], str],
+    known: Known,
+) -> Iterator[Found]:
+    numbers: Counter[str] = Counter()
+    for path, part in files:
+        before = prefix(path)
+        try:
+            table, state = TableFile(path), status(path)
+            for found in _rows(table, state, columns, root, inside, before, numbers[before], known):
+                yield found if not part or not found.entry else found._replace(entry=replace(found.entry, part=part))
+            numbers[before] += len(table)
+        except BadFile as error:
+            yield Found(path.name, path.name, problem=error.reason)
+        except TransientError as error:
+            yield Found(path.name, path.name, unread=error.what)
 
 
 def _open(files: Sequence[tuple[Path, str | None]]) -> TableFile:
