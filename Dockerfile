@@ -1,8 +1,8 @@
-# docker build -t itin . && docker run --rm -v "$PWD:/work" itin demo
+# docker build -t itin . && docker run --rm --user "$(id -u)" -v "$PWD:/work" itin demo
 # With a GPU: docker run --gpus all ...; the wheels of torch bring CUDA along.
 FROM python:3.12-slim
 
-# A compiler, with which --gru compiled builds the C++ recurrence when it is first used.
+# A compiler: --gru compiled builds the C++ recurrence when it is first used.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ \
@@ -11,12 +11,12 @@ RUN apt-get update \
 COPY . /source
 RUN pip install --no-cache-dir '/source[small,lexicons]' \
     && rm -rf /source \
-    && useradd --create-home itin
+    && mkdir /work \
+    && chown 1000:1000 /work
 
-# Where a cluster or a user mounts what is to be kept: features, weights, data sets, runs.
-ENV XDG_CACHE_HOME=/work/.cache
+# Mount here what is to be kept: features and weights (.cache), data sets, runs.
+ENV HOME=/work
 WORKDIR /work
-RUN chown itin:itin /work
-USER itin
+USER 1000
 ENTRYPOINT ["itin"]
 CMD ["--help"]

@@ -106,7 +106,7 @@ def read_site(path: Path | None = None) -> Site:
     path = path or site_file()
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), _TextLoader) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         reason = getattr(error, "problem", None) or getattr(error, "strerror", None) or error

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ def command(**options: Any) -> None:
     show(summary, config.part)
     if summary.unread:
         click.echo(f"{summary.unread} could not be read this time: run the same command again.", err=True)
+        for id, reason in islice(summary.unread_reasons.items(), 3):
+            click.echo(f"  {reason if reason.startswith(id) else f'{id}: {reason}'}", err=True)
     if summary.stopped:
         click.echo(
             f"Stopped by a signal: {summary.left} features are left. Run the command again to continue.", err=True

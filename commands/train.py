@@ -224,7 +224,11 @@ def show_note(note: str | None) -> None:
 
 
 def short(path: Path) -> str:
-    """Return the path, relative to the current folder if it lies below it."""
+    """Return the path, relative to the current folder if it lies below it; of what is behind a protocol the URL."""
+    from ..extract.data.places.remote import is_remote, url
+
+    if is_remote(path):
+        return url(path)
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:

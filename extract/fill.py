@@ -8,11 +8,16 @@ from contextlib import ExitStack
 from threading import Event
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import TransientError
 from ..parts import run_ahead
+from .data.images import image_bytes, image_input, read_image
+from .data.places.remote import is_remote, shown
 from .data.reading import BadFile
 from .data.samples import Sample
-from .data.survey import image_as_scanned
+from .data.survey import has_changed
 from .encoders.contract import ImageEncoder
 from .lanes import Lane, pending_samples
 
@@ -73,3 +78,21 @@ def _finish_lanes(lanes: list[Lane], stop: Event) -> None:
             lane.commit_partial()
         else:
             lane.flush()
+
+
+def image_as_scanned(sample: Sample) -> NDArray[np.uint8]:
+    """Return the decoded image that a scan saw, (H, W, 3) RGB.
+
+    Raises:
+        BadFile: it is missing, or cannot be decoded.
+        TransientError: it is another image by now, or could not be read this time.
+    """
+    changed = TransientError(f"{shown(sample.image)} has changed since it was scanned")
+    if not is_remote(sample.image):
+        if has_changed(sample):
+            raise changed
+        return read_image(sample.place)
+    data = image_bytes(sample.locator)  # the digest tells more than the file's state, and takes no request
+    if image_input(data).sha256 != sample.image_sha256:
+        raise changed
+    return read_image(data)

@@ -15,8 +15,8 @@ import numpy as np
 from ...errors import CacheError
 from ...parts import cores
 from .plan import StorePlan
-from .ranges import from_ranges
-from .schema import FORMAT
+from .ranges import check_count, from_ranges
+from .schema import FORMAT, canonical, fingerprint_of
 from .sealed_json import DamagedError, described, read_bytes, read_error, read_json, repair_advice, write_json
 from .shard_header import Header
 from .shard_read import Shard
@@ -211,15 +211,24 @@ def _read(folder: Path, fingerprint: str | None = None) -> dict[str, Any]:
             for field in fields(ShardEntry):
                 if type(value := getattr(shard, field.name)).__name__ != field.type:
                     raise TypeError(f"{field.name} of a shard is {value!r}")
+            check_count(shard.rows, shard.count)
         for name, kind in FIELDS.items():
             if not isinstance(manifest[name], kind):
                 raise TypeError(f"{name} is {manifest[name]!r}")
         for entry in manifest["plan"]:
-            entry["file"], entry["checksum"]
+            check_types(entry, file=str, checksum=str)
         for entry in manifest["quarantined"]:
-            entry["row"], entry["id"], entry["reason"]
-        _ = manifest["identity"]["kind"], manifest["identity"]["name"]
+            check_types(entry, row=int, id=str, reason=str)
+        _ = manifest["identity"]["kind"], manifest["identity"]["name"], fingerprint_of(manifest["identity"])
+        canonical([manifest["provenance"], manifest["quarantined"]])  # what is written again must be writable
     return manifest
+
+
+def check_types(entry: Mapping[str, Any], **kinds: type) -> None:
+    """Raise KeyError or TypeError unless an entry has fields of these types."""
+    for name, kind in kinds.items():
+        if not isinstance(entry[name], kind):
+            raise TypeError(f"{name} is {entry[name]!r}")
 
 
 def _entries(folder: Path, fingerprint: str, digests: Mapping[tuple[str, str], str]) -> list[ShardEntry]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .ranges import check_count
 from .sealed_json import DamagedError, described, from_json, seal_of, to_json
 
 MIN_HEADER_BYTES = 4096
@@ -101,6 +102,7 @@ def parse(path: Path, data: bytes | bytearray) -> Header | None:
         for name, kind in FIELDS.items():
             if not isinstance(value[name], kind):
                 raise TypeError(f"{name} is {value[name]!r}")
+        check_count(value["rows"], value["count"])
         if len(data) < value["header"]:
             return None
         if data[end : value["header"]] != b" " * (value["header"] - end - 1) + b"\n":

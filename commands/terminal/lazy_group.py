@@ -33,8 +33,8 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = get_close_matches(args[0], self._modules)
-            error.message += f" Did you mean {' or '.join(near)}?" if near else f" Expected {', '.join(self._modules)}."
-            raise
+            more = f"Did you mean {' or '.join(near)}?" if near else f"Expected {', '.join(self._modules)}."
+            raise click.UsageError(f"{error.message} {more}", ctx) from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load and return the command of that name; None if there is none."""

@@ -7,19 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...cache import write_table
 from ...cache.format.sealed_json import read_json
 from ...cache.table import damaged_tables, read_lines
-from ...errors import CacheError, TransientError
+from ...errors import CacheError
 from ...paths import cache_root
 from ..config import ExtractConfig
 from .classes import parse_classes
 from .datasets import open_dataset
-from .images import MAX_BYTES, image_bytes, image_input, read_image
-from .places.remote import is_remote, shown
+from .images import MAX_BYTES
 from .samples import DataSet, Entry, Rejected, Sample
 from .scan import Scan, scan
 from .sets.scores import parse_range
@@ -150,21 +146,3 @@ def has_changed(sample: Sample) -> bool:
         TransientError: its status could not be read this time.
     """
     return sample.locator.status(MAX_BYTES) != (sample.image_bytes, sample.image_mtime_ns)
-
-
-def image_as_scanned(sample: Sample) -> NDArray[np.uint8]:
-    """Return the decoded image that a scan saw, (H, W, 3) RGB.
-
-    Raises:
-        BadFile: it is missing, or cannot be decoded.
-        TransientError: it is another image by now, or could not be read this time.
-    """
-    changed = TransientError(f"{shown(sample.image)} has changed since it was scanned")
-    if not is_remote(sample.image):
-        if has_changed(sample):
-            raise changed
-        return read_image(sample.place)
-    data = image_bytes(sample.locator)  # the digest tells more than the file's state, and takes no request
-    if image_input(data).sha256 != sample.image_sha256:
-        raise changed
-    return read_image(data)

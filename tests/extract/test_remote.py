@@ -18,7 +18,7 @@ from itin.extract.data.places.locator import Locator
 from itin.extract.data.places.opening import open_file, read_at
 from itin.extract.data.reading import BadFile, read_bytes
 from itin.extract.data.sets.contained import containment_check, image_path
-from itin.extract.data.survey import image_as_scanned
+from itin.extract.fill import image_as_scanned
 from itin.extract.run import extract
 from itin.parts import Part
 

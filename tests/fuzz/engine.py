@@ -17,7 +17,7 @@ from typing import Any
 
 from . import worker
 
-QUIET_SECONDS = 120.0
+QUIET_SECONDS = 600.0
 """Time without an answer after which a process is ended, whatever it waits for."""
 
 

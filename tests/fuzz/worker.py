@@ -153,7 +153,7 @@ def serve(place: Path, commands: IO[str], answers: IO[str]) -> None:
 
 def answer(command: str, place: Path, answers: IO[str]) -> None:
     """Read the inputs that a command names."""
-    from itin.extract.foreign import reading
+    from itin.extract.foreign import child, reading
 
     *how, name, first, count = command.split()
     if not how:
@@ -168,7 +168,8 @@ def answer(command: str, place: Path, answers: IO[str]) -> None:
         with contextlib.nullcontext() if reader.sound_is_read else contextlib.suppress(*REFUSALS):
             reader.read(here / folder.name)
     if not how:
-        resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + ROOM, resource.RLIM_INFINITY))
+        room = child.ROOM if reader.isolated else ROOM
+        resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + room, resource.RLIM_INFINITY))
     for number in range(int(first), int(first) + int(count)):
         print(number, file=answers, flush=True)
         told = one(cases, number, here, watch)

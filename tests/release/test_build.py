@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,8 @@ def test_the_wheel_alone_passes_the_smoke_part(dist: Path, tmp_path: Path) -> No
     shutil.copy(ROOT / "pyproject.toml", away)
     where = run(python, "-c", "import itin; print(itin.__file__)", cwd=away).strip()
     assert Path(where).parent == site / "itin"
+    (version,) = re.findall(r"itin-(.*)-py3", wheel.name)
+    assert run(python.with_name("itin"), "--version", cwd=away) == f"itin, version {version}\n"
     printed = run(python, "-m", "pytest", "-q", "-n", "0", "-m", "", *SMOKE, cwd=away)
     assert " passed" in printed
     assert " skipped" not in printed

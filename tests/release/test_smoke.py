@@ -1,18 +1,18 @@
-"""The whole job by the program that is installed, as processes of their own: what test_build.py asks of the wheel."""
+"""The whole job by the package that is installed: what test_build.py asks of the wheel."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-pytestmark = pytest.mark.release
+from itin.cli import main
+
+pytestmark = [pytest.mark.release, pytest.mark.usefixtures("one_thread")]
 
 BERT = {
     "model_type": "bert",
@@ -23,15 +23,18 @@ BERT = {
 }
 
 
-def test_from_pictures_to_a_report(tmp_path: Path, draw_mvsa: Callable[..., Path]) -> None:
-    home = {"XDG_CACHE_HOME": str(tmp_path / "home"), "ITIN_CACHE": str(tmp_path / "cache")}
+def itin(*words: object) -> str:
+    done = CliRunner().invoke(main, [str(word) for word in words], prog_name="itin")
+    assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
+    return done.output
 
-    def itin(*words: object) -> str:
-        command = [sys.executable, "-m", "itin", *map(str, words)]
-        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **home}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
+def test_from_pictures_to_a_report(
+    tmp_path: Path, draw_mvsa: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ITIN_CACHE", raising=False)
     root = draw_mvsa(tmp_path / "MVSA", 60)
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text(json.dumps(BERT))

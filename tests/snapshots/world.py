@@ -57,6 +57,7 @@ def zeros(found: re.Match[str]) -> str:
 
 
 PLAIN: tuple[Pair, ...] = (
+    (r"^\w+ \d+/\d+(, \w+ \d+/\d+)*\n", ""),  # progress, where half a minute has passed
     (r"\b[0-9a-f]{64}\b", "0123456789abcdef..."),
     (r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])", "0123456789ab"),
     (r"\bshop-[0-9a-f]{8}\b", "shop-01234567"),

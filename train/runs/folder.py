@@ -149,10 +149,12 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """The predictions, a row per validation and test sample: id, part, label, predicted, p_CLASS of each class; of
         a number label and predicted are numbers. An unknown label is empty, or NaN."""
-        table = read_table(self.path / "predictions.csv")
-        if self.target.is_number:
-            for column in ("label", "predicted"):
-                table[column] = [float(cell or "nan") for cell in table[column]]
+        path = self.path / "predictions.csv"
+        table = read_table(path)
+        with describing(path, "the predictions of a run", AGAIN):
+            if self.target.is_number:
+                for column in ("label", "predicted"):
+                    table[column] = [float(cell or "nan") for cell in table[column]]
         return table
 
     @cached_property
