@@ -95,7 +95,8 @@ def creating_folder(path: Path, fault: Fault = write_error) -> Iterator[Path]:
     """
     temporary = temporary_beside(path)
     try:
-        temporary.mkdir(parents=True)
+        _make(temporary.parent)
+        temporary.mkdir()
         yield temporary
         for folder, _, files in os.walk(temporary):
             for file in files:
@@ -125,7 +126,8 @@ def create_folder(
     """
     temporary = temporary_beside(path)
     try:
-        temporary.mkdir(parents=True)
+        _make(temporary.parent)
+        temporary.mkdir()
         for name, data in files.items():
             _write(temporary / name, data)
         _sync(temporary)
@@ -149,10 +151,8 @@ def writing(path: Path, fault: Fault = write_error) -> Iterator[None]:
 
 def make_folder(path: Path, fault: Fault = write_error) -> None:
     """Make a folder with its parents unless it exists."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise fault(path, error) from error
+    with writing(path, fault):
+        _make(path)
 
 
 def remove_stale(folder: Path) -> None:
@@ -266,6 +266,16 @@ def _write(path: Path, data: bytes | bytearray) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _make(path: Path) -> None:
+    """Make a folder with its parents, and sync those that hold new ones: else what is synced in them could vanish."""
+    if path.is_dir():
+        return
+    new = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for one in reversed(new):
+        _sync(one.parent)
 
 
 def _rename(temporary: Path, path: Path) -> bool:

@@ -102,6 +102,33 @@ def test_a_folder_is_synced_after_what_was_put_there(tmp_path: Path, monkeypatch
     assert synced[4].name.startswith(disk.TEMPORARY)
 
 
+def test_folders_that_hold_new_ones_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(disk, "_sync", synced.append)
+    disk.make_folder(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]
+    disk.make_folder(tmp_path / "a" / "b")
+    assert len(synced) == 2
+
+
+def test_a_folder_is_filled_and_then_whole_or_absent(tmp_path: Path) -> None:
+    def fill(path: Path, broken: bool) -> None:
+        with disk.creating_folder(path) as folder:
+            (folder / "inner").mkdir()
+            (folder / "inner" / "file").write_bytes(b"x")
+            if broken:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(RunError, match=r"cannot write .*out: Input/output error"):
+        fill(tmp_path / "out", broken=True)
+    assert names(tmp_path) == []
+    fill(tmp_path / "out", broken=False)
+    assert (tmp_path / "out" / "inner" / "file").read_bytes() == b"x"
+    with pytest.raises(RunError, match="already exists"):
+        fill(tmp_path / "out", broken=False)
+    assert names(tmp_path) == ["out"]
+
+
 def test_what_fails_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "export.h5"
     path.write_bytes(b"old")

@@ -74,8 +74,9 @@ def test_the_workflow_tests_every_python(jobs: dict[str, Any]) -> None:
     assert set(pythons()) <= set(matrix["python"])
     least = setup()["options"]["python_requires"].removeprefix(">=")
     assert matrix["include"] == [{"python": least, "versions": "lowest"}]
-    (lowest,) = (step for step in jobs["tests"]["steps"] if step.get("if") == "matrix.versions == 'lowest'")
-    assert lowest["run"].endswith("-c tests/release/lowest.txt")
+    lowest = [step["run"] for step in jobs["tests"]["steps"] if step.get("if") == "matrix.versions == 'lowest'"]
+    assert lowest[0].endswith("-c tests/release/lowest.txt")
+    assert lowest[1].startswith("pytest")
 
 
 def test_the_workflow_checks_what_ci_run_checks(jobs: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ def place(one_thread: None) -> Iterator[Path]:
     memory = Path("/dev/shm")
     inside = memory if os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="itin-states-", dir=inside)).resolve()
+    folder.chmod(0o755)  # another user runs commands here too
     (folder / "here").mkdir()
     (folder / "here" / f"{MODULE}.py").write_text(ENCODERS)
     (folder / "worlds").mkdir()

@@ -20,7 +20,7 @@ from itin.cache.upkeep.find import is_store
 from itin.cache.upkeep.verify import verify
 from itin.cli import main as itin
 
-from ..zoo.keeper import EXIT_CODES
+from ..zoo.keeper import EXIT_CODES, bound_by_permissions
 from .injection import Ended, Fault, How, Nursery
 from .promise import Job, Promise
 from .world import NAME, Pair, World, rows_of, stores_in
@@ -212,6 +212,25 @@ class States(RuleBasedStateMachine):
             child.signal(signal.SIGKILL if killed else signal.SIGCONT)
         self.note(f"{' '.join(map(str, first))} stopped at {at}, killed {killed}", child.end())
         self.promise.keep([])
+
+    @rule(job=jobs, which=st.integers(0, 9), seed=st.integers(0, 99))
+    def forbidden(self, job: Job, which: int, seed: int) -> None:
+        """A command by a user who may not write to one of the stores; root runs it as another user."""
+        words, removed = self.words(job, random.Random(seed))
+        cache = getattr(self.world, job[1])
+        self.promise.disturbed(cache)
+        stores = stores_in(cache)
+        if not stores:
+            return
+        store = stores[which % len(stores)]
+        store.chmod(0o555)
+        try:
+            with bound_by_permissions(self.world.root):
+                done = self.here(words)
+        finally:
+            store.chmod(0o755)
+        self.note(f"{' '.join(map(str, job))}, forbidden to write to {store.name[:7]}", done)
+        self.promise.keep(removed)
 
     @precondition(lambda self: any(stores_in(self.world.main)))
     @rule(which=st.integers(0, 999), how=st.sampled_from(["flip", "cut", "gone", "newer"]), where=st.integers(0, 2**16))

@@ -186,7 +186,8 @@ class Promise:
             assert path.exists(), f"{path}, of a later format, is gone"
             assert path.read_bytes() == self.damaged[path], f"{path}, of a later format, has changed"
         for path, data in list(self.damaged.items()):
-            if (path.read_bytes() if path.exists() else None) != data or store_of(path) in removed:
+            repaired = data is None and not self._listed(path)  # nothing names it any more
+            if (path.read_bytes() if path.exists() else None) != data or store_of(path) in removed or repaired:
                 del self.damaged[path]
         stores = self.stores()
         for store in [*stores, *self.committed.keys() - set(stores)]:
@@ -199,6 +200,8 @@ class Promise:
             lost = self.committed.get(store, {}).keys() - found.keys()
             assert not lost or store in removed, f"{sorted(lost)} lost in {store}"
             self.committed[store] = found
+        self.finished &= set(stores)
+        self.shaken &= set(stores)
 
     def check(self) -> None:
         """Check that `verify` names each damaged file and nothing else, and that what it finds whole is read right."""
