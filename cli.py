@@ -17,24 +17,24 @@ from .errors import RUN_AGAIN, ItinError, TransientError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
-    "demo": "demo",
-    "extract": "extract",
-    "weights": "weights.weights_group",
-    "data": "data.data_group",
-    "cache": "cache.cache_group",
-    "cluster": "cluster",
-    "train": "train",
-    "sweep": "sweep",
-    "reproduce": "reproduce",
-    "runs": "runs",
-    "evaluate": "evaluate",
-    "predict": "predict",
-    "explain": "explain",
-    "report": "report",
-    "export": "export",
-    "doctor": "doctor",
+    "demo": ("demo", "The whole way on a small data set of its own, in under two minutes."),
+    "extract": ("extract", "Encode a data set's images and texts into the feature cache."),
+    "weights": ("weights.weights_group", "List the encoders' weights and their origin; fetch and pack them."),
+    "data": ("data.data_group", "Check a data set; fetch published splits."),
+    "cache": ("cache.cache_group", "Inspect, check, merge, import, export and remove stores."),
+    "cluster": ("cluster", "Run extract or sweep in parts on Slurm or Dask."),
+    "train": ("train", "Train the head on cached features."),
+    "sweep": ("sweep", "Train many configurations: a grid, the paper's axes, a search."),
+    "reproduce": ("reproduce", "The paper's tables and figures, trained, tested, compared."),
+    "runs": ("runs", "List runs: filter, sort, the best by validation."),
+    "evaluate": ("evaluate", "Repeat a run's test figures from its checkpoint."),
+    "predict": ("predict", "Predict for an image with its text, by a run's own encoders."),
+    "explain": ("explain", "Fig. 7 for any pair: regions, gates, shaded words."),
+    "report": ("report", "One page on runs and sweeps: scores, figures, every pair."),
+    "export": ("export", "A run's head as ONNX or safetensors, with a model card."),
+    "doctor": ("doctor", "Check this machine: devices, packages, weights, cache, cluster."),
 }
-"""Command -> module in `itin.commands`, in the order of the help."""
+"""Command -> module in `itin.commands`, and its line in the help, in their order there."""
 
 _PERMISSIONS = "make it readable, or its folder writable, for the user who runs the command"
 

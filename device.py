@@ -23,7 +23,9 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} is not available here: {first_line(error)}; {DOCTOR}") from error
+        known = name.partition(":")[0] in ("cpu", "cuda", "mps", "xpu")  # torch names every backend it ever had
+        reason = first_line(error) if known else "expected auto, cpu, cuda, cuda:1 or mps"
+        raise ValueError(f"device {name!r} is not available here: {reason}; {DOCTOR}") from error
     return device
 
 

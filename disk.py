@@ -196,7 +196,7 @@ def read_record(path: Path, next_step: str, version: int | None = None) -> dict[
         record = json.loads(path.read_bytes())
         if not isinstance(record, dict):
             raise ValueError("not a JSON object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"cannot read {path}: {error}", next_step=next_step) from error
     if version is not None:
         check_format(path, record.get("format"), version, next_step)
@@ -230,7 +230,7 @@ def describing(path: Path, what: str, next_step: str) -> Iterator[None]:
     """Turn the error of a record that lacks a field, or has a wrong one, into a RunError that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(
             f"{path} does not describe {what} of this itin",
             found=f"missing {error}" if isinstance(error, KeyError) else str(error),

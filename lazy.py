@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
+import functools
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -20,17 +19,26 @@ def attributes(package: str) -> Callable[[str], object]:
     Args:
         package: its name.
     """
-    tree = ast.parse(inspect.getsource(sys.modules[package]))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
-    where = {one.asname or one.name: (node.module, one.name) for node in imports for one in node.names}
 
     def load(name: str) -> object:
+        where = {} if name.startswith("__") else _written(package)  # whoever reads the source asks for such a one
         if name not in where:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, own = where[name]
         return getattr(import_module(f".{module}", package), own)
 
     return load
+
+
+@functools.cache
+def _written(package: str) -> dict[str, tuple[str | None, str]]:
+    """Return the module and the name behind each name that a package's source imports from its own modules."""
+    import ast
+    import inspect
+
+    tree = ast.parse(inspect.getsource(sys.modules[package]))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
+    return {one.asname or one.name: (node.module, one.name) for node in imports for one in node.names}
 
 
 def optional(module: str, needs: str, install: str, fault: type[ItinError] = RunError) -> Any:

@@ -7,17 +7,16 @@ admits only NumPy arrays and plain containers.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import pickle
 import re
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from .tabular.pickled import load_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +91,11 @@ def form_of(path: Path) -> Form:
     head, size = _head(path)
     _check_real(head, size)
     if head.startswith(b"PK"):
-        if not zipfile.is_zipfile(path):
+        try:
+            whole = zipfile.is_zipfile(path)
+        except zipfile.BadZipFile:  # an end that says the archive has several parts
+            whole = False
+        if not whole:
             raise UnsoundFile(f"{size} bytes of a PyTorch file that was cut off")
         return "pytorch"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER_BYTES:
@@ -140,7 +143,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
-        raise UnsoundFile(f"{size} bytes that cannot be read as JSON: {error}") from error
+        raise UnsoundFile(f"{size} byte{'s' * (size != 1)} that cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise UnsoundFile(f"JSON of another kind: {_excerpt(head)}")
     return value
@@ -168,46 +171,6 @@ def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tup
         if names
     ]
     return "; ".join(told) or None
-
-
-def load_arrays(data: bytes) -> Any:
-    """Unpickle NumPy arrays and plain containers; raise `pickle.UnpicklingError` for anything else."""
-    return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that admits only NumPy arrays, NumPy scalars and plain containers."""
-
-    _CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
-    _ADMITTED = frozenset(
-        [
-            *((core, name) for core in _CORE for name in ("_reconstruct", "scalar")),
-            *((core.replace("multiarray", "numeric"), "_frombuffer") for core in _CORE),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("collections", "OrderedDict"),
-            ("_codecs", "encode"),  # how Python 2 and protocol 2 write an array's bytes
-        ]
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        if module == "_codecs":
-            return _latin1
-        if module == "collections":
-            return OrderedDict
-        if module == "numpy":
-            return getattr(np, name)
-        core = np.core if np.lib.NumpyVersion(np.__version__) < "2.0.0" else np._core  # type: ignore[attr-defined]
-        return getattr(core.numeric if name == "_frombuffer" else core.multiarray, name)
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """Encode as pickled arrays do: the only use of `_codecs.encode` in them."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for _codecs.encode with {encoding!r}")
-    return text.encode("latin1")
 
 
 def _read(path: Path) -> Any:
@@ -270,7 +233,7 @@ def _check_length(path: Path, size: int) -> None:
     try:
         entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
         whole = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UnsoundFile(f"a safetensors file whose header is damaged: {cause_of(error)}") from error
     if size != whole:
         raise UnsoundFile(

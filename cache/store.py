@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheError
-from .format.manifest import ShardEntry, in_threads, listed_shards, read_manifest, shard_sizes
+from .format.manifest import NAME, ShardEntry, in_threads, listed_shards, read_manifest, shard_sizes
 from .format.plan import RowIndex, segment_path
 from .format.schema import KINDS, fingerprint_of
-from .format.sealed_json import check_stamp, from_json, read_bytes, repair_advice, seal_of
+from .format.sealed_json import check_stamp, described, from_json, read_bytes, repair_advice, seal_of
 from .format.shard_read import ReadRequest, Shard, open_shard, unpack
 
 MAX_OPEN_SHARDS = 512
@@ -134,7 +134,8 @@ class Store:
     def quarantined(self) -> set[tuple[str, str]]:
         """The sample id and digest of each input that could not be encoded."""
         rows = [entry["row"] for entry in self.manifest["quarantined"]]
-        return {(self._plan["ids"][row], self._plan["sha256"][row]) for row in rows}
+        with described(self.path / NAME):
+            return {(self._plan["ids"][row], self._plan["sha256"][row]) for row in rows}
 
     def index(self, ids: Sequence[str], sha256: Sequence[str] | None = None) -> np.ndarray:
         """Return row numbers (len(ids),) int64 of samples, -1 where the store has none.
@@ -241,7 +242,8 @@ class Store:
         """Return a column of the plan, for the rows of the store."""
         planned = self._plan[column]
         numbers = [entry.numbers() for entry in self._entries]
-        return [planned[row] for row in np.concatenate(numbers).tolist()] if numbers else []
+        with described(self.path / NAME):
+            return [planned[row] for row in np.concatenate(numbers).tolist()] if numbers else []
 
     @cached_property
     def _plan(self) -> dict[str, list[str]]:
@@ -251,13 +253,14 @@ class Store:
             path = segment_path(self.path, number)
             data = read_bytes(path)
             segment = from_json(path, data)
-            check_stamp(path, segment["format"], segment["fingerprint"], self.fingerprint)
+            check_stamp(path, segment["format"], segment.get("fingerprint"), self.fingerprint)
             if seal_of(data) != listed["checksum"]:
                 raise CacheError(
                     f"{path} is not the plan that the manifest refers to", next_step=repair_advice(self.path)
                 )
-            for name, column in columns.items():
-                column += segment[name]
+            with described(path):
+                for name, column in columns.items():
+                    column += segment[name]
         return columns
 
     def _array(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:

@@ -16,8 +16,9 @@ import pandas as pd
 
 from .. import disk
 from ..errors import CacheError
+from ..targets import targets_of
 from .format.schema import FORMAT
-from .format.sealed_json import digest_of, read_json, write_error, write_json
+from .format.sealed_json import described, digest_of, read_json, write_error, write_json
 
 TABLES = ("samples.jsonl", "quarantine.jsonl")
 """The files of which `dataset.json` has the digests."""
@@ -98,6 +99,8 @@ def read_table(folder: Path) -> Table:
     if not (folder / "dataset.json").exists():
         raise CacheError(f"{folder} holds no data set", next_step="run `itin extract --dataset ...` first")
     dataset = read_json(folder / "dataset.json")
+    with described(folder / "dataset.json"):
+        _ = targets_of(dataset), options_of(dataset)
     for what in _differences(folder, dataset).values():
         raise CacheError(what, next_step="run the same `itin extract` again: it writes the table anew")
     samples = pd.DataFrame(read_lines(folder / "samples.jsonl"))
@@ -170,7 +173,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8") as file:
             return [json.loads(line) for line in file]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CacheError(
             f"cannot read {path}: {error}", next_step="remove the file and run `itin extract` again"
         ) from error

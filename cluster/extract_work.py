@@ -21,7 +21,7 @@ from ..cache.format.shard_read import Shard
 from ..cache.table import read_lines
 from ..extract.config import ExtractConfig
 from ..extract.data.listed import read_ids, wanted_positions
-from ..extract.data.places.remote import data_root, is_remote
+from ..extract.data.places.remote import is_remote, named_place
 from ..extract.data.samples import Sample
 from ..extract.data.sets.hf import absolute_kind
 from ..extract.encoders.own import FIELDS, FLAGS, has_form
@@ -146,7 +146,7 @@ def with_absolute_paths(config: ExtractConfig) -> ExtractConfig:
         attribute_names=_absolute(config.encoders.attribute_names),
     )
     table = config.table
-    root = None if config.root is None else data_root(config.root)
+    root = None if config.root is None else named_place(config.root)
     below = root is not None and is_remote(root)
     if table is not None and not below and not (config.root is not None and (config.root / table).exists()):
         table = table.expanduser().absolute()

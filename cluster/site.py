@@ -106,14 +106,22 @@ def read_site(path: Path | None = None) -> Site:
     path = path or site_file()
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), _TextLoader) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SiteError(f"cannot read the site's defaults {path}: {error}") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        reason = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
+        raise SiteError(
+            f"cannot read the site's defaults {path}{where}: {reason}",
+            expected="YAML such as `partition: gpu`, a line for each default",
+            next_step="fix the file, or name another with --site",
+        ) from error
     names = [field.name for field in fields(Site)]
     if not isinstance(found, dict) or (unknown := sorted(set(map(str, found)) - set(names))):
         raise SiteError(
             f"{path} does not hold a site's defaults",
             expected=f"some of {', '.join(names)}",
-            found=", ".join(unknown) if isinstance(found, dict) else type(found).__name__,
+            found=", ".join(unknown) if isinstance(found, dict) else f"a {type(found).__name__}",
+            next_step="fix the file: docs/clusters.md shows one",
         )
     try:
         return Site(**{name: _value(name, value) for name, value in found.items()})

@@ -99,7 +99,7 @@ def read(folder: Path) -> Submission:
             expected=f"{RECORD} in it",
             next_step="give the folder that `itin cluster submit` printed",
         ) from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ClusterError(f"cannot read {folder / RECORD}: {error}") from error
 
 

@@ -40,7 +40,7 @@ class SubmitOptions:
     dry_run: bool = False
     """Only write the scripts."""
     scheduler: str | None = option(None, metavar="ADDRESS", group="Dask")
-    """tcp://host:port or tls://host:port."""
+    """The scheduler: tcp://host:port or tls://host:port."""
     tls_ca: Path | None = option(None, metavar="FILE")
     """Certificate of the authority."""
     tls_cert: Path | None = option(None, metavar="FILE")
@@ -48,7 +48,7 @@ class SubmitOptions:
     tls_key: Path | None = option(None, metavar="FILE")
     """Key of this client."""
     wait: bool = option(True, switch=True)
-    """Stay until the end."""
+    """Wait until all parts are done."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -64,7 +64,7 @@ class SubmitOptions:
             raise ValueError("--dry-run writes Slurm's scripts; there are none for Dask")
 
 
-@click.group("cluster", short_help="Run extract or sweep in parts on Slurm or Dask.")
+@click.group("cluster")
 def command() -> None:
     """Run a command in parts on a shared cluster: one command gives a complete cache, whatever dies on the way."""
 
@@ -243,8 +243,22 @@ def _duration(seconds: float) -> str:
 
 @command.command("resubmit", short_help="Submit again what a submission lacks; its jobs call this.")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--left", type=int, default=3, show_default=True, help="Further retries without progress.")
-@click.option("--before", type=int, default=-1, show_default=True, help="Pieces that were missing in the last round.")
+@click.option(
+    "--left",
+    type=int,
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="How many more retries in a row may bring nothing new.",
+)
+@click.option(
+    "--before",
+    type=int,
+    default=-1,
+    show_default=True,
+    metavar="N",
+    help="Pieces that were missing after the last round; -1: there was none.",
+)
 def resubmit(folder: Path, left: int, before: int) -> None:
     """Submit again what the submission in FOLDER lacks; if that is nothing, start its consolidation."""
     from ..cluster import slurm_chain as chain
@@ -254,4 +268,6 @@ def resubmit(folder: Path, left: int, before: int) -> None:
 
 
 # Scripts of submissions written before call it by this name.
-command.add_command(click.Command("sweep", callback=resubmit.callback, params=resubmit.params, hidden=True))
+command.add_command(
+    click.Command("sweep", callback=resubmit.callback, params=resubmit.params, help=resubmit.help, hidden=True)
+)

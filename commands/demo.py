@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..demo.run import TrainedHead
 
 
-@click.command("demo", short_help="The whole way on a small data set of its own, in under two minutes.")
+@click.command("demo")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),

@@ -19,7 +19,7 @@ COLORS = {"good": "green", "doubtful": "yellow", "bad": "red"}
 ENCODERS = ("regions", "text_encoder", "context_encoder", "scene_encoder", "detector_weights")
 
 
-@click.command("doctor", short_help="Check this machine: devices, packages, weights, cache, cluster.")
+@click.command("doctor")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 @click.option("--dataset", metavar="NAME", help="A data set to look for, by the name that `itin extract` takes.")
 @click.option("--root", type=click.Path(path_type=Path), help="Its folder; by default $ITIN_DATA/<dataset>.")

@@ -10,7 +10,7 @@ from .terminal.options import options_of, usage_errors
 from .terminal.run_options import Computing
 
 
-@click.command("evaluate", short_help="Repeat a run's test figures from its checkpoint.")
+@click.command("evaluate")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder, if the stores have moved since training.")
 @options_of(Computing, "device")

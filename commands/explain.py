@@ -12,9 +12,9 @@ from .terminal.options import options_of, usage_errors
 from .terminal.run_options import Computing
 
 
-@click.command("explain", short_help="Fig. 7 for any pair: regions, gates, shaded words.")
+@click.command("explain")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--image", type=click.Path(path_type=Path), required=True, help="An image file.")
+@click.option("--image", type=click.Path(path_type=Path), required=True, help="An image file, or its URL.")
 @click.option("--text", required=True, help="The text that belongs to it.")
 @click.option(
     "--out",
@@ -34,12 +34,13 @@ def command(run: Path, image: Path, text: str, out: Path, device: str, **_: Any)
     from ..predict import Predictor
     from ..report.explain import ENDINGS, explain
     from ..train.runs.folder import load_run
-    from .predict import pair_errors, show, show_foreign
+    from .predict import named_image, pair_errors, show, show_foreign
     from .terminal.console import console
     from .train import short, show_note
 
     if out.suffix.lower() not in ENDINGS:
         raise click.UsageError(f"--out {out}: expected a name that ends in {', '.join(ENDINGS)}")
+    image = named_image(image)
     opened = load_run(run)
     with usage_errors():
         where, allow = pick_device(device), names_for(opened)

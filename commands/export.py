@@ -9,7 +9,7 @@ import click
 from ..export.forms import FORMS
 
 
-@click.command("export", short_help="A run's head as ONNX or safetensors, with a model card.")
+@click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--to", type=click.Choice(list(FORMS)), required=True, help="; ".join(f"{k}: {v}" for k, v in FORMS.items()) + "."

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ MAX_LISTED = 10
 """The maximum number of quarantined samples that the summary lists."""
 
 
-@click.command("extract", cls=Command, short_help="Encode a data set's images and texts into the feature cache.")
+@click.command("extract", cls=Command)
 @options_of(ExtractConfig, but=("encoders",))
 @options_of(EncoderConfig)
 @click.option(
@@ -66,6 +67,8 @@ def command(**options: Any) -> None:
     show(summary, config.part)
     if summary.unread:
         click.echo(f"{summary.unread} could not be read this time: run the same command again.", err=True)
+        for id, reason in islice(summary.unread_reasons.items(), 3):
+            click.echo(f"  {reason if reason.startswith(id) else f'{id}: {reason}'}", err=True)
     if summary.stopped:
         click.echo(
             f"Stopped by a signal: {summary.left} features are left. Run the command again to continue.", err=True
@@ -137,15 +140,17 @@ def _beside(config: ExtractConfig) -> ExtractConfig:
 
 
 def _from_record(path: Path, options: dict[str, Any]) -> ExtractConfig:
-    from ..cluster.submission import read
+    from ..cluster.submission import RECORD, read
 
     context = click.get_current_context()
     given = {name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     named = encoders_named()
     given -= named.keys()
     if more := sorted(given - {"part", "consolidate", "device"}):
-        raise ValueError(f"--config sets all options but --part, --consolidate and --device: leave --{more[0]} out")
-    config = ExtractConfig.from_record(read(path if path.is_dir() else path.parent).config)
+        raise ValueError(
+            f"--config sets all options but --part, --consolidate and --device: leave --{more[0].replace('_', '-')} out"
+        )
+    config = ExtractConfig.from_record(read(path.parent if path.name == RECORD else path).config)
     check_named(named, vars(config.encoders), str(path))
     return replace(config, **{name: options[name] for name in given})
 

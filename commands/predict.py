@@ -25,12 +25,14 @@ MIN_SHADE = 0.25
 """The minimum strength of a word's shade; weaker shades are left out."""
 
 
-@click.command("predict", short_help="Predict for an image with its text, by a run's own encoders.")
+@click.command("predict")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--image", type=click.Path(path_type=Path), help="An image file.")
+@click.option("--image", type=click.Path(path_type=Path), help="An image file, or its URL.")
 @click.option("--text", help="The text that belongs to it.")
-@click.option("--table", type=click.Path(path_type=Path), help="CSV, TSV or JSONL with id, image and text, instead.")
-@click.option("--out", type=click.Path(path_type=Path), help="With --table: CSV to write; by default printed.")
+@click.option("--table", type=click.Path(path_type=Path), help="CSV, TSV, JSONL, Parquet or .tar instead.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="With --table: CSV file to write; by default it is printed."
+)
 @click.option("--columns", default="", metavar="id=ID,text=TWEET,...", help="With --table: columns of other names.")
 @click.option("--allow-outside", is_flag=True, help="With --table: accept images outside of the table's folder.")
 @encoder_options
@@ -57,14 +59,17 @@ def command(
     from ..device import pick_device
     from ..export import open_run
     from ..predict import Predictor
+    from ..predict.raw import table_files
     from ..predict.table import check_out
 
     opened = open_run(run)
     with usage_errors():
         where = pick_device(device)
         names, allow = columns_of(columns), names_for(opened)
-    if table is not None:
-        check_out(out, table, opened.path)
+    files = [] if table is None else table_files(table)
+    for file in files:
+        check_out(out, file, opened.path)
+    image = None if image is None else named_image(image)
     predictor = Predictor(opened, where, allow)
     if table is not None:
         _table(predictor, table, out, allow_outside, names)
@@ -89,17 +94,27 @@ def show_foreign(predictor: Predictor) -> None:
         click.echo(f"{texts} in another language than English: the lexicons give no values.", err=True)
 
 
+def named_image(image: Path) -> Path:
+    """Return the place of an image that is named by its path or its URL; raise DataError where a URL is refused."""
+    from ..extract.data.places.remote import is_remote, named_place
+
+    return named_place(image, "image") if is_remote(image) or ("::" in str(image) and not image.exists()) else image
+
+
 @contextmanager
 def pair_errors(image: Path) -> Iterator[None]:
     """Turn the failure to encode a pair into a data error."""
     from ..cache.format.shard_write import FeatureError
     from ..errors import DataError
+    from ..extract.data.places.remote import shown
     from ..extract.data.reading import BadFile
 
     try:
         yield
     except BadFile as error:
-        raise DataError(f"{image}: {error.reason}", next_step="give a JPEG, PNG, WebP, GIF, BMP or TIFF") from error
+        raise DataError(
+            f"{shown(image)}: {error.reason}", next_step="name a whole JPEG, PNG, WebP, GIF, BMP or TIFF file"
+        ) from error
     except FeatureError as error:
         raise DataError(f"no features of this pair: {error}", next_step="give another image or text") from error
 

@@ -9,7 +9,7 @@ import click
 OUT = Path("itin-report")
 
 
-@click.command("report", short_help="One page on runs and sweeps: scores, figures, every pair.")
+@click.command("report")
 @click.argument("paths", nargs=-1, required=True, metavar="RUN-OR-SWEEP...", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Folder to write into.")
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, if they have moved.")

@@ -61,7 +61,7 @@ class ReproduceOptions:
     """Folder of the images, if they have moved."""
 
 
-@click.command("reproduce", cls=Command, short_help="The paper's tables and figures, trained, tested, compared.")
+@click.command("reproduce", cls=Command)
 @options_of(ReproduceOptions)
 @options_of(TrainConfig, but=VARIED + FIXED)
 @options_of(PresetOptions)

@@ -13,12 +13,21 @@ SINGLE_RUN_COLUMNS = ("head", "preset", "m", "lam", "ablation", "seed")
 """The columns shown for a single run; for several runs, those in which they differ are shown."""
 
 
-@click.command("runs", short_help="List runs: filter, sort, the best by validation.")
+@click.command("runs")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@click.option("--where", "conditions", multiple=True, help="Only runs with, for example, m=2 or lam<=0.3; repeatable.")
-@click.option("--sort", "by", help="Sort by a column; with - before its name the greatest first.")
 @click.option(
-    "--best", type=click.IntRange(1), help="Only the best N by validation accuracy, then loss; of numbers by loss."
+    "--where",
+    "conditions",
+    metavar="CONDITION",
+    multiple=True,
+    help="Only runs with, for example, m=2 or lam<=0.3; may be repeated.",
+)
+@click.option("--sort", "by", metavar="COLUMN", help="Sort by a column; with - before its name the greatest first.")
+@click.option(
+    "--best",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only the best N by validation accuracy, then loss; where a number is predicted, by loss.",
 )
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all columns to a file instead of showing some.")
 @click.option("--test", is_flag=True, help="Also show test figures of runs that have them; never choose by them.")

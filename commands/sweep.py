@@ -85,7 +85,7 @@ class SweepOptions:
         return (*self._modes, "grid")[0]
 
 
-@click.command("sweep", cls=Command, short_help="Train many configurations: a grid, the paper's axes, a search.")
+@click.command("sweep", cls=Command)
 @options_of(SweepOptions)
 @options_of(TrainConfig, but=("seed",), many=True)
 @options_of(PresetOptions, many=True)
@@ -300,11 +300,13 @@ def _reject_changes_on_resume() -> None:
 
 def _show_plan(definition: Definition) -> None:
     from ..train.sweeps.folder import CASE
-    from .terminal.console import console
+    from .terminal.console import console, counted
 
     console.print(f"protocol {definition.protocol_used}")
     if definition.mode == "optuna":
-        console.print(f"{definition.number} configurations by a guided search, {len(definition.seeds)} seeds each")
+        console.print(
+            f"{definition.number} configurations by a guided search, {counted(len(definition.seeds), 'seed')} each"
+        )
         inner = CASE if definition.inner_folds else ()
         varied = {name: len(each) for name, each in definition.axes.items() if len(each) > 1 and name not in inner}
         console.print("chosen among: " + ", ".join(f"{name} ({count} values)" for name, count in varied.items()))
@@ -313,7 +315,8 @@ def _show_plan(definition: Definition) -> None:
         runs = len({trial.key for trial in scored})
         same = len(scored) - runs
         each = {(*(getattr(trial.config, name) for name in REPEATS), trial.inner) for trial in scored}
-        text = f"{runs} runs: {runs // len(each)} configurations, {len(definition.seeds)} seeds each"
+        text = f"{counted(runs, 'run')}: {counted(runs // len(each), 'configuration')}, "
+        text += f"{counted(len(definition.seeds), 'seed')} each"
         if (folds := len({trial.config.fold for trial in scored})) > 1 and not definition.inner_folds:
             text += f" on each of {folds} folds"
         console.print(text + (f"; {same} duplicates left out" if same else ""))

@@ -35,7 +35,7 @@ class SeedOptions:
     """How many seeds, from 0, or which, such as 3,7: one run each, and their mean."""
 
 
-@click.command("train", cls=Command, short_help="Train the head on cached features.")
+@click.command("train", cls=Command)
 @options_of(TrainConfig)
 @options_of(PresetOptions)
 @options_of(SeedOptions)
@@ -224,7 +224,11 @@ def show_note(note: str | None) -> None:
 
 
 def short(path: Path) -> str:
-    """Return the path, relative to the current folder if it lies below it."""
+    """Return the path, relative to the current folder if it lies below it; of what is behind a protocol the URL."""
+    from ..extract.data.places.remote import is_remote, url
+
+    if is_remote(path):
+        return url(path)
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:

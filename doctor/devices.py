@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def torch_here(asked: Asked) -> Iterator[Finding]:
     from ..parts import cores
 
     threads, here = torch.get_num_threads(), cores()
-    found = f"torch {torch.__version__}, {threads} threads on {here} cores"
+    found = f"torch {torch.__version__}, {threads} thread{'s' * (threads != 1)} on {here} core{'s' * (here != 1)}"
     if threads > here:
         yield doubtful(f"{found}: they wait for each other", f"set OMP_NUM_THREADS={here}")
     else:
@@ -102,15 +103,15 @@ def memory(asked: Asked) -> Iterator[Finding]:
 
 def compiler(asked: Asked) -> Iterator[Finding]:
     """Check that the C++ recurrence of `--gru compiled` can be built."""
-    named = os.environ.get("CXX") or "c++"
-    lacking = [name for name, path in (("a C++ compiler", shutil.which(named)), ("ninja", _ninja())) if path is None]
-    if lacking:
+    named = (shlex.split(os.environ.get("CXX") or "") or ["c++"])[0]
+    path = shutil.which(named)
+    if path is None:
         yield doubtful(
-            f"no {' and no '.join(one.removeprefix('a ') for one in lacking)}: sweeps on a CPU take torch's slower GRU",
-            "install a compiler (Debian: apt-get install g++) and pip install 'itin[sweep]'",
+            f"no C++ compiler ({named}): GRUs on a CPU take half as long again, in PyTorch",
+            "install one (Debian: apt-get install g++)",
         )
     else:
-        yield good(f"{shutil.which(named)} and ninja, for --gru compiled")
+        yield good(f"{path}, for --gru compiled")
 
 
 def _cuda(number: int) -> Finding:
@@ -139,9 +140,3 @@ def _fast_bfloat16() -> bool:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):  # this torch has no mkldnn
         return False
-
-
-def _ninja() -> str | None:
-    import sys
-
-    return shutil.which("ninja") or shutil.which("ninja", path=str(Path(sys.executable).parent))

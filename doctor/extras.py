@@ -58,6 +58,7 @@ EXTRAS = (
         ),
     ),
     Extra("parquet", "data sets in Parquet: itin extract --dataset folder", ("pyarrow>=14",)),
+    Extra("remote", "data sets at https://, s3://, gs:// or hf:// roots", ("fsspec>=2024.6",)),
     Extra(
         "datasets",
         "itin extract --dataset hf:NAME_OR_FOLDER",
@@ -66,14 +67,7 @@ EXTRAS = (
             "pyarrow>=14",
         ),
     ),
-    Extra(
-        "sweep",
-        "the compiled GRU, and results as Parquet",
-        (
-            "ninja>=1.11",
-            "pyarrow>=14",
-        ),
-    ),
+    Extra("sweep", "results of itin sweep as Parquet", ("pyarrow>=14",)),
     Extra("tensorboard", "itin train --tensorboard", ("tensorboard>=2.14",)),
 )
 """Those for users, as in setup.cfg."""

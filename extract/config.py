@@ -148,13 +148,13 @@ class ExtractConfig:
     """For `folder` and `hf`: columns that have other names than id, image, text, label and score; for `webdataset` the
     names of text, label and score in .json; for `msed` and `memotion` label=NAME alone, the column of the label."""
     classes: str | None = option(None, metavar="NAME,...")
-    """For all but MVSA: the classes, in their order; by default the data set's own; for `folder` those of before, else
-    positive, neutral and negative, else all labels, by name."""
+    """For all but MVSA: the classes, in their order; by default the data set's own; for `folder` those recorded
+    before, else positive, neutral and negative, else all labels, by name."""
     min_class_size: int | None = option(None, least=1)
     """For your own data: leave rows unlabelled whose label has fewer rows; by default only labels of a single row."""
     ordered: bool | None = option(None, switch=True)
     """For your own data: the classes go from the least to the greatest, in the order of --classes or by name; by
-    default as was said before."""
+    default as recorded before."""
     score_range: str | None = option(None, metavar="LO,HI")
     """For your own data: the least and the greatest score; by default what was recorded before, else those of the
     column."""
@@ -164,9 +164,9 @@ class ExtractConfig:
     """For `twitter-2015` and `twitter-2017`: how a text names the aspect that its label is about; by default pair: the
     text with $T$ in the aspect's place, [SEP] and the aspect."""
     labelled_only: bool = False
-    """For MVSA: leave the pairs out that its label rule gives no label; they can be learnt from in other ways."""
+    """For MVSA: leave out the pairs that its label rule gives no label; other targets can be learnt from them."""
     encoding: str | None = option(None, choices=ENCODINGS)
-    """For MVSA: what its text files are read as; by default what was decided before, else by what they hold."""
+    """For MVSA: what its text files are read as; by default as recorded before, else what fits their bytes."""
     cache: Path | None = option(None, group="Output")
     """Cache folder; by default $ITIN_CACHE, else ~/.cache/itin/features."""
     encoders: EncoderConfig = field(default_factory=EncoderConfig)
@@ -174,8 +174,8 @@ class ExtractConfig:
     only: tuple[str, ...] = option(EVERY, metavar="KIND,...", group="Encoders")
     """Kinds of feature to extract; with --scene-encoder also scene."""
     limit: int | None = option(None, least=1, group="Data set")
-    """Extract only the first so many samples; those that MVSA's label rule gives no label do not count, and come
-    along."""
+    """Extract only the first N samples; pairs that MVSA's label rule gives no label are extracted beside them, and do
+    not count."""
     ids: Path | None = option(None, metavar="FILE")
     """Extract only the samples that this file lists, one id a line."""
     shard_size: int = option(128, least=1, group="Output")
@@ -194,7 +194,7 @@ class ExtractConfig:
     plan: bool = False
     """Only scan the data set, load the encoders and plan the shards: what parts start from."""
     into: str | None = option(None, metavar="NAME,...")
-    """Fill no other stores than these: those that were planned elsewhere."""
+    """Fill only these stores, which were planned elsewhere."""
     consolidate: bool = False
     """Only verify that every shard is there and sound, and write the manifests."""
 
@@ -205,12 +205,12 @@ class ExtractConfig:
         if self.score_range is not None:
             parse_range(self.score_range)
         if (self.part is not None) + self.plan + self.consolidate > 1:
-            raise ValueError("part, plan and consolidate exclude one another: choose one")
+            raise ValueError("--part, --plan and --consolidate exclude each other: choose one")
         if self.limit is not None and self.ids is not None:
-            raise ValueError("limit and ids exclude one another: choose one")
+            raise ValueError("--limit and --ids exclude each other: choose one")
         unknown = sorted(set(self.only) - set(KINDS))
         if unknown or not self.only:
-            raise ValueError(f"only must name some of {', '.join(KINDS)}, got {', '.join(unknown) or 'nothing'}")
+            raise ValueError(f"only: expected some of {', '.join(KINDS)}, got {', '.join(unknown) or 'nothing'}")
         if self.encoders.scene_encoder is not None and self.only == EVERY:
             object.__setattr__(self, "only", (*EVERY, "scene"))
         if "scene" in self.only and self.encoders.scene_encoder is None:

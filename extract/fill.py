@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Event
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import TransientError
 from ..parts import run_ahead
-from .data.images import read_image
+from .data.images import image_bytes, image_input, read_image
+from .data.places.remote import is_remote, shown
 from .data.reading import BadFile
 from .data.samples import Sample
 from .data.survey import has_changed
@@ -19,8 +24,11 @@ from .lanes import Lane, pending_samples
 
 def fill(lanes: list[Lane], samples: Sequence[Sample], workers: int, stop: Event, *, shuffled: bool) -> None:
     """Encode and commit what the lanes lack, block by block; see `pending_samples` for `shuffled`."""
-    _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
-    _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
+    with ExitStack() as closing:
+        for lane in lanes:
+            closing.callback(lane.close)
+        _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
+        _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
 
 
 def _encode_texts(lanes: list[Lane], samples: Sequence[Sample], stop: Event, shuffled: bool) -> None:
@@ -36,10 +44,7 @@ def _encode_images(lanes: list[Lane], samples: Sequence[Sample], workers: int, s
     """Decode each image once for all the lanes that want it, ahead of the device."""
 
     def prepare(item: tuple[int, tuple[Lane, ...]]) -> list[Any]:
-        sample = samples[item[0]]
-        if has_changed(sample):
-            raise TransientError(f"{sample.image} has changed since it was scanned")
-        image = read_image(sample.place)
+        image = image_as_scanned(samples[item[0]])
         inputs: dict[int, Any] = {}  # of each trunk: encoders of one model share the input, and so its forward pass
         for encoder in (cast(ImageEncoder, lane.encoder) for lane in item[1]):
             key = id(getattr(encoder, "trunk", encoder))
@@ -73,3 +78,21 @@ def _finish_lanes(lanes: list[Lane], stop: Event) -> None:
             lane.commit_partial()
         else:
             lane.flush()
+
+
+def image_as_scanned(sample: Sample) -> NDArray[np.uint8]:
+    """Return the decoded image that a scan saw, (H, W, 3) RGB.
+
+    Raises:
+        BadFile: it is missing, or cannot be decoded.
+        TransientError: it is another image by now, or could not be read this time.
+    """
+    changed = TransientError(f"{shown(sample.image)} has changed since it was scanned")
+    if not is_remote(sample.image):
+        if has_changed(sample):
+            raise changed
+        return read_image(sample.place)
+    data = image_bytes(sample.locator)  # the digest tells more than the file's state, and takes no request
+    if image_input(data).sha256 != sample.image_sha256:
+        raise changed
+    return read_image(data)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ TEXT_BATCHES = 16
 
 class Lane:
     """An encoder at work: batches of prepared inputs are encoded, and each block of rows is committed once complete.
+
+    What is encoded is cast and committed by a thread, beside the encoding of the next batch, whose results wait for it:
+    a kill loses at most a shard and the batch that is being encoded.
 
     Args:
         encoder: makes the features.
@@ -68,6 +72,9 @@ class Lane:
         """Position -> row, for the same rows."""
         self._waiting: dict[int, set[int]] = {}
         self._finished: dict[int, dict[int, Arrays]] = {}
+        """Block -> row -> its arrays as they are stored; for the thread alone while it works."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._writing: Future[None] | None = None
         self._batch: list[tuple[int, Any]] = []
         self._progress = progress
         self.made = 0
@@ -108,13 +115,17 @@ class Lane:
         for row, position in zip(rows, self._positions[span][self._lacking[span]].tolist(), strict=True):
             self._place[row], self._row_of[position] = (position, block), row
         self._waiting[block] = set(rows)
-        for row in set(rows) & self.writer.committed(block):
-            self._settle(row)
+        self._settle(set(rows) & self.writer.committed(block))
+
+    def close(self) -> None:
+        """Wait until all that was encoded for complete blocks is committed, and end the thread."""
+        self._thread.shutdown()
+        self._wait()
 
     def commit_partial(self) -> None:
         """Commit the finished rows of incomplete blocks, each as a smaller shard, so that they are not made again."""
-        for block in list(self._finished):
-            self.made += self.writer.commit(block, self._finished.pop(block))
+        self._wait()
+        self._write({}, list(self._finished))
 
     def add(self, position: int, prepared: Any) -> None:
         """Take one prepared input; encode when a batch is full."""
@@ -123,24 +134,23 @@ class Lane:
             self.flush()
 
     def flush(self) -> None:
-        """Encode the inputs collected so far."""
+        """Encode the inputs collected so far, while those before them are committed."""
         batch, self._batch = self._batch, []
         if batch:
-            rows = [row for row, _ in batch]
-            for row, arrays in zip(rows, self._encode([prepared for _, prepared in batch]), strict=True):
-                self._take(row, arrays)
+            results = self._encode([prepared for _, prepared in batch])
+            self._settle(dict(zip((row for row, _ in batch), results, strict=True)))
 
     def reject(self, position: int, reason: str) -> None:
         """Quarantine a sample whose input cannot be used."""
         row = self._row_of[position]
         self.writer.quarantine(row, reason)
-        self._settle(row)
+        self._settle([row])
 
     def skip(self, position: int, reason: str) -> None:
         """Leave a sample for the next run: its input could not be read this time."""
         row = self._row_of[position]
         self.unread.append((self.writer.plan.rows[row][0], reason))
-        self._settle(row)
+        self._settle([row])
 
     def _encode(self, prepared: list[Any]) -> Iterable[Arrays | Exception]:
         """Return one result an input; a batch that fails is encoded one by one, so that one input fails alone."""
@@ -157,27 +167,43 @@ class Lane:
                 raise error  # not one input's fault
             return results
 
-    def _take(self, row: int, arrays: Arrays | Exception) -> None:
-        try:
-            if isinstance(arrays, Exception):
-                raise FeatureError(f"the encoder failed: {first_line(arrays)}")
-            stored = self.writer.stored(arrays)
-        except FeatureError as error:
-            self.writer.quarantine(row, str(error))
-        else:
-            self._finished.setdefault(self._place[row][1], {})[row] = stored
-        self._settle(row)
+    def _settle(self, rows: Collection[int]) -> None:
+        """Take rows off those still to be made; write the results that come with them, and complete blocks."""
+        results, complete = {}, []
+        for row in rows:
+            position, block = self._place.pop(row)
+            del self._row_of[position]
+            if isinstance(rows, Mapping):
+                results[row] = (block, rows[row])
+            waiting = self._waiting[block]
+            waiting.discard(row)
+            if not waiting:
+                del self._waiting[block]
+                complete.append(block)
+        self.left -= len(rows)
+        if results or complete:
+            self._wait()
+            self._writing = self._thread.submit(self._write, results, complete)
+        if rows:
+            self._progress.advance(self.kind, len(rows))
 
-    def _settle(self, row: int) -> None:
-        position, block = self._place.pop(row)
-        del self._row_of[position]
-        waiting = self._waiting[block]
-        waiting.discard(row)
-        self.left -= 1
-        if not waiting:
-            del self._waiting[block]
+    def _write(self, results: Mapping[int, tuple[int, Arrays | Exception]], complete: Iterable[int]) -> None:
+        """Keep rows as they are stored, or quarantine them, and commit blocks."""
+        for row, (block, arrays) in results.items():
+            try:
+                if isinstance(arrays, Exception):
+                    raise FeatureError(f"the encoder failed: {first_line(arrays)}")
+                self._finished.setdefault(block, {})[row] = self.writer.stored(arrays)
+            except FeatureError as error:
+                self.writer.quarantine(row, str(error))
+        for block in complete:
             self.made += self.writer.commit(block, self._finished.pop(block, {}))
-        self._progress.advance(self.kind, 1)
+
+    def _wait(self) -> None:
+        """Wait for the thread; raise what it raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
 
 Block = tuple[Lane, int]

@@ -82,7 +82,13 @@ class Summary:
     @property
     def unread(self) -> int:
         """Number of samples left for the next run, each counted once, whatever the number of its features."""
-        return len({row.id for row in self.scan.unread} | {id for store in self.stores for id, _ in store.unread})
+        return len(self.unread_reasons)
+
+    @property
+    def unread_reasons(self) -> dict[str, str]:
+        """The id of each of these samples, and why it could not be read; of an archive its name."""
+        found = {id: reason for store in self.stores for id, reason in store.unread}
+        return found | {row.id: row.reason for row in self.scan.unread}
 
     @property
     def left(self) -> int:

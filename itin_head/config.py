@@ -62,11 +62,11 @@ class HeadOptions:
     """Let padding take part in nothing. Without, each text is filled up to max-words with zero vectors, which are read
     as words (the demo; there they are what BERT makes of [PAD])."""
     max_words: int = option(100, least=1)
-    """Words of a text that are read."""
+    """Words read of each text."""
     hops: int | None = option(None, least=1)
-    """Hops over the words and the image, comn and mvan; by default the original's, 6 and 3."""
+    """Hops over the words and the image, in comn and mvan; by default the original's, 6 and 3."""
     filters: int = option(100, least=2)
-    """Maps of the convolutions over 3, 4 and 5 words, cnn-multi and dnn-lr."""
+    """Maps of the convolutions over 3, 4 and 5 words, in cnn-multi and dnn-lr."""
     pooling: str = option("mean", choices=POOLINGS)
     """How the heads pooled and itin-plus make one vector of the words: their mean, or attention, their mean weighted by
     a learned query."""
@@ -75,13 +75,13 @@ class HeadOptions:
     vector. pooled, itin-plus: once standardised; cnn-multi: of the last layer's input alone; dnn-lr: of the last image
     layer's weights."""
     word_ngrams: int = option(2, least=0)
-    """TF-IDF of up to so many words in a row, for the head linear; 0 for none."""
+    """TF-IDF of up to N words in a row, for the head linear; 0 for none."""
     char_ngrams: int = option(5, least=0)
-    """TF-IDF of two up to so many characters in a row, for the head linear; 0 for none."""
+    """TF-IDF of 2 to N characters in a row, for the head linear; 0 for none."""
     means_scale: float = option(0.03, least=0)
-    """What the head linear multiplies the standardised means of words and V by; 0 leaves them out."""
+    """Factor of the standardised means of words and V in the head linear; 0 leaves them out."""
     lexicon_scale: float = option(0.2, above=0)
-    """What the head linear multiplies the standardised values of lexicons by."""
+    """Factor of the standardised values of lexicons in the head linear."""
 
     lexical: int = option(0, least=0)
     """Length of the vectors of a table that is learned beside the word features: one for each token and each pair of

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ..cache.format.shard_write import to_stored
+from ..cache.format.shard_write import FeatureError, to_stored
 from ..errors import RunError
 from ..extract.config import EncoderConfig
 from ..extract.data.images import read_image
@@ -62,6 +62,8 @@ class Predictor:
             BadFile: the image cannot be used.
             FeatureError: the features cannot be stored, or the text has no words.
         """
+        if "tokens" in self._encoders and not text.strip():
+            raise FeatureError("the text is empty")
         return self.predict([(read_image(image), text)])[0]
 
     def predict(self, pairs: Sequence[tuple[np.ndarray, str]]) -> list[Prediction]:

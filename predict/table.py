@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,12 @@ from ..cache.format.shard_write import FeatureError
 from ..errors import DataError, ItinError, RunError, TransientError, first_line
 from ..extract.data.images import read_image
 from ..extract.data.reading import BadFile
-from ..extract.data.samples import DataSet, Entry, Rejected, Sample
-from ..extract.data.scan import Scan, scan
-from ..extract.data.sets.folder import read_rows
 from ..extract.encoders.checked import FailedInputError
 from ..targets import Target
 from ..train.runs.folder import FILES, VOCABULARY, Run
 from .prediction import Prediction
 from .predictor import Predictor
+from .raw import RawPair, raw_pairs, table_files
 
 CHUNK = 32
 """Number of rows predicted together."""
@@ -40,11 +38,12 @@ def predict_table(
     allow_outside: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> tuple[int, int]:
-    """Predict the rows of a CSV, TSV or JSONL file with the columns id, image and text; labels are ignored.
+    """Predict the rows of a CSV, TSV, JSONL or Parquet file with the columns id, image and text, or the pairs of tar
+    archives; labels are ignored.
 
     Args:
         predictor: a run's encoders and head.
-        table: the file; image paths in it start from its folder.
+        table: the file; image paths in it start from its folder. Of Parquet and archives also a pattern.
         out: CSV to write atomically, one line per row in the table's order; None prints line by line.
         allow_outside: whether image paths may lead outside the table's folder.
         columns: the table's names for `id`, `image` and `text` where they differ.
@@ -58,22 +57,23 @@ def predict_table(
         TransientError: the table could not be read this time.
         ValueError: `columns` has a name that is not a column of such tables.
     """
-    check_out(out, table, predictor.run.path)
-    table = table.resolve()
-    rows, _, _ = read_rows(table, table.parent, columns or {}, allow_outside)
-    scanned = scan(DataSet(table.name, table.parent, [row for row in rows if isinstance(row, Entry)], rejected=[]))
+    files = table_files(table)
+    for file in files:
+        check_out(out, file, predictor.run.path)
+    pairs = raw_pairs(files, columns or {}, allow_outside)
     text = io.StringIO(newline="")
     names = ["id", *(name for target in predictor.run.targets for name in _columns(target, predictor.run)), "error"]
     writer = csv.writer(sys.stdout if out is None else text)
-    good = 0
+    good = bad = 0
     try:
         writer.writerow(names)
-        for id, result in _results(predictor, rows, scanned):
+        for id, result in _results(predictor, pairs):
             if isinstance(result, Prediction):
                 good += 1
                 cells = (cell for one in (result, *result.further.values()) for cell in _cells(one))
                 writer.writerow([id, *cells, ""])
             else:
+                bad += 1
                 writer.writerow([id, *[""] * (len(names) - 2), result])
         if out is None:
             sys.stdout.flush()
@@ -83,7 +83,7 @@ def predict_table(
         raise RunError(f"cannot print the predictions: {error.strerror or error}", next_step=_NEXT_STEP) from error
     if out is not None:
         _write(out, text.getvalue().encode(errors="replace"))
-    return good, len(rows) - good
+    return good, bad
 
 
 def _columns(target: Target, run: Run) -> list[str]:
@@ -153,33 +153,23 @@ def _write_error(path: Path, error: OSError) -> ItinError:
     return disk.write_error(path, error, _NEXT_STEP)
 
 
-def _results(
-    predictor: Predictor, rows: list[Entry | Rejected], scanned: Scan
-) -> Iterator[tuple[str, Prediction | str]]:
-    """Yield each row's id, and its prediction or the reason why there is none."""
-    refused = {one.id: one for one in [*scanned.rejected, *scanned.unread]}
-    predicted = _predict(predictor, scanned.samples)
-    for row in rows:
-        bad = row if isinstance(row, Rejected) else refused.get(row.id)
-        yield row.id, next(predicted) if bad is None else bad.reason
-
-
-def _predict(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[Prediction | str]:
-    remaining = iter(samples)
+def _results(predictor: Predictor, pairs: Iterable[RawPair]) -> Iterator[tuple[str, Prediction | str]]:
+    """Yield each pair's id, and its prediction or the reason why there is none."""
+    remaining = iter(pairs)
     while chunk := list(islice(remaining, CHUNK)):
-        decoded: list[tuple[Sample, Any]] = [(sample, _image(sample)) for sample in chunk]
-        whole = [(image, sample.text) for sample, image in decoded if not isinstance(image, str)]
+        decoded = [(pair, pair.problem or _image(pair)) for pair in chunk]
+        whole = [(image, pair.text) for pair, image in decoded if not isinstance(image, str)]
         try:
             results: Iterator[Prediction | str] = iter(predictor.predict(whole) if whole else [])
         except (FeatureError, FailedInputError):  # one pair is at fault: find out which
             results = iter([_predict_one(predictor, pair) for pair in whole])
-        for _, image in decoded:
-            yield image if isinstance(image, str) else next(results)
+        for pair, image in decoded:
+            yield pair.id, image if isinstance(image, str) else next(results)
 
 
-def _image(sample: Sample) -> Any:
+def _image(pair: RawPair) -> Any:
     try:
-        return read_image(sample.place)
+        return read_image(pair.image)
     except BadFile as error:
         return error.reason
     except TransientError as error:

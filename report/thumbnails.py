@@ -51,6 +51,8 @@ class Images:
 
     def __init__(self, root: Path | None = None, folder: Path | None = None) -> None:
         self.root, self.folder = root, folder
+        self._away = ""
+        """Why a server could not be read: the others of its images are not waited for."""
 
     @classmethod
     def of(cls, run: Run, folder: Path | None) -> Images:
@@ -75,9 +77,14 @@ class Images:
         """
         reason = ""
         for path in self.places(pair.image):
+            if self._away and is_remote(path):
+                reason = reason or self._away
+                continue
             try:
                 data = image_bytes(Locator(path, pair.within))
             except (BadFile, TransientError) as error:
+                if isinstance(error, TransientError) and is_remote(path):
+                    self._away = first_line(error)
                 reason = reason or (
                     "image not found" if not is_remote(path) and not path.exists() else first_line(error)
                 )

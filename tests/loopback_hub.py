@@ -16,9 +16,9 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-LARGE = (".safetensors", ".bin", ".pth", ".pkl", ".h5", ".onnx", ".model")
+LARGE = (".safetensors", ".bin", ".pth", ".pkl", ".h5", ".onnx", ".model", ".tar", ".parquet")
 """Endings of the files that are known by their SHA-256."""
 
 
@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         hub = self.hub
-        path = unquote(urlsplit(self.path).path)
+        path = _of_models(unquote(urlsplit(self.path).path))
         hub.requests.append(Request(self.command, self.path, self.headers))
         if hub.silent:
             hub._closed.wait()
@@ -152,8 +152,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _take(self) -> None:
         """Take what a client pushes: a model's name, how each file is sent, and a commit with the files in it."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = unquote(urlsplit(self.path).path)
+        path = _of_models(unquote(urlsplit(self.path).path))
         self.hub.requests.append(Request(self.command, self.path, self.headers))
+        asked = self.hub.find(path.removeprefix("/api/models"))
+        if asked is not None and asked[2][:1] == ["paths-info"] and asked[1].access != "private":
+            wanted = dict(parse_qsl(body.decode())) if b"=" in body else json.loads(body)
+            names = [wanted["paths"]] if isinstance(wanted["paths"], str) else wanted["paths"]
+            there = asked[1].files()
+            self._json([self._entry(name, there[name], "oid") for name in names if name in there])
+            return
         if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._refuse(401, "RepoNotFound")
             return
@@ -244,9 +251,10 @@ class _Handler(BaseHTTPRequestHandler):
             data = data[:-1] + bytes([data[-1] ^ 1])
         asked, status = self.headers.get("Range"), 200
         if asked is not None:
-            start = int(asked.removeprefix("bytes=").split("-")[0])
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            data, status = data[start:], 206
+            start, _, end = asked.removeprefix("bytes=").partition("-")
+            last = min(int(end or len(data)), len(data) - 1)
+            headers["Content-Range"] = f"bytes {start}-{last}/{len(data)}"
+            data, status = data[int(start) : last + 1], 206
         cut = self.hub.cuts.pop(file, None) if self.command == "GET" else None
         self._send(status, data, headers, cut)
 
@@ -265,6 +273,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[:cut])
         if cut is not None:
             self.close_connection = True
+
+
+def _of_models(path: str) -> str:
+    """Return the path of a data set's page as that of the model of its name: the hub serves both alike."""
+    return path.replace("/api/datasets/", "/api/models/", 1).removeprefix("/datasets")
 
 
 def _only(entry: Mapping[str, Any], key: str) -> dict[str, Any]:

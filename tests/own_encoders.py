@@ -40,7 +40,7 @@ def example() -> str:
 
 def forget(folder: Path) -> None:
     """Forget what was imported from a folder, as a new process would."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if str(getattr(module, "__file__", None)).startswith(str(folder)):
             del sys.modules[name]
     own._installed.cache_clear()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from .release.source import copy_of_source
+
 ROOT = Path(__file__).resolve().parents[1]
 NOT_SHIPPED = {"tests", "docs", "build", "dist"}
 
@@ -39,7 +41,7 @@ def shipped_files() -> set[str]:
     for package in packages:
         folder = ROOT.joinpath(*package.split(".")[1:])
         files |= {f"{package.replace('.', '/')}/{path.name}" for path in folder.glob("*.py")}
-        files |= {f"{package.replace('.', '/')}/{path.name}" for path in folder.glob("*.cpp")}
+        files |= {f"{package.replace('.', '/')}/{path.name}" for path in folder.glob("*.[ch]pp")}
         files |= {f"{package.replace('.', '/')}/templates/{path.name}" for path in folder.glob("templates/*")}
     return files | {"itin/py.typed"}
 
@@ -58,21 +60,11 @@ def test_the_root_holds_no_stray_module() -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    copy = folder / "source"
-    # From an sdist, so that a stale build folder cannot bring deleted modules back.
+    copy = copy_of_source(folder / "source")
     code = (
         "import os, sys; from setuptools import build_meta; os.chdir(sys.argv[1]); "
         "print(getattr(build_meta, 'build_' + sys.argv[3])(sys.argv[2]))"
     )
-    tracked = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if tracked.returncode:
-        pytest.skip("needs a git checkout to tell sources from leftovers")
-    for name in tracked.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            (copy / name).write_bytes((ROOT / name).read_bytes())
     build = [sys.executable, "-c", code, str(copy), str(folder)]
     for kind in ("sdist", "wheel"):
         done = subprocess.run([*build, kind], capture_output=True, text=True)

@@ -16,19 +16,25 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
 
 from itin.cache import find_stores, fingerprint_of, open_store, read_table
 from itin.cli import main
+from itin.errors import RunError
 from itin.extract.config import EncoderConfig
 from itin.extract.encoders.build import build_encoder, identity_of
+from itin.itin_head import Head
 from itin.train.features.find import stores_of_run
 from itin.train.features.load import load_features
+from itin.train.label_rule import decided
 from itin.train.runs.evaluation import predict_part
-from itin.train.runs.folder import load_run
+from itin.train.runs.folder import Run, load_run
+from itin.train.runs.write import predictions_name
 from itin.train.sweeps.folder import Sweep
+from itin.train.sweeps.reveal import revealed
 
 from .fixtures import make as sets
 
@@ -242,19 +248,11 @@ def checkpoints(packed: Released) -> list[Path]:
 
 def test_checkpoints_give_the_probabilities_that_they_gave(packed: Released) -> None:
     """Of every run, those of sweeps too, for each pair that its predictions.csv names, from the stores as they were."""
-    paths = checkpoints(packed)
+    paths = [path for path in checkpoints(packed) if path.parent.name == "runs" and path.parent.parent.name != "nested"]
     assert len(paths) == len(packed.expected["runs"]) + len(packed.expected["sweep"]) + len(packed.expected["half"])
     for path in paths:
         run = load_run(path)
-        found = stores_of_run(run, packed.root / "cache")
-        features = load_features(
-            found.table,
-            found.stores,
-            run.config.regions,
-            run.config.keep_special,
-            allow_missing=True,
-            inputs=run.inputs,
-        )
+        found, features = features_of(run, packed)
         for part, recorded in run.predictions.groupby("part"):
             split, computed = predict_part(run, features, part=str(part))
             ids = [features.ids[row] for row in split.rows(str(part))]
@@ -266,6 +264,77 @@ def test_checkpoints_give_the_probabilities_that_they_gave(packed: Released) -> 
             assert table["predicted"].tolist() == chosen
             labels = found.table.samples.set_index("id")["label"]
             assert table["label"].tolist() == labels.loc[ids].tolist()
+
+
+def features_of(run: Run, packed: Released) -> tuple[Any, Any]:
+    """The stores of a run and what is read of them; RunError where a lexicon is another one than it was."""
+    found, config = stores_of_run(run, packed.root / "cache"), run.config
+    return found, load_features(
+        found.table,
+        found.stores,
+        config.regions,
+        config.keep_special,
+        allow_missing=True,
+        inputs=run.inputs,
+        lexicons=run.lexicons,
+        targets=config.targets,
+    )
+
+
+def later(packed: Released) -> dict[str, dict[str, Any]]:
+    """The runs of other heads and targets by name; skip sets of before there were any."""
+    if "later" not in packed.expected:
+        pytest.skip("a set of before there were other heads and targets")
+    expected: dict[str, dict[str, Any]] = packed.expected["later"]
+    return expected
+
+
+def test_runs_of_other_heads_and_targets_give_what_they_gave(packed: Released) -> None:
+    """Of each target of a run, for each pair that its predictions name: probabilities and numbers to 1e-5."""
+    expected = later(packed)
+    assert {"itin", "text-only", "itin-plus", "pooled", "linear", "lexicon", "multisentinet"} == {
+        one["head"] for one in expected.values()
+    }
+    read = 0
+    for name, one in expected.items():
+        run = load_run(packed.root / "later" / name)
+        assert run.record["key"] == one["key"]
+        assert run.metrics["test"] == one["test"]
+        try:
+            _, features = features_of(run, packed)
+        except RunError:  # another version of the lexicon than that which the head has learnt from
+            if name != "lexicon":
+                raise
+            continue
+        for part in ("val", "test"):
+            split, said = predict_part(run, features, part=part)
+            said = decided(said, run.config.label_from)
+            ids = [features.ids[row] for row in split.rows(part)]
+            for place, target in enumerate(run.targets):
+                recorded = read_csv(run.path / predictions_name(target.name if place else None)).loc[ids]
+                columns = ["predicted"] if target.is_number else [f"p_{label}" for label in target.classes]
+                values = recorded[columns].to_numpy(float)
+                np.testing.assert_allclose(said[target.name].reshape(values.shape), values, rtol=0, atol=1e-5)
+                read += len(ids)
+    assert read > 50
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"id": str}).set_index("id")
+
+
+def test_exported_heads_and_sweeps_on_inner_folds_open(packed: Released) -> None:
+    expected = later(packed)
+    head, run = Head.from_pretrained(packed.root / "exported"), load_run(packed.root / "later" / "best")
+    assert [target.name for target in head.targets] == ["label", "text-label"]
+    ours, theirs = head.state_dict(), run.head().state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    sweep = Sweep(packed.root / "nested")
+    assert len(losses(sweep)) == len({trial.key for trial in sweep.definition.trials})
+    assert len(list((packed.root / "nested" / "inner").iterdir())) == 4
+    assert revealed(sweep) == packed.expected["nested"]
+    assert expected.keys() == {path.name for path in (packed.root / "later").iterdir()}
 
 
 def test_training_again_gives_the_same_run(packed: Released, tmp_path: Path) -> None:

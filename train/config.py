@@ -118,7 +118,8 @@ class TrainConfig(HeadOptions):
     """Polarity lexicons that heads read beside the words: vader, afinn, pattern, hashtags and shape, joined by +; or
     none. The head lexicon always reads vader. A comma joins them too, but in a sweep it separates values."""
     target: str = option(LABEL, metavar="NAME[+NAME...]", group="What is learnt")
-    """What is learnt: a target of the data set, or several joined by +. The first is scored and selected by."""
+    """What is learnt: a target of the data set, or several joined by +. Scores and selection go by the
+    first."""
     target_weights: str | None = option(None, metavar="W+W...")
     """The weights of the targets' losses, joined by + in the same order; by default 1 each."""
     loss: str = option("mse", choices=LOSSES)
@@ -128,24 +129,24 @@ class TrainConfig(HeadOptions):
     rule over the text's and the image's; mean: the mean of both. The scores of all three are kept."""
     select: str | None = option(None, choices=SELECTS, metavar="SCORE")
     """The validation score that selects the epoch, and the best of a sweep or search; by default accuracy, for a number
-    the loss. Of equal ones the lower validation loss."""
+    the loss. Ties go to the lower validation loss."""
     lr: float = option(1e-3, above=0, group="The recipe")
     """Learning rate in the first epochs."""
     optimizer: str = option("adam", choices=OPTIMIZERS)
     """The optimiser: Adam, as in the paper, AdamW or RMSprop."""
     schedule: str = option("step", choices=SCHEDULES)
-    """How the learning rate goes on. step: multiplied every so many epochs, as in the paper; cosine: down to 0 at the
+    """How the learning rate changes. step: multiplied every --lr-step epochs, as in the paper; cosine: down to 0 at the
     end; constant: not at all."""
     warmup: int = option(0, least=0)
     """Epochs in which the learning rate rises to its first value, batch by batch."""
     lr_step: int = option(10, least=1)
-    """Epochs after which the schedule step changes the learning rate, again and again."""
+    """With the schedule step: epochs between two changes of the learning rate."""
     lr_gamma: float = option(0.1, above=0)
-    """What the schedule step multiplies the learning rate by."""
+    """With the schedule step: the factor of each change."""
     weight_decay: float = option(1e-5, least=0)
     """Weight decay: an L2 term in the gradient; with adamw, each step shrinks the weights by this times the rate."""
     clip: float | None = option(None, above=0)
-    """The most that the L2 norm of the whole gradient may be; by default any."""
+    """The largest L2 norm of the whole gradient; a longer one is scaled down to it. By default none is."""
     ema: float = option(0.0, least=0, below=1)
     """Decay of a moving average of the weights, which is validated and kept in their place; at most
     (1 + steps) / (10 + steps). 0 for none."""
@@ -163,7 +164,7 @@ class TrainConfig(HeadOptions):
     epochs: int = option(30, least=1)
     """Passes over the training part; the best of them on the validation part is kept."""
     patience: int | None = option(None, least=1)
-    """End after so many epochs without a better one; by default never."""
+    """Stop after N epochs without improvement; by default never."""
     seed: int = option(0, least=0, most=_LAST_SEED)
     """Fixes the initial weights, the order of the samples, and what is drawn in training; nothing else."""
     ensemble: int = option(1, least=1)
@@ -199,9 +200,7 @@ class TrainConfig(HeadOptions):
         if self.warmup > self.epochs:
             raise ValueError(f"warmup: expected at most epochs = {self.epochs}, got {self.warmup}")
         if self.m == 0 and self.ablation == "no-context":
-            raise ValueError(
-                "m = 0 leaves no region and ablation no-context no context: expected one of them, got none"
-            )
+            raise ValueError("m: 0 leaves no region, and the ablation no-context no context: leave one of them out")
         if self.m == 0 and self.head != "itin" and "regions" in HEADS[self.head].inputs:
             raise ValueError(f"m: expected an integer of at least 1 for the head {self.head}, got 0")
         _ = self.beside  # its own checks

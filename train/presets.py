@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from ..fields import kind_of, option
 from ..itin_head.registry import HEADS
 from ..labels import listed
-from ..targets import LABEL, SIDES
+from ..targets import LABEL
 from .config import TrainConfig
 from .lexicons.registry import BY_DEFAULT, EXTRA, is_installed, parse_names
 
@@ -31,8 +31,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "original": {},
     "best": {
         "head": "pooled",
-        "target": "label+text-label+image-label",
-        "label_from": "mean",
         "lexicons": "vader+afinn+pattern+hashtags+shape",
         "scene": True,
         "ensemble": 2,
@@ -46,7 +44,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Fields of `TrainConfig` by preset. `paper`: the equations, with the default of each field that they leave open.
 `official`: the architecture of the authors' demo (https://github.com/zhutong0219/ITIN), where it differs from them.
 `original`: those of `BY_HEAD` alone. `best`: what was worth it on real data, docs/accuracy.md; with its head unless
-another is named, and of its targets, lexicons and the scene what is there (`fitted`)."""
+another is named, and of its lexicons and the scene what is there (`fitted`)."""
 
 
 ORIGINAL: dict[str, dict[str, Any]] = {
@@ -108,7 +106,7 @@ SCENE = "--scene-encoder efficientnet-lite0-stages"
 """The option of `itin extract` for a scene that needs no hub."""
 
 # Of a whole recipe, what may be another and it is still called so:
-_FREE = ("head", "target", "label_from", "lexicons", "scene")
+_FREE = ("head", "lexicons", "scene")
 
 
 @dataclass(frozen=True)
@@ -158,18 +156,14 @@ def with_preset(values: Mapping[str, Any], adapted: Mapping[str, Mapping[str, An
     if name not in NAMES:
         raise ValueError(f"preset: expected one of {', '.join(NAMES)}, got {name!r}")
     own = _fields_of(name, rest.get("head", PRESETS[name].get("head", TrainConfig.head)))
-    both = {**own, **adapted.get(name, {}), **rest}
-    if "label_from" not in rest and not set(SIDES) <= set(both.get("target", LABEL).split("+")):
-        both.pop("label_from", None)
-    return both
+    return {**own, **adapted.get(name, {}), **rest}
 
 
-def fitted(values: Mapping[str, Any], targets: Collection[str], scene: bool = True) -> tuple[dict[str, Any], list[str]]:
-    """Leave out of a preset what the data set or the installation does not have.
+def fitted(values: Mapping[str, Any], scene: bool = True) -> tuple[dict[str, Any], list[str]]:
+    """Leave out of a preset what the stores or the installation do not have.
 
     Args:
         values: fields of `TrainConfig` and `preset`; those that are named themselves are kept.
-        targets: the names of the data set's targets.
         scene: whether the data set has features of the scene.
 
     Returns:
@@ -179,11 +173,6 @@ def fitted(values: Mapping[str, Any], targets: Collection[str], scene: bool = Tr
     given = with_preset({"preset": name})
     own: dict[str, Any] = {}
     said: list[str] = []
-    wanted = str(given.get("target", LABEL)).split("+")
-    if "target" not in values and (gone := [one for one in wanted if one not in targets]) and wanted[0] in targets:
-        own["target"] = "+".join(one for one in wanted if one in targets)
-        own["label_from"] = "joint"
-        said.append(f"the preset {name} without the targets {listed(gone)}, which the data set does not have")
     lexicons = parse_names(given.get("lexicons", ""))
     if "lexicons" not in values and (gone := [one for one in lexicons if not is_installed(one)]):
         own["lexicons"] = "+".join(one for one in lexicons if one not in gone)
@@ -230,7 +219,7 @@ def short_name(config: TrainConfig) -> str:
         parts.append(f"ensemble{config.ensemble}")
     if config.beside is not None and (preset != "best" or config.partner != PRESETS["best"].get("partner")):
         parts.append(f"partner-{config.partner}")
-    if config.targets != (LABEL,) and (preset != "best" or config.target != PRESETS["best"]["target"]):
+    if config.targets != (LABEL,):
         parts.append(config.target)
     own = config.lexicon_names not in ((), *by_default)
     if own and (preset != "best" or config.lexicons != PRESETS["best"]["lexicons"]):

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +15,8 @@ import numpy as np
 from ...errors import CacheError
 from ...parts import cores
 from .plan import StorePlan
-from .ranges import from_ranges
-from .schema import FORMAT
+from .ranges import check_count, from_ranges
+from .schema import FORMAT, canonical, fingerprint_of
 from .sealed_json import DamagedError, described, read_bytes, read_error, read_json, repair_advice, write_json
 from .shard_header import Header
 from .shard_read import Shard
@@ -197,7 +197,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             )
         raise CacheError(
             f"{folder} has no manifest.json: its extraction is not finished",
-            found=f"{len(shard_sizes(folder))} committed shards",
+            found=f"{(count := len(shard_sizes(folder)))} committed shard{'s' * (count != 1)}",
             next_step="run the same `itin extract` again: it makes what is missing and writes the manifest",
         )
     return _read(folder)
@@ -207,16 +207,28 @@ def _read(folder: Path, fingerprint: str | None = None) -> dict[str, Any]:
     """Read a manifest and check that it has the fields that are asked for."""
     manifest = read_json(folder / NAME, fingerprint)
     with described(folder / NAME):
-        listed_shards(manifest)
+        for shard in listed_shards(manifest).values():
+            for field in fields(ShardEntry):
+                if type(value := getattr(shard, field.name)).__name__ != field.type:
+                    raise TypeError(f"{field.name} of a shard is {value!r}")
+            check_count(shard.rows, shard.count)
         for name, kind in FIELDS.items():
             if not isinstance(manifest[name], kind):
                 raise TypeError(f"{name} is {manifest[name]!r}")
         for entry in manifest["plan"]:
-            entry["file"], entry["checksum"]
+            check_types(entry, file=str, checksum=str)
         for entry in manifest["quarantined"]:
-            entry["row"], entry["id"], entry["reason"]
-        _ = manifest["identity"]["kind"], manifest["identity"]["name"]
+            check_types(entry, row=int, id=str, reason=str)
+        _ = manifest["identity"]["kind"], manifest["identity"]["name"], fingerprint_of(manifest["identity"])
+        canonical([manifest["provenance"], manifest["quarantined"]])  # what is written again must be writable
     return manifest
+
+
+def check_types(entry: Mapping[str, Any], **kinds: type) -> None:
+    """Raise KeyError or TypeError unless an entry has fields of these types."""
+    for name, kind in kinds.items():
+        if not isinstance(entry[name], kind):
+            raise TypeError(f"{name} is {entry[name]!r}")
 
 
 def _entries(folder: Path, fingerprint: str, digests: Mapping[tuple[str, str], str]) -> list[ShardEntry]:

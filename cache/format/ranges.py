@@ -20,6 +20,13 @@ def to_ranges(rows: Iterable[int]) -> str:
     )
 
 
+def check_count(text: str, count: int) -> None:
+    """Raise ValueError unless a text from `to_ranges` names so many rows; they are not made."""
+    spans = [part.partition("-") for part in text.split(",")] if text else []
+    if (named := sum(int(last or first) + 1 - int(first) for first, _, last in spans)) != count:
+        raise ValueError(f"the rows {text[:40]} are {named}, not {count}")
+
+
 def from_ranges(text: str) -> np.ndarray:
     """Return the row numbers (N,) int64 of a text from `to_ranges`."""
     spans = [part.partition("-") for part in text.split(",")] if text else []

@@ -74,7 +74,7 @@ def from_json(path: Path, data: bytes) -> dict[str, Any]:
     """
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(path, f"it is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise DamagedError(path, "it is not a JSON object")
@@ -100,7 +100,7 @@ def described(path: Path) -> Iterator[None]:
     """Turn the error of a record that lacks a field, or has a wrong one, into a DamagedError that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else f"it has another structure ({error})"
         raise DamagedError(path, why) from error
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .sealed_json import DamagedError, from_json, seal_of, to_json
+from .ranges import check_count
+from .sealed_json import DamagedError, described, from_json, seal_of, to_json
 
 MIN_HEADER_BYTES = 4096
 END = b"\n}\n"
@@ -97,14 +98,34 @@ def parse(path: Path, data: bytes | bytearray) -> Header | None:
         return None
     text = bytes(data[:end])
     value: dict[str, Any] = from_json(path, text)
-    if len(data) < value["header"]:
-        return None
-    if data[end : value["header"]] != b" " * (value["header"] - end - 1) + b"\n":
-        raise DamagedError(path, "its header is not padded with spaces")
-    arrays = {
-        name: ArrayLocation(
-            place["dtype"], tuple(place["shape"]), place["offset"], tuple(place["strides"]), place["sha256"]
-        )
-        for name, place in value["arrays"].items()
-    }
-    return Header(**{**value, "arrays": arrays, "checksum": seal_of(text)})
+    with described(path):
+        for name, kind in FIELDS.items():
+            if not isinstance(value[name], kind):
+                raise TypeError(f"{name} is {value[name]!r}")
+        check_count(value["rows"], value["count"])
+        if len(data) < value["header"]:
+            return None
+        if data[end : value["header"]] != b" " * (value["header"] - end - 1) + b"\n":
+            raise DamagedError(path, "its header is not padded with spaces")
+        arrays = {name: _location(place, value["header"], value["bytes"]) for name, place in value["arrays"].items()}
+        return Header(**{**value, "arrays": arrays, "checksum": seal_of(text)})
+
+
+FIELDS = {
+    **{"kind": str, "fingerprint": str, "count": int, "rows": str},
+    **{"header": int, "bytes": int, "arrays": dict, "rest_sha256": str},
+}
+"""The fields of a header."""
+
+
+def _location(place: dict[str, Any], begin: int, end: int) -> ArrayLocation:
+    """Return the location of an array; raise ValueError or TypeError where it is not within the file."""
+    shape, strides = tuple(place["shape"]), tuple(place["strides"])
+    found = ArrayLocation(place["dtype"], shape, place["offset"], strides, place["sha256"])
+    if not all(isinstance(one, int) and one >= 0 for one in (found.offset, *shape, *strides)) or len(shape) != len(
+        strides
+    ):
+        raise ValueError(f"an array of shape {shape} and strides {strides} at {found.offset!r}")
+    if found.bytes and not begin <= found.offset <= end - found.bytes:
+        raise ValueError(f"an array of {found.bytes} bytes at {found.offset} in a file of {end}")
+    return found

@@ -9,20 +9,18 @@ import click
 from ..terminal.lazy_group import LazyGroup
 
 COMMANDS = {
-    "info": "cache.info",
-    "verify": "cache.verify",
-    "diff": "cache.diff",
-    "merge": "cache.merge",
-    "import": "cache.import_",
-    "export": "cache.export",
-    "rm": "cache.rm",
+    "info": ("cache.info", "List stores: kinds, encoders, weights, rows, bytes, provenance."),
+    "verify": ("cache.verify", "Check every byte; name what is damaged and the command that fixes it."),
+    "diff": ("cache.diff", "Show how two stores differ."),
+    "merge": ("cache.merge", "Combine stores of the same features from several places."),
+    "import": ("cache.import_", "Import features made by other tools."),
+    "export": ("cache.export", "Write a store in the form of another tool."),
+    "rm": ("cache.rm", "Remove stores, after showing them and asking."),
 }
-"""Command -> module in `itin.commands`."""
+"""Command -> module in `itin.commands`, and its line in the help."""
 
 
-@click.command(
-    "cache", cls=LazyGroup, modules=COMMANDS, short_help="Inspect, check, merge, import, export and remove stores."
-)
+@click.command("cache", cls=LazyGroup, modules=COMMANDS)
 def command() -> None:
     """Inspect, check, merge, import, export and remove stores of features.
 

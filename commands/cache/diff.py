@@ -14,7 +14,7 @@ MAX_LISTED = 10
 """The maximum number of samples that are listed."""
 
 
-@click.command("diff", short_help="Show how two stores differ.")
+@click.command("diff")
 @click.argument("first")
 @click.argument("second")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")

@@ -15,13 +15,16 @@ FORMS = (
 )
 
 
-@click.command("export", short_help="Write a store in the form of another tool.")
+@click.command("export")
 @click.argument("store")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(
-    "--to", type=click.Choice(FORMS), help="The form (docs/features.md); by default what TARGET ends in says."
+    "--to",
+    type=click.Choice(FORMS),
+    metavar="FORM",
+    help="The form (docs/features.md), by default what TARGET ends in says: " + ", ".join(FORMS) + ".",
 )
-@click.option("--first", type=int, help="For regions: only the first N of each image.")
+@click.option("--first", type=int, metavar="N", help="For regions: only the first N of each image.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 def command(store: str, target: Path, to: str | None, first: int | None, cache: Path | None) -> None:
     """Write STORE to TARGET, a new file or folder.

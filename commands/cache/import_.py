@@ -29,13 +29,14 @@ LOST = {
 """What does not work without an array."""
 
 
-@click.command("import", short_help="Import features made by other tools.")
+@click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--from",
     "form",
     type=click.Choice(FORMS),
-    help="Their format (docs/features.md); by default what the files' endings say, if they do.",
+    metavar="FORM",
+    help="Their form (docs/features.md), by default what the files' endings say: " + ", ".join(FORMS) + ".",
 )
 @click.option("--kind", type=click.Choice(tuple(KINDS)), default="regions", show_default=True, help="Their kind.")
 @click.option(
@@ -47,8 +48,8 @@ LOST = {
 )
 @click.option("--ids", type=click.Path(path_type=Path), help="File with the ids of the rows: one a line, or .npy.")
 @click.option("--by", type=click.Choice(("id", "text")), help="What names the pairs in SOURCE; by default ids.")
-@click.option("--dataset", help="Their data set in the cache; by default the only one.")
-@click.option("--name", help="Name of the store, for `itin train`; by default that of the format.")
+@click.option("--dataset", metavar="NAME", help="Their data set in the cache; by default the only one.")
+@click.option("--name", metavar="NAME", help="Name of the store, for `itin train`; by default that of the form.")
 @click.option(
     "--detector",
     "--encoder",
@@ -56,7 +57,7 @@ LOST = {
     metavar="TEXT",
     help="Note on the weights that made them, shown by `cache info`.",
 )
-@click.option("--max-regions", type=int, help="Regions kept for each image, by score; by default all.")
+@click.option("--max-regions", type=int, metavar="N", help="Regions kept for each image, by score; by default all.")
 @click.option(
     "--store-dtype",
     type=click.Choice(FLOATS),
@@ -96,7 +97,7 @@ def command(
     if form is None:
         fitting = guessed(source)
         if len(fitting) != 1:
-            raise click.UsageError(f"name the format with --from: {', '.join(fitting or FORMS)}")
+            raise click.UsageError(f"name the form of {source} with --from: {', '.join(fitting or FORMS)}")
         form = fitting[0]
     pairs = [one.partition("=") for one in mapped]
     if wrong := ["".join(pair) for pair in pairs if not all(pair)]:

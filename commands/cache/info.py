@@ -18,7 +18,7 @@ MAX_LISTED = 10
 """The maximum number of quarantined samples that are listed."""
 
 
-@click.command("info", short_help="List stores: kinds, encoders, weights, rows, bytes, provenance.")
+@click.command("info")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 @json_option
@@ -69,10 +69,12 @@ def _table(rows: list[Info]) -> None:
 
 
 def _state(one: Info) -> str:
+    from ..terminal.console import counted
+
     if one.rows is None:
-        return f"no manifest yet, {one.shards} shards"
+        return f"no manifest yet, {counted(one.shards, 'shard')}"
     if one.missing:
-        return f"{one.missing} shards are missing"
+        return f"{counted(one.missing, 'shard')} missing"
     return "complete" if one.complete else f"{one.planned - one.rows - len(one.quarantined)} to come"
 
 
@@ -92,8 +94,8 @@ def _details(one: Info) -> None:
     if "names" in one.provenance:  # all of them with --json
         fields["names"] = ", ".join(f"{len(each)} {kind}" for kind, each in one.provenance["names"].items())
     for name, value in fields.items():
-        console.print(f"  {name:14} {value}")
+        console.print(f"  {name:15} {value}")
     for record in one.quarantined[:MAX_LISTED]:
-        console.print(f"  in quarantine  {record['id']}: {record['reason']}")
+        console.print(f"  in quarantine   {record['id']}: {record['reason']}")
     if len(one.quarantined) > MAX_LISTED:
         console.print(f"  ... and {len(one.quarantined) - MAX_LISTED} more: `itin cache info {one.path} --json`")

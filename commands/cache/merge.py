@@ -10,7 +10,7 @@ import click
 from .cache_group import located
 
 
-@click.command("merge", short_help="Combine stores of the same features from several places.")
+@click.command("merge")
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
     "--into",
@@ -26,7 +26,7 @@ def command(sources: tuple[str, ...], into: Path, cache: Path | None) -> None:
     """
     from ...cache.upkeep.find import is_store, stores_under
     from ...cache.upkeep.merge import copy_table, merge
-    from ..terminal.console import Bars, console
+    from ..terminal.console import Bars, console, counted
 
     if is_store(into):
         raise click.UsageError(f"--into takes the data set's folder, {into.parent}, not a store in it")
@@ -49,8 +49,8 @@ def command(sources: tuple[str, ...], into: Path, cache: Path | None) -> None:
             results.append(merge(stores, into, advance))
     for result in results:
         for source_folder, count in result.taken.items():
-            console.print(f"{count} rows from {source_folder}")
-        console.print(f"{result.rows} rows, {result.held_before} of them there before: {result.folder}")
+            console.print(f"{counted(count, 'row')} from {source_folder}")
+        console.print(f"{counted(result.rows, 'row')}, {result.held_before} of them there before: {result.folder}")
     for folder in dict.fromkeys(store.parent for stores in groups.values() for store in stores):
         if copy_table(folder, into):
             console.print(f"the data set's table came from {folder}")

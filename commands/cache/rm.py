@@ -9,7 +9,7 @@ import click
 from .cache_group import located, size
 
 
-@click.command("rm", short_help="Remove stores, after showing them and asking.")
+@click.command("rm")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...cache.upkeep.verify import Verification
 
 
-@click.command("verify", short_help="Check every byte; name what is damaged and the command that fixes it.")
+@click.command("verify")
 @click.argument("path", required=False)
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder; by default as for `itin extract`.")
 @click.option(
@@ -36,7 +36,7 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     from ...cache.upkeep.verify import verify
     from ...disk import NEWER
     from ...errors import CacheError
-    from ..terminal.console import Bars, console, notes
+    from ..terminal.console import Bars, console, counted, notes
 
     root = located(path, cache)
     stores = stores_under(root)
@@ -93,7 +93,8 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     elif not bad and not damaged and not alone:
         shards, rows = (sum(getattr(report, name) for report in reports) for name in ("shards", "rows"))
         amount = size(sum(report.bytes for report in reports))
-        console.print(f"{len(stores)} stores, {rows} rows in {shards} shards, {amount}: all whole")
+        whole = f"{counted(len(stores), 'store')}, {counted(rows, 'row')} in {counted(shards, 'shard')}"
+        console.print(f"{whole}, {amount}: all whole")
     for file, home in moved.items():
         say(f"moved {file} to {home.name}")
     for file in removed:

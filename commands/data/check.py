@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from ...train.protocols.protocol import Protocol
 
 
-@click.command("check", short_help="Duplicates, conflicting labels, class balance, Table I.")
-@click.option("--dataset", help="The data set's name in the cache, or with --root one that `itin extract` knows.")
+@click.command("check")
+@click.option(
+    "--dataset", metavar="NAME", help="The data set's name in the cache, or with --root one that `itin extract` knows."
+)
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),

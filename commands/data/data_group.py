@@ -6,10 +6,13 @@ import click
 
 from ..terminal.lazy_group import LazyGroup
 
-COMMANDS = {"check": "data.check", "fetch": "data.fetch"}
-"""Command -> module in `itin.commands`."""
+COMMANDS = {
+    "check": ("data.check", "Duplicates, conflicting labels, class balance, Table I."),
+    "fetch": ("data.fetch", "Fetch a published split."),
+}
+"""Command -> module in `itin.commands`, and its line in the help."""
 
 
-@click.command("data", cls=LazyGroup, modules=COMMANDS, short_help="Check a data set; fetch published splits.")
+@click.command("data", cls=LazyGroup, modules=COMMANDS)
 def command() -> None:
     """Check a data set; fetch published splits."""

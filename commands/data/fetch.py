@@ -9,8 +9,8 @@ import click
 SPLITS = ("clmlf",)
 
 
-@click.command("fetch", short_help="Fetch a published split.")
-@click.argument("split", type=click.Choice(SPLITS))
+@click.command("fetch")
+@click.argument("split", type=click.Choice(SPLITS), metavar="SPLIT")
 @click.option(
     "--dataset",
     type=click.Choice(("mvsa-single", "mvsa-multiple")),
@@ -26,7 +26,7 @@ SPLITS = ("clmlf",)
     help="Take train.json, dev.json and test.json from a folder instead of the network.",
 )
 def command(split: str, dataset: str, source: Path | None) -> None:
-    """Fetch a published SPLIT of a data set, so that `--protocol clmlf` finds it.
+    """Fetch a published SPLIT of a data set; there is one, clmlf, which `--protocol clmlf` then finds.
 
     Every file is compared with its published SHA-256, and the split with its published number of pairs per part.
     """

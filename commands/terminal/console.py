@@ -105,6 +105,11 @@ def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
         yield on_epoch
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 row`, `2 rows`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def ends(rows: Sequence[Sequence[object]], most: int = 20) -> list[Sequence[object]]:
     """Return the rows of a table; of more than `most` the first and the last, and how many are left out between."""
     half = most // 2

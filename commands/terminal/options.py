@@ -136,7 +136,7 @@ def _option(field: Field[Any], heading: str, help: str, many: bool) -> Callable[
     return click.option(flag, field.name, help=help + (f"  [{'; '.join(shown)}]" if shown else ""), **more)
 
 
-class _Choice(click.Choice[str]):
+class _Choice(click.Choice):  # generic since click 8.2 alone
     """The choices of an option, with the form of other values beside them."""
 
     def __init__(self, limits: Limits) -> None:
@@ -216,8 +216,19 @@ def columns_of(text: str) -> dict[str, str]:
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turn a ValueError from a configuration into a usage error."""
+    """Turn a ValueError from a configuration into a usage error that names the option as it is typed."""
     try:
         yield
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(_as_typed(str(error))) from error
+
+
+def _as_typed(message: str) -> str:
+    """Return a message about a field, `batch_size: expected ...`, as one about the current command's option."""
+    context = click.get_current_context(silent=True)
+    params = context.command.params if context is not None else []
+    flags = {one.name: one.opts[0] for one in params if isinstance(one, click.Option)}
+    start = re.match(r"(\w+)(?=[:=])", message)
+    if start is None or start[1] not in flags:
+        return message
+    return flags[start[1]] + message[start.end() :].replace(" or None, got ", ", got ", 1)

@@ -53,12 +53,11 @@ class FeatureOptions:
     def fitted(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """Return what a preset has another way on the data set, and what it is without, by `train.presets.fitted`."""
         from ...paths import cache_root
-        from ...targets import targets_of
         from ...train.features.find import find_table, has_scene
 
         table = find_table(cache_root(self.cache), self.dataset)
         scene = self.scene_encoder is not None or has_scene(table.folder)  # one that is named and missing is an error
-        return fitted(values, targets_of(table.dataset), scene)
+        return fitted(values, scene)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Computing:
     precision: str = option("float32", choices=PRECISIONS)
     """Precision of matrix products in training; evaluation stays in float32."""
     cuda_graphs: bool = False
-    """Take each step of the training as one CUDA graph, on a GPU."""
+    """Run each training step as one CUDA graph, on a GPU."""
 
     def __post_init__(self) -> None:
         check(self)

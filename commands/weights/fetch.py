@@ -16,7 +16,10 @@ ENCODERS = ("regions", "text_encoder", "context_encoder", "scene_encoder", "dete
 """The options that decide which weights an extraction needs."""
 
 
-@click.command("fetch", cls=Command, short_help="Download all weights that an extraction will need.")
+NONE = "Nothing is needed: these encoders have no weights that are downloaded."
+
+
+@click.command("fetch", cls=Command)
 @options_of(EncoderConfig, *ENCODERS)
 @options_of(ExtractConfig, "only")
 def command(only: str, **options: Any) -> None:
@@ -26,7 +29,10 @@ def command(only: str, **options: Any) -> None:
     """
     from ..terminal.console import console
 
-    for kind, row in fetched(only, options).items():
+    needed = fetched(only, options)
+    if not needed:
+        console.print(NONE)
+    for kind, row in needed.items():
         console.print(f"{kind}: {row.encoder}: {row.found or row.how}", markup=False)
 
 

@@ -9,10 +9,10 @@ import click
 
 from ...extract.config import EncoderConfig, ExtractConfig
 from ..terminal.options import Command, options_of
-from .fetch import ENCODERS, fetched
+from .fetch import ENCODERS, NONE, fetched
 
 
-@click.command("pack", cls=Command, short_help="Put all weights that an extraction will need into one folder.")
+@click.command("pack", cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path))
 @options_of(EncoderConfig, *ENCODERS)
 @options_of(ExtractConfig, "only")
@@ -25,7 +25,11 @@ def command(folder: Path, only: str, **options: Any) -> None:
     from ...extract.weights.pack import pack
     from ..terminal.console import console
 
-    record = pack(fetched(only, options), folder)
+    needed = fetched(only, options)
+    if not needed:
+        console.print(NONE)
+        return
+    record = pack(needed, folder)
     for place, known in record.items():
         console.print(f"{known['sha256']}  {place}", markup=False)
     console.print(f"Packed: {folder}. Use it with ITIN_WEIGHTS={folder.absolute()}", markup=False)

@@ -12,24 +12,21 @@ from ..terminal.lazy_group import LazyGroup
 from ..terminal.named_encoders import encoders_named
 from ..terminal.options import options_of
 
-COMMANDS = {"fetch": "weights.fetch", "pack": "weights.pack"}
-"""Command -> module in `itin.commands`."""
+COMMANDS = {
+    "fetch": ("weights.fetch", "Download all weights that an extraction will need."),
+    "pack": ("weights.pack", "Put all weights that an extraction will need into one folder."),
+}
+"""Command -> module in `itin.commands`, and its line in the help."""
 
 
-@click.group(
-    "weights",
-    cls=LazyGroup,
-    modules=COMMANDS,
-    invoke_without_command=True,
-    short_help="List the encoders' weights and their origin; fetch and pack them.",
-)
+@click.group("weights", cls=LazyGroup, modules=COMMANDS, invoke_without_command=True)
 @options_of(EncoderConfig, "detector_weights", "regions", "text_encoder", "context_encoder", "scene_encoder")
 @json_option
 @click.pass_context
 def command(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """List each encoder's weights, where they are searched, what was found with its SHA-256, and how to get them.
 
-    The licence is the one that the model's card states. Nothing is downloaded by the list. HF_HOME, TORCH_HOME,
+    The licence is the one that the model's card states. Listing downloads nothing. HF_HOME, TORCH_HOME,
     ITIN_WEIGHTS, HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN are honoured.
     """
     if context.invoked_subcommand is not None:

@@ -132,11 +132,13 @@ def open_dataset(
     for option, value in given.items():
         if value and option not in reader.options:
             have = [one for one, other in DATASETS.items() if option in other.options]
-            raise ValueError(f"{option} is an option of {', '.join(have)}, not of the data set {kind!r}")
+            raise ValueError(f"{option}: an option of {', '.join(have)}, not of the data set {kind!r}")
     if aspect is not None and aspect not in ASPECTS:
         raise ValueError(f"aspect: expected one of {', '.join(ASPECTS)}, got {aspect!r}")
     if encoding is not None and ("encoding" not in reader.options or encoding not in ENCODINGS):
-        raise ValueError(f"encoding is for MVSA's text files, one of {', '.join(ENCODINGS)}: not {encoding!r}")
+        raise ValueError(
+            f"encoding: expected one of {', '.join(ENCODINGS)}, for MVSA alone, got {encoding!r} for {kind!r}"
+        )
     if root is not None and kind not in REMOTE and (is_remote(root) or "::" in str(root)):
         raise DataError(
             f"{scrub(str(root))} is no folder of this machine, which {kind!r} needs",

@@ -23,13 +23,16 @@ def read_ids(path: Path) -> Counter[str]:
     Raises:
         DataError: the file cannot be read, is not UTF-8, or lists nothing.
     """
-    expected = "a text file in UTF-8 with one id a line"
+    expected, next_step = "a text file in UTF-8 with one id a line", "name another with --ids"
     try:
         listed = Counter(id for line in lines_of(path.expanduser().read_bytes()) if (id := line.strip()))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the ids in {path}: {error}", expected=expected) from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read the ids in {path}: {reason}", expected=expected, next_step=next_step) from error
     if not listed:
-        raise DataError(f"{path} lists no ids", expected=expected, found="no line that is not blank")
+        raise DataError(
+            f"{path} lists no ids", expected=expected, found="no line that is not blank", next_step=next_step
+        )
     return listed
 
 

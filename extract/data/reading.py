@@ -50,7 +50,7 @@ def retrying(read: Callable[[], T], path: str | os.PathLike[str]) -> T:
         TransientError: the last try failed too, or access was denied.
     """
     far = remote.is_remote(os.fspath(path))
-    named = remote.scrub(remote.url(Path(path))) if far else os.fspath(path)
+    named = remote.scrub(remote.shown(os.fspath(path))) if far else os.fspath(path)
     for wait in (*(REMOTE_WAITS if far else WAITS), None):
         try:
             return read()
@@ -58,10 +58,12 @@ def retrying(read: Callable[[], T], path: str | os.PathLike[str]) -> T:
             if error.errno is None or error.errno in GONE:
                 raise
             if wait is None or error.errno in DENIED:
-                raise TransientError(
-                    f"{named} could not be read: {error.strerror or error}",
-                    next_step="check the disk, the network and the permissions, and run the command again",
-                ) from error
+                step = "check the disk, the network and the permissions, and run the command again"
+                if far and error.errno in DENIED:
+                    step = "give the credentials to the protocol's own settings, or those of fsspec, and run it again"
+                raise TransientError(f"{named} could not be read: {error.strerror or error}", next_step=step) from (
+                    None if far else error
+                )  # a package's own error may hold a credential
             time.sleep(wait)
     raise AssertionError("unreachable")
 

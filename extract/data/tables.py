@@ -46,5 +46,10 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
                 next_step="write each row as one line",
             )
     if not rows:
-        raise DataError(f"{path} has no rows", expected="a row for each pair", found="a header line" * bool(columns))
+        raise DataError(
+            f"{path} has no rows",
+            expected="a row for each pair",
+            found="a header line" if columns else "an empty file",
+            next_step="fill it, or name another with --table",
+        )
     return columns, rows

@@ -102,9 +102,9 @@ def check_allowed(names: Mapping[str, str], allow: Collection[str]) -> None:
     }
     if options:
         raise EncoderError(
-            f"{' and '.join(options)}: code to be imported, and the name comes from a file, not from the command line",
+            f"{', '.join(options)}: code to be imported, and the name comes from a file, not from the command line",
             expected=f"{' '.join(options.values())} on the command line: only code that you name yourself is imported",
-            next_step=f"add that if you trust the module (from Python: allow={set(options)})",
+            next_step=f"add that if you trust the module (from Python: allow={sorted(options)})",
         )
 
 
@@ -162,6 +162,7 @@ def _imported(name: str, module: str, attribute: str, origin: dict[str, str]) ->
             f"the encoder {name} is not a class that a file defines",
             expected="a class as docs/encoders.md describes it",
             found=repr(cls),
+            next_step="name the class, as in my_encoders:ColourGrid",
         )
     return OwnClass(name, cls, {"class": f"{cls.__module__}:{cls.__qualname__}", **origin, "sha256": _sha256(file)})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ...errors import first_line
+from ...errors import ItinError, first_line
 from ..data.reading import BadFile
 from ..data.samples import Rejected
 from .forms.files import files_of
@@ -47,10 +47,19 @@ def _here(files: Iterable[Path], form: Form, asked: Asked) -> Iterator[Answer]:
         try:
             for name, read, file in lister(path, asked):
                 try:
-                    yield name, file, read()
-                except BadFile as error:
-                    yield name, file, error.reason
-        except BadFile as error:
-            yield path.name, "", error.reason
-        except (OSError, ValueError, MemoryError) as error:
-            yield path.name, "", f"cannot be read: {first_line(error)}"
+                    raw = read()
+                except ItinError:
+                    raise
+                except Exception as error:  # damaged files make the libraries that read them raise almost anything
+                    yield name, file, reason_of(error)
+                else:
+                    yield name, file, raw
+        except ItinError:
+            raise
+        except Exception as error:
+            yield path.name, "", reason_of(error)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a file or a sample cannot be used, in one line."""
+    return error.reason if isinstance(error, BadFile) else f"cannot be read: {first_line(error)}"

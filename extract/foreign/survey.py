@@ -78,6 +78,13 @@ def check_used(contents: SourceContents, source: object, name: str) -> None:
     """Raise DataError where nothing in a source belongs to the data set of that name."""
     if contents.rows and contents.dim:
         return
+    if contents.rejected and len(contents.rejected) == contents.records:
+        raise DataError(
+            f"no features in {source} can be read",
+            expected="files of the form that --from names, or that their endings say",
+            found="; ".join(reasons(contents.rejected)),
+            next_step="fix the files, or name another form with --from",
+        )
     raise DataError(
         f"no features in {source} belong to the data set {name}",
         expected="file names or image ids that are ids of the data set",

@@ -116,7 +116,7 @@ def _licence(card: Path) -> str | None:
     try:
         head = re.match(r"---\s*\n(.*?)\n---", card.read_text(encoding="utf-8"), re.DOTALL)
         stated = yaml.safe_load(head.group(1)) if head else None
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     if not isinstance(stated, dict):
         return None

@@ -30,6 +30,7 @@ def pack(needed: Mapping[str, WeightsRequirement], folder: Path) -> dict[str, di
             the folder cannot be written.
     """
     record = read_record(folder)
+    disk.make_folder(folder, _fault)
     for row in needed.values():
         if not row.files:
             raise WeightsError(

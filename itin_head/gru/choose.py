@@ -15,8 +15,8 @@ from . import compiled
 from .packing import pack_words
 from .recurrence import bigru
 
-WORTH_BUILDING = 20e12
-"""Operations of a run above which building the C++ recurrence (some 15 seconds, once) pays off."""
+WORTH_BUILDING = 0.5e12
+"""Operations of a run above which compiling the C++ recurrence (some 3 seconds, once) pays off."""
 
 
 def operations(d: int, words: int, token_dim: int, epochs: int) -> float:
@@ -41,8 +41,8 @@ def choose(
     """Return how to compute the GRU, one of `recurrence.RECURRENCES`.
 
     `auto` depends on the run and the machine alone, not on what was built before, so that the same run gives the same
-    numbers: C++ on a CPU where the run is long enough for building it to pay off; on a CUDA device `torch.nn.GRU`,
-    which is cuDNN's there, one call where ours would start hundreds of small kernels.
+    numbers: C++ on a CPU with a compiler, where the run is long enough for building it to pay off; on a CUDA device
+    `torch.nn.GRU`, which is cuDNN's there, one call where ours would start hundreds of small kernels.
 
     Args:
         gru: one of `GRUS`.
@@ -62,7 +62,8 @@ def choose(
     if gru == "fused" and (why := fused_failure(device)) is not None:
         raise ValueError(f"gru: fused is not available on device {device}: {why}")
     if gru == "auto":
-        fastest = {"cuda": "torch", "cpu": "compiled" if work >= WORTH_BUILDING else "packed"}
+        worth_it = work >= WORTH_BUILDING and compiled.possible()
+        fastest = {"cuda": "torch", "cpu": "compiled" if worth_it else "packed"}
         gru = fastest.get(device.type, "packed")
     if gru == "compiled":
         try:

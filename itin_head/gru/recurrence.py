@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
+from . import compiled
 from .packing import Packing, Words
 
 RECURRENCES = ("packed", "compiled", "fused", "torch")
@@ -197,17 +198,16 @@ class _CompiledRecurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: list[int]) -> Tensor:
-        h, gates, q = torch.ops.itin.gru_forward(inputs, W_hh, b_hn, sizes)
+        h, gates, q = compiled.forward(inputs, W_hh, b_hn, sizes)
         ctx.save_for_backward(gates, q, h, W_hh)
         ctx.sizes = sizes
-        return cast(Tensor, h)
+        return h
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         gates, q, h, W_hh = ctx.saved_tensors
-        delta, grad_W, grad_b = torch.ops.itin.gru_backward(grad.contiguous(), gates, q, h, W_hh, ctx.sizes)
-        return delta, grad_W, grad_b, None
+        return *compiled.backward(grad, gates, q, h, W_hh, ctx.sizes), None
 
 
 def _before(h: Tensor, sizes: list[int]) -> Tensor:

@@ -2,11 +2,12 @@
 
     python tests/bench/data.py list       members of a tar: ours, Python's tarfile, `tar t`
     python tests/bench/data.py read       pairs of tars: ours, webdataset; rows of Parquet: ours, pyarrow
-    python tests/bench/data.py scale      plan, scan and extraction of a million pairs in 100 tars: time and memory
+    python tests/bench/data.py scale      plan, scan and extraction of a million pairs in 100 files: time and memory
 
 Measurements take turns with their baselines, and the ratio of the medians is shown; on a shared machine use `--clock
-cpu`. The page cache is warm. `scale` runs `itin extract` as a process of its own with encoders that cost nothing and
-shows the largest memory that it held (ru_maxrss) for two sizes, so that what grows is seen.
+cpu`. The page cache is warm. `scale --form tars|parquet` runs `itin extract` as a process of its own with encoders that
+cost nothing and shows the largest memory that it held (ru_maxrss) for two sizes, so that what grows is seen; then it
+lists and reads the same files.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import io
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -84,84 +87,107 @@ def show(title: str, found: dict[str, tuple[float, int]], base: str) -> None:
 
 
 def listing(options: argparse.Namespace, folder: Path, clock: Callable[[], float]) -> None:
+    show_listing(write_tars(folder, 1, options.pairs, pictures(64, options.kilobytes)), options.rounds, clock)
+
+
+def show_listing(paths: list[Path], rounds: int, clock: Callable[[], float]) -> None:
     from itin.extract.data.places.opening import open_file
     from itin.extract.data.places.tar import members
 
-    (path,) = write_tars(folder, 1, options.pairs, pictures(64, options.kilobytes))
-
     def ours() -> int:
-        return sum(1 for one in members(open_file(path), path.stat().st_size) if not one.problem)
+        return sum(not one.problem for path in paths for one in members(open_file(path), path.stat().st_size))
 
     def theirs() -> int:
-        with tarfile.open(path, "r:") as archive:
-            return sum(1 for _ in archive)
+        count = 0
+        for path in paths:
+            with tarfile.open(path, "r:") as archive:
+                count += sum(1 for _ in archive)
+        return count
 
     def tar() -> int:
-        done = subprocess.run(["tar", "tf", path], capture_output=True, check=True)
-        return done.stdout.count(b"\n")
+        return sum(
+            subprocess.run(["tar", "tf", path], capture_output=True, check=True).stdout.count(b"\n") for path in paths
+        )
 
-    show("Members of a tar, listed", turns({"itin": ours, "tarfile": theirs}, options.rounds, clock), "tarfile")
-    begin = time.perf_counter()
-    count = tar()
-    print(f"| tar t (wall time) | {count} | {time.perf_counter() - begin:.3f} | |")
+    show("Members of tars, listed", turns({"itin": ours, "tarfile": theirs}, rounds, clock), "tarfile")
+    begin, before = time.perf_counter(), os.times()
+    count, after = tar(), os.times()
+    seconds = sum(after[2:4]) - sum(before[2:4]) if clock is time.process_time else time.perf_counter() - begin
+    print(f"| tar t | {count} | {seconds:.3f} | {count / seconds:.0f} | |")
+
+
+def write_tables(folder: Path, files: int, pairs: int, images: list[bytes]) -> list[Path]:
+    """Write Parquet files as the hub stores images: a struct of bytes and path, 1,000 rows a row group."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    schema = pa.schema({"id": pa.string(), "image": kind, "text": pa.string(), "label": pa.string()})
+    paths = []
+    for number in range(files):
+        paths.append(folder / f"{number:05d}.parquet")
+        with pq.ParquetWriter(paths[-1], schema) as writer:
+            for start in range(number * pairs, (number + 1) * pairs, 1000):
+                rows = range(start, min(start + 1000, (number + 1) * pairs))
+                cells = [{"bytes": images[n % len(images)] + f"{n:012d}".encode(), "path": None} for n in rows]
+                columns = {"id": [f"{n:010d}" for n in rows], "text": [TEXT] * len(rows)}
+                labels = ["abc"[n % 3] for n in rows]
+                writer.write_table(pa.table({**columns, "image": cells, "label": labels}, schema))
+    return paths
 
 
 def reading(options: argparse.Namespace, folder: Path, clock: Callable[[], float]) -> None:
-    import pyarrow as pa
+    images = pictures(64, options.kilobytes)
+    for form, write in (("tars", write_tars), ("parquet", write_tables)):
+        (folder / form).mkdir()
+        show_reading(form, write(folder / form, 4, options.pairs // 4, images), options.rounds, clock)
+
+
+def show_reading(form: str, paths: list[Path], rounds: int, clock: Callable[[], float]) -> None:
     import pyarrow.parquet as pq
     import webdataset
 
-    images = pictures(64, options.kilobytes)
-    paths = write_tars(folder, 4, options.pairs // 4, images)
-    columns: dict[str, list[object]] = {"image": [], "text": []}
-    for n in range(options.pairs):
-        columns["image"].append({"bytes": images[n % 64] + b"%d" % n, "path": None})
-        columns["text"].append(TEXT)
-    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    table = pa.table({"image": pa.array(columns["image"], kind), "text": columns["text"]})
-    (folder / "p").mkdir()
-    pq.write_table(table, folder / "p" / "t.parquet", row_group_size=1000)
-    del table, columns
-
-    def ours(kind: str, root: Path) -> int:
-        stream = open_dataset(kind, root).stream
+    def ours() -> int:
+        stream = open_dataset("webdataset" if form == "tars" else "folder", paths[0].parent).stream
         return sum(len(found.data) > 0 for found in stream.pairs(lambda *_: None))
 
     def theirs() -> int:
-        urls = [str(path) for path in paths]
-        pairs = webdataset.WebDataset(urls, shardshuffle=False)
+        pairs = webdataset.WebDataset(list(map(str, paths)), shardshuffle=False)
         return sum(len(pair["jpg"]) > 0 for pair in pairs)
+
+    def batches() -> Iterator[Any]:
+        for path in paths:
+            yield from pq.ParquetFile(path).iter_batches(64, use_threads=False)
 
     def parquet() -> int:
         count = 0
-        for batch in pq.ParquetFile(folder / "p" / "t.parquet").iter_batches(64, use_threads=False):
+        for batch in batches():
             texts = batch.column("text").to_pylist()
             for cell, _ in zip(batch.column("image").field("bytes"), texts, strict=True):
                 count += len(cell.as_py()) > 0
         return count
 
-    def batches() -> int:
-        file = pq.ParquetFile(folder / "p" / "t.parquet")
-        return sum(len(batch) for batch in file.iter_batches(64, use_threads=False))
-
-    found = turns({"itin": lambda: ours("webdataset", folder), "webdataset": theirs}, options.rounds, clock)
-    show("Pairs of tars, read", found, "webdataset")
-    readers = {"itin": lambda: ours("folder", folder / "p"), "pyarrow": parquet, "pyarrow, no cell taken": batches}
-    found = turns(readers, options.rounds, clock)
-    show("Rows of Parquet, read", found, "pyarrow")
+    if form == "tars":
+        show("Pairs of tars, read", turns({"itin": ours, "webdataset": theirs}, rounds, clock), "webdataset")
+        return
+    readers = {"itin": ours, "pyarrow": parquet, "pyarrow, no cell taken": lambda: sum(map(len, batches()))}
+    show("Rows of Parquet, read", turns(readers, rounds, clock), "pyarrow")
 
 
 def scale(options: argparse.Namespace, folder: Path, clock: Callable[[], float]) -> None:
+    """Plan, extract a part and extract the rest, each as a process of its own; then list and read the same files."""
     images = pictures(64, options.kilobytes)
-    print("\n| pairs | tars | step | wall s | processor s | largest memory, MiB |\n|---|---|---|---|---|---|")
+    title = f"| pairs | files ({options.form}) | step | wall s | processor s | largest memory, MiB |"
+    write = write_tars if options.form == "tars" else write_tables
     for pairs in (options.pairs // 10, options.pairs) if not options.once else (options.pairs,):
         root = folder / f"{pairs}"
         root.mkdir()
-        write_tars(root, options.tars, pairs // options.tars, images)
-        for step in ("plan", "part 0/4", "scan again")[: 2 if options.once else 3]:
+        paths = write(root, options.files, pairs // options.files, images)
+        print(f"\n{title}\n|---|---|---|---|---|---|", flush=True)
+        for step in ("plan", "part 0/4", "the rest", "plan again"):
             begin = time.perf_counter()
             done = subprocess.run(
-                [sys.executable, __file__, "step", "--step", step, "--folder", root],
+                [sys.executable, __file__, "step", "--step", step, "--form", options.form, "--folder", root],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -170,9 +196,11 @@ def scale(options: argparse.Namespace, folder: Path, clock: Callable[[], float])
                 sys.exit(done.stderr)
             cpu, memory = done.stdout.split()[-2:]
             wall = time.perf_counter() - begin
-            print(f"| {pairs} | {options.tars} | {step} | {wall:.1f} | {cpu} | {memory} |", flush=True)
-        for path in root.glob("*.tar"):
-            path.unlink()
+            print(f"| {pairs} | {options.files} | {step} | {wall:.1f} | {cpu} | {memory} |", flush=True)
+        if options.form == "tars":
+            show_listing(paths, options.rounds, clock)
+        show_reading(options.form, paths, options.rounds, clock)
+        shutil.rmtree(root)
 
 
 class Free:
@@ -212,12 +240,18 @@ def one_step(options: argparse.Namespace) -> None:
 
     part = Part.parse(options.step.removeprefix("part ")) if options.step.startswith("part") else None
     config = ExtractConfig(
-        "webdataset", root=options.folder, name="d", cache=options.folder / "cache", part=part, plan=part is None,
+        "webdataset" if options.form == "tars" else "folder",
+        root=options.folder,
+        name="d",
+        cache=options.folder / "cache",
+        part=part,
+        plan=options.step.startswith("plan"),
         shard_size=1024,
-    )  # fmt: skip
+    )
     summary = extract(config, load=lambda *_: [Free(kind) for kind in ("regions", "tokens", "context")])
     assert len(summary.scan.samples) > 0
     assert not summary.scan.rejected
+    assert config.plan or all(not store.left for store in summary.stores)
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(f"{used.ru_utime + used.ru_stime:.1f} {used.ru_maxrss / 1024:.0f}")
 
@@ -226,8 +260,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("list", "read", "scale", "step"))
     parser.add_argument("--pairs", type=int, help="pairs; by default 20,000, of `scale` a million")
-    parser.add_argument("--once", action="store_true", help="of `scale`, only this size, and no second scan")
-    parser.add_argument("--tars", type=int, default=100)
+    parser.add_argument("--once", action="store_true", help="of `scale`, only this size, not a tenth of it before")
+    parser.add_argument("--form", choices=("tars", "parquet"), default="tars", help="of `scale`")
+    parser.add_argument("--files", type=int, default=100, help="of `scale`")
     parser.add_argument("--kilobytes", type=float, help="size of an image; by default 60, of `scale` 0.5")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")

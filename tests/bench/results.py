@@ -108,7 +108,6 @@ ENSEMBLE = {"ensemble": 2}
 PARTNER = {"partner": "linear"}
 PARTS: dict[str, dict[str, Any]] = {
     "lexicons": LEXICONS,
-    "own labels": {**OWN, "label_from": "mean"},
     "learned table": TABLE,
     "recipe": RECIPE,
     "scene": SCENE,
@@ -162,7 +161,9 @@ BEST_PARTS = Table(
     (
         Row("pooled", POOLED),
         *(Row(f"pooled + {part}", {**POOLED, **fields}) for part, fields in PARTS.items()),
+        Row("pooled + own labels", {**POOLED, **OWN, "label_from": "mean"}),
         Row("best", BEST),
+        Row("best + own labels", {**BEST, **OWN, "label_from": "mean"}),
         Row("best with itin-plus", {**BEST, "head": "itin-plus", "m": 4, "k": 128}),
         *(Row(f"best − {part}", without(part)) for part in PARTS),
     ),

@@ -281,7 +281,7 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
 def test_a_store_without_manifest_is_not_read(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path, features.identity("context"))
     fill(writer, writer.extend(features.rows(3), 4))
-    with pytest.raises(CacheError, match=r"has no manifest\.json[\s\S]*1 committed shards[\s\S]*itin extract"):
+    with pytest.raises(CacheError, match=r"has no manifest\.json[\s\S]*1 committed shard[\s\S]*itin extract"):
         open_store(writer.folder)
     with pytest.raises(CacheError, match="is not a feature store"):
         open_store(tmp_path)

@@ -229,14 +229,14 @@ def test_blocks_of_different_size_are_finished_one_by_one(
     extract(replace(config, plan=True, only=("regions",), shard_size=4))
     extract(replace(config, plan=True, only=("context",), shard_size=3))
     most = 0
-    take = run.Lane._take
+    write = run.Lane._write
 
-    def watched(self: Any, row: int, arrays: Any) -> None:
+    def watched(self: Any, results: Any, complete: Any) -> None:
         nonlocal most
-        take(self, row, arrays)
-        most = max(most, len(self._finished))
+        write(self, results, complete)
+        most = max(most, len(self._finished) + len(complete))
 
-    monkeypatch.setattr(run.Lane, "_take", watched)
+    monkeypatch.setattr(run.Lane, "_write", watched)
     for index in range(2):
         part(config, index, 2)
     assert most <= 2
@@ -256,7 +256,7 @@ def test_another_store_than_was_planned_is_refused(config: ExtractConfig, fakes:
 
 @pytest.mark.parametrize("more", [{"part": Part(0, 2), "plan": True}, {"plan": True, "consolidate": True}])
 def test_stages_exclude_one_another(more: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="part, plan and consolidate exclude one another"):
+    with pytest.raises(ValueError, match="--part, --plan and --consolidate exclude each other"):
         ExtractConfig("mvsa-single", **more)
 
 

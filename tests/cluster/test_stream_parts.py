@@ -58,9 +58,6 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 def test_no_part_reads_what_another_reads(
     config: ExtractConfig, fakes: dict[str, Fake], reads: list[tuple[str, int]], tmp_path: Path
 ) -> None:
-    config = replace(
-        config, workers=1
-    )  # of several, one may be ahead in the next row group and have this one read again
     extract(replace(config, plan=True))
     of: dict[int, set[tuple[str, int]]] = defaultdict(set)
     for index in range(3):

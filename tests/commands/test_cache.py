@@ -78,7 +78,7 @@ def test_info_as_json(cache: Path) -> None:
     assert context["bytes"] == sum(path.stat().st_size for path in Path(context["path"]).glob("shard-*"))
     shown = itin_cache("info", context["path"])
     assert "1 to come" in shown
-    assert "in quarantine  bad: spoilt" in shown
+    assert "in quarantine   bad: spoilt" in shown
 
 
 def test_info_of_unfinished_and_damaged_stores(cache: Path) -> None:
@@ -88,7 +88,7 @@ def test_info_of_unfinished_and_damaged_stores(cache: Path) -> None:
     (tokens / "manifest.json").write_text("{")
     shown = itin_cache("info", "--cache", cache)
     assert "no manifest yet, 3 shards" in shown
-    assert "1 shards are missing" in shown
+    assert "1 shard missing" in shown
     assert "manifest.json is damaged" in shown
     rows = json.loads(itin_cache("info", "--json", "--cache", cache))
     assert sum("error" in row for row in rows) == 1

@@ -82,8 +82,8 @@ def test_every_command_and_option_is_explained(name: str) -> None:
     [
         (["extract", "--dataset", "folder", "--limit", "0"], "limit: expected an integer of at least 1"),
         (["extract", "--dataset", "folder", "--columns", "id"], "--columns takes pairs such as id=ID,text=TWEET"),
-        (["extract", "--dataset", "folder", "--only", "sound"], "only must name some of regions, tokens, context"),
-        (["train", "--m", "0", "--ablation", "no-context"], "m = 0 leaves no region"),
+        (["extract", "--dataset", "folder", "--only", "sound"], "only: expected some of regions, tokens, context"),
+        (["train", "--m", "0", "--ablation", "no-context"], "--m: 0 leaves no region"),
         (["train", "--lam", "1.5"], "lam: expected a number from 0 to 1, got 1.5"),
         (["train", "--device", "cuda:99"], "device 'cuda:99' is not available here"),
         (
@@ -187,7 +187,7 @@ def test_a_folder_of_ones_own(tmp_path: Path, draw_mvsa: Draw) -> None:
     itin("predict", tmp_path / "run", "--table", root / "more.csv", "--out", tmp_path / "out.csv", *columns)
     assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == [row["tweet"] for row in rows[:3]]
     said = itin("predict", tmp_path / "run", "--table", root / "more.csv", "--columns", "words=text", code=2)
-    assert "no column is called words here: name those of id, image, text, label" in said
+    assert "--columns: expected names of id, image, text, label" in said
 
 
 def test_the_whole_job_on_real_pairs(shared_data: Path, tmp_path: Path) -> None:
@@ -301,16 +301,16 @@ def test_ctrl_c_leaves_a_good_cache(tmp_path: Path, draw_mvsa: Draw, monkeypatch
         "4",
         *encoders(tmp_path / "b"),
     ]
-    read_image, calls = fill.read_image, []
+    image_as_scanned, calls = fill.image_as_scanned, []
 
-    def interrupt(path: str) -> Any:
-        calls.append(path)
+    def interrupt(sample: Any) -> Any:
+        calls.append(sample.image)
         if len(calls) == 10:
             raise KeyboardInterrupt
-        return read_image(path)
+        return image_as_scanned(sample)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fill, "read_image", interrupt)
+        patch.setattr(fill, "image_as_scanned", interrupt)
         output = itin("extract", *options, "--workers", "1", "--batch-size", "2", code=130)
     assert "Stopped. What was committed is kept" in output
     assert list((cache / "mvsa-single").glob("regions-*/shard-00000.h5"))
@@ -360,11 +360,11 @@ def test_unread_files_say_come_again(tmp_path: Path, draw_mvsa: Draw, monkeypatc
     root = draw_mvsa(tmp_path / "data", pairs=3)
     options = ["--dataset", "mvsa-single", "--root", root, "--cache", tmp_path / "cache", *encoders(tmp_path / "b")]
 
-    def shaky(path: str) -> Any:
-        raise TransientError(f"{path} could not be read: Stale file handle")
+    def shaky(sample: Any) -> Any:
+        raise TransientError(f"{sample.image} could not be read: Stale file handle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fill, "read_image", shaky)
+        patch.setattr(fill, "image_as_scanned", shaky)
         output = itin("extract", *options, "--only", "context", code=75)
     assert "3 could not be read this time: run the same command again." in output
     assert "Done in" in itin("extract", *options, "--only", "context")

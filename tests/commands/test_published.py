@@ -123,7 +123,7 @@ def test_own_needs_parts(tmp_path: Path) -> None:
 
 def test_options_that_a_data_set_lacks(tmp_path: Path) -> None:
     said = itin("extract", "--dataset", "hfm", "--root", tmp_path, "--aspect", "keep", code=2)
-    assert "aspect is an option of twitter-2015, twitter-2017, not of the data set 'hfm'" in said
+    assert "aspect: an option of twitter-2015, twitter-2017, not of the data set 'hfm'" in said
     sets.memotion(tmp_path, [])
     said = itin("extract", "--dataset", "memotion", "--root", tmp_path, "--columns", "label=mood", *NAMED, code=2)
     assert "memotion takes label=overall_sentiment or label=humour or" in said

@@ -185,5 +185,5 @@ def test_classes_with_commas() -> None:
 
 
 def test_mvsa_has_no_other_classes(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"classes is an option of .*, not of the data set 'mvsa-single'"):
+    with pytest.raises(ValueError, match=r"classes: an option of .*, not of the data set 'mvsa-single'"):
         open_dataset("mvsa-single", tmp_path, classes=["a", "b"])

@@ -201,7 +201,7 @@ def test_wrong_root(tmp_path: Path) -> None:
         (
             "t.csv",
             "id,image,caption\n1,a,b\n",
-            "no column 'text'\n.*\n.*'id', 'image', 'caption'\n.*--columns text=tweet",
+            "no column 'text'\n.*\n.*'id', 'image', 'caption'\n.*--columns text=caption",
         ),
         ("t.jsonl", '{"id": 1, "image": "a"}\n', "has no column 'text'"),
         (
@@ -224,7 +224,7 @@ def test_wrong_table(tmp_path: Path, name: str, content: str | bytes, message: s
 
 def test_wrong_columns(tmp_path: Path) -> None:
     write(tmp_path, "t.csv", "id,image,text\n1,a,b\n")
-    with pytest.raises(ValueError, match=r"no column is called body here: name those of id, image, text, label"):
+    with pytest.raises(ValueError, match=r"columns: expected names of id, image, text, label, score, got body"):
         open_dataset("folder", tmp_path, columns={"body": "text"})
     with pytest.raises(DataError, match=r"has no column 'mood'"):
         open_dataset("folder", tmp_path, columns={"label": "mood"})

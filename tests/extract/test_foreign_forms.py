@@ -208,6 +208,17 @@ def test_a_child_that_dies_or_hangs_costs_one_sample(
     assert all(isinstance(one, Record) for one in (*found[:2], *found[3:]))
 
 
+@pytest.mark.long
+def test_a_child_that_runs_in_circles_ends_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its processor time: on a busy machine what is slow is not lost, and what hangs costs no minute."""
+    monkeypatch.setattr(isolated, "SECONDS", 900.0)  # of any clock
+    source = trapped(tmp_path, monkeypatch, "all(iter(lambda: True, False))")
+    found = list(records(source, FORMS["hdf5"], Asked("context", {})))
+    assert [one.id for one in found if isinstance(one, Rejected)] == ["c"]
+    assert isinstance(found[2], Rejected)
+    assert found[2].reason == "cannot be read: the process that read it was ended by SIGPROF"
+
+
 def test_files_that_are_none_are_named_and_the_others_are_read(tmp_path: Path) -> None:
     for name in ("a", "c"):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:

@@ -148,7 +148,7 @@ def test_options_that_do_not_fit(made: Made, tmp_path: Path) -> None:
     assert "context features have the arrays context, sha256, ids, not boxes" in said
     assert "bua-npz holds regions, not context" in itin(*words, "--from", "bua-npz", code=2)
     (tmp_path / "x.txt").touch()
-    assert "name the format with --from" in itin("cache", "import", tmp_path / "x.txt", "--cache", made.cache, code=2)
+    assert "x.txt with --from" in itin("cache", "import", tmp_path / "x.txt", "--cache", made.cache, code=2)
     said = itin(*words, code=1)
     assert "no features in" in said
     assert "belong to the data set made-up" in said

@@ -123,7 +123,7 @@ def test_what_is_said(config: ExtractConfig, fakes: Fakes, ids: Path, tmp_path: 
     ids.write_text("3\n12\n")
     said = invoke(config, "--ids", ids, code=1)
     assert f"{ids} lists ids that are not of mvsa-single: 1 (12)" in said
-    assert "limit and ids exclude one another" in invoke(config, "--ids", ids, "--limit", 2, code=2)
+    assert "--limit and --ids exclude each other" in invoke(config, "--ids", ids, "--limit", 2, code=2)
     assert "cannot read the ids in" in invoke(config, "--ids", tmp_path / "none", code=1)
 
 

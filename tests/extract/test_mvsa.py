@@ -111,7 +111,7 @@ def test_labelled_only(shared_data: Path) -> None:
     assert (whole.source.get("labelled_only"), some.source["labelled_only"]) == (None, True)
     assert open_dataset(**some.source) == some  # type: ignore[arg-type]
     assert options_of({"source": some.source})[-1] == "--labelled-only"
-    with pytest.raises(ValueError, match="labelled_only is an option of mvsa-single, mvsa-multiple, not of"):
+    with pytest.raises(ValueError, match="labelled_only: an option of mvsa-single, mvsa-multiple, not of"):
         open_dataset("msed", root, labelled_only=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import random
 import tarfile
@@ -14,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from itin.errors import DataError
+from itin.errors import DataError, TransientError
 from itin.extract.data.images import BadImage, image_bytes, read_image
-from itin.extract.data.places import tables
+from itin.extract.data.places import cells, tables
+from itin.extract.data.places.cells import Cells
 from itin.extract.data.places.locator import Locator
 from itin.extract.data.places.opening import open_file
 from itin.extract.data.places.patterns import braces, files_of
@@ -185,22 +187,6 @@ def test_cells_in_any_order(tmp_path: Path) -> None:
         image_bytes(Locator(tmp_path / "t.parquet", {"row": 200, "column": "raw"}))
 
 
-def test_a_row_group_is_read_once_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pq.write_table(pa.table({"raw": [b"%d" % n for n in range(500)]}), tmp_path / "t.parquet", row_group_size=250)
-    read: list[int] = []
-    batches = TableFile.batches
-
-    def counted(self: TableFile, group: int, *rest: Any) -> Any:
-        read.append(group)
-        return batches(self, group, *rest)
-
-    monkeypatch.setattr(TableFile, "batches", counted)
-    table = TableFile(tmp_path / "t.parquet")
-    jumps = [row ^ 3 for row in range(500)]  # as several threads would ask
-    assert [table.cell(row, "raw") for row in jumps] == [b"%d" % row for row in jumps]
-    assert read == [0, 1]
-
-
 def test_a_file_that_has_changed_is_opened_again(tmp_path: Path) -> None:
     place = Locator(tmp_path / "t.parquet", {"row": 1, "column": "raw"})
     for cell in (b"old", b"newer"):
@@ -241,13 +227,58 @@ def test_a_column_that_is_declared_to_swell_is_refused(tmp_path: Path, monkeypat
 def test_cells_that_a_dictionary_repeats_are_read_few_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "BATCH_BYTES", 2**21)
+    for one in (tables, cells):
+        monkeypatch.setattr(one, "BATCH_BYTES", 2**21)
     path, cell = tmp_path / "t.parquet", random.Random(1).randbytes(2**18)
     pq.write_table(pa.table({"raw": [cell] * 200}), path, dictionary_pagesize_limit=2**30)
     assert path.stat().st_size < 2**19  # and would take 50 MB in memory
     table = TableFile(path)
     assert table.cells_at_once(0, "raw") * 2**18 <= 2**21
-    assert table.cell(199, "raw") == cell
+    assert Cells(table).read(199, "raw") == cell
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_threads_that_race_over_the_ends_of_groups_read_each_group_once(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are asked for at most six places away from their order, as six threads do."""
+    raw = [random.Random(n).randbytes(n + 1) for n in range(300)]
+    pq.write_table(pa.table({"raw": raw}), tmp_path / "t.parquet", row_group_size=rows)
+    begun: list[int] = []
+    batches = TableFile.batches
+    monkeypatch.setattr(
+        TableFile, "batches", lambda self, group, *rest: begun.append(group) or batches(self, group, *rest)
+    )
+    cells = Cells(TableFile(tmp_path / "t.parquet"))
+    order = sorted(range(300), key=lambda row: row + 6 * random.Random(row).random())
+    assert order != sorted(order)
+    for row in order:
+        assert cells.read(row, "raw") == raw[row]
+        assert len(cells._cursors) <= 8
+    assert sorted(begun) == list(range(-(-300 // rows)))
+
+
+def test_a_disk_that_fails_says_nothing_about_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"raw": [random.Random(n).randbytes(200_000) for n in range(40)]}), path, row_group_size=20)
+    works = True
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if not works:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    monkeypatch.setattr(tables, "open_file", lambda path: Failing(path.read_bytes()))
+    cells = Cells(TableFile(path))
+    first = cells.read(0, "raw")
+    works = False
+    for _ in range(2):
+        with pytest.raises(TransientError, match=r"t.parquet could not be read: Input/output error"):
+            cells.read(39, "raw")
+    works = True
+    assert cells.read(39, "raw") == random.Random(39).randbytes(200_000)
+    assert cells.read(0, "raw") == first
 
 
 def test_braces_count_and_list() -> None:

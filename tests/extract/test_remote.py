@@ -3,92 +3,31 @@
 # ruff: noqa: F811  (the fixture that is imported)
 from __future__ import annotations
 
-import re
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import pytest
 
 from itin.errors import DataError, TransientError
 from itin.extract.config import ExtractConfig
 from itin.extract.data import reading
-from itin.extract.data.places import remote
+from itin.extract.data.places import locator, opening, remote, web
 from itin.extract.data.places.locator import Locator
 from itin.extract.data.places.opening import open_file, read_at
 from itin.extract.data.reading import BadFile, read_bytes
 from itin.extract.data.sets.contained import containment_check, image_path
+from itin.extract.fill import image_as_scanned
 from itin.extract.run import extract
+from itin.parts import Part
 
-from .forms import as_folder, as_parquet, as_tars, pairs
+from ..web_server import Server
+from .forms import as_folder, as_parquet, as_tars, pairs, picture
 from .test_run import Fake, fakes, made  # noqa: F401
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
-
-
-class Server:
-    """A web server on loopback whose faults are set by path: each list of faults is used up in order."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.faults, self.sent = root, dict[str, list[str]](), Counter[str]()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *given: Any) -> None:
-                pass
-
-            def do_HEAD(self) -> None:
-                self.do_GET()
-
-            def do_GET(self) -> None:
-                waiting = outer.faults.get(self.path, [])
-                fault = waiting.pop(0) if waiting and (self.command == "GET" or waiting[0] == "loop") else ""
-                if fault == "loop":
-                    waiting.append("loop")
-                    return self.answer(302, b"", Location=self.path)
-                if fault.isdigit():
-                    return self.answer(int(fault), b"")
-                file = outer.root / unquote(self.path).lstrip("/")
-                if not file.is_file():
-                    return self.answer(404, b"")
-                data, status, headers = file.read_bytes(), 200, {"ETag": str(file.stat().st_mtime_ns)}
-                if self.command == "HEAD":
-                    return self.answer(200, b"", **headers, Content_Length=str(len(data)))
-                if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
-                    data, status = data[int(found[1]) : int(found[2]) + 1], 206
-                if fault == "cut":
-                    headers["Content_Length"], data = str(len(data)), data[: len(data) // 2]
-                if fault == "wrong length":
-                    data = data[: len(data) // 2]
-                if fault == "endless":
-                    self.answer(status, b"", Content_Length="")
-                    return self.pour()
-                outer.sent[self.path] += len(data)
-                self.answer(status, data, **headers)
-
-            def pour(self) -> None:
-                try:
-                    while True:
-                        outer.sent["endless"] += self.wfile.write(b"x" * 65536)
-                except OSError:
-                    pass
-
-            def answer(self, status: int, data: bytes, **headers: str) -> None:
-                self.send_response(status)
-                for name, value in {"Content_Length": str(len(data)), **headers}.items():
-                    if value:
-                        self.send_header(name.replace("_", "-"), value)
-                self.end_headers()
-                self.wfile.write(data)
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
 
 
 @pytest.fixture
@@ -96,8 +35,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "served").mkdir()
     found = Server(tmp_path / "served")
     yield found
-    found.http.shutdown()
-    found.http.server_close()
+    found.close()
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +109,51 @@ def test_a_fault_that_stays_is_no_fact_about_the_file(fault: str, server: Server
     assert server.sent["endless"] < 2**26
 
 
+@pytest.mark.parametrize("fault", ["silent", "drip"])
+def test_a_slow_server_is_given_up_for_this_time(
+    fault: str, server: Server, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "SECONDS", 0.2)
+    (server.root / "a.bin").write_bytes(bytes(1000))
+    server.faults["/a.bin"] = [fault]
+    assert read_bytes(Path(f"{server.url}/a.bin"), 1000) == bytes(1000)
+    assert waits == [0.5]
+    server.faults["/a.bin"] = [fault] * 4
+    with pytest.raises(TransientError, match=r"a.bin could not be read: .*Timeout"):
+        read_bytes(Path(f"{server.url}/a.bin"), 1000)
+
+
+@pytest.mark.parametrize("declared", [600, 1400])
+def test_a_server_that_lies_about_a_length_gives_nothing(declared: int, server: Server) -> None:
+    (server.root / "a.bin").write_bytes(bytes(1000))
+    server.sizes["/a.bin"] = declared
+    with pytest.raises(TransientError, match=r"bytes where 1400 were asked for|there are 600 bytes and 1000"):
+        read_bytes(Path(f"{server.url}/a.bin"), 2000)
+
+
+def test_redirects_are_followed_but_not_out_of_the_web(server: Server, tmp_path: Path) -> None:
+    (server.root / "b.bin").write_bytes(b"abcd")
+    (tmp_path / "secret").write_bytes(b"of this machine")
+    for n in range(5):
+        server.redirects[f"/{n}"] = f"/{n + 1}" if n < 4 else "/b.bin"
+    assert read_bytes(Path(f"{server.url}/0"), 10) == b"abcd"
+    for n in range(5, 9):
+        server.redirects[f"/{n}"] = "/0"
+        with pytest.raises(TransientError, match=f"/{n} could not be read: TooManyRedirects"):
+            read_bytes(Path(f"{server.url}/{n}"), 10)
+    for target in (f"file://{tmp_path}/secret", "ftp://127.0.0.1/a", "memory://set/a"):
+        server.redirects["/9"] = target
+        with pytest.raises(TransientError, match="/9 could not be read: NonHttpUrlRedirect"):
+            read_bytes(Path(f"{server.url}/9"), 100)
+    server.redirects["/9"] = "/nothing?X-Amz-Signature=s3cret"  # a signed address is not shown
+    with pytest.raises(BadFile, match="is missing") as caught:
+        read_bytes(Path(f"{server.url}/9"), 100)
+    server.redirects["/9"] = "http://127.0.0.1:1/b?X-Amz-Signature=s3cret"
+    with pytest.raises(TransientError) as late:
+        read_bytes(Path(f"{server.url}/9"), 100)
+    assert "s3cret" not in f"{caught.value} {late.value} {late.value.__cause__}"
+
+
 def test_a_missing_or_large_file_is_bad(server: Server) -> None:
     (server.root / "a.bin").write_bytes(b"abcd")
     with pytest.raises(BadFile, match="is missing"):
@@ -200,6 +183,45 @@ def test_a_file_is_read_once_from_front_to_back(server: Server) -> None:
     for at in range(0, len(data), 100_000):
         assert read_at(file, at, 100_000) == data[at : at + 100_000]
     assert server.sent["/a.tar"] == len(data)
+
+
+def test_images_of_an_archive_cost_one_request_for_each_block(
+    tmp_path: Path, server: Server, fakes: dict[str, Fake]
+) -> None:
+    server.root.rmdir()
+    as_tars(server.root, pairs(40), 1)
+    options = {"dataset": "webdataset", "root": Path(server.url) / "{00000..00000}.tar"}
+    run(tmp_path / "cache", plan=True, **options)
+    server.asked.clear()
+    server.sent.clear()
+    opening._recent.clear()
+    summary = run(tmp_path / "cache", part=Part(0, 1), **options)
+    assert made(summary) == {"regions": 40, "tokens": 40, "context": 40}
+    assert server.sent["/00000.tar"] == (server.root / "00000.tar").stat().st_size
+    assert len(server.asked) <= 6  # one block; the state as the run begins, by each worker, and as the file is opened
+
+
+def test_an_archive_that_changes_under_a_part_gives_no_other_image(
+    tmp_path: Path, server: Server, fakes: dict[str, Fake]
+) -> None:
+    """Within the seconds in which the state is not asked for again, the digests tell."""
+    server.root.rmdir()
+    given = pairs(8)
+    as_tars(server.root, given, 1)
+    options = {"dataset": "webdataset", "root": Path(server.url) / "{00000..00000}.tar"}
+    first = run(tmp_path / "cache", plan=True, **options)
+    samples = list(first.scan.samples)
+    for one in samples:
+        image_as_scanned(one)
+    path = server.root / "00000.tar"
+    data = bytearray(path.read_bytes())
+    place = samples[3].within
+    data[place["at"] : place["at"] + place["bytes"]] = picture(99, "PNG", (3, 2)).ljust(place["bytes"], b"\0")
+    path.write_bytes(data)
+    locator._open_archives._open.clear()
+    with pytest.raises(TransientError, match="has changed since it was scanned"):
+        image_as_scanned(samples[3])
+    assert image_as_scanned(samples[4]).shape == (18, 24, 3)
 
 
 def test_a_change_is_seen_by_the_tag(server: Server) -> None:
@@ -260,7 +282,7 @@ def test_a_protocol_whose_package_is_missing_names_it(monkeypatch: pytest.Monkey
     remote._filesystem.cache_clear()
     monkeypatch.setattr(fsspec, "filesystem", missing)
     with pytest.raises(DataError, match="s3:// cannot be opened: Install s3fs"):
-        remote.data_root("s3://bucket/data")
+        remote.named_place("s3://bucket/data")
 
 
 def test_storage_options_and_urls_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,13 +118,13 @@ def test_an_image_is_decoded_once_for_all_encoders(
     config: ExtractConfig, fakes: dict[str, Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: Counter[str] = Counter()
-    read_image = fill.read_image
+    image_as_scanned = fill.image_as_scanned
 
-    def count(path: str) -> Any:
-        reads[path] += 1
-        return read_image(path)
+    def count(sample: Any) -> Any:
+        reads[sample.image] += 1
+        return image_as_scanned(sample)
 
-    monkeypatch.setattr(fill, "read_image", count)
+    monkeypatch.setattr(fill, "image_as_scanned", count)
     extract(config)
     assert len(reads) == 11
     assert set(reads.values()) == {1}
@@ -322,7 +322,7 @@ def test_a_complete_cache_may_be_read_only(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"only": ("regions", "sound")}, "only must name some of regions, tokens, context, scene, got sound"),
+        ({"only": ("regions", "sound")}, "only: expected some of regions, tokens, context, scene, got sound"),
         ({"only": ()}, "got nothing"),
         ({"limit": 0}, "limit: expected an integer of at least 1 or None, got 0"),
         ({"shard_size": -1}, "shard_size: expected an integer of at least 1, got -1"),

@@ -37,7 +37,7 @@ def test_a_new_data_set_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(DATASETS, "mine", Reader("mine", ("encoding",)))
     found: Any = open_dataset("mine", "here", encoding="utf-8")
     assert found == ("mine", "here", "utf-8")
-    with pytest.raises(ValueError, match="table is an option of folder, not of the data set 'mine'"):
+    with pytest.raises(ValueError, match="table: an option of folder, not of the data set 'mine'"):
         open_dataset("mine", "here", table="t.csv")
     with pytest.raises(ValueError, match="the name 'mine' belongs to the data set mine"):
         open_dataset("folder", "here", name="mine")
@@ -51,10 +51,10 @@ def test_a_new_data_set_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) ->
         ({"kind": "folder", "name": ".hidden"}, "'.' not first"),
         ({"kind": "folder", "name": ""}, "the name '' cannot be used"),
         ({"kind": "folder", "name": "mvsa-single"}, "the name 'mvsa-single' belongs to the data set mvsa-single"),
-        ({"kind": "mvsa-single", "table": "t.csv"}, "table is an option of folder, not of the data set 'mvsa-single'"),
-        ({"kind": "mvsa-single", "columns": {"id": "x"}}, "columns is an option of msed, memotion, folder, not"),
-        ({"kind": "mvsa-single", "allow_outside": True}, "allow_outside is an option of folder, not"),
-        ({"kind": "msed", "aspect": "pair"}, "aspect is an option of twitter-2015, twitter-2017, not of the .* 'msed'"),
+        ({"kind": "mvsa-single", "table": "t.csv"}, "table: an option of folder, not of the data set 'mvsa-single'"),
+        ({"kind": "mvsa-single", "columns": {"id": "x"}}, "columns: an option of msed, memotion, folder, not"),
+        ({"kind": "mvsa-single", "allow_outside": True}, "allow_outside: an option of folder, not"),
+        ({"kind": "msed", "aspect": "pair"}, "aspect: an option of twitter-2015, twitter-2017, not of the .* 'msed'"),
         ({"kind": "twitter-2015", "aspect": "both"}, "aspect: expected one of pair, insert, keep, got 'both'"),
     ],
 )

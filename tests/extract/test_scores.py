@@ -182,5 +182,5 @@ def test_ordered_classes(tmp_path: Path) -> None:
     assert open_dataset("folder", root, ordered=True).all_targets[0].classes == ("high", "low", "mid")
     with pytest.raises(DataError, match=r"t.csv has no classes to be ordered\n(.|\n)*--columns label=NAME"):
         open_dataset("folder", write(tmp_path, "other", "x"), ordered=True)
-    with pytest.raises(ValueError, match="ordered is an option of folder, not of the data set 'msed'"):
+    with pytest.raises(ValueError, match="ordered: an option of folder, not of the data set 'msed'"):
         open_dataset("msed", root, ordered=True)

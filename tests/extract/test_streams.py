@@ -117,7 +117,7 @@ def test_nothing_is_read_again_where_nothing_has_changed(
     reads: list[Any] = []
     for module, name in ((fill, "read_image"), (locator, "read_bytes")):
         monkeypatch.setattr(module, name, lambda *arguments: reads.append(arguments))
-    monkeypatch.setattr("itin.extract.data.places.tables.TableFile.cell", lambda *arguments: reads.append(arguments))
+    monkeypatch.setattr("itin.extract.data.places.cells.Cells.read", lambda *arguments: reads.append(arguments))
     monkeypatch.setattr("itin.extract.data.streams.survey.image_input", lambda data: reads.append(data))
     again = extract(options)
     assert not reads

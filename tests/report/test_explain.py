@@ -9,6 +9,7 @@ import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from itin.cli import main
 from itin.commands.predict import MIN_SHADE, shaded, show
 from itin.demo.run import UNTRAINED, prepare
 from itin.errors import RunError
+from itin.extract.data import reading
 from itin.extract.data.images import image_input, read_image
 from itin.extract.data.reading import BadFile
 from itin.labels import LABELS
@@ -38,6 +40,7 @@ from itin.report.thumbnails import Images, thumbnail
 from itin.train.runs.folder import UNTRAINED_NOTE, load_run
 
 from ..features import make_data
+from ..web_server import Server
 from .test_page import EVIL
 
 TEXT = "so lovely, this cat"
@@ -240,6 +243,64 @@ def test_terminals_with_colours_show_the_shades() -> None:
     assert "so 0.00" in capture.get()  # too faint for a shade
 
 
+def test_an_image_behind_a_protocol_is_shown_as_its_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, a member of an archive, a cell of a table; a server that is away is waited for once."""
+    waits: list[float] = []
+    monkeypatch.setattr(reading.time, "sleep", waits.append)
+    data = (make_data(tmp_path / "made", 4).images / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(data)
+    plain = replace(PAIR, image=tmp_path / "1.jpg", image_sha256=hashlib.sha256(data).hexdigest())
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.add(tmp_path / "1.jpg", "1.jpg")
+    pq.write_table(pa.table({"photo": [b"other", data]}), tmp_path / "t.parquet")
+    places: dict[str, dict[str, Any]] = {
+        "1.jpg": {},
+        "a.tar": {"member": "1.jpg", "at": 512, "bytes": len(data)},
+        "t.parquet": {"row": 1, "column": "photo", "group": 0},
+    }
+    server = Server(tmp_path)
+    there = [replace(plain, image=Path(server.url) / name, within=within) for name, within in places.items()]
+    for pair in there:
+        assert thumbnail(pair, Images(Path(server.url))) == thumbnail(plain, Images())
+        np.testing.assert_array_equal(Explanation.of(pair, Images()).image, Explanation.of(plain, Images()).image)
+    moved = Images(Path(server.url), tmp_path)  # by now the files are here
+    assert thumbnail(there[0], moved) == thumbnail(plain, Images())
+    assert thumbnail(replace(there[0], image=Path(server.url) / "2.jpg"), Images()).reason == "image file is missing"
+    server.close()
+    assert waits == []
+    away = Images(Path(server.url))
+    for pair in there:
+        reason = thumbnail(replace(pair, image_sha256=f"{pair.image.name}"), away).reason
+        assert reason.startswith(f"{server.url}/1.jpg could not be read")
+    assert len(waits) == 3
+
+
+def test_commands_take_the_url_of_an_image(demo_run: Path, tmp_path: Path) -> None:
+    pair = pairs_of(load_run(demo_run))[0]
+    server = Server(pair.image.parent)
+    try:
+        place = f"{server.url}/{pair.image.name}"
+        said = [
+            CliRunner().invoke(main, ["predict", str(demo_run), "--image", image, "--text", pair.text]).output
+            for image in (place, str(pair.image))
+        ]
+        assert said[0] == said[1]
+        assert said[0].splitlines()[0].split()[0] in LABELS
+        words = ["explain", str(demo_run), "--image", place, "--text", pair.text, "--out", str(tmp_path / "a.html")]
+        assert CliRunner().invoke(main, words).exit_code == 0
+        gone = CliRunner().invoke(main, ["predict", str(demo_run), "--image", f"{server.url}/gone.jpg", "--text", "a"])
+        assert f"{server.url}/gone.jpg: image file is missing" in gone.output
+    finally:
+        server.close()
+    for secret in ("https://me:s3cret@h/a.jpg", "https://h/a.jpg?X-Amz-Signature=s3cret", "simplecache::s3://b/s3cret"):
+        for command in (["predict", str(demo_run)], ["explain", str(demo_run), "--out", str(tmp_path / "b.png")]):
+            done = CliRunner().invoke(main, [*command, "--image", secret, "--text", "a"])
+            assert done.exit_code == 1
+            assert "the image" in done.output
+            assert "s3cret" not in done.output.replace("s3://b/s3cret", "")
+    assert not (tmp_path / "b.png").exists()
+
+
 def test_encoders_and_cache_explain_a_pair_alike(demo_run: Path) -> None:
     run = load_run(demo_run)
     predictor = Predictor(run, torch.device("cpu"))
@@ -296,7 +357,7 @@ def test_command_draws_a_pair_with_the_runs_own_encoders(demo_run: Path, tmp_pat
     assert "expected a name that ends in .png, .pdf, .svg, .html" in done.output
     done = CliRunner().invoke(main, [*arguments[:3], __file__, *arguments[4:], "--out", str(tmp_path / "a.png")])
     assert done.exit_code == 1
-    assert "give a JPEG, PNG, WebP, GIF, BMP or TIFF" in done.output
+    assert "name a whole JPEG, PNG, WebP, GIF, BMP or TIFF" in done.output
 
 
 def readable(image: Path) -> bool:

@@ -360,3 +360,35 @@ def test_runs_are_listed_with_their_targets(runs: Path, tmp_path: Path) -> None:
     assert "--where target=NAME" in mixed.output
     one = CliRunner().invoke(main, ["runs", str(runs), "--best", "1", "--where", "target=intensity"])
     assert "accuracy" not in one.output.splitlines()[0]
+
+
+@pytest.mark.parametrize("first", ["label", "intensity"])
+def test_pairs_without_the_first_target_teach_and_are_not_reported(first: str, made: Made, tmp_path: Path) -> None:
+    """A fifth of the pairs lacks it: they are in no evaluated part, no score, no figure and no list of pairs."""
+    cache = Path(shutil.copytree(made.cache, tmp_path / "cache"))
+    table = read_table(cache / "made-up")
+    rows = table.samples.to_dict("records")
+    for row in rows[::5]:
+        if first == "label":
+            row["label"] = None
+        else:
+            row["targets"] = {name: value for name, value in row["targets"].items() if name != "intensity"}
+    write_table(cache / "made-up", table.dataset, rows, [])
+    target = "label+intensity" if first == "label" else "intensity+label"
+    sizes = ["--m", "3", "--d", "8", "--k", "8", "--hidden", "8", "--epochs", "2", "--lr", "0.02"]
+    where = ["--cache", str(cache), "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(main, ["train", "--target", target, *where, *sizes])
+    assert done.exit_code == 0, done.output
+    run, lacking = load_run(tmp_path / "run"), {row["id"] for row in rows[::5]}
+    recorded = pd.read_csv(run.path / "predictions.csv", dtype={"id": str})
+    assert not lacking & set(recorded["id"])
+    tested = recorded[recorded["part"] == "test"]
+    result = report([run.path], cache=cache)
+    assert result.missing == []
+    page = result.write(tmp_path / "report").read_text()
+    (shown,) = data_of(page, "pairs")["runs"]
+    assert sorted(pair["id"] for pair in shown["pairs"]) == sorted(tested["id"])
+    assert not re.search(r">(nan|None)<", page)
+    pairs = {pair.id: pair for pair in pairs_of(run, cache=cache)}
+    assert set(pairs) == set(tested["id"])
+    assert not lacking & set(pairs)

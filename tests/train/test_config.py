@@ -47,7 +47,7 @@ def test_no_regions_leave_only_context(ablation: str) -> None:
 
 
 def test_nothing_left_is_refused() -> None:
-    with pytest.raises(ValueError, match="m = 0 leaves no region and ablation no-context no context"):
+    with pytest.raises(ValueError, match="m: 0 leaves no region, and the ablation no-context no context"):
         TrainConfig(m=0, ablation="no-context")
 
 

@@ -83,7 +83,7 @@ def test_no_protocol(text: str) -> None:
 
 
 def test_wrong_values() -> None:
-    with pytest.raises(ValueError, match="folds:K with K of at least 3, got folds with 2"):
+    with pytest.raises(ValueError, match="folds:K with K of at least 3, got folds:2"):
         Protocol.parse("folds:2")
     with pytest.raises(ValueError, match="duplicates: expected exact, stripped or None, got 'loose'"):
         Protocol.parse("agree", "loose")

@@ -221,16 +221,13 @@ def test_ensemble_from_the_command_line(tmp_path: Path) -> None:
 
 # Presets -------------------------------------------------------------------------------------------------------------
 
-MVSA = ("label", "text-label", "image-label")
-
 
 def test_best_names_its_head_unless_one_is_named() -> None:
     best = TrainConfig(**with_preset({"preset": "best"}))
-    assert (best.head, best.ensemble, best.label_from, best.target) == ("pooled", 2, "mean", "+".join(MVSA))
+    assert (best.head, best.ensemble, best.partner, best.target) == ("pooled", 2, "linear", "label")
     assert TrainConfig(**with_preset({"preset": "best", "head": "itin"})).head == "itin"
-    assert TrainConfig(**with_preset({"preset": "best", "target": "label"})).label_from == "joint"
     assert TrainConfig(**with_preset({"preset": "paper"})) == TrainConfig()
-    for config in (best, replace(best, lexicons="", target="label", label_from="joint"), replace(best, head="itin")):
+    for config in (best, replace(best, lexicons=""), replace(best, head="itin")):
         assert preset_of(config) == "best"
     assert preset_of(replace(best, ema=0.0)) == preset_of(replace(best, epochs=3, lexical=8)) == "best"
     assert preset_of(TrainConfig(ema=0.99, dropout=0.5)) == preset_of(TrainConfig()) == "paper"
@@ -240,25 +237,20 @@ def test_best_names_its_head_unless_one_is_named() -> None:
 
 def test_a_preset_leaves_out_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     best = {"preset": "best"}
-    assert fitted(best, MVSA) == ({}, [])
-    own, said = fitted(best, ["label", "intensity"])
-    assert own == {"target": "label", "label_from": "joint"}
-    assert said == ["the preset best without the targets text-label, image-label, which the data set does not have"]
-    assert TrainConfig(**with_preset({**best, **own})).target == "label"
-    assert fitted({**best, "target": "intensity"}, ["label", "intensity"]) == ({}, [])
-    own, said = fitted(best, MVSA, scene=False)
+    assert fitted(best) == ({}, [])
+    own, said = fitted(best, scene=False)
     assert own == {"scene": None}
     assert said == ["the preset best without the scene: itin extract --scene-encoder efficientnet-lite0-stages adds it"]
     config = TrainConfig(**with_preset({**best, **own}))
     assert ("scene" in config.inputs, preset_of(config), short_name(config)) == (False, "best", "pooled-best")
     assert "scene" in TrainConfig(**with_preset(best)).inputs
-    assert fitted({**best, "scene": False}, MVSA, scene=False) == fitted({"preset": "paper"}, MVSA, scene=False)
-    assert fitted({"head": "itin"}, []) == ({}, [])
+    assert fitted({**best, "scene": False}, scene=False) == fitted({"preset": "paper"}, scene=False)
+    assert fitted({"head": "itin"}) == ({}, [])
     monkeypatch.setattr("itin.train.presets.is_installed", lambda name: name == "shape")
-    own, said = fitted(best, MVSA)
+    own, said = fitted(best)
     assert own == {"lexicons": "shape"}
     assert "without the lexicons vader, afinn, pattern, hashtags: pip install 'itin[lexicons]'" in said[0]
-    assert fitted({**best, "lexicons": "vader"}, MVSA) == ({}, [])
+    assert fitted({**best, "lexicons": "vader"}) == ({}, [])
 
 
 def test_space_of_a_preset() -> None:
@@ -276,7 +268,7 @@ def test_space_of_a_preset() -> None:
 
 
 def test_best_from_the_command_line(tmp_path: Path) -> None:
-    """On a data set without own labels, trained and searched; a search that names an axis varies that one alone."""
+    """Without a scene, trained and searched; a search that names an axis varies that one alone."""
     cache = make_cache(tmp_path / "cache")
 
     def cli(*words: object) -> str:
@@ -286,7 +278,7 @@ def test_best_from_the_command_line(tmp_path: Path) -> None:
 
     small = ("--cache", cache, "--preset", "best", "--epochs", 1)
     said = cli("train", *small, "--out", tmp_path / "run")
-    assert "the preset best without the targets text-label, image-label" in said
+    assert "the preset best without the scene" in said
     run = load_run(tmp_path / "run")
     assert (run.config.target, run.config.ensemble, run.config.head) == ("label", 2, "pooled")
     pytest.importorskip("optuna")
@@ -311,9 +303,9 @@ def test_each_of_several_presets_fits_the_data_set(tmp_path: Path) -> None:
     small = ("--cache", cache, "--preset", "paper,best", "--select", "loss", "--d", 6, "--k", 4, "--hidden", 4)
     small = (*small, "--epochs", 1, "--ensemble", 1, "--workers", 1)
     said = cli("sweep", *small, "--out", tmp_path / "grid")
-    assert said.count("the preset best without the targets text-label, image-label") == 1
+    assert said.count("the preset best without the scene") == 1
     sweep = Sweep(tmp_path / "grid")
-    assert sweep.definition.adapted["best"] == {"target": "label", "label_from": "joint", "scene": None}
+    assert sweep.definition.adapted["best"] == {"scene": None}
     assert [(one.config.head, one.config.target, one.config.ema) for one in sweep.definition.trials] == [
         *(("itin", "label", 0.0), ("pooled", "label", 0.99)),
     ]
@@ -331,5 +323,5 @@ def test_each_of_several_presets_fits_the_data_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("heads", "told"), [("text-only", 0), (("text-only", "itin"), 0), (("itin", "pooled"), 1)])
 def test_a_missing_scene_is_told_where_a_head_reads_one(heads: str | tuple[str, ...], told: int) -> None:
-    own, said = fitted({"preset": "best", "head": heads}, MVSA, scene=False)
+    own, said = fitted({"preset": "best", "head": heads}, scene=False)
     assert sum("without the scene" in line for line in said) == ("scene" in own) == told

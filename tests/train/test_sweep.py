@@ -523,7 +523,7 @@ def workers_at(out: Path) -> list[str]:
         (["--set", "d=256,512", "--set", "keep-special=true"], "is now --d 256,512 --keep-special true"),
         (["--set", "seed=1"], "--set seed=1 is now --seeds 1"),
         (["--mask", "yes"], "mask=yes: expected true or false"),
-        (["--batch-size", "x"], "batch_size=x: expected a number"),
+        (["--batch-size", "x"], "--batch-size=x: expected a number"),
         (["--retry-failed"], "--retry-failed goes with --resume DIR"),
         (["--device", "moon"], "device 'moon' is not available here"),
         (["--resume", "x", "--m", "2"], "--m cannot be changed with --resume"),

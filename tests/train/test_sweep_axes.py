@@ -57,15 +57,15 @@ def test_values(name: str, text: str, values: tuple[Any, ...]) -> None:
         ("m", "", "m=: expected a number"),
         ("m", "1.5", "m=1.5: expected integers"),
         ("m", "nan", "m=nan: expected finite numbers"),
-        ("m", "-1", "m=-1: m: expected an integer of at least 0, got -1"),
+        ("m", "-1", "m=-1: expected an integer of at least 0, got -1"),
         ("lam", "0:1", "lam=0:1: expected begin:end:step, such as 0:1:0.1"),
         ("m", "0:1:1:1", "m=0:1:1:1: expected begin:end:step"),
         ("m", "6:0", "m=6:0: expected begin:end:step that goes upwards"),
         ("m", "0:6:0", "m=0:6:0: expected begin:end:step that goes upwards"),
-        ("lam", "0:2:0.5", "lam=0:2:0.5: lam: expected a number from 0 to 1, got 1.5"),
+        ("lam", "0:2:0.5", "lam=0:2:0.5: expected a number from 0 to 1, got 1.5"),
         ("m", "all", "m=all: expected values, for m has no list of all"),
         ("m", "none", "m=none: expected a number"),
-        ("ablation", "no-hope", "ablation=no-hope: ablation: expected one of none, no-align"),
+        ("ablation", "no-hope", "ablation=no-hope: expected one of none, no-align"),
         ("keep_special", "yes", "keep_special=yes: expected true or false"),
     ],
 )
@@ -105,7 +105,7 @@ def test_combinations_that_are_no_configuration_are_left_out() -> None:
     plan = make_plan("grid", {"m": (0, 1), "ablation": ("none", "no-context")}, (0, 1))
     assert len(plan.trials) == 6
     assert plan.left_out == [
-        "m=0, ablation=no-context: m = 0 leaves no region and ablation no-context no context: "
+        "m=0, ablation=no-context: m: 0 leaves no region, and the ablation no-context no context: "
         "expected one of them, got none"
     ]
     with pytest.raises(ValueError, match=r"no configuration is left to train\n  m=0, ablation=no-context: m = 0"):

@@ -1,25 +1,17 @@
-"""Commands run in this process, and what they say and leave: as text that is the same at every place and time."""
+"""What commands say of an animal and leave of it."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import pytest
-from click.testing import CliRunner
-
-from itin.cli import main
-
+from .. import keeper
+from ..keeper import replaced
 from .sound import World
 
-EXIT_CODES = {0, 1, 2, 75, 130}
-"""The documented exit codes."""
-
-UPDATE = "ITIN_UPDATE_ZOO"
 EXPECTED = Path(__file__).with_name("expected")
 
 PLAIN = (
@@ -50,20 +42,12 @@ PLAIN = (
 def plain(text: str, world: World | None = None) -> str:
     if world is not None:
         text = text.replace(str(world.root), "ROOT").replace(str(world.data), "DATA")
-    for pattern, word in PLAIN:
-        text = re.sub(pattern, word, text, flags=re.M)
-    return text.strip()
+    return replaced(text, PLAIN)
 
 
 def told(world: World, *words: object) -> str:
-    """What a command says: exit code, output and errors. It never ends in a traceback."""
-    done = CliRunner().invoke(main, [str(word) for word in words], prog_name="itin")
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code in EXIT_CODES, done.output
-    assert "Traceback" not in done.output
-    said = [f"exit code {done.exit_code}", plain(done.stdout, world), plain(done.stderr, world)]
-    return "\n".join(one for one in said if one)
+    """What a command says: exit code, output and errors."""
+    return keeper.told(words, lambda text: plain(text, world))
 
 
 NOBODY = 65534
@@ -119,38 +103,3 @@ def changed(before: Files, after: Files) -> str:
             gone = [one for one in folders if not any(other.startswith(one) for other in others)]
             lines.append(f"{sign} {plain((gone or [name])[0])}")
     return "\n".join(dict.fromkeys(lines))
-
-
-class Book:
-    """One file of expected text: a section an animal, in the order of the zoo.
-
-    Args:
-        name: the file's name without its ending.
-        animals: the titles of all sections.
-    """
-
-    def __init__(self, name: str, animals: list[str]) -> None:
-        self.path, self.animals = EXPECTED / f"{name}.txt", animals
-
-    def read(self) -> dict[str, str]:
-        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-        parts = re.split(r"^== (.*) ==$", text, flags=re.M)[1:]
-        return {title: body.strip("\n") for title, body in zip(parts[::2], parts[1::2], strict=True)}
-
-    def check(self, animal: str, pieces: dict[str, str]) -> None:
-        """Assert that an animal's section is as written; with ITIN_UPDATE_ZOO set, write it."""
-        body = "\n".join(f"-- {what}\n{text}" for what, text in pieces.items())
-        sections = self.read()
-        if os.environ.get(UPDATE):
-            sections[animal] = body
-            kept = [title for title in self.animals if title in sections]
-            self.path.write_text("\n\n".join(f"== {one} ==\n{sections[one]}" for one in kept) + "\n", encoding="utf-8")
-            return
-        assert animal in sections, f"{self.path} has no section {animal!r}: see tests/zoo/README.md"
-        if body != sections[animal]:
-            pytest.fail(_difference(sections[animal], body, f"{self.path.name}: {animal}"), pytrace=False)
-
-
-def _difference(before: str, after: str, title: str) -> str:
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "expected", "found", lineterm="", n=3)
-    return "\n".join([title, *lines])

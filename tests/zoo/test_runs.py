@@ -10,8 +10,9 @@ import pytest
 from itin.errors import RunError
 from itin.train.sweeps.folder import Sweep
 
+from ..keeper import Book
 from .damage import Damage
-from .keeper import Book, Files, changed, files_of, told
+from .keeper import EXPECTED, Files, changed, files_of, told
 from .run_damage import RUN_DAMAGE, SWEEP_DAMAGE
 from .sound import HEAD, World
 
@@ -74,7 +75,7 @@ def sound_sweep(trained: World, place: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("animal", [SOUND, *RUN_DAMAGE])
 def test_runs(animal: str, trained: World, sound_run: dict[str, str], fresh: Path) -> None:
-    book = Book("runs", [SOUND, *RUN_DAMAGE])
+    book = Book(EXPECTED / "runs.txt", [SOUND, *RUN_DAMAGE])
     if animal == SOUND:
         book.check(animal, sound_run)
         return
@@ -87,7 +88,7 @@ def test_runs(animal: str, trained: World, sound_run: dict[str, str], fresh: Pat
 @pytest.mark.parametrize("animal", [SOUND, *SWEEP_DAMAGE])
 def test_sweeps(animal: str, trained: World, sound_sweep: dict[str, str], fresh: Path) -> None:
     """Whole runs stay as they are, and a sweep that can be resumed ends with the figures of the sound one."""
-    book = Book("sweeps", [SOUND, *SWEEP_DAMAGE])
+    book = Book(EXPECTED / "sweeps.txt", [SOUND, *SWEEP_DAMAGE])
     if animal == SOUND:
         book.check(animal, sound_sweep)
         return

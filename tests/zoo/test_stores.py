@@ -11,8 +11,9 @@ from itin.cache import find_stores
 from itin.cache.upkeep.verify import verify
 from itin.errors import CacheError
 
+from ..keeper import Book
 from .damage import FOLDER_DAMAGE, PERMISSIONS, RECORD_DAMAGE, SHARD_DAMAGE, SHARDS, TABLE_DAMAGE, Damage
-from .keeper import Book, bound_by_permissions, changed, files_of, told
+from .keeper import EXPECTED, bound_by_permissions, changed, files_of, told
 from .sound import DATA, Features, World, equal, values
 
 ZOO: dict[str, dict[str, Damage]] = {
@@ -115,7 +116,7 @@ def sound_story(sound: World, sound_values: Features, place: Path) -> dict[str, 
 def test_stores(
     book: str, animal: str, sound: World, sound_values: Features, sound_story: dict[str, str], fresh: Path
 ) -> None:
-    pages = Book(book, [SOUND, *ZOO[book]])
+    pages = Book(EXPECTED / f"{book}.txt", [SOUND, *ZOO[book]])
     if animal == SOUND:
         pages.check(animal, sound_story)
         return

@@ -200,7 +200,11 @@ def find_table(cache: Path, dataset: str | None = None) -> Table:
             else f"no data set{f' {dataset}' if dataset else ''} in {cache}",
             expected="one named with --dataset" if several else "what `itin extract` writes",
             found=", ".join(names) or "nothing",
-            next_step=f"add --dataset {names[0]}" if several else "run `itin extract` first, or name --cache DIR",
+            next_step=f"add --dataset {names[0]}"
+            if several
+            else f"name one that is there, or run `itin extract --dataset {dataset}`"
+            if names
+            else "run `itin extract` first, or name --cache DIR",
         )
     return read_table(cache / dataset)
 

@@ -165,6 +165,7 @@ def _read(path: str, dataset: str) -> bytes:
         raise DataError(
             f"cannot read {path}: {error.strerror or error}",
             expected="a folder with " + ", ".join(FILES.values()) + f" as CLMLF published them for {dataset}",
+            next_step="name that folder with --from, or leave --from out where there is a network",
         ) from error
 
 

@@ -44,7 +44,7 @@ class Protocol:
         if self.kind not in KINDS:
             raise ValueError(f"protocol: expected {FORMS}, got {self.kind!r}")
         if (self.folds != 0) != (self.kind == "folds") or (self.kind == "folds" and self.folds < 3):
-            raise ValueError(f"protocol: expected folds:K with K of at least 3, got {self.kind} with {self.folds}")
+            raise ValueError(f"protocol: expected folds:K with K of at least 3, got {self.kind}:{self.folds}")
         if (self.path is None and self.kind == "file") or (
             self.path is not None and self.kind not in ("file", "clmlf")
         ):

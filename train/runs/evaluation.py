@@ -78,7 +78,7 @@ def predict_part(
         raise RunError(
             f"the labels are not those of the run {run.path}",
             expected="the labels of its predictions.csv",
-            found=f"{len(changed)} others: {examples(changed)}",
+            found=f"another label of {len(changed)} pair{'s' * (len(changed) != 1)}: {examples(changed)}",
             next_step="train again on the new labels",
         )
     config = run.config

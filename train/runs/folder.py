@@ -149,10 +149,12 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """The predictions, a row per validation and test sample: id, part, label, predicted, p_CLASS of each class; of
         a number label and predicted are numbers. An unknown label is empty, or NaN."""
-        table = read_table(self.path / "predictions.csv")
-        if self.target.is_number:
-            for column in ("label", "predicted"):
-                table[column] = [float(cell or "nan") for cell in table[column]]
+        path = self.path / "predictions.csv"
+        table = read_table(path)
+        with describing(path, "the predictions of a run", AGAIN):
+            if self.target.is_number:
+                for column in ("label", "predicted"):
+                    table[column] = [float(cell or "nan") for cell in table[column]]
         return table
 
     @cached_property
@@ -173,19 +175,18 @@ class Run:
         """The scores: part, n, accuracy, weighted_f1, macro_f1, loss, f1_CLASS of each class, majority_accuracy; of a
         number part, n, mae, rmse, pearson, spearman, ccc, loss and mean_mae, that of always the training part's mean.
         """
-        rows = []
-        for part in PARTS:
-            if part in self.metrics and self.target.is_number:
-                scores = self.metrics[part]
-                row = {name: scores[name] for name in ("n", "mae", "rmse", "pearson", "spearman", "ccc", "loss")}
-                rows.append({"part": part, **row, "mean_mae": scores["baseline"]["mae"]})
-            elif part in self.metrics:
-                scores = self.metrics[part]
-                row = {name: scores[name] for name in ("n", "accuracy", "weighted_f1", "macro_f1", "loss")}
-                row |= {f"f1_{label}": scores["f1"][label] for label in self.classes}
-                rows.append({"part": part, **row, "majority_accuracy": scores["majority"]["accuracy"]})
-        frame: pd.DataFrame = pd.DataFrame(rows)
+        with describing(self.path / "metrics.json", "the scores of a run", AGAIN):
+            frame: pd.DataFrame = pd.DataFrame([self._row(part) for part in PARTS if part in self.metrics])
         return frame
+
+    def _row(self, part: str) -> dict[str, Any]:
+        scores = self.metrics[part]
+        if self.target.is_number:
+            row = {name: scores[name] for name in ("n", "mae", "rmse", "pearson", "spearman", "ccc", "loss")}
+            return {"part": part, **row, "mean_mae": scores["baseline"]["mae"]}
+        row = {name: scores[name] for name in ("n", "accuracy", "weighted_f1", "macro_f1", "loss")}
+        row |= {f"f1_{label}": scores["f1"][label] for label in self.classes}
+        return {"part": part, **row, "majority_accuracy": scores["majority"]["accuracy"]}
 
     def _repr_html_(self) -> str:
         from ..protocols.protocol import describe
@@ -315,6 +316,12 @@ def load_run(path: str | Path) -> Run:
         RunError: it is not one, a file is missing, cannot be read or is of another format version.
     """
     path = Path(path)
+    if (path / "sweep.json").is_file():
+        raise RunError(
+            f"{path} is the folder of a sweep, not of a run",
+            expected="one of its runs",
+            next_step=f"`itin runs {path}` lists them",
+        )
     described = record_of(path, "config.json", "a run folder", "itin train")
     for name in FILES:
         if not (path / name).is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,10 @@ def best(table: pd.DataFrame, number: int) -> pd.DataFrame:
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series[Any]:
     if name not in table:
-        raise ValueError(f"no column {name!r}: expected one of {', '.join(map(str, table))}")
+        columns = [str(one) for one in table]
+        near = dict.fromkeys([*get_close_matches(name, columns), *(one for one in columns if name in one)])
+        expected = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(columns)}"
+        raise ValueError(f"no column {name!r}: {expected}")
     column: pd.Series[Any] = table[name]
     return column
 

@@ -76,7 +76,7 @@ def parse_values(name: str, text: str) -> tuple[Any, ...]:
             try:
                 TrainConfig(**with_preset({name: value}))
             except ValueError as error:
-                raise ValueError(f"{name}={text}: {error}") from error
+                raise ValueError(f"{name}={text}: {str(error).removeprefix(f'{name}: ')}") from error
             if value not in values:
                 values.append(value)
     return tuple(values)
@@ -88,7 +88,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         if int(text) < 1:
             raise ValueError(f"seeds: expected at least 1, got {text}")
         return tuple(range(int(text)))
-    return parse_values("seed", text)
+    try:
+        return parse_values("seed", text)
+    except ValueError as error:
+        raise ValueError(str(error).replace("seed=", "seeds=", 1)) from error
 
 
 def make_plan(

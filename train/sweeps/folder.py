@@ -241,7 +241,8 @@ class Sweep:
         columns = ["axis", "key", "status", *FIELDS, *folds, "train_pairs", "best_epoch", *reals, "run", "error", *more]
         table = pd.DataFrame(rows, columns=columns)
         whole = dict.fromkeys((*_INTEGERS, *folds), "Int64")
-        typed: pd.DataFrame = table.astype(whole | dict.fromkeys(reals, "float64"))
+        with disk.describing(self.path / "sweep.json", "a sweep", "copy the whole folder again, or sweep again"):
+            typed: pd.DataFrame = table.astype(whole | dict.fromkeys(reals, "float64"))
         return typed
 
     def write(self, results: dict[str, Result]) -> None:

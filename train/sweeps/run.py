@@ -182,5 +182,6 @@ def check_parts(sweep: Sweep) -> None:
     if sweep.definition.mode == "optuna":
         raise RunError(
             f"{sweep.path} is a guided search: its trials depend on each other, so it has no parts",
-            next_step="run it in one process, or sweep over a grid or N drawn combinations (--random N) in parts",
+            next_step=f"run it in one process (itin sweep --resume {sweep.path}), or sweep over a grid or N drawn "
+            "combinations (--random N) in parts",
         )

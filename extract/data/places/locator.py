@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..reading import BadFile, read_bytes, remote_state, stat_file
-from .opening import Status, open_file, read_at, status
+from .opening import Status, open_file, read_at, recent_status
 from .remote import is_remote
 from .shared import Shared
 from .tar import BLOCK
@@ -48,7 +48,7 @@ class Locator:
             found = stat_file(self.path, limit)
             return Status(found.st_size, found.st_mtime_ns)
         _check_size(self.within.get("bytes", 0), limit)
-        return status(self.path)
+        return recent_status(self.path)
 
     def read(self, limit: int) -> bytes:
         """Return the bytes of the image; raise as `status` does, and BadFile where they are cut short or damaged."""
@@ -56,7 +56,7 @@ class Locator:
             return read_bytes(self.path, limit)
         if "member" in self.within:
             return self._member(limit)
-        from .tables import read_cell
+        from .cells import read_cell
 
         data = read_cell(self.path, self.within["row"], self.within["column"])
         _check_size(len(data), limit)

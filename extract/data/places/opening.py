@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 from weakref import finalize
 
 from ..reading import BadFile, remote_state, retrying
-from .remote import RemoteFile, fetch, is_remote
+from .remote import fetch, is_remote
+from .remote_file import RemoteFile
+
+RECENT = 10.0
+"""Seconds for which the state of a remote file is taken to be that of before."""
+
+_recent: dict[Path, tuple[float, Status]] = {}
 
 
 class Status(NamedTuple):
@@ -52,6 +59,21 @@ def _open_remote(path: Path, size: int) -> RemoteFile:
             raise BadFile("is missing", missing=True) from error
 
     return RemoteFile(path, size, read)
+
+
+def recent_status(path: Path) -> Status:
+    """Return the state of a file, of a remote one as it was at most `RECENT` seconds ago; raise as `open_file` does.
+
+    Each image of a remote archive would cost a request otherwise.
+    """
+    if not is_remote(path):
+        return status(path)
+    known = _recent.get(path)
+    if known is None or time.monotonic() - known[0] > RECENT:
+        if len(_recent) > 1000:
+            _recent.clear()
+        _recent[path] = known = (time.monotonic(), status(path))
+    return known[1]
 
 
 def status(path: str | os.PathLike[str]) -> Status:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
+import os
 import re
-from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,17 +23,14 @@ from .web import WEB, web_fetch, web_state
 
 T = TypeVar("T")
 
-BLOCK = 2 * 2**20
-"""Bytes that are fetched at once."""
-
-BLOCKS = 8
-"""Blocks of an open file that are kept."""
-
 IN_CELLS = frozenset({*WEB, "s3", "gs", "hf"})
 """Protocols that a cell of a table may name, with --allow-outside."""
 
 _CHAINED = frozenset({"zip", "tar", "libarchive", "simplecache", "filecache", "blockcache", "cached", "reference",
                       "dir", "generic", "local", "data"})  # fmt: skip
+_DENIED = re.compile("Credential|GatedRepo|Unauthorized|Forbidden|SignatureDoesNotMatch|InvalidAccessKey|40[13] Client")
+"""What stands in the errors of protocols that refuse access; some raise their own classes."""
+
 _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _STATES = ("ETag", "etag", "md5Hash", "md5", "Content-MD5", "checksum", "sha256", "crc32c", "blob_id", "Last-Modified",
            "LastModified", "last_modified", "mtime", "updated", "created")  # fmt: skip
@@ -45,7 +42,7 @@ def is_remote(path: str | Path) -> bool:
 
 
 def scrub(text: str) -> str:
-    """Return a text for people without the credentials that URLs and storage options in it may hold."""
+    """Return a text for people without the credentials that URLs, storage options and the environment may put there."""
     text = re.sub(r"(:/+)[^/\s'\"]*@", r"\1***@", text)
     text = re.sub(r"\?[^\s'\"?]*=[^\s'\")\]>]*", "?***", text)
     for secret in _secrets():
@@ -53,8 +50,12 @@ def scrub(text: str) -> str:
     return text
 
 
-def data_root(given: str | Path) -> Path:
-    """Return the place that `--root` names: an absolute path, or one behind a protocol.
+def named_place(given: str | Path, what: str = "root") -> Path:
+    """Return the place that a user names, as with `--root`: an absolute path, or one behind a protocol.
+
+    Args:
+        given: the path or URL.
+        what: what is there, for messages.
 
     Raises:
         DataError: the URL is chained, or holds credentials or a query.
@@ -63,8 +64,9 @@ def data_root(given: str | Path) -> Path:
     if not is_remote(text) and not re.match(r"[A-Za-z][\w+.-]*::", text):
         return Path(text).expanduser().absolute()
     if reason := _fault(text):
+        spelt = text if "://" in text or "::" in text else text.replace(":/", "://", 1)
         raise DataError(
-            f"the root {scrub(text)} {reason}",
+            f"the {what} {scrub(spelt)} {reason}",
             expected="one protocol, such as https://host/data or s3://bucket/data, without user, password or query",
             next_step="leave them out: credentials go into the protocol's own settings, or those of fsspec",
         )
@@ -105,6 +107,8 @@ def state(path: Path) -> tuple[int, int]:
         fs = _filesystem(_protocol(path))
         if _protocol(path) in WEB:
             info = web_state(fs, url(path))
+        elif _protocol(path) == "hf":  # one request; without expand_info the whole folder is listed
+            info = fs.info(url(path), refresh=True, expand_info=True)
         else:
             fs.invalidate_cache()
             info = fs.info(url(path))
@@ -125,7 +129,9 @@ def fetch(path: Path, start: int, end: int, size: int) -> bytes:
         fs = _filesystem(_protocol(path))
         if _protocol(path) in WEB:
             return web_fetch(fs, url(path), start, end, size)
-        data: bytes = fs.cat_file(url(path), start=start, end=end)
+        # hf reads 5 MB ahead of each request unless told not to, and asks for the size unless it is given.
+        options = {"cache_type": "none", "size": size} if _protocol(path) == "hf" else {}
+        data: bytes = fs.cat_file(url(path), start=start, end=end, **options)
         if len(data) != end - start:
             raise OSError(errno.EIO, f"{len(data)} of {end - start} bytes came")
         return data
@@ -158,61 +164,9 @@ def url(path: Path) -> str:
     return f"{protocol.lower()}://{rest}"
 
 
-class RemoteFile(io.RawIOBase):
-    """A file that is read in blocks, of which a few are kept: from front to back each byte comes once.
-
-    Args:
-        path: its place.
-        size: its size in bytes.
-        fetch: returns the bytes from a start to an end.
-    """
-
-    def __init__(self, path: Path, size: int, fetch: Callable[[int, int], bytes]) -> None:
-        self.name, self._size, self._fetch, self._at = url(path), size, fetch, 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position in bytes."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Set the position."""
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Read up to the end of a block."""
-        if self._at >= self._size or not len(buffer):
-            return 0
-        number, offset = divmod(self._at, BLOCK)
-        if number not in self._blocks:
-            self._blocks[number] = self._fetch(number * BLOCK, min((number + 1) * BLOCK, self._size))
-            while len(self._blocks) > BLOCKS:
-                self._blocks.popitem(last=False)
-        self._blocks.move_to_end(number)
-        piece = memoryview(self._blocks[number])[offset : offset + len(buffer)]
-        buffer[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
-
-    def read(self, size: int = -1) -> bytes:
-        """Return `size` bytes, or fewer where the file ends before."""
-        pieces, left = [], self._size - self._at if size is None or size < 0 else size
-        while left > 0:
-            buffer = bytearray(min(left, BLOCK))
-            if not (count := self.readinto(buffer)):
-                break
-            pieces.append(bytes(buffer[:count]))
-            left -= count
-        return b"".join(pieces)
+def shown(path: str | Path) -> str:
+    """Return the path or URL of a place, for messages."""
+    return url(Path(path)) if is_remote(path) else str(path)
 
 
 def _protocol(path: str | Path) -> str:
@@ -248,27 +202,31 @@ def _calling(call: Callable[[], T]) -> T:
     except DataError:
         raise
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise FileNotFoundError(errno.ENOENT, "is missing") from error
+        if "RepositoryNotFound" in type(error.__cause__).__name__:  # what the hub also says where a token is missing
+            raise PermissionError(errno.EACCES, "there is no such repository, or access was denied") from None
+        raise FileNotFoundError(errno.ENOENT, "is missing") from None
     except PermissionError:
         raise PermissionError(errno.EACCES, "access was denied") from None
     except Exception as error:
+        if _DENIED.search(f"{type(error).__name__}: {error}"):
+            raise PermissionError(errno.EACCES, "access was denied") from None
         told = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
         raise OSError(errno.EIO, scrub(" ".join(str(told).split())[:300])) from None
 
 
 def _secrets() -> list[str]:
-    try:
-        from fsspec.config import conf
-    except ImportError:
-        return []
-    found: list[str] = []
+    """Return what must not be shown: the values of fsspec's settings, and of variables that are named like secrets."""
+    found = [value for name, value in os.environ.items() if re.search("SECRET|TOKEN|PASSWORD|ACCESS_KEY", name)]
 
-    def walk(value: Any) -> None:
+    def walk(value: Any, name: str = "") -> None:
         if isinstance(value, dict):
-            for one in value.values():
-                walk(one)
-        elif isinstance(value, str) and len(value) > 5:
+            for inner, one in value.items():
+                walk(one, str(inner))
+        elif isinstance(value, str) and not re.search("url|endpoint|region", name):
             found.append(value)
 
-    walk(dict(conf))
-    return found
+    with suppress(ImportError):
+        from fsspec.config import conf
+
+        walk(dict(conf))
+    return sorted((one for one in found if len(one) > 5 and not one.startswith("/")), key=len, reverse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
-from .opening import Status, status
+from .opening import Status, recent_status
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Shared(Generic[T]):
     @contextmanager
     def __call__(self, path: Path) -> Iterator[T]:
         """Give what is open of a file, opened again where the file has changed, to this thread alone."""
-        state = status(path)
+        state = recent_status(path)
         with self._lock:
             entry = self._open.get(path)
             if entry is None or entry[0] != state:

@@ -6,17 +6,14 @@ The files are not trusted: sizes are checked before they are allocated, offsets 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ....errors import DataError
+from ....errors import DataError, TransientError
 from ..reading import BadFile
 from .opening import open_file, status
 from .remote import is_remote
-from .shared import Shared
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,9 +62,7 @@ class TableFile:
         try:
             self._file: Any = _Parquet(path) if path.suffix in PARQUET else _Arrow(path)
         except _FAULTS as error:
-            if isinstance(error, BadFile):
-                raise
-            raise BadFile(f"is no sound {path.suffix[1:].capitalize()} file: {_line(error)}") from error
+            raise _told(error, path, f"is no sound {path.suffix[1:].capitalize()} file") from error
         self.schema: pa.Schema = self._file.schema
         self.groups: list[Group] = []
         for rows in self._file.counts:
@@ -92,6 +87,7 @@ class TableFile:
 
         Raises:
             BadFile: the group is damaged, or declares sizes that are refused.
+            TransientError: it could not be read this time.
         """
         try:
             self._file.check(group, columns)
@@ -99,102 +95,12 @@ class TableFile:
                 batch.validate(full=True)
                 yield batch
         except _FAULTS as error:
-            if isinstance(error, BadFile):
-                raise
             first, count = self.groups[group]
-            raise BadFile(f"is damaged within rows {first}-{first + count - 1}: {_line(error)}") from error
+            raise _told(error, self.path, f"is damaged within rows {first}-{first + count - 1}") from error
 
     def cells_at_once(self, group: int, column: str) -> int:
         """Return how many cells of a column may be read together, from what the file declares of their sizes."""
         return int(max(1, min(CELLS, BATCH_BYTES // max(1, self._file.largest(group, column)))))
-
-    @cached_property
-    def cells(self) -> dict[str, Cells]:
-        """What is remembered of each column with images."""
-        return {}
-
-    def cell(self, row: int, column: str) -> bytes:
-        """Return the bytes in a cell, best in the order of the rows; raise BadFile where there are none."""
-        if column not in self.cells:
-            self.cells[column] = Cells(self, column)
-        return self.cells[column].read(row)
-
-
-class Cells:
-    """The cells of one column: those read last are remembered, and a group is read from front to back."""
-
-    def __init__(self, table: TableFile, column: str) -> None:
-        self._table, self._column = table, column
-        self._read: deque[tuple[int, int, int, Any]] = deque()
-        """First row, the row after the last, bytes and values of the batches read last."""
-        self._held = 0
-        """Bytes in these batches."""
-        self._ahead: Iterator[pa.RecordBatch] | None = None
-        """The rest of a group; None where nothing is being read, or the rest is damaged."""
-        self._group, self._next = -1, 0
-
-    def read(self, row: int) -> bytes:
-        """Return the bytes in the cell of a row."""
-        for first, end, _, values in self._read:
-            if first <= row < end:
-                return _bytes(values[row - first])
-        group = self._table.group_of(row)
-        if self._ahead is not None and group == self._group + 1 and self._rest <= CELLS:
-            self._forward(self._next + self._rest)  # the last rows of the group before may still be asked for
-        if self._ahead is None or group != self._group or row < self._next:
-            if group <= self._group:
-                self._read.clear()
-                self._held = 0
-            self._group, self._next = group, self._table.groups[group].first
-            self._ahead = self._table.batches(group, [self._column], self._table.cells_at_once(group, self._column))
-        self._forward(row + 1)
-        first, _, _, values = self._read[-1]
-        return _bytes(values[row - first])
-
-    @property
-    def _rest(self) -> int:
-        """The number of rows of the group that have not been read."""
-        return sum(self._table.groups[self._group]) - self._next
-
-    def _forward(self, end: int) -> None:
-        """Read on until the row before `end` is remembered."""
-        ahead = self._ahead or iter(())
-        try:
-            while self._next < end:
-                batch = next(ahead)
-                first, self._next = self._next, self._next + len(batch)
-                self._read.append((first, self._next, batch.nbytes, _values(batch, self._column)))
-                self._held += batch.nbytes
-                while len(self._read) > 1 and (
-                    self._held > BATCH_BYTES // 4 or self._next - self._read[0][0] > 2 * CELLS
-                ):
-                    self._held -= self._read.popleft()[2]
-        except StopIteration:
-            raise BadFile(f"is not in {self._table.path.name}: its row group ends before") from None
-        except BadFile:
-            self._ahead = None
-            raise
-
-
-def read_cell(path: Path, row: int, column: str) -> bytes:
-    """Return the bytes in a cell of a table; raise BadFile where there are none."""
-    with _open_tables(path) as table:
-        return table.cell(row, column)
-
-
-def _values(batch: pa.RecordBatch, column: str) -> Any:
-    top, *below = column.split(".")
-    found = batch.column(batch.schema.get_field_index(top))
-    for name in below:
-        found = found.field(name) if found.null_count == 0 else found.flatten()[found.type.get_field_index(name)]
-    return found
-
-
-def _bytes(value: Any) -> bytes:
-    buffer = value.as_buffer() if value.is_valid else None
-    if buffer is None:
-        raise BadFile("is empty")
-    return bytes(memoryview(buffer))
 
 
 class _Parquet:
@@ -264,9 +170,6 @@ class _Arrow:
         return 0
 
 
-_open_tables = Shared(TableFile, 4)
-
-
 def _pyarrow(path: Path) -> None:
     try:
         import pyarrow  # noqa: F401
@@ -276,6 +179,17 @@ def _pyarrow(path: Path) -> None:
             expected="the extra parquet",
             next_step="pip install 'itin[parquet]'",
         ) from error
+
+
+def _told(error: Exception, path: Path, damage: str) -> Exception:
+    """Return what a fault says of a file: that it is damaged, unless the disk failed."""
+    if isinstance(error, BadFile):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:  # of a system call; pyarrow's own have no number
+        return TransientError(
+            f"{path} could not be read: {error.strerror}", next_step="check the disk, and run the command again"
+        )
+    return BadFile(f"{damage}: {_line(error)}")
 
 
 def _line(error: BaseException) -> str:

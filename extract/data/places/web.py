@@ -14,6 +14,9 @@ MAX_REDIRECTS = 5
 SECONDS = 60
 """Seconds without a byte after which a server is given up for this time."""
 
+SLOWEST = 10_000
+"""Bytes a second below which a server is given up for this time, beside `SECONDS`."""
+
 _PIECE = 2**18
 
 
@@ -52,13 +55,16 @@ def _stated(answer: Any) -> dict[str, Any]:
 async def _fetch(fs: Any, url: str, start: int, end: int, size: int) -> bytes:
     session = await fs.set_session()
     data = bytearray()
-    async with session.get(url, **_options(fs, {"Range": f"bytes={start}-{end - 1}"})) as answer:
+    async with session.get(url, **_options(fs, {"Range": f"bytes={start}-{end - 1}"}, end - start)) as answer:
         _check(answer.status)
         if answer.status != 206 and start:
             raise OSError(errno.EIO, "the server sends no parts of files: fetch the files, and read them from disk")
         stated = answer.headers.get("Content-Length", "")
         if stated.isdigit() and int(stated) != (end - start if answer.status == 206 else size):
             raise OSError(errno.EIO, f"the server sends {stated} bytes where {end - start} were asked for")
+        whole = answer.headers.get("Content-Range", "").rpartition("/")[2]
+        if answer.status == 206 and whole.isdigit() and int(whole) != size:
+            raise OSError(errno.EIO, f"the server says both that there are {size} bytes and {whole}")
         async for piece in answer.content.iter_chunked(_PIECE):
             data += piece
             if len(data) > end - start:
@@ -68,14 +74,15 @@ async def _fetch(fs: Any, url: str, start: int, end: int, size: int) -> bytes:
     return bytes(data[: end - start])
 
 
-def _options(fs: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+def _options(fs: Any, headers: Mapping[str, str], size: int = 0) -> dict[str, Any]:
     import aiohttp
 
+    total = 2 * SECONDS + size / SLOWEST
     own = {name: value for name, value in fs.kwargs.items() if name not in ("headers", "allow_redirects")}
     return {
-        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=SECONDS, sock_read=SECONDS),
+        "timeout": aiohttp.ClientTimeout(total=total, sock_connect=SECONDS, sock_read=SECONDS),
         **own,
-        "max_redirects": MAX_REDIRECTS,
+        "max_redirects": MAX_REDIRECTS + 1,  # aiohttp gives up at this one
         "headers": {**fs.kwargs.get("headers", {}), "Accept-Encoding": "identity", **headers},
     }
 

@@ -13,7 +13,7 @@ from ....errors import DataError
 from ....tabular.lines import lines_of
 from ....tabular.rows import Row
 from ..classes import Labelling, clean
-from ..places.remote import data_root, is_remote
+from ..places.remote import is_remote, named_place
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject
 from ..tables import SUFFIXES, read_table
 from .contained import containment_check, image_path
@@ -96,7 +96,7 @@ def read_rows(
     if not entries:
         raise DataError(
             f"no row of {table} can be used",
-            found=f"{len(rejected)} bad rows; {rejected[0].reason}",
+            found=f"{len(rejected)} bad row{'s' * (len(rejected) != 1)}; {rejected[0].reason}",
             next_step="fix the table, or say with --columns what its columns are",
         )
     left = iter(rejected)
@@ -117,7 +117,7 @@ def _label_counts(rows: Iterable[Row], columns: dict[str, str]) -> Counter[str]:
 def _root(given: str | None) -> Path:
     if given is None:
         raise DataError("the data set 'folder' needs a folder", next_step="name it with --root DIR")
-    root = data_root(given)
+    root = named_place(given)
     if is_remote(root):
         return root
     root = root.resolve()
@@ -157,7 +157,7 @@ def _table(root: Path, given: str | None) -> Path:
 def check_columns(given: Iterable[str]) -> None:
     """Check that every name is in `COLUMNS`; raise ValueError otherwise."""
     if unknown := sorted(set(given) - set(COLUMNS)):
-        raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
+        raise ValueError(f"columns: expected names of {', '.join(COLUMNS)}, got {', '.join(unknown)}")
 
 
 def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bool, scores: bool) -> dict[str, str]:
@@ -176,11 +176,13 @@ def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bo
         )
     missing = [name for name in columns.values() if name not in found]
     if missing:
+        ours = next(name for name, column in columns.items() if column not in found)
+        free = next((name for name in found if name not in columns.values()), "NAME")
         raise DataError(
             f"{table} has no column {' and no column '.join(repr(name) for name in missing)}",
             expected="columns id, image, text" + " and, where known, label" * labels,
             found=", ".join(repr(name[:40]) for name in found) or "no column",
-            next_step="say what they are called in the table, for example --columns text=tweet",
+            next_step=f"say what they are called in the table, for example --columns {ours}={free[:40]}",
         )
     return columns
 

@@ -97,7 +97,7 @@ def _load(name: str) -> tuple[Files, Mapping[str, tuple[str, ...]]]:
         if there and all(path.suffix in PARQUET and path.is_file() for paths in there.values() for path in paths):
             return there, _classes_of(builder.info.features)  # read where they are: the library would copy them
         return _files_of(datasets.load_dataset(name))
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except Exception as error:  # a damaged folder makes the library raise almost anything
         raise DataError(
             f"the library datasets cannot load {name}",
             expected="a folder saved by save_to_disk, a folder with data files such as Parquet, or a name on the hub",

@@ -122,7 +122,7 @@ def read_labels(path: Path, annotators: int) -> tuple[list[LabelRow], list[Rejec
     if header[:1] != ["id"] or len(header) < 2 or set(header[1:]) != {"text,image"}:
         raise _not_labels(path, annotators, repr(lines[0].rstrip("\r\n")[:80]) if lines else "an empty file")
     if len(header) - 1 != annotators:
-        raise _not_labels(path, annotators, f"{len(header) - 1} columns 'text,image'")
+        raise _not_labels(path, annotators, f"{len(header) - 1} column{'s' * (len(header) != 2)} 'text,image'")
     rows: dict[str, LabelRow] = {}
     failed: list[tuple[str, str, str]] = []
     for number, line in enumerate(lines[1:], start=2):

@@ -183,7 +183,9 @@ def read_published(
         raise DataError(
             f"no row of {' and '.join(files)} in {root} can be used",
             expected=f"rows as {source.kind} publishes them",
-            found=f"{len(rejected)} bad rows; {rejected[0].reason}" if rejected else "rows that its rule leaves out",
+            found=f"{len(rejected)} bad row{'s' * (len(rejected) != 1)}; {rejected[0].reason}"
+            if rejected
+            else "rows that its rule leaves out",
             next_step="check that --dataset and --root belong together, or get the annotation files again",
         )
     name = source.name or source.kind

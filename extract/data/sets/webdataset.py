@@ -18,7 +18,7 @@ from ..images import MAX_BYTES
 from ..places.locator import Locator
 from ..places.opening import Status, open_file, read_at, status
 from ..places.patterns import files_of
-from ..places.remote import data_root
+from ..places.remote import named_place
 from ..places.tar import Member, members
 from ..reading import BadFile
 from ..samples import DataSet, DataSetSource, Entry
@@ -46,22 +46,13 @@ def read(source: DataSetSource) -> DataSet:
             next_step="name them with --root",
         )
     columns = source.columns or {}
-    if unknown := sorted(set(columns) - {"text", "label", SCORE}):
-        raise ValueError(
-            f"{', '.join(unknown)} cannot be named: keys are the ids; name text, label or {SCORE} in .json"
-        )
-    root = data_root(source.root)
+    _check_columns(columns)
+    root = named_place(source.root)
     files = files_of(root, (".tar",))
     decided = Decided(source, root, source.name or default_name(_stem(root)), None)
 
     def pairs(known: Known) -> Iterator[Found]:
-        for path in files:
-            try:
-                yield from _pairs(path, columns, known)
-            except BadFile as error:
-                yield Found(path.name, path.name, problem=error.reason)
-            except TransientError as error:
-                yield Found(path.name, path.name, unread=error.what)
+        return _all_pairs(files, columns, known)
 
     def finish(counts: Counter[str], cells: Sequence[Any]) -> tuple[DataSet, Labelling, Scale]:
         labels = decided.labelling(counts)
@@ -69,6 +60,34 @@ def read(source: DataSetSource) -> DataSet:
         return decided.dataset([], labels, scale), labels, scale
 
     return replace(decided.empty, stream=Stream(tuple(files), 0, pairs, finish))
+
+
+def archive_pairs(files: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Found]:
+    """Return the pairs of archives in order, each with its image; labels and scores are not looked at.
+
+    Args:
+        files: the archives.
+        columns: the name of the text in .json, as `text`.
+    """
+    _check_columns(columns)
+    return _all_pairs(files, {**columns, "label": "", SCORE: ""}, lambda *_: None)
+
+
+def _check_columns(columns: Mapping[str, str]) -> None:
+    if unknown := sorted(set(columns) - {"text", "label", SCORE}):
+        raise ValueError(
+            f"{', '.join(unknown)} cannot be named: keys are the ids; name text, label or {SCORE} in .json"
+        )
+
+
+def _all_pairs(files: Sequence[Path], columns: Mapping[str, str], known: Known) -> Iterator[Found]:
+    for path in files:
+        try:
+            yield from _pairs(path, columns, known)
+        except BadFile as error:
+            yield Found(path.name, path.name, problem=error.reason)
+        except TransientError as error:
+            yield Found(path.name, path.name, unread=error.what)
 
 
 def _stem(root: Path) -> Path:

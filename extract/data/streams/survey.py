@@ -157,14 +157,14 @@ class _FirstPass:
             same = sample is not None and sample.orientation and sample.locator == place
             return sample if same and sample and state == (sample.image_bytes, sample.image_mtime_ns) else None
 
-        def look(found: Found) -> Sample | BadFile | TransientError:
+        def tried(found: Found) -> Sample | BadFile | TransientError:
             try:
-                return _look(found, last)
+                return look(found, last)
             except (BadFile, TransientError) as error:
                 return error
 
         with ThreadPoolExecutor(workers, thread_name_prefix="scan") as pool:
-            for done, (found, future) in enumerate(run_ahead(pool, look, stream.pairs(known), 2 * workers), 1):
+            for done, (found, future) in enumerate(run_ahead(pool, tried, stream.pairs(known), 2 * workers), 1):
                 self._take(found, future.result())
                 progress(done)
 
@@ -203,8 +203,17 @@ class _FirstPass:
         return set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
 
 
-def _look(found: Found, last: SampleLines | None) -> Sample:
-    """Return a pair as a sample without a label."""
+def look(found: Found, last: SampleLines | None = None) -> Sample:
+    """Return a pair as a sample without a label.
+
+    Args:
+        found: the pair.
+        last: the samples of the last scan, by which images in files of their own are known again.
+
+    Raises:
+        BadFile: it cannot be used.
+        TransientError: it could not be read this time.
+    """
     if found.unread:
         raise TransientError(found.unread)
     entry, known = found.entry, found.known

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ....errors import DataError, TransientError
 from ....tabular.rows import as_text
 from ..classes import Labelling, clean
+from ..places.cells import Cells
 from ..places.locator import Locator
 from ..places.opening import Status, status
 from ..places.tables import TableFile
@@ -154,24 +155,13 @@ def table_stream(
         DataError: the first table cannot be read, or its columns cannot be told.
     """
     if unknown := sorted(set(given) - set(COLUMNS)):
-        raise ValueError(f"no column is called {', '.join(unknown)} here: name those of {', '.join(COLUMNS)}")
+        raise ValueError(f"columns: expected names of {', '.join(COLUMNS)}, got {', '.join(unknown)}")
     first = _open(files)
     columns = columns_of(first.schema, given, first.path, classes or {})
     own = decided(columns.names)
 
     def pairs(known: Known) -> Iterator[Found]:
-        numbers: Counter[str] = Counter()
-        for path, part in files:
-            before = prefix(path)
-            try:
-                table, state = TableFile(path), status(path)
-                for found in _rows(table, state, columns, root, inside, before, numbers[before], known):
-                    yield found if part is None or not found.entry else found._replace(entry=_of(found.entry, part))
-                numbers[before] += len(table)
-            except BadFile as error:
-                yield Found(path.name, path.name, problem=error.reason)
-            except TransientError as error:
-                yield Found(path.name, path.name, unread=error.what)
+        return _pairs(files, columns, root, inside, prefix, known)
 
     def finish(counts: Counter[str], cells: Sequence[Any]) -> tuple[DataSet, Labelling, Scale]:
         labels = own.labelling(counts)
@@ -181,8 +171,47 @@ def table_stream(
     return replace(own.empty, stream=Stream(tuple(path for path, _ in files), 0, pairs, finish))
 
 
-def _of(entry: Entry, part: str) -> Entry:
-    return replace(entry, part=part)
+def unlabelled_pairs(
+    files: Sequence[Path], given: Mapping[str, str], root: Path, inside: Callable[[Path], bool]
+) -> Iterator[Found]:
+    """Return the pairs of tables in order, each with its image; labels and scores are not looked at.
+
+    Args:
+        files: the tables.
+        given: see `table_stream`, as the next two.
+        root: the folder that image paths start from.
+        inside: tells whether the path of an image is acceptable.
+
+    Raises:
+        DataError: the first table cannot be read, or its columns cannot be told.
+    """
+    parts = [(path, None) for path in files]
+    first = _open(parts)
+    named = {name: column for name, column in given.items() if name not in ("label", SCORE)}
+    columns = replace(columns_of(first.schema, named, first.path, {}), label=None, score=None)
+    return _pairs(parts, columns, root, inside, lambda path: "", lambda *_: None)
+
+
+def _pairs(
+    files: Sequence[tuple[Path, str | None]],
+    columns: Columns,
+    root: Path,
+    inside: Callable[[Path], bool],
+    prefix: Callable[[Path], str],
+    known: Known,
+) -> Iterator[Found]:
+    numbers: Counter[str] = Counter()
+    for path, part in files:
+        before = prefix(path)
+        try:
+            table, state = TableFile(path), status(path)
+            for found in _rows(table, state, columns, root, inside, before, numbers[before], known):
+                yield found if not part or not found.entry else found._replace(entry=replace(found.entry, part=part))
+            numbers[before] += len(table)
+        except BadFile as error:
+            yield Found(path.name, path.name, problem=error.reason)
+        except TransientError as error:
+            yield Found(path.name, path.name, unread=error.what)
 
 
 def _open(files: Sequence[tuple[Path, str | None]]) -> TableFile:
@@ -207,6 +236,7 @@ def _rows(
     known: Known,
 ) -> Iterator[Found]:
     """Yield the pairs of one table; rows of a damaged group are named one by one."""
+    cells = Cells(table)
     for number, group in enumerate(table.groups):
         row, end = group.first, group.first + group.rows
         try:
@@ -215,7 +245,7 @@ def _rows(
             for batch in table.batches(number, columns.light):
                 for values in batch.to_pylist():
                     yield _row(
-                        table, state, number, row, values, columns, root, inside, f"{before}{first + row}", known
+                        table, cells, state, number, row, values, columns, root, inside, f"{before}{first + row}", known
                     )
                     row += 1
         except BadFile as error:
@@ -226,6 +256,7 @@ def _rows(
 
 def _row(
     table: TableFile,
+    cells: Cells,
     state: Status,
     group: int,
     row: int,
@@ -253,7 +284,7 @@ def _row(
         if (same := known(id, place, state)) is not None:
             return found._replace(entry=entry, known=same)
         try:
-            return found._replace(entry=entry, data=table.cell(row, columns.image))
+            return found._replace(entry=entry, data=cells.read(row, columns.image))
         except BadFile as error:
             if not path or error.reason != "is empty":
                 raise BadFile(f"{place.what} {error.reason}") from error

@@ -59,6 +59,7 @@ def _columns(names: list[str], asked: Asked) -> list[str]:
 def _rows(batches: Iterator[Any], asked: Asked) -> Iterator[Item]:
     ids = iter(ids_from(asked.ids)) if asked.ids is not None else None
     for batch in batches:
+        batch.validate(full=True)  # offsets that lead out of their array would end the process
         names = batch.schema.names
         if ids is not None:
             own = [next(ids, "") for _ in range(batch.num_rows)]

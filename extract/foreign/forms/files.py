@@ -70,7 +70,9 @@ def ids_from(path: Path) -> list[str]:
         if path.suffix == ".npy":
             return texts_of(path.name, np.load(path, allow_pickle=False))
         return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged array makes NumPy raise almost anything
         raise DataError(
-            f"the ids in {path} cannot be read: {error}", expected="one id a line in UTF-8, or an array of ids in .npy"
+            f"the ids in {path} cannot be read: {getattr(error, 'strerror', None) or error}",
+            expected="one id a line in UTF-8, or an array of ids in .npy",
+            next_step="name another with --ids",
         ) from error

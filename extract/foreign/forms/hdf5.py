@@ -95,7 +95,11 @@ def _value(data: h5py.Dataset) -> np.ndarray:
 def _plain(data: h5py.Dataset, rows: Any) -> np.ndarray:
     """Return values without Python objects: texts of any length become texts of the longest one's."""
     if h5py.check_string_dtype(data.dtype) is not None:
-        return np.asarray(data.asstr("utf-8", errors="surrogateescape")[rows], dtype=np.str_)
+        texts = data.asstr("utf-8", errors="surrogateescape")[rows]
+        longest = max(map(len, np.ravel(texts)), default=0)
+        if np.size(texts) * longest * np.dtype("U1").itemsize > MAX_BYTES:
+            raise BadFile(UNPACKED)
+        return np.asarray(texts, dtype=np.str_)
     return np.asarray(data[rows])
 
 

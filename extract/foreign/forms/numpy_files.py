@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -30,12 +31,12 @@ def listed(path: Path, asked: Asked) -> Iterator[Item]:
             yield from list_packed({asked.map.get(asked.kind, "array"): _mapped(path)}, asked)
         return
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, ExitStack() as members:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             if has_ids(names, asked):
                 check_main(names, asked)
                 wanted = [name for name in names if name in known(asked)]
-                yield from list_packed({name: _Member(archive, name) for name in wanted}, asked)
+                yield from list_packed({name: _Member(archive, name, members) for name in wanted}, asked)
                 return
     except BadFile:
         raise
@@ -85,8 +86,9 @@ MAX_HEADER = 10_000
 class _Member:
     """An array in a `.npz`, whose rows are read in order and never all at once."""
 
-    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, name: str, members: ExitStack) -> None:
         self._archive, self._name = archive, name
+        members.callback(lambda: self._file.close())  # an archive with an open member stays open
         self.shape, self.dtype = self._open()
 
     def _open(self) -> tuple[tuple[int, ...], np.dtype[Any]]:

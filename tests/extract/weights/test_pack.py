@@ -174,7 +174,7 @@ def test_fetch_gets_what_the_options_name(served: LoopbackHub, tmp_path: Path) -
     itin("weights", "fetch", "--only", "tokens", "--text-encoder", BERT)
     assert len(served.asked("GET", f"/files/{BERT}/model.safetensors")) == 1
     told = itin("weights", "fetch", "--only", "words", code=2)
-    assert "only must name some of" in told
+    assert "only: expected some of" in told
 
 
 def test_the_list(served: LoopbackHub, tmp_path: Path) -> None:
