@@ -21,7 +21,8 @@ from itin.cache.upkeep.verify import verify
 from itin.cli import main as itin
 from itin.disk import NEWER
 
-from ..zoo.keeper import EXIT_CODES, bound_by_permissions
+from ..keeper import EXIT_CODES
+from ..zoo.keeper import bound_by_permissions
 from .injection import Ended, Fault, How, Nursery
 from .promise import Job, Promise, is_unfinished
 from .world import NAME, Pair, World, rows_of, stores_in
