@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from ..keeper import EXIT_CODES
 from ..zoo.damage import flip
-from ..zoo.keeper import EXIT_CODES, timeless
+from ..zoo.keeper import timeless
 from .injection import Ended, Fault, How, Nursery
 from .promise import Promise
 from .world import NAME, Pair, World, stores_in
