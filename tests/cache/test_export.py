@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -93,18 +93,18 @@ def test_export_without_file_locks(cache: Path, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("form", ["hdf5", "hdf5-groups"])
 def test_hdf5_that_cannot_be_written_is_one_clear_error(cache: Path, tmp_path: Path, form: str) -> None:
-    """HDF5 itself ends the process when it cannot write to a file."""
-    resource = pytest.importorskip("resource", reason="needs limits of files")
+    """HDF5 itself ends the process when it cannot write to a file; the limit is for a process of its own."""
+    pytest.importorskip("resource", reason="needs limits of files")
     path, out = store_of(cache, "regions").path, tmp_path / "out.h5"
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        for limit in (0, 500, 3000):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-            assert "out.h5: File too large" in itin_cache("export", path, out, "--to", form, code=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+    code = (
+        "import resource, signal, sys; from itin.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), resource.RLIM_INFINITY)); main()"
+    )
+    for limit in (0, 500, 3000):
+        words = [str(limit), "cache", "export", str(path), str(out), "--to", form]
+        done = subprocess.run([sys.executable, "-Bc", code, *words], capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr
+        assert "out.h5: File too large" in done.stderr
     assert not [file for file in tmp_path.iterdir() if file.is_file()]
     itin_cache("export", path, out, "--to", form)
 

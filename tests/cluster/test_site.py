@@ -102,7 +102,7 @@ def test_jobs_call_the_python_that_submits() -> None:
     [
         ("patrition: gpu", "expected: some of partition, gpus"),
         ("patrition: gpu", "found:    patrition"),
-        ("- gpu", "found:    list"),
+        ("- gpu", "found:    a list"),
         ("partition: [cpu, gpu]", "partition: expected one text, got ['cpu', 'gpu']"),
         ("warn: 1e2", "warn: expected a whole number, got '1e2'"),
         ("warn: true", "warn: expected a whole number, got 'true'"),

@@ -214,7 +214,7 @@ def test_wrong_root(tmp_path: Path) -> None:
         ("t.csv", "", "t.csv has no rows"),
         ("t.csv", "id,image,text,text\n1,a,b,c\n", "t.csv has more than one column 'text'"),
         ("t.csv", "id,image,text".encode("utf-16"), "t.csv is in UTF-16\n.*expected: UTF-8\n.*save the table again"),
-        ("t.csv", "id,image,text,label\n1,,b,0\n", "no row of .*t.csv can be used\n.*1 bad rows; .*no image path"),
+        ("t.csv", "id,image,text,label\n1,,b,0\n", "no row of .*t.csv can be used\n.*1 bad row; .*no image path"),
     ],
 )
 def test_wrong_table(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:

@@ -109,7 +109,7 @@ def test_only_known_encodings_of_mvsa(tmp_path: Path, draw_mvsa: Draw) -> None:
     (root / "t.csv").write_text("id,image,text\n1,data/1.jpg,hello\n")
     options: dict[str, Any]
     for options in ({"kind": "mvsa-single", "encoding": "cp1252"}, {"kind": "folder", "encoding": "utf-8"}):
-        with pytest.raises(ValueError, match=r"encoding is for MVSA's text files, one of gb18030, utf-8: not"):
+        with pytest.raises(ValueError, match=r"encoding: expected one of gb18030, utf-8, for MVSA alone, got"):
             open_dataset(root=root, **options)
     for encoding in ENCODINGS:
         dataset = open_dataset("mvsa-single", root, encoding=encoding)
@@ -211,7 +211,7 @@ def test_the_commands_tell_it(tmp_path: Path, draw_mvsa: Draw) -> None:
     assert "texts are read" not in itin("data", "check", "--root", draw_mvsa(tmp_path / "own", 12))
     result = CliRunner().invoke(main, ["extract", "--dataset", "folder", "--root", str(root), "--encoding", "utf-8"])
     assert result.exit_code == 2
-    assert "encoding is for MVSA's text files" in result.output
+    assert "--encoding: expected one of gb18030, utf-8, for MVSA alone" in result.output
 
 
 def test_a_submission_tells_it_and_hands_on_what_was_given(

@@ -117,7 +117,7 @@ def test_labels_are_not_looked_at(place: Path, label: str) -> None:
 def test_columns_of_other_names(place: Path) -> None:
     (place / "t.tsv").write_text('key\tpic\ttweet\tmood\n1\t1.png\t"a\t4\n2\t2.png\tb"\t5\n')
     with pytest.raises(
-        DataError, match=r"no column 'id'(.|\n)*expected: columns id, image, text\n(.|\n)*--columns text="
+        DataError, match=r"no column 'id'(.|\n)*expected: columns id, image, text\n(.|\n)*--columns id=key"
     ):
         predict(place, "t.tsv")
     names = {"id": "key", "image": "pic", "text": "tweet"}

@@ -194,7 +194,7 @@ def test_axes() -> None:
         "text-only", "text-only-lexical2", "text-only-vader+shape", "text-only-vader+shape-lexical2"
     ]  # fmt: skip
     assert {name for config in readers([], axes) for name in config.lexicon_names} == {"vader", "shape"}
-    with pytest.raises(ValueError, match="lexicons: expected none, or"):
+    with pytest.raises(ValueError, match="lexicons=vader,nrc: expected none, or"):
         parse_values("lexicons", "vader,nrc")
 
 

@@ -470,14 +470,14 @@ def test_best_unattended_on_folds(cache: Path, tmp_path: Path) -> None:
     assert "has no parts" in cli("sweep", "--resume", out, "--part", "0/2", "--workers", 1, code=1)
     assert "search inside each fold's training part with --inner-folds" in cli(*small, *folds, code=2)
     assert "--inner-folds does not go with parts" in cli(*small, "--inner-folds", 2, "--plan", code=2)
-    assert "inner_folds: expected an integer of at least 2" in cli(*small, "--inner-folds", 1, code=2)
+    assert "--inner-folds: expected an integer of at least 2" in cli(*small, "--inner-folds", 1, code=2)
 
 
 def test_one_training_part_on_the_command_line(cache: Path, tmp_path: Path) -> None:
     small = ("--cache", cache, "--head", "concat", "--d", 6, "--hidden", "4,5", "--m", 1, "--epochs", 1, "--stack", 1)
     out = tmp_path / "sweep"
     said = cli("sweep", *small, "--device", "cpu", "--inner-folds", 2, "--out", out)
-    assert "4 runs: 2 configurations, 1 seeds each each is scored on 2 inner folds of the training part" in said
+    assert "4 runs: 2 configurations, 1 seed each each is scored on 2 inner folds of the training part" in said
     assert "Best of 2 by accuracy on 2 inner folds of the training part, mean ± standard deviation: hidden" in said
     mean = Sweep(out).configurations()["val_accuracy"].iloc[0]
     assert f"{mean:.4f} ± " in said

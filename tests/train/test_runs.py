@@ -298,7 +298,7 @@ def test_evaluate_refuses_other_features(made: Made, run: Run) -> None:
     renamed = run.predictions.assign(id=["x" + sample for sample in run.predictions["id"]])
     with pytest.raises(RunError, match=r"predictions.csv does not hold the pairs [\s\S]*in split.csv only: 6 \("):
         evaluate(run.with_predictions(renamed), features)
-    with pytest.raises(RunError, match=r"labels are not those of the run[\s\S]*found:    6 others"):
+    with pytest.raises(RunError, match=r"labels are not those of the run[\s\S]*found:    another label of 6 pairs: "):
         evaluate(run, replace(features, labels=(features.labels + 1) % 3))
 
 

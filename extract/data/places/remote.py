@@ -64,7 +64,7 @@ def named_place(given: str | Path, what: str = "root") -> Path:
     if not is_remote(text) and not re.match(r"[A-Za-z][\w+.-]*::", text):
         return Path(text).expanduser().absolute()
     if reason := _fault(text):
-        spelt = text if "://" in text or "::" in text else text.replace(":/", "://", 1)
+        spelt = re.sub(r":/(?!/)", "://", text, count=1)  # a Path keeps one of the slashes
         raise DataError(
             f"the {what} {scrub(spelt)} {reason}",
             expected="one protocol, such as https://host/data or s3://bucket/data, without user, password or query",
