@@ -50,7 +50,8 @@ def _reconstruct(kind: Any, shape: Any, letters: Any) -> _Array:
     """Make the empty array that the state is given to next."""
     if kind is not _Array:
         raise pickle.UnpicklingError(f"it holds an array of the class {kind!r:.40}")
-    return _Array((0,), np.uint8)
+    empty: _Array = _Array((0,), np.uint8)
+    return empty
 
 
 def _scalar(dtype: Any, content: Any = b"") -> Any:
@@ -62,7 +63,8 @@ def _scalar(dtype: Any, content: Any = b"") -> Any:
 
 
 def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    return np.frombuffer(content, _checked(dtype)).reshape(shape, order=order)
+    made: np.ndarray = np.frombuffer(content, _checked(dtype)).reshape(shape, order=order)
+    return made
 
 
 def _latin1(text: str, encoding: str) -> bytes:

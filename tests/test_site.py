@@ -125,9 +125,13 @@ def test_the_search_finds_from_disk(driver: Any, site: Path) -> None:
     from selenium.webdriver.support.wait import WebDriverWait
 
     view(driver, site / "index.html")
-    driver.execute_script("document.querySelector('[data-md-component=search] button, .md-search__button').click()")
-    driver.switch_to.active_element.send_keys("quarantine", Keys.SHIFT)
-    found = "return [...document.querySelectorAll('a')].filter(one => one.href.includes('quarantine')).length"
+    driver.find_element("css selector", "body").send_keys(Keys.CONTROL, "k")
+    driver.execute_async_script("setTimeout(arguments[0], 1000)")
+    driver.switch_to.active_element.send_keys("quarantine")
+    found = """
+        const all = root => [...root.querySelectorAll('*')].flatMap(
+            one => one.shadowRoot ? [one, ...all(one.shadowRoot)] : [one]);
+        return all(document).filter(one => one.href && one.href.includes('h=quarantine')).length"""
     WebDriverWait(driver, 30).until(lambda _: driver.execute_script(found) > 0)
 
 

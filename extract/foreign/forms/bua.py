@@ -21,7 +21,7 @@ import numpy as np
 
 from ....errors import DataError
 from ....tabular.lines import lines_of
-from ....weights_file import load_arrays
+from ....tabular.pickled import load_arrays
 from ...data.reading import BadFile, read_bytes, retrying
 from ..record import MAX_BYTES, Asked, Item, Raw
 from .files import id_of

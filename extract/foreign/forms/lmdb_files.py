@@ -20,7 +20,7 @@ import numpy as np
 
 from ....errors import DataError
 from ....lazy import optional
-from ....weights_file import load_arrays
+from ....tabular.pickled import load_arrays
 from ...data.reading import BadFile
 from ..record import MAX_BYTES, UNPACKED, Asked, Item, Raw
 from .files import without_image

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ....weights_file import load_arrays
+from ....tabular.pickled import load_arrays
 from ...data.reading import BadFile
 from ..naming import candidates, known
 from ..record import Asked, Item, Raw
