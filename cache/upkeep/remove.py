@@ -21,8 +21,8 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def table_of(folder: Path) -> list[Path]:
-    """Return the files of a data set's own table, `dataset.json` first."""
-    return [folder / name for name in (*reversed(TABLE), "tokenizer.json") if (folder / name).exists()]
+    """Return the files of a data set's own table, `dataset.json` last: while it is there, removing can be repeated."""
+    return [folder / name for name in ("tokenizer.json", *TABLE) if (folder / name).exists()]
 
 
 def remove(paths: list[Path], folders: list[Path]) -> list[Path]:

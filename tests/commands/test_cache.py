@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,22 @@ def test_verify_names_the_commands_that_mend(cache: Path, tmp_path: Path) -> Non
     assert again in shown
     assert "all whole" in itin_cache("verify", "--cache", cache)
     assert len(open_store(path)) == 6
+
+
+def test_an_interrupted_removal_of_a_data_set_can_be_repeated(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dataset.json` used to go first, and what was left then was no data set, which nothing removes."""
+    unlink = Path.unlink
+
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "samples.jsonl":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fail)
+        assert "Input/output error" in itin_cache("rm", "--yes", "pairs", "--cache", cache, code=1)
+    assert "Removed" in itin_cache("rm", "--yes", "pairs", "--cache", cache)
+    assert not [path for path in (cache / "pairs").rglob("*") if path.is_file()]
 
 
 def test_a_store_that_cannot_be_repaired_does_not_keep_the_others_from_it(cache: Path) -> None:

@@ -71,6 +71,10 @@ class Promise:
             changed = newer(path, data)
         elif how == "gone" and not self._listed(path):
             return False
+        if path.name.startswith("plan") and any(
+            store_of(one) == store and one.name[:4] == "plan" for one in self.damaged
+        ):
+            return False  # two segments of one plan cannot be put together again: README.md
         rows = dict(rows_of(path)) if path.suffix == ".h5" else {}
         for key in rows:
             self.committed[store].pop(key)
