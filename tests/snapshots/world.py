@@ -70,6 +70,7 @@ PLAIN: tuple[Pair, ...] = (
     (r"\b\d+(\.\d+)? [kM]B\b", "0.0 kB"),
     (r"\d+ bytes not processed", "0 bytes not processed"),
     (r" runs in \d+:\d\d(, .* a minute)?", " runs in 0:00"),
+    (r"(itin, version) \d+\.\d+[\w.+]*", r"\1 0.0.0"),
     (r"\b(itin|torch|python|numpy|h5py|pillow|torchvision|transformers) \d+\.\d+[\w.+]*", r"\1 0.0.0"),
     (r"\d+\.\d{3,}(e-\d+)?", zeros),
     (r"(?<=, to )\de-\d\d\b", "1e-08"),
