@@ -75,6 +75,8 @@ class Lane:
         """Block -> row -> its arrays as they are stored; for the thread alone while it works."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._writing: Future[None] | None = None
+        self._written = 0
+        """Number of samples that the thread settles at present."""
         self._batch: list[tuple[int, Any]] = []
         self._progress = progress
         self.made = 0
@@ -184,7 +186,8 @@ class Lane:
         if results or complete:
             self._wait()
             self._writing = self._thread.submit(self._write, results, complete)
-        if rows:
+            self._written = len(rows)
+        elif rows:
             self._progress.advance(self.kind, len(rows))
 
     def _write(self, results: Mapping[int, tuple[int, Arrays | Exception]], complete: Iterable[int]) -> None:
@@ -200,10 +203,11 @@ class Lane:
             self.made += self.writer.commit(block, self._finished.pop(block, {}))
 
     def _wait(self) -> None:
-        """Wait for the thread; raise what it raised."""
+        """Wait for the thread, and report what it has written as done; raise what it raised."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
+            self._progress.advance(self.kind, self._written)
 
 
 Block = tuple[Lane, int]
