@@ -26,9 +26,9 @@ from PIL import Image
 from itin.cache import StoreWriter
 from itin.extract.config import ExtractConfig
 from itin.extract.data.samples import Sample
-from itin.extract.data.survey import image_as_scanned, open_config, survey
+from itin.extract.data.survey import open_config, survey
 from itin.extract.encoders.contract import Arrays, EncoderSpec
-from itin.extract.fill import fill
+from itin.extract.fill import fill, image_as_scanned
 from itin.extract.lanes import Lane
 from itin.extract.progress import SilentProgress
 
