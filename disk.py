@@ -27,9 +27,6 @@ TEMPORARY = ".tmp-"
 STALE_SECONDS = 24 * 3600
 """The age from which a temporary file can have no living writer."""
 
-NEWER = "newer than this itin"
-"""What every error about a file of a later format version says."""
-
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 Fault = Callable[[Path, OSError], ItinError]
@@ -93,10 +90,7 @@ def creating_folder(path: Path, fault: Fault = write_error) -> Iterator[Path]:
     Raises:
         ItinError: what `fault` returns, where the name is taken or the folder cannot be written.
     """
-    temporary = temporary_beside(path)
-    try:
-        _make(temporary.parent)
-        temporary.mkdir()
+    with _folder_beside(path, fault) as temporary:
         yield temporary
         for folder, _, files in os.walk(temporary):
             for file in files:
@@ -104,10 +98,6 @@ def creating_folder(path: Path, fault: Fault = write_error) -> Iterator[Path]:
             _sync(Path(folder))
         _rename_folder(temporary, path, numbered=False)
         _sync(path.parent)
-    except OSError as error:
-        raise fault(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def create_folder(
@@ -124,20 +114,27 @@ def create_folder(
     Raises:
         ItinError: what `fault` returns, where the name is taken or the folder cannot be written.
     """
-    temporary = temporary_beside(path)
-    try:
-        _make(temporary.parent)
-        temporary.mkdir()
+    with _folder_beside(path, fault) as temporary:
         for name, data in files.items():
             _write(temporary / name, data)
         _sync(temporary)
         final = _rename_folder(temporary, path, numbered)
         _sync(path.parent)
+    return final
+
+
+@contextlib.contextmanager
+def _folder_beside(path: Path, fault: Fault) -> Iterator[Path]:
+    """Yield a new folder beside `path`, which is removed where it has not been renamed."""
+    temporary = temporary_beside(path)
+    try:
+        _make(temporary.parent)
+        temporary.mkdir()
+        yield temporary
     except OSError as error:
         raise fault(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return final
 
 
 @contextlib.contextmanager
@@ -173,12 +170,14 @@ def check_format(path: Path, found: object, version: int, next_step: str, fault:
     """Raise `fault` unless a file is of this format version; `next_step` says what to do about an older one."""
     if found != version:
         newer = isinstance(found, int) and found > version
-        raise fault(
-            f"{path} has another format version" + f", {NEWER}" * newer,
+        error = fault(
+            f"{path} has another format version" + ", newer than this itin" * newer,
             expected=f"format {version}",
             found=f"format {found}",
             next_step="update itin" if newer else next_step,
         )
+        error.may_be_whole = newer
+        raise error
 
 
 def read_record(path: Path, next_step: str, version: int | None = None) -> dict[str, Any]:

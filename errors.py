@@ -35,6 +35,9 @@ class ItinError(Exception):
         machine: whether the cause is this machine: its packages, devices, scheduler or network.
     """
 
+    may_be_whole = False
+    """Whether the file that the error is about may be whole: it cannot be read now, or a later itin has written it."""
+
     def __init__(
         self,
         what: str,

@@ -101,8 +101,8 @@ def read_table(folder: Path) -> Table:
     dataset = read_json(folder / "dataset.json")
     with described(folder / "dataset.json"):
         _ = targets_of(dataset), options_of(dataset)
-    for what in _differences(folder, dataset).values():
-        raise CacheError(what, next_step="run the same `itin extract` again: it writes the table anew")
+    for error in _differences(folder, dataset).values():
+        raise error
     samples = pd.DataFrame(read_lines(folder / "samples.jsonl"))
     rejected = pd.DataFrame(read_lines(folder / "quarantine.jsonl"), columns=["id", "reason"])
     return Table(folder, dataset, samples, rejected)
@@ -135,30 +135,35 @@ def options_of(dataset: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def damaged_tables(folder: Path) -> dict[Path, str]:
+def damaged_tables(folder: Path) -> dict[Path, CacheError]:
     """Return the damaged files of a data set's table, and what is wrong with each."""
     try:
         return _differences(folder, read_json(folder / "dataset.json"))
     except CacheError as error:
-        return {folder / "dataset.json": error.what}
+        return {folder / "dataset.json": error}
 
 
-def _differences(folder: Path, dataset: Mapping[str, Any]) -> dict[Path, str]:
+_AGAIN = "run the same `itin extract` again: it writes the table anew"
+
+
+def _differences(folder: Path, dataset: Mapping[str, Any]) -> dict[Path, CacheError]:
     """Return the files that are not those of which `dataset.json` has the digests, and what is wrong with each."""
     digests = dataset.get("sha256")
     if not isinstance(digests, dict) or digests.keys() != set(TABLES):
-        return {folder / "dataset.json": f"{folder / 'dataset.json'} lacks the digests of {' and '.join(TABLES)}"}
-    found = {}
+        what = f"{folder / 'dataset.json'} lacks the digests of {' and '.join(TABLES)}"
+        return {folder / "dataset.json": CacheError(what, next_step=_AGAIN)}
+    found: dict[Path, CacheError] = {}
     for name, digest in digests.items():
         path = folder / name
         if not path.exists():
-            found[path] = f"{path} is missing"
+            found[path] = CacheError(f"{path} is missing", next_step=_AGAIN)
             continue
         try:
             if digest_of(path) != digest:
-                found[path] = f"{path} is damaged: its digest is not the one in dataset.json"
+                what = f"{path} is damaged: its digest is not the one in dataset.json"
+                found[path] = CacheError(what, next_step=_AGAIN)
         except CacheError as error:
-            found[path] = error.what
+            found[path] = error
     return found
 
 

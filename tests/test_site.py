@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from .browser import chromium
+
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,19 +49,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: the extra test has it")
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    driver.set_script_timeout(120)
-    yield driver
-    driver.quit()
+    with chromium() as found:
+        found.set_script_timeout(120)
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -110,24 +110,17 @@ def repair_advice(folder: Path) -> str:
     return f"run `itin cache verify --repair {folder}`, and then the same `itin extract` again"
 
 
-UNREAD = "cannot read"
-"""How every error about a file that could not be read begins."""
-
-
-class UnreadError(CacheError):
-    """An error of a file that could not be read now, and may be whole."""
-
-
-_NO_FILE = {errno.ELOOP, errno.EISDIR, errno.ENOTDIR}
+_NO_FILE = {errno.ELOOP, errno.ENOTDIR}
 
 
 def read_error(path: Path, error: OSError) -> CacheError:
     """Return the error for a file that could not be read; it claims nothing about the content."""
-    kind = CacheError if error.errno in _NO_FILE else UnreadError
-    return kind(
-        f"{UNREAD} {path}: {error.strerror or error}",
+    unread = CacheError(
+        f"cannot read {path}: {error.strerror or error}",
         next_step="check the permissions and the disk; nothing here says that the file is damaged",
     )
+    unread.may_be_whole = error.errno not in _NO_FILE
+    return unread
 
 
 def read_bytes(path: Path) -> bytes:

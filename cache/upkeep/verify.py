@@ -16,7 +16,7 @@ from ..format import quarantine
 from ..format.manifest import NAME, ShardEntry, block_and_piece, in_threads, listed_shards, read_manifest, shard_sizes
 from ..format.plan import StorePlan, segment_files, segment_path
 from ..format.schema import fingerprint_of, store_name
-from ..format.sealed_json import DamagedError, UnreadError, digest_of, read_bytes, read_json
+from ..format.sealed_json import DamagedError, digest_of, read_bytes, read_json
 from ..format.shard_header import header_of
 from ..format.shard_read import Shard
 
@@ -79,10 +79,6 @@ def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) ->
     return report
 
 
-def _alone(error: CacheError) -> bool:
-    return isinstance(error, UnreadError) or disk.NEWER in error.what
-
-
 def _plan(report: Verification) -> StorePlan | None:
     folder = report.folder
     present = segment_files(folder)
@@ -91,13 +87,13 @@ def _plan(report: Verification) -> StorePlan | None:
         try:
             read_json(path)
         except CacheError as error:
-            report.problems.append(Problem("plan", path, error.what, alone=_alone(error)))
+            report.problems.append(Problem("plan", path, error.what, alone=error.may_be_whole))
     if report.problems:
         return None
     try:
         plan = StorePlan.read(folder)
     except CacheError as error:
-        report.problems.append(Problem("plan", folder / "plan.json", error.what, alone=_alone(error)))
+        report.problems.append(Problem("plan", folder / "plan.json", error.what, alone=error.may_be_whole))
         return None
     if store_name(plan.identity) != folder.name:
         if folder.name.rpartition("-")[2] in _fingerprints(folder):
@@ -124,7 +120,7 @@ def _manifest(report: Verification, plan: StorePlan | None) -> dict[str, Any] | 
     try:
         manifest = read_manifest(report.folder)
     except CacheError as error:
-        report.problems.append(Problem("manifest", path, error.what, True, _alone(error)))
+        report.problems.append(Problem("manifest", path, error.what, True, error.may_be_whole))
         return None
     if manifest["fingerprint"] != (plan.fingerprint if plan else fingerprint_of(manifest["identity"])):
         report.problems.append(Problem("manifest", path, f"{path} belongs to another store", remove=True))
@@ -188,7 +184,7 @@ def _shard(
     except DamagedError as error:
         return nothing, f"is damaged: {error.why}", False
     except CacheError as error:
-        return nothing, error.what, _alone(error)
+        return nothing, error.what, error.may_be_whole
     except (KeyError, TypeError, ValueError) as error:
         return nothing, f"is damaged: {error}", False
 
@@ -244,7 +240,7 @@ def _quarantine(report: Verification, plan: StorePlan | None, fingerprint: str |
         try:
             record = quarantine.read_record(path, fingerprint)
         except CacheError as error:
-            report.problems.append(Problem("quarantine", path, error.what, True, _alone(error)))
+            report.problems.append(Problem("quarantine", path, error.what, True, error.may_be_whole))
             continue
         own = record.id, record.sha256
         if plan is not None and (record.row >= len(plan.rows) or plan.rows[record.row] != own):

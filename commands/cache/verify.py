@@ -29,12 +29,11 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     The exit code is 1 if something is damaged and was not fixed, or cannot be read, or was written by a later itin.
     """
     from ...cache.format.manifest import shard_sizes
-    from ...cache.format.sealed_json import UNREAD, write_error
+    from ...cache.format.sealed_json import write_error
     from ...cache.table import damaged_tables
     from ...cache.upkeep.find import datasets_under, is_store, stores_under
     from ...cache.upkeep.repair import repair
     from ...cache.upkeep.verify import verify
-    from ...disk import NEWER
     from ...errors import CacheError
     from ..terminal.console import Bars, console, counted, notes
 
@@ -47,8 +46,8 @@ def command(path: str | None, cache: Path | None, fix: bool, as_json: bool) -> N
     bad = [report for report in reports if report.problems and not report.alone]
     alone = [problem.what for report in reports if report.alone for problem in report.problems]
     for found in tables.values():
-        alone += [found.pop(file) for file, what in list(found.items()) if NEWER in what or UNREAD in what]
-    damaged = {file: what for found in tables.values() for file, what in found.items()}
+        alone += [found.pop(file).what for file, error in list(found.items()) if error.may_be_whole]
+    damaged = {file: error.what for found in tables.values() for file, error in found.items()}
     again = _extractions(bad, [folder for folder, found in tables.items() if found])
     commands = again
     if (bad or damaged) and not fix:

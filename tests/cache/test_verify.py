@@ -345,7 +345,7 @@ def test_the_table_of_a_data_set(tmp_path: Path) -> None:
     samples = tmp_path / "samples.jsonl"
     samples.write_text(samples.read_text().replace("neutral", "neutrol"))
     (tmp_path / "quarantine.jsonl").unlink()
-    assert list(damaged_tables(tmp_path).values()) == [
+    assert [error.what for error in damaged_tables(tmp_path).values()] == [
         f"{samples} is damaged: its digest is not the one in dataset.json",
         f"{tmp_path / 'quarantine.jsonl'} is missing",
     ]

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +27,7 @@ from itin.report.report import report
 from itin.report.thumbnails import Images, thumbnails
 from itin.train.runs.folder import load_run
 
+from ..browser import chromium
 from ..features import Made, make_data, make_run
 from .test_page import EVIL
 
@@ -43,20 +43,10 @@ SHADE = {"light": 0.62, "dark": 0.50}
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: the extra test has it")
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    driver.set_script_timeout(20)
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
+    with chromium("--window-size=1280,1000") as found:
+        found.set_script_timeout(20)
+        found.set_page_load_timeout(60)
+        yield found
 
 
 @pytest.fixture(scope="module")
