@@ -346,7 +346,7 @@ def test_a_damaged_row_group_costs_its_rows(tmp_path: Path, given: list[Pair], f
 def test_columns_are_named_or_told_by_their_types(tmp_path: Path, given: list[Pair]) -> None:
     import pyarrow as pa
 
-    from itin.extract.data.streams.tables import columns_of
+    from itin.extract.data.streams.columns import columns_of
 
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     found = columns_of(pa.schema({"photo": kind, "tweet": pa.string(), "n": pa.int64()}), {}, tmp_path, {})
