@@ -6,7 +6,7 @@
 
 Measurements take turns with their baselines, and the ratio of the medians is shown; on a shared machine use `--clock
 cpu`. The page cache is warm. `scale --form tars|parquet` runs `itin extract` as a process of its own with encoders that
-cost nothing and shows the memory that it holds as encoding begins, as it ends, and at most (ru_maxrss), for two sizes,
+cost nothing and shows the memory that it holds as encoding begins, at the end, and at most (ru_maxrss), for two sizes,
 so that what grows is seen; then it lists and reads the same files.
 """
 
