@@ -150,7 +150,9 @@ class StorePlan:
             digests.append(digest)
         while -1 in (found := self.find(ids, digests)):
             absent = [i for i, row in enumerate(found) if row < 0]
-            new = dict.fromkeys(zip(map(ids.__getitem__, absent), map(digests.__getitem__, absent), strict=True))
+            new: dict[RowKey, int] = {}
+            for i in absent:
+                new.setdefault((ids[i], digests[i]), len(self.rows) + len(new))
             segment = {
                 "format": FORMAT,
                 "fingerprint": self.fingerprint,
@@ -165,8 +167,10 @@ class StorePlan:
             path = segment_path(self.folder, len(self.segments))
             if disk.create(path, data, write_error):
                 self._add(path, segment, seal_of(data))
-            else:
-                self.refresh()  # another writer was faster and may have planned the same rows
+                for i in absent:
+                    found[i] = new[ids[i], digests[i]]
+                return found
+            self.refresh()  # another writer was faster and may have planned the same rows
         return found
 
     def find(self, ids: Iterable[str], digests: Iterable[str]) -> list[int]:
