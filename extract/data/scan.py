@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...errors import DataError, TransientError
 from .images import MAX_BYTES, ImageInput, image_bytes, image_input, read_image
+from .places.remote import spelt
 from .reading import BadFile, read_bytes
 from .samples import DataSet, Entry, Rejected, Sample
 from .text_encoding import TextEncoding, decide_encoding, decode
@@ -138,8 +139,7 @@ def read_entry(entry: Entry, known: Sample | None) -> RawEntry:
     if (
         known is not None
         and known.orientation
-        and (str(entry.image), entry.within, *status)
-        == (known.image, known.within, known.image_bytes, known.image_mtime_ns)
+        and (entry.locator, *status) == (known.locator, known.image_bytes, known.image_mtime_ns)
     ):
         image = ImageInput(known.image_sha256, known.width, known.height, known.orientation)
     else:
@@ -157,7 +157,7 @@ def sample_of(entry: Entry, read: RawEntry, encoding: str) -> Sample:
         raise BadFile("text is empty")
     return Sample(
         id=entry.id,
-        image=str(entry.image),
+        image=spelt(entry.image),
         text=text,
         label=entry.label,
         text_label=entry.text_label,

@@ -64,9 +64,8 @@ def named_place(given: str | Path, what: str = "root") -> Path:
     if not is_remote(text) and not re.match(r"[A-Za-z][\w+.-]*::", text):
         return Path(text).expanduser().absolute()
     if reason := _fault(text):
-        spelt = re.sub(r":/(?!/)", "://", text, count=1)  # a Path keeps one of the slashes
         raise DataError(
-            f"the {what} {scrub(spelt)} {reason}",
+            f"the {what} {scrub(spelt(text))} {reason}",
             expected="one protocol, such as https://host/data or s3://bucket/data, without user, password or query",
             next_step="leave them out: credentials go into the protocol's own settings, or those of fsspec",
         )
@@ -167,6 +166,11 @@ def url(path: Path) -> str:
 def shown(path: str | Path) -> str:
     """Return the path or URL of a place, for messages."""
     return url(Path(path)) if is_remote(path) else str(path)
+
+
+def spelt(path: str | Path) -> str:
+    """Return a place as it was given, for tables: a Path keeps one of a URL's two slashes."""
+    return re.sub(r":/(?!/)", "://", str(path), count=1) if is_remote(path) else str(path)
 
 
 def _protocol(path: str | Path) -> str:
