@@ -38,7 +38,7 @@ def pinned() -> dict[str, Version]:
 
 
 def test_each_pin_is_the_least_that_is_declared() -> None:
-    pins, seen = pinned(), {}
+    pins, seen = pinned(), dict[str, Version]()
     for one in declared():
         name = canonicalize_name(one.name)
         assert one.specifier.contains(pins[name]), f"{one}, and lowest.txt has {pins[name]}"
