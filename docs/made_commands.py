@@ -78,6 +78,11 @@ def prose(text: str) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text without the characters that Markdown would read, but for those of code."""
-    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
-    return "".join(part if part.startswith("`") else re.sub(r"([\\*_<>|\[\]])", r"\\\1", part) for part in parts)
+    """Return a text with options as code, and elsewhere without the characters that Markdown would read."""
+    parts = re.split(r"(`[^`]*`|(?<!\w)--[a-z][a-z-]*)", " ".join(text.split()))
+    for index, part in enumerate(parts):
+        if part.startswith("--"):
+            parts[index] = f"`{part}`"
+        elif not part.startswith("`"):
+            parts[index] = re.sub(r"([\\*_<>|\[\]])", r"\\\1", part)
+    return "".join(parts)

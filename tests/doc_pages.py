@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 MARK = "=== block"
 BLOCK = re.compile(r'^```(?P<language>[a-z]+)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^```$', re.M | re.S)
-PROGRESS = re.compile(r"^(?:[\w -]+ )?\d+/\d+(, [\w ]+ \d+/\d+)*$|^epoch \d+")
+PROGRESS = re.compile(r"^(?:[\w -]+ )?\d+/\d+(, [\w ]+ \d+/\d+)*$|^epoch \d+|^\d+/\d+ runs in .* left$")
 """Lines that say how far a command is; pages leave them out."""
 
 
@@ -109,7 +109,7 @@ def outputs_of(page: Path, run: list[tuple[Block, str]]) -> list[tuple[Block, st
 def same(text: str) -> str:
     """Return a text without what differs from one machine, or one run, to the next: numbers, digests, space, and the
     order of the words in a line, which is often that of numbers."""
-    text = re.sub(r"\b[0-9a-f]{8,}\b|\b\d{8}-\d{6}\b", "#", text)
+    text = re.sub(r"\b\d{8}-\d{6}(?:-[0-9a-f]{4})?\b|\b[0-9a-f]{8,}\b", "#", text)
     text = re.sub(r"[-+−]?\d+(?:[.,:]\d+)*(?:e-?\d+)?", "#", text)
     return "\n".join(" ".join(sorted(line.split())) for line in text.splitlines())
 

@@ -62,6 +62,10 @@ def test_a_page_is_run_and_compared(tmp_path: Path) -> None:
     assert [text for _, text in run] == ["1 of 3", "a 5\nend"]
     shown = doc_pages.outputs_of(page, run)
     assert [doc_pages.agrees(block.text, text) for block, text in shown] == [True, True]
+    assert doc_pages.agrees("in c/20261126-143350-ab31/p\n", "in c/20261127-183226-221f/p")
+    assert doc_pages.shown("1/2 runs in 0:30, 2 a minute, 0:30 left\n2/2 runs in 1:00, 2 a minute\n", tmp_path) == (
+        "2/2 runs in 1:00, 2 a minute"
+    )
     assert not doc_pages.agrees("7 of 8\n", "7 from 8")
     assert not doc_pages.agrees("a 5\n", "a 5\nend")
     assert not doc_pages.agrees("b 5\n...\n", "a 5\nend")

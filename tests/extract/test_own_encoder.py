@@ -368,7 +368,10 @@ def test_objects_may_be_left_out(here: Path) -> None:
             '"word_ids": ids * 1.0',
             "array of whole numbers",
         ),
-        ("_hash(word) % 2**31", "_hash(word) % 2**31 + 2**33", "OverflowError"),
+        pytest.param(
+            *("_hash(word) % 2**31", "_hash(word) % 2**31 + 2**33", "OverflowError"),
+            marks=pytest.mark.skipif(np.__version__ < "2", reason="NumPy 1 wraps numbers that do not fit, and warns"),
+        ),
         ('"word_ids": np.arange(len(words), dtype=np.int32)', '"word_ids": ids * 0 - 1', "the text gives no WordPiece"),
     ],
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +93,18 @@ def test_the_workflow_checks_what_ci_run_checks(jobs: dict[str, Any]) -> None:
     ):
         assert command in said
         assert f".venv/bin/{command}" in text(".ci/run")
+
+
+def test_all_checks_stop_at_once_where_the_disk_is_full(tmp_path: Path) -> None:
+    df = tmp_path / "df"
+    df.write_text("#!/bin/sh\necho Filesystem\necho /dev/x 1 1 $((29 * 1024 * 1024)) 50% $2\n", encoding="utf-8")
+    df.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    done = subprocess.run([ROOT / ".ci/run"], env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert f"{tmp_path}: expected 30 GB free for the environments of the checks, found 29 GB" in done.stdout
+    assert "TMPDIR=FOLDER .ci/run" in done.stdout
+    assert [one.name for one in tmp_path.iterdir()] == ["df"]
 
 
 def test_only_a_tag_that_passed_everything_is_published(jobs: dict[str, Any]) -> None:

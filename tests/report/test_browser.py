@@ -505,7 +505,7 @@ def test_many_pairs_take_no_longer_than_a_plain_page_would(driver: Any, tmp_path
     taken = driver.execute_async_script(SEARCH, "cat")
     assert find(driver, "#pairs-status")[0].text.startswith(f"{sum('cat' in p.text for p in rows)} of {PAIRS} pairs")
     print(f"search: {taken:.0f} ms")
-    assert taken < 1000
+    assert taken < quick  # both on the machine as it is now
     choose(driver, "pairs-order", "highest gate first")
     assert len(find(driver, "li.pair")) < 200  # cards are made as they are needed
 
