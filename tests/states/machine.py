@@ -19,7 +19,6 @@ from itin.cache import open_store
 from itin.cache.upkeep.find import is_store
 from itin.cache.upkeep.verify import verify
 from itin.cli import main as itin
-from itin.disk import NEWER
 
 from ..keeper import EXIT_CODES
 from ..zoo.keeper import bound_by_permissions
@@ -287,10 +286,10 @@ class States(RuleBasedStateMachine):
         done = self.here(["cache", "verify", "--repair", world.main / NAME]) if stores_in(world.main) else None
         promise.keep([])
         for store in stores_in(world.main):
-            told = [problem.what for problem in verify(store).problems] if is_store(store) else []
-            if not all(map(is_unfinished, told)):
+            problems = verify(store).problems if is_store(store) else []
+            if not all(is_unfinished(problem.what) for problem in problems):
                 assert done is not None
-                flipped = any(NEWER in what for what in told)  # a bit that makes another version of it
+                flipped = any(problem.alone for problem in problems)  # a bit that makes another version of it
                 assert flipped or f"no intact file in {store} records" in done.said, done.said
                 self.note("rm", self.here(["cache", "rm", "--yes", store]))
                 promise.keep([store])
