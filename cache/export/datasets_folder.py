@@ -13,8 +13,8 @@ from .pieces import Export
 
 def dataset(what: Export, folder: Path) -> None:
     """Write a folder for `datasets.load_from_disk`."""
-    datasets = optional("datasets", "a folder of the datasets library needs datasets", "datasets", CacheError)
-    pyarrow = optional("pyarrow", "a folder of the datasets library needs pyarrow", "pyarrow", CacheError)
+    datasets = optional("datasets", "a folder of the datasets library needs datasets", "itin[features]", CacheError)
+    pyarrow = optional("pyarrow", "a folder of the datasets library needs pyarrow", "itin[features]", CacheError)
     rows = what.table()
     labels = [row["label"] if isinstance(row.get("label"), str) else None for row in rows.values()]
     classes = _classes(what, labels)

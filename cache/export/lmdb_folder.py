@@ -22,7 +22,7 @@ NAMES = {"regions": "features", "boxes": "bbox"}
 
 def database(what: Export, folder: Path) -> None:
     """Write a database: the samples, and the list of their keys under `keys`."""
-    lmdb = optional("lmdb", "LMDB needs lmdb", "lmdb", CacheError)
+    lmdb = optional("lmdb", "LMDB needs lmdb", "itin[features]", CacheError)
     rows = what.table() if KINDS[what.store.kind][0].axis == "region" else {}
     size = sum(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for dtype, shape in what.shapes.values())
     room = 2 * size + (1 << 14) * len(what.store) + (64 << 20)  # only what is used takes place on the disk

@@ -113,7 +113,7 @@ def test_parquet_without_pyarrow(cache: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     shown = itin_cache("export", store_of(cache, "context").path, tmp_path / "out.parquet", code=1)
     assert "Parquet needs pyarrow, which is not installed" in shown
-    assert "pip install 'pyarrow'" in shown
+    assert "pip install 'itin[features]'" in shown
     assert not list(tmp_path.glob("*.parquet"))
 
 
