@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import CacheError
 from ...lazy import optional
+from ..format.sealed_json import digest_of
 from .columns import tables
 from .pieces import Export
 
@@ -38,6 +39,8 @@ def dataset(what: Export, folder: Path) -> None:
             writer.close()
             writer = None
         made = datasets.Dataset.from_file(str(raw))
+        # The library's own fingerprint is of the temporary name: the same export would give other bytes each time.
+        made = datasets.Dataset(made.data, info=made.info, fingerprint=digest_of(raw)[:16])
         made.info.description = f"{what.store.path.name}, exported by itin; fingerprint {what.store.fingerprint}"
         _silently(datasets, made.save_to_disk, str(folder))
         del made
