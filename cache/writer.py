@@ -24,6 +24,7 @@ from .format.manifest import (
     write_manifest,
 )
 from .format.plan import RowKey, StorePlan
+from .format.replan import plan_again
 from .format.schema import fingerprint_of, store_name
 from .format.sealed_json import repair_advice, write_error
 from .format.shard_header import header_of
@@ -66,15 +67,12 @@ class StoreWriter:
         self.folder = parent / store_name(identity)
         disk.make_folder(self.folder, write_error)
         shards = len(shard_sizes(self.folder))  # listed before looking for the plan, which is written first
-        if (self.folder / "plan.json").exists():
-            self.plan = StorePlan.read(self.folder, self.fingerprint)
-        elif shards:
-            raise CacheError(
-                f"{self.folder} holds {shards} shards but no plan.json: it is unknown which rows they hold",
-                next_step=repair_advice(self.folder),
-            )
-        else:
-            self.plan = StorePlan(self.folder, identity)
+        planned = (self.folder / "plan.json").exists()
+        if shards and not planned:
+            plan_again(self.folder, identity)
+        self.plan = (
+            StorePlan.read(self.folder, self.fingerprint) if shards or planned else StorePlan(self.folder, identity)
+        )
         self._last_piece: dict[int, int] = {}
         self._committed: dict[str, ShardEntry] = {}
 

@@ -73,7 +73,8 @@ def test_what_a_plain_installation_lacks(here: Path) -> None:
     assert not [path for name in ("run", "search", "tokens*") for path in Path().glob(name)]
     book = Book(EXPECTED / "extras.txt", list(CASES))
     for title, case in CASES.items():
-        book.check(title, {shown(one): section(*said[shown(one)], plain) for one in case})
+        told = {shown(one): said[shown(one)] for one in case}
+        book.check(title, {what: section(code, out, errors, plain) for what, (code, out, errors) in told.items()})
 
 
 def asked(steps: list[Step]) -> dict[str, object]:

@@ -71,10 +71,6 @@ class Promise:
             changed = newer(path, data)
         elif how == "gone" and not self._listed(path):
             return False
-        if path.name.startswith("plan") and any(
-            store_of(one) == store and one.name[:4] == "plan" for one in self.damaged
-        ):
-            return False  # two segments of one plan cannot be put together again: README.md
         rows = dict(rows_of(path)) if path.suffix == ".h5" else {}
         for key in rows:
             self.committed[store].pop(key)
@@ -148,7 +144,7 @@ class Promise:
                         self.finished.add(target)
         elif what == "repair" and done.code == 0:
             for store in stores_in(cache):
-                problems = verify(store).problems if is_store(store) else []
+                problems = verify(store).problems if is_store(store) and not is_unplanned(store) else []
                 assert all(is_unfinished(problem.what) for problem in problems), problems
         elif what == "export" and done.code == 0 and str(words[3]).endswith(".h5"):
             exported = dict(rows_of(Path(str(words[3]))))
@@ -242,6 +238,11 @@ class Promise:
 
 def store_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "quarantine" else path.parent
+
+
+def is_unplanned(store: Path) -> bool:
+    """Whether nothing in a store says what its features are; the next extraction plans its shards again."""
+    return not list(store.glob("plan*.json")) and not (store / "manifest.json").exists()
 
 
 def is_unfinished(what: str) -> bool:
