@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...errors import DataError, TransientError
 from .images import MAX_BYTES, ImageInput, image_bytes, image_input, read_image
+from .places.remote import shown
 from .reading import BadFile, read_bytes
 from .samples import DataSet, Entry, Rejected, Sample
 from .text_encoding import TextEncoding, decide_encoding, decode
@@ -96,7 +97,7 @@ def scan(
             next_step = "write the table's image paths with / instead of \\, and without a drive such as C:"
         raise DataError(
             f"none of the {missing} images of {dataset.name} exists",
-            expected=f"images such as {image}",
+            expected=f"images such as {shown(image)}",
             found=told,
             next_step=next_step,
         )
@@ -130,7 +131,7 @@ def read_entry(entry: Entry, known: Sample | None) -> RawEntry:
     except BadFile as error:
         kind = _MissingImage if error.missing else BadFile
         hint = "; write / instead of backslashes" if error.missing and _has_backslash(entry.image) else ""
-        raise kind(f"{entry.locator.what} {error.reason}: {str(entry.image)!r}{hint}") from error
+        raise kind(f"{entry.locator.what} {error.reason}: {shown(entry.image)!r}{hint}") from error
     try:
         text = entry.text if isinstance(entry.text, str) else read_bytes(entry.text, MAX_TEXT_BYTES)
     except BadFile as error:

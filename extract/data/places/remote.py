@@ -64,7 +64,7 @@ def named_place(given: str | Path, what: str = "root") -> Path:
     if not is_remote(text) and not re.match(r"[A-Za-z][\w+.-]*::", text):
         return Path(text).expanduser().absolute()
     if reason := _fault(text):
-        spelt = re.sub(r":/(?!/)", "://", text, count=1)  # a Path keeps one of the slashes
+        spelt = re.sub(r":/(?!/)", "://", text)  # a Path keeps one of the slashes
         raise DataError(
             f"the {what} {scrub(spelt)} {reason}",
             expected="one protocol, such as https://host/data or s3://bucket/data, without user, password or query",
@@ -158,15 +158,20 @@ def listing(folder: Path) -> list[Path]:
 
 def url(path: Path) -> str:
     """Return the URL of a place."""
-    protocol, _, rest = str(path).partition(":/")
-    if protocol.lower() in WEB:  # a name is a name: no query, no fragment; %20 stays as it is
+    protocol, _, rest = _spelt(path).partition("://")
+    if protocol in WEB:  # a name is a name: no query, no fragment; %20 stays as it is
         rest = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(rest, safe="/%!$&'()*+,;=:@~[]"))
-    return f"{protocol.lower()}://{rest}"
+    return f"{protocol}://{rest}"
 
 
 def shown(path: str | Path) -> str:
-    """Return the path or URL of a place, for messages."""
-    return url(Path(path)) if is_remote(path) else str(path)
+    """Return the path or URL of a place, for messages: names and patterns as they were given."""
+    return _spelt(path) if is_remote(path) else str(path)
+
+
+def _spelt(path: str | Path) -> str:
+    protocol, _, rest = str(path).partition(":/")
+    return f"{protocol.lower()}://{rest.lstrip('/')}"
 
 
 def _protocol(path: str | Path) -> str:
