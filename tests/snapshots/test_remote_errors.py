@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from itin.extract.data import reading
 from itin.extract.data.places import remote
 
 from ..s3_server import S3Server
@@ -61,7 +60,7 @@ ALL = {**CASES, **S3}
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time passes between tries."""
-    monkeypatch.setattr(reading.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("itin.extract.data.reading.time.sleep", lambda seconds: None)
 
 
 @pytest.fixture
