@@ -66,13 +66,14 @@ class StoreWriter:
         self.fingerprint = fingerprint_of(identity)
         self.folder = parent / store_name(identity)
         disk.make_folder(self.folder, write_error)
-        shards = len(shard_sizes(self.folder))  # listed before looking for the plan, which is written first
+        shards = shard_sizes(self.folder)  # listed before looking for the plan, which is written first
         planned = (self.folder / "plan.json").exists()
         if shards and not planned:
             plan_again(self.folder, identity)
         self.plan = (
             StorePlan.read(self.folder, self.fingerprint) if shards or planned else StorePlan(self.folder, identity)
         )
+        self._beyond = [name for name in shards if block_and_piece(name)[0] >= self.plan.blocks]
         self._last_piece: dict[int, int] = {}
         self._committed: dict[str, ShardEntry] = {}
 
@@ -82,7 +83,12 @@ class StoreWriter:
         return max((segment.shard_size for segment in self.plan.segments), default=1)
 
     def extend(self, rows: Iterable[RowKey], shard_size: int) -> list[int]:
-        """Plan the rows that are not planned yet, and return the numbers of all, in order."""
+        """Plan the rows that are not planned yet, and return the numbers of all, in order.
+
+        Raises:
+            CacheError: shards hold rows behind those that are planned: the end of the plan is lost.
+        """
+        self._check_whole()
         return self.plan.extend(rows, shard_size)
 
     def extend_by_unit(self, units: Iterable[Iterable[RowKey]], shard_size: int) -> np.ndarray:
@@ -98,6 +104,7 @@ class StoreWriter:
         Returns:
             (N,) int64, in order.
         """
+        self._check_whole()
         numbers, places = array("q"), array("q")
         new: list[RowKey] = []
 
@@ -120,6 +127,14 @@ class StoreWriter:
             plan()
         self.plan.index.clear()
         return np.array(numbers, np.int64)
+
+    def _check_whole(self) -> None:
+        """New rows would get the numbers of those in shards that the plan does not name."""
+        if self._beyond:
+            raise CacheError(
+                f"{self.folder / self._beyond[0]} holds rows that the plan does not name",
+                next_step=repair_advice(self.folder),
+            )
 
     def left(self, rows: np.ndarray) -> np.ndarray:
         """Return which of the rows (N,) are neither committed nor in quarantine, (N,) bool."""

@@ -287,6 +287,20 @@ def test_several_lost_plans_are_put_together_from_the_shards(tmp_path: Path, los
     assert extract_again(tmp_path, count=20) == 0
 
 
+def test_an_extraction_does_not_plan_over_rows_whose_plan_is_lost(tmp_path: Path) -> None:
+    """Without a manifest nothing names the lost end of a plan: new rows got its numbers, and shards were foreign."""
+    store = grown(tmp_path)
+    for name in (PLANS[2], "manifest.json"):
+        (store.path / name).unlink()
+    with pytest.raises(CacheError, match=r"holds rows that the plan does not name[\s\S]*itin cache verify --repair"):
+        StoreWriter(tmp_path, store.identity).extend(features.rows(5, 25), 4)
+    lost, shard = store.path / PLANS[2], store.path / "shard-00005.h5"
+    assert f"{lost} is missing: {shard} holds rows that it named" in problems(store)
+    assert mend(store) == []
+    assert extract_again(tmp_path, count=20) == 0
+    assert problems(store) == []
+
+
 def test_a_plan_that_the_shards_do_not_show(tmp_path: Path) -> None:
     store = grown(tmp_path)
     for name in (*PLANS[:2], "shard-00002.h5"):  # where the first ended, and the second began, is not known
