@@ -111,7 +111,8 @@ class Promise:
         what, cache = job[0], getattr(self.world, job[1])
         if what in ("extract", "part"):
             sound = any(pair.state != "junk" for pair in self.world.pairs.values())
-            return None if self.bad(self.of(cache, job[2])) or not sound else True
+            depends = self.bad(self.of(cache, job[2])) or self.world.poisoned or what == "part"
+            return None if depends or not sound else True
         if what == "rm":
             return is_store(Path(str(words[-1])))
         if what == "merge":
@@ -138,7 +139,7 @@ class Promise:
             source = Path(str(words[2])).parent
             for store in stores_in(source) if done.code == 0 else []:
                 target = cache / NAME / store.name
-                if is_store(store):
+                if is_store(store) and not any(store_of(path) == target for path in self.damaged):  # which it trusts
                     assert self.committed[store].items() <= self.committed[target].items()
                     if not self.bad([store, target]):
                         self.finished.add(target)
@@ -180,14 +181,14 @@ class Promise:
         Args:
             removed: the stores that a command was told to remove.
         """
-        for path in [path for path in self.newer if store_of(path) in removed]:
+        for path in [path for path in self.newer if store_of(path) in removed and not path.exists()]:
             del self.newer[path]
         for path, (_, _) in self.newer.items():
             assert path.exists(), f"{path}, of a later format, is gone"
             assert path.read_bytes() == self.damaged[path], f"{path}, of a later format, has changed"
         for path, data in list(self.damaged.items()):
             repaired = data is None and not self._listed(path)  # nothing names it any more
-            if (path.read_bytes() if path.exists() else None) != data or store_of(path) in removed or repaired:
+            if (path.read_bytes() if path.exists() else None) != data or repaired or not store_of(path).exists():
                 del self.damaged[path]
         stores = self.stores()
         for store in [*stores, *self.committed.keys() - set(stores)]:
