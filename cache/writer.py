@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,7 +74,7 @@ class StoreWriter:
         self.plan = (
             StorePlan.read(self.folder, self.fingerprint) if shards or planned else StorePlan(self.folder, identity)
         )
-        self._beyond = [name for name in shards if block_and_piece(name)[0] >= self.plan.blocks]
+        self._beyond = [name for name in shards if self._is_beyond(name)]
         self._last_piece: dict[int, int] = {}
         self._committed: dict[str, ShardEntry] = {}
 
@@ -127,6 +128,14 @@ class StoreWriter:
             plan()
         self.plan.index.clear()
         return np.array(numbers, np.int64)
+
+    def _is_beyond(self, name: str) -> bool:
+        """Return whether a shard holds rows behind those that are planned; one that cannot be read is met later."""
+        if block_and_piece(name)[0] < self.plan.blocks:
+            return False
+        with contextlib.suppress(CacheError):
+            return bool((Shard(self.folder / name, self.fingerprint).rows >= len(self.plan.rows)).any())
+        return False
 
     def _check_whole(self) -> None:
         """New rows would get the numbers of those in shards that the plan does not name."""
