@@ -23,7 +23,6 @@ from ..itin_head.pretrained.fetch import CARD, TOKENIZER, folder_of
 from ..targets import outputs_of
 from ..train.config import TrainConfig
 from ..train.runs.folder import FORMAT, Run, load_run
-from .card import card_of
 from .encoders import FILE, encoders_of
 
 EXPORTED = 1
@@ -41,6 +40,8 @@ def head_files(run: Run, licence: str | None = None, with_encoders: bool = False
         licence: of the weights, for the card.
         with_encoders: whether to add `encoders.json`.
     """
+    from .card import card_of  # its statistics take a second to import, and opening such a folder needs none
+
     files = {
         CONFIG: disk.to_json(_record(run)),
         WEIGHTS: (run.path / WEIGHTS).read_bytes(),

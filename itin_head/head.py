@@ -236,7 +236,7 @@ class Head(nn.Module, Pretrained):
             return plain(words)
         W = self._states(self.gru, words)
         W_s = self._states(self.gru_s, words) if hasattr(self, "gru_s") else W
-        return Text(W, mean_of(W_s, words.mask), words.mask)
+        return Text(W, mean_of_words(W_s, words.mask), words.mask)
 
     def _gru(self) -> nn.GRU:
         config = self.config
@@ -304,7 +304,7 @@ class Head(nn.Module, Pretrained):
 def plain(words: Words) -> Text:
     """Return the words' features as they are, for a head that is not `recurrent`."""
     x = padded(words)
-    return Text(x, mean_of(x, words.mask), words.mask)
+    return Text(x, mean_of_words(x, words.mask), words.mask)
 
 
 def mlp(length: int, hidden: int) -> nn.Sequential:
@@ -314,7 +314,12 @@ def mlp(length: int, hidden: int) -> nn.Sequential:
 
 def mean_of(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean (..., D) of the vectors (..., n, D) where `mask` (..., n) is True; zero where there is none."""
-    return values.masked_fill(~mask[..., None], 0).sum(-2) / mask.sum(-1, keepdim=True).clamp(min=1)
+    return mean_of_words(values.masked_fill(~mask[..., None], 0), mask)
+
+
+def mean_of_words(W: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean (..., D) of the vectors (..., n, D), which are zero where `mask` (..., n) is False."""
+    return W.sum(-2) / mask.sum(-1, keepdim=True).clamp(min=1)
 
 
 def standard(values: Tensor) -> tuple[Tensor, Tensor]:

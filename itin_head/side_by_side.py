@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 from .extras import Extras
 from .gru.packing import Words, fill_up
 from .gru.recurrence import PARAMETERS, Layer, deep_bigru
-from .head import Head, HeadOutput, Text, mean_of, plain
+from .head import Head, HeadOutput, Text, mean_of_words, plain
 
 
 class SingleHead(nn.Module):
@@ -165,11 +165,11 @@ class SideBySide(nn.Module):
             for gru in ("gru", "gru_s")
             if f"{gru}.weight_ih_l0" in self._names.values()
         ]
-        return Text(W, mean_of(W_s[0] if W_s else W, words.mask), words.mask)
+        return Text(W, mean_of_words(W_s[0] if W_s else W, words.mask), words.mask)
 
     def _layers(self, gru: str) -> list[Layer]:
         """Return the weights of each layer, both directions of the J heads together, G = 2J."""
-        layers = []
+        layers: list[Layer] = []
         for layer in range(self.config.gru_layers):
             both = [
                 torch.stack([self._of(f"{gru}.{name}_l{layer}"), self._of(f"{gru}.{name}_l{layer}_reverse")], 1)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 CUTS = {"nonzero": 2, "negative": 2, "three": 3}
@@ -87,6 +86,8 @@ def score_number(
         raise ValueError(f"expected values and predictions of one shape (N,), got {true.shape} and {said.shape}")
     if not (np.isfinite(true).all() and np.isfinite(said).all()):
         raise ValueError("expected values and predictions that are finite numbers")
+    from scipy.stats import rankdata  # takes long to import, and classes need none of it
+
     return {
         "n": len(true),
         **errors(true, said),

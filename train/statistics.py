@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 CONFIDENCE = 0.95
 """The confidence level of every interval."""
@@ -68,12 +67,16 @@ def over_seeds(values: ArrayLike) -> Estimate:
     if len(one) == 1:
         return Estimate(mean, np.nan, np.nan, np.nan)
     std = float(one.std(ddof=1))
+    from scipy import stats  # takes long to import, and listing runs needs none of it
+
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(one) - 1)) * std / np.sqrt(len(one))
     return Estimate(mean, std, mean - half, mean + half)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
     """Return Wilson's interval of an accuracy: `right` of `n` pairs predicted as labelled, by one run."""
+    from scipy import stats
+
     found = stats.binomtest(right, n).proportion_ci(CONFIDENCE, method="wilson")
     return float(found.low), float(found.high)
 
@@ -96,6 +99,8 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> tuple[int, int, float]:
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
     if only_a + only_b == 0:
         return 0, 0, 1.0
+    from scipy import stats
+
     if len(a) == 1:
         return only_a, only_b, float(stats.binomtest(only_a, only_a + only_b).pvalue)
     by_pair = a.sum(0).astype(np.int64) - b.sum(0)

@@ -55,7 +55,8 @@ class Sample:
     id: str
     """Unique in its data set."""
     image: str
-    """Absolute path of the image file, or of the archive or table that holds the image."""
+    """Absolute path or URL of the image file, or of the archive or table that holds the image; a table of before may
+    have URLs with one slash."""
     text: str
     """The decoded text, without white space at its ends; never empty."""
     label: str | None

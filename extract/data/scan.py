@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import DataError, TransientError
 from .images import MAX_BYTES, ImageInput, image_bytes, image_input, read_image
-from .places.remote import shown
+from .places.remote import spelt
 from .reading import BadFile, read_bytes
 from .samples import DataSet, Entry, Rejected, Sample
 from .text_encoding import TextEncoding, decide_encoding, decode
@@ -97,7 +97,7 @@ def scan(
             next_step = "write the table's image paths with / instead of \\, and without a drive such as C:"
         raise DataError(
             f"none of the {missing} images of {dataset.name} exists",
-            expected=f"images such as {shown(image)}",
+            expected=f"images such as {spelt(image)}",
             found=told,
             next_step=next_step,
         )
@@ -131,7 +131,7 @@ def read_entry(entry: Entry, known: Sample | None) -> RawEntry:
     except BadFile as error:
         kind = _MissingImage if error.missing else BadFile
         hint = "; write / instead of backslashes" if error.missing and _has_backslash(entry.image) else ""
-        raise kind(f"{entry.locator.what} {error.reason}: {shown(entry.image)!r}{hint}") from error
+        raise kind(f"{entry.locator.what} {error.reason}: {spelt(entry.image)!r}{hint}") from error
     try:
         text = entry.text if isinstance(entry.text, str) else read_bytes(entry.text, MAX_TEXT_BYTES)
     except BadFile as error:
@@ -139,8 +139,7 @@ def read_entry(entry: Entry, known: Sample | None) -> RawEntry:
     if (
         known is not None
         and known.orientation
-        and (str(entry.image), entry.within, *status)
-        == (known.image, known.within, known.image_bytes, known.image_mtime_ns)
+        and (entry.locator, *status) == (known.locator, known.image_bytes, known.image_mtime_ns)
     ):
         image = ImageInput(known.image_sha256, known.width, known.height, known.orientation)
     else:
@@ -158,7 +157,7 @@ def sample_of(entry: Entry, read: RawEntry, encoding: str) -> Sample:
         raise BadFile("text is empty")
     return Sample(
         id=entry.id,
-        image=str(entry.image),
+        image=spelt(entry.image),
         text=text,
         label=entry.label,
         text_label=entry.text_label,

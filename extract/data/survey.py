@@ -135,7 +135,7 @@ def _same(entry: Entry, sample: Sample) -> bool:
     names = ("label", "text_label", "image_label", "part", "targets", "within")
     text = not isinstance(entry.text, str) or entry.text.strip() == sample.text
     read = text and sample.orientation > 0
-    return read and str(entry.image) == sample.image and all(getattr(entry, n) == getattr(sample, n) for n in names)
+    return read and entry.image == Path(sample.image) and all(getattr(entry, n) == getattr(sample, n) for n in names)
 
 
 def has_changed(sample: Sample) -> bool:

@@ -12,6 +12,7 @@ import sysconfig
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,39 +83,58 @@ def where(openmp: Path | None = None) -> Path:
     return user_cache() / "compiled" / f"gru-{hashlib.sha256(repr(identity).encode()).hexdigest()[:12]}.so"
 
 
-def forward(inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the states of all steps.
+def forward(sums: Sequence[Tensor], W_hh: Sequence[Tensor], b_hn: Sequence[Tensor], sizes: Sequence[int]) -> Forward:
+    """Compute the states of all steps, in G directions.
 
     Args:
-        inputs: (G, P, 3d), the inputs' share of the sums of r, z and n.
-        W_hh: (G, 3d, d).
-        b_hn: (G, d).
+        sums: G of (P, 3d), the inputs' share of the sums of r, z and n. They are changed: they become the gates.
+        W_hh: G of (3d, d).
+        b_hn: G of (d,).
         sizes: texts in each step, P in all.
-
-    Returns:
-        The states h (G, P, d), the gates r, z and n (G, P, 3d), and what r is multiplied by (G, P, d).
     """
-    G, P, _ = inputs.shape
-    d = W_hh.shape[2]
-    h, q = inputs.new_empty(G, P, d), inputs.new_empty(G, P, d)
-    gates = torch.empty_like(inputs, memory_format=torch.contiguous_format)
-    _call("gru_forward", (G, P, d), sizes, inputs.contiguous(), W_hh.contiguous(), b_hn.contiguous(), h, gates, q)
-    return h, gates, q
+    d = W_hh[0].shape[1]
+    gates = [one.contiguous() for one in sums]
+    h, q = (gates[0].new_empty(len(gates), gates[0].shape[0], d) for _ in range(2))
+    _call("gru_forward", d, sizes, W_hh, b_hn, h, gates, q)
+    return Forward(h, gates, q)
 
 
-def backward(
-    grad: Tensor, gates: Tensor, q: Tensor, h: Tensor, W_hh: Tensor, sizes: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the gradients of `forward`'s inputs, W_hh and b_hn from that of h, (G, P, d)."""
-    d = h.shape[2]
-    grad = grad.clone(memory_format=torch.contiguous_format)
-    delta, last, before = torch.empty_like(gates), torch.empty_like(h), torch.empty_like(h)
-    _call("gru_backward", h.shape, sizes, grad, gates, q, h, W_hh.contiguous(), delta, last, before)
-    grad_W = torch.bmm(delta.mT, before)
-    own = delta[..., 2 * d :]
-    grad_b = own.sum(1)
-    own.copy_(last)
-    return delta, grad_W, grad_b
+class Forward(NamedTuple):
+    """The states of all steps, and what the way back needs."""
+
+    h: Tensor
+    """(G, P, d), the states."""
+    gates: Sequence[Tensor]
+    """G of (P, 3d): r, z and n."""
+    q: Tensor
+    """(G, P, d), what r is multiplied by."""
+
+
+def backward(grad: Tensor, forward: Forward, W_hh: Sequence[Tensor], sizes: Sequence[int]) -> Backward:
+    """Compute the gradients of `forward`'s arguments from that of the states, (G, P, d)."""
+    G, P, d = grad.shape
+    delta, own, before = grad.new_empty(G, P, 3 * d), torch.empty_like(forward.h), torch.empty_like(forward.h)
+    bias = grad.new_zeros(G, 4 * d)
+    _call(
+        "gru_backward", d, sizes, W_hh, grad.contiguous(), forward.gates, forward.q, forward.h, delta, own, before, bias
+    )
+    grad_W = []
+    for g in range(G):
+        grad_W.append(grad.new_empty(3 * d, d))
+        torch.mm(delta[g, :, : 2 * d].T, before[g], out=grad_W[g][: 2 * d])
+        torch.mm(own[g].T, before[g], out=grad_W[g][2 * d :])
+    return Backward(delta, grad_W, bias)
+
+
+class Backward(NamedTuple):
+    """The gradients of the arguments of `forward`."""
+
+    sums: Tensor
+    """(G, P, 3d)."""
+    W_hh: Sequence[Tensor]
+    """G of (3d, d)."""
+    bias: Tensor
+    """(G, 4d): `sums` added up over P, then the gradient of b_hn."""
 
 
 def widest_vector() -> int:
@@ -132,11 +152,20 @@ def add_product(C: Tensor, A: Tensor, B: Tensor, size: int) -> Tensor:
     return out
 
 
-def _call(name: str, shape: Sequence[int], sizes: Sequence[int], *arrays: Tensor) -> None:
+def _call(name: str, d: int, sizes: Sequence[int], *arrays: Sequence[Tensor] | Tensor) -> None:
+    """Call a function of the library with a pointer for each direction of each array."""
+    G = len(arrays[0])
+    for array in arrays:
+        if not all(one.is_contiguous() for one in array):
+            raise ValueError(f"{name}: expected contiguous arrays, got one of strides {array[0].stride()}")
+    for array in arrays:
+        if not all(one.is_contiguous() for one in array):
+            raise ValueError(f"{name}: expected contiguous arrays, got strides {array[0].stride()}")
+    pointers = [(ctypes.c_void_p * G)(*(one.data_ptr() for one in array)) for array in arrays]
     steps = (ctypes.c_int64 * len(sizes))(*sizes)
-    numbers = [ctypes.c_int64(number) for number in (torch.get_num_threads(), *shape)]
-    function = getattr(_library, f"{name}_{TYPES[arrays[0].dtype]}")
-    function(*numbers, steps, ctypes.c_int64(len(sizes)), *map(_pointer, arrays))
+    numbers = [ctypes.c_int64(number) for number in (torch.get_num_threads(), G, d)]
+    function = getattr(_library, f"{name}_{TYPES[arrays[0][0].dtype]}")
+    function(*numbers, steps, ctypes.c_int64(len(sizes)), *pointers)
 
 
 def _pointer(array: Tensor) -> ctypes.c_void_p:

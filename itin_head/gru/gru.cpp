@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "products.hpp"
@@ -51,15 +52,16 @@ INLINE T sigmoid(T x) {
 INLINE float hyperbolic(float x) { return 2.f / (1.f + exponential(-2.f * x)) - 1.f; }
 INLINE double hyperbolic(double x) { return std::tanh(x); }
 
-// One text in one step. in, s (3d): the input's and the state's share; bias (d): b_hn; gates (3d): r, z, n; q, h (d).
+// One text in one step. gates (3d): the input's share of the sums of r, z and n, then r, z and n themselves; s (3d): the
+// state's share; bias (d): b_hn; q (d): what r is multiplied by; h (d): the new state.
 template <typename T>
-INLINE void cell(int64_t d, const T* __restrict in, const T* __restrict s, const T* __restrict bias,
-                 const T* __restrict before, T* __restrict gates, T* __restrict q, T* __restrict h) {
+INLINE void cell(int64_t d, T* __restrict gates, const T* __restrict s, const T* __restrict bias,
+                 const T* __restrict before, T* __restrict q, T* __restrict h) {
   for (int64_t i = 0; i < d; ++i) {
-    T r = sigmoid(in[i] + s[i]);
-    T z = sigmoid(in[d + i] + s[d + i]);
+    T r = sigmoid(gates[i] + s[i]);
+    T z = sigmoid(gates[d + i] + s[d + i]);
     T own = s[2 * d + i] + bias[i];
-    T n = hyperbolic(in[2 * d + i] + r * own);
+    T n = hyperbolic(gates[2 * d + i] + r * own);
     gates[i] = r;
     gates[d + i] = z;
     gates[2 * d + i] = n;
@@ -68,53 +70,45 @@ INLINE void cell(int64_t d, const T* __restrict in, const T* __restrict s, const
   }
 }
 
-// The way back: grad (d) of the state -> delta (3d) of s, last (d) of the new state's input, carry (d).
+// The way back: grad (d) of the state and carry (d), its gradient from the next step -> delta (3d) of the input's share,
+// own (d) of q, carry (d) without W_hh's part; sums (4d) += delta and own.
 template <typename T>
 INLINE void cell_back(int64_t d, const T* __restrict grad, const T* __restrict gates, const T* __restrict q,
-                      const T* __restrict before, T* __restrict delta, T* __restrict last, T* __restrict carry) {
+                      const T* __restrict before, T* __restrict delta, T* __restrict own, T* __restrict carry,
+                      T* __restrict sums) {
   for (int64_t i = 0; i < d; ++i) {
-    T r = gates[i], z = gates[d + i], n = gates[2 * d + i], g = grad[i];
+    T r = gates[i], z = gates[d + i], n = gates[2 * d + i], g = grad[i] + carry[i];
     T a = g * (T(1) - z) * (T(1) - n * n);
-    delta[i] = a * q[i] * r * (T(1) - r);
-    delta[d + i] = g * (before[i] - n) * z * (T(1) - z);
-    delta[2 * d + i] = a * r;
-    last[i] = a;
+    T dr = a * q[i] * r * (T(1) - r), dz = g * (before[i] - n) * z * (T(1) - z);
+    delta[i] = dr;
+    delta[d + i] = dz;
+    delta[2 * d + i] = a;
+    own[i] = a * r;
     carry[i] = g * z;
+    sums[i] += dr;
+    sums[d + i] += dz;
+    sums[2 * d + i] += a;
+    sums[3 * d + i] += a * r;
   }
 }
 
-EVERY_PROCESSOR void cell_f(int64_t d, const float* in, const float* s, const float* bias, const float* before,
-                            float* gates, float* q, float* h) {
-  cell<float>(d, in, s, bias, before, gates, q, h);
-}
-EVERY_PROCESSOR void cell_d(int64_t d, const double* in, const double* s, const double* bias, const double* before,
-                            double* gates, double* q, double* h) {
-  cell<double>(d, in, s, bias, before, gates, q, h);
-}
-EVERY_PROCESSOR void back_f(int64_t d, const float* grad, const float* gates, const float* q, const float* before,
-                            float* delta, float* last, float* carry) {
-  cell_back<float>(d, grad, gates, q, before, delta, last, carry);
-}
-EVERY_PROCESSOR void back_d(int64_t d, const double* grad, const double* gates, const double* q, const double* before,
-                            double* delta, double* last, double* carry) {
-  cell_back<double>(d, grad, gates, q, before, delta, last, carry);
-}
-
-void step(int64_t d, const float* a, const float* b, const float* c, const float* e, float* f, float* g, float* h) {
-  cell_f(d, a, b, c, e, f, g, h);
-}
-void step(int64_t d, const double* a, const double* b, const double* c, const double* e, double* f, double* g,
-          double* h) {
-  cell_d(d, a, b, c, e, f, g, h);
-}
-void step_back(int64_t d, const float* a, const float* b, const float* c, const float* e, float* f, float* g,
-               float* h) {
-  back_f(d, a, b, c, e, f, g, h);
-}
-void step_back(int64_t d, const double* a, const double* b, const double* c, const double* e, double* f, double* g,
-               double* h) {
-  back_d(d, a, b, c, e, f, g, h);
-}
+#define FOR_EVERY_PROCESSOR(T, name)                                                                                   \
+  EVERY_PROCESSOR void cell_##name(int64_t d, T* gates, const T* s, const T* bias, const T* before, T* q, T* h) {      \
+    cell<T>(d, gates, s, bias, before, q, h);                                                                          \
+  }                                                                                                                    \
+  EVERY_PROCESSOR void back_##name(int64_t d, const T* grad, const T* gates, const T* q, const T* before, T* delta,    \
+                                   T* own, T* carry, T* sums) {                                                        \
+    cell_back<T>(d, grad, gates, q, before, delta, own, carry, sums);                                                  \
+  }                                                                                                                    \
+  void step(int64_t d, T* gates, const T* s, const T* bias, const T* before, T* q, T* h) {                             \
+    cell_##name(d, gates, s, bias, before, q, h);                                                                      \
+  }                                                                                                                    \
+  void step_back(int64_t d, const T* grad, const T* gates, const T* q, const T* before, T* delta, T* own, T* carry,    \
+                 T* sums) {                                                                                            \
+    back_##name(d, grad, gates, q, before, delta, own, carry, sums);                                                   \
+  }
+FOR_EVERY_PROCESSOR(float, f)
+FOR_EVERY_PROCESSOR(double, d)
 
 // Texts do not touch each other in a recurrence. A slice of them is every S-th, so that each has long and short ones;
 // each slice of each direction is computed from its first step to its last by one thread that waits for no other.
@@ -124,8 +118,8 @@ struct Slice {
 };
 
 template <typename T>
-void forward_slice(Slice slice, int64_t d, const T* inputs, const T* W, const T* bias,
-                   const std::vector<int64_t>& sizes, T* h, T* gates, T* q) {
+void forward_slice(Slice slice, int64_t d, const T* W, const T* bias, const std::vector<int64_t>& sizes, T* h, T* gates,
+                   T* q) {
   const int64_t most = sizes.empty() ? 0 : std::max<int64_t>(slice.of(sizes[0]), 0), far = slice.every * d;
   std::vector<T> sums(most * 3 * d, T(0)), nothing(d, T(0));
   const int64_t bytes = widest();
@@ -133,41 +127,41 @@ void forward_slice(Slice slice, int64_t d, const T* inputs, const T* W, const T*
   for (size_t t = 0; t < sizes.size(); ++t) {
     const int64_t texts = slice.of(sizes[t]);
     if (texts <= 0) break;
-    if (t > 0) product<T, false>(bytes, texts, 3 * d, d, h + last * d, far, W, sums.data(), 3 * d);
+    if (t > 0) product<T, false>(bytes, texts, 3 * d, d, h + last * d, far, W, d, sums.data(), 3 * d);
     for (int64_t i = 0; i < texts; ++i) {
       const int64_t row = at + i * slice.every;
       const T* before = t > 0 ? h + last * d + i * far : nothing.data();
-      step(d, inputs + row * 3 * d, sums.data() + i * 3 * d, bias, before, gates + row * 3 * d, q + row * d, h + row * d);
+      step(d, gates + row * 3 * d, sums.data() + i * 3 * d, bias, before, q + row * d, h + row * d);
     }
     last = at;
     at += sizes[t];
   }
 }
 
-// grad (P, d) is changed; delta (P, 3d) is that of s, last (P, d) the new state's input's, before (P, d) the states that
-// the steps began with.
+// delta (P, 3d) is that of the inputs' share, own (P, d) that of q, before (P, d) the states that the steps began with,
+// sums (4d) what delta and own add up to.
 template <typename T>
-void backward_slice(Slice slice, int64_t d, T* grad, const T* gates, const T* q, const T* h, const T* W,
-                    const std::vector<int64_t>& sizes, int64_t P, T* delta, T* last, T* before) {
-  const int64_t most = sizes.empty() ? 0 : std::max<int64_t>(slice.of(sizes[0]), 0), far = slice.every * 3 * d;
+void backward_slice(Slice slice, int64_t d, const T* grad, const T* gates, const T* q, const T* h, const T* W,
+                    const std::vector<int64_t>& sizes, T* delta, T* own, T* before, T* sums) {
+  const int64_t most = sizes.empty() ? 0 : std::max<int64_t>(slice.of(sizes[0]), 0), far = slice.every;
   std::vector<T> carry(most * d, T(0)), nothing(d, T(0));
   const int64_t bytes = widest();
-  int64_t at = P + slice.first, later = 0;  // later: texts in the step after this one, which have a carry
+  int64_t at = std::accumulate(sizes.begin(), sizes.end(), slice.first);
   for (int64_t t = static_cast<int64_t>(sizes.size()) - 1; t >= 0; --t) {
     at -= sizes[t];
     const int64_t texts = slice.of(sizes[t]);
     if (texts <= 0) continue;
     for (int64_t i = 0; i < texts; ++i) {
-      const int64_t row = at + i * slice.every;
+      const int64_t row = at + i * far;
       const T* began = t > 0 ? h + (row - sizes[t - 1]) * d : nothing.data();
       std::copy(began, began + d, before + row * d);
-      if (i < later)
-        for (int64_t k = 0; k < d; ++k) grad[row * d + k] += carry[i * d + k];
-      step_back(d, grad + row * d, gates + row * 3 * d, q + row * d, began, delta + row * 3 * d, last + row * d,
-                carry.data() + i * d);
+      step_back(d, grad + row * d, gates + row * 3 * d, q + row * d, began, delta + row * 3 * d, own + row * d,
+                carry.data() + i * d, sums);
     }
-    if (t > 0) product<T, true>(bytes, texts, d, 3 * d, delta + at * 3 * d, far, W, carry.data(), d);
-    later = texts;
+    if (t > 0) {  // q's gradient is that of the new state's share of W_hh
+      product<T, true>(bytes, texts, d, 2 * d, delta + at * 3 * d, far * 3 * d, W, 3 * d, carry.data(), d);
+      product<T, true>(bytes, texts, d, d, own + at * d, far * d, W + 2 * d * columns<T>, 3 * d, carry.data(), d);
+    }
   }
 }
 
@@ -180,71 +174,73 @@ void in_threads(int64_t threads, int64_t count, const Work& work) {
   for (int64_t i = 0; i < count; ++i) work(i);
 }
 
-// Calls `work(direction, slice)` for all of them.
-template <typename Work>
-void in_slices(int64_t threads, int64_t G, const std::vector<int64_t>& sizes, const Work& work) {
+// So many slices of each of G directions that every thread has one.
+int64_t slices_of(int64_t threads, int64_t G, const std::vector<int64_t>& sizes) {
   const int64_t texts = sizes.empty() ? 0 : sizes[0];
-  const int64_t wanted = (threads + G - 1) / std::max<int64_t>(G, 1);
-  const int64_t S = std::max<int64_t>(1, std::min<int64_t>(wanted, texts / 4));
-  in_threads(threads, G * S, [&](int64_t i) { work(i / S, Slice{i % S, S}); });
+  return std::max<int64_t>(1, std::min<int64_t>((threads + G - 1) / std::max<int64_t>(G, 1), texts / 4));
 }
 
-// All panels of G matrices (K, N); each begins `matrix` elements after the one before.
+// The panels of G matrices (K, N), whose rows and columns are so many elements apart.
 template <typename T>
-std::unique_ptr<T[]> pack_all(int64_t threads, int64_t G, int64_t K, int64_t N, const T* B, int64_t matrix, int64_t row,
-                              int64_t column) {
+std::vector<std::unique_ptr<T[]>> pack_all(int64_t threads, int64_t G, int64_t K, int64_t N, const T* const* B,
+                                           int64_t row, int64_t column) {
   const int64_t panels = panels_of<T>(N);
-  std::unique_ptr<T[]> packed(new T[G * panels * K * columns<T>]);
+  std::vector<std::unique_ptr<T[]>> packed(G);
+  for (auto& one : packed) one.reset(new T[panels * K * columns<T>]);
   in_threads(threads, G * panels, [&](int64_t i) {
-    const int64_t g = i / panels;
-    pack<T>(i % panels, K, N, B + g * matrix, row, column, packed.get() + g * panels * K * columns<T>);
+    pack<T>(i % panels, K, N, B[i / panels], row, column, packed[i / panels].get());
   });
   return packed;
 }
 
 template <typename T>
-void forward(int64_t threads, int64_t G, int64_t P, int64_t d, const std::vector<int64_t>& sizes, const T* inputs,
-             const T* W_hh, const T* b_hn, T* h, T* gates, T* q) {
-  const auto W = pack_all<T>(threads, G, d, 3 * d, W_hh, 3 * d * d, 1, d);  // transposed
-  const int64_t one = panels_of<T>(3 * d) * d * columns<T>;
-  in_slices(threads, G, sizes, [&](int64_t g, Slice slice) {
-    const int64_t at = g * P * d;
-    forward_slice<T>(slice, d, inputs + 3 * at, W.get() + g * one, b_hn + g * d, sizes, h + at, gates + 3 * at, q + at);
+void forward(int64_t threads, int64_t G, int64_t d, const std::vector<int64_t>& sizes, const T* const* W_hh,
+             const T* const* b_hn, T* const* h, T* const* gates, T* const* q) {
+  const auto W = pack_all<T>(threads, G, d, 3 * d, W_hh, 1, d);  // transposed
+  const int64_t S = slices_of(threads, G, sizes);
+  in_threads(threads, G * S, [&](int64_t i) {
+    const int64_t g = i / S;
+    forward_slice<T>({i % S, S}, d, W[g].get(), b_hn[g], sizes, h[g], gates[g], q[g]);
   });
 }
 
 template <typename T>
-void backward(int64_t threads, int64_t G, int64_t P, int64_t d, const std::vector<int64_t>& sizes, T* grad,
-              const T* gates, const T* q, const T* h, const T* W_hh, T* delta, T* last, T* before) {
-  const auto W = pack_all<T>(threads, G, 3 * d, d, W_hh, 3 * d * d, d, 1);
-  const int64_t one = panels_of<T>(d) * 3 * d * columns<T>;
-  in_slices(threads, G, sizes, [&](int64_t g, Slice slice) {
-    const int64_t at = g * P * d;
-    backward_slice<T>(slice, d, grad + at, gates + 3 * at, q + at, h + at, W.get() + g * one, sizes, P, delta + 3 * at,
-                      last + at, before + at);
+void backward(int64_t threads, int64_t G, int64_t d, const std::vector<int64_t>& sizes,
+              const T* const* W_hh, const T* const* grad, const T* const* gates, const T* const* q, const T* const* h,
+              T* const* delta, T* const* own, T* const* before, T* const* sums) {
+  const auto W = pack_all<T>(threads, G, 3 * d, d, W_hh, d, 1);
+  const int64_t S = slices_of(threads, G, sizes);
+  std::vector<T> parts(G * S * 4 * d, T(0));
+  in_threads(threads, G * S, [&](int64_t i) {
+    const int64_t g = i / S;
+    backward_slice<T>({i % S, S}, d, grad[g], gates[g], q[g], h[g], W[g].get(), sizes, delta[g], own[g], before[g],
+                      parts.data() + i * 4 * d);
   });
+  for (int64_t i = 0; i < G * S; ++i)
+    for (int64_t k = 0; k < 4 * d; ++k) sums[i / S][k] += parts[i * 4 * d + k];
 }
 
 }  // namespace
 
-// What Python calls, in float and double. sizes: texts in each of `steps` steps; all arrays are contiguous.
+// What Python calls, in float and double. sizes: texts in each of `steps` steps, P in all; each array is given as G
+// pointers, to a contiguous array for each direction.
 #define FOR_TYPE(T, name)                                                                                              \
-  /* inputs (G, P, 3d), W_hh (G, 3d, d), b_hn (G, d) -> h (G, P, d), gates (G, P, 3d), q (G, P, d) */                  \
-  void gru_forward_##name(int64_t threads, int64_t G, int64_t P, int64_t d, const int64_t* sizes, int64_t steps,       \
-                          const T* inputs, const T* W_hh, const T* b_hn, T* h, T* gates, T* q) {                       \
-    forward<T>(threads, G, P, d, {sizes, sizes + steps}, inputs, W_hh, b_hn, h, gates, q);                             \
+  /* W_hh (3d, d), b_hn (d), gates (P, 3d): the inputs' share of the sums -> h (P, d), gates: r, z and n, q (P, d) */  \
+  void gru_forward_##name(int64_t threads, int64_t G, int64_t d, const int64_t* sizes, int64_t steps,                  \
+                          const T* const* W_hh, const T* const* b_hn, T* const* h, T* const* gates, T* const* q) {     \
+    forward<T>(threads, G, d, {sizes, sizes + steps}, W_hh, b_hn, h, gates, q);                                        \
   }                                                                                                                    \
-  /* grad, q, h (G, P, d), gates (G, P, 3d), W_hh (G, 3d, d) -> delta (G, P, 3d), last and before (G, P, d); */        \
-  /* grad is changed */                                                                                                \
-  void gru_backward_##name(int64_t threads, int64_t G, int64_t P, int64_t d, const int64_t* sizes, int64_t steps,      \
-                           T* grad, const T* gates, const T* q, const T* h, const T* W_hh, T* delta, T* last,          \
-                           T* before) {                                                                                \
-    backward<T>(threads, G, P, d, {sizes, sizes + steps}, grad, gates, q, h, W_hh, delta, last, before);               \
+  /* W_hh, grad (P, d), gates, q, h -> delta (P, 3d) of the inputs' share, own (P, d) of q, before (P, d): the states  \
+     that the steps began with, sums (4d) += the sums of delta and own */                                              \
+  void gru_backward_##name(int64_t threads, int64_t G, int64_t d, const int64_t* sizes, int64_t steps,                 \
+                           const T* const* W_hh, const T* const* grad, const T* const* gates, const T* const* q,       \
+                           const T* const* h, T* const* delta, T* const* own, T* const* before, T* const* sums) {      \
+    backward<T>(threads, G, d, {sizes, sizes + steps}, W_hh, grad, gates, q, h, delta, own, before, sums);          \
   }                                                                                                                    \
   /* C (M, N) += A (M, K) B (K, N) with vectors of so many bytes, for tests of each */                                 \
   void add_product_##name(int64_t bytes, int64_t M, int64_t N, int64_t K, const T* A, const T* B, T* C) {              \
-    const auto packed = pack_all<T>(1, 1, K, N, B, 0, N, 1);                                                           \
-    product<T, true>(bytes, M, N, K, A, K, packed.get(), C, N);                                                        \
+    const auto packed = pack_all<T>(1, 1, K, N, &B, N, 1);                                                             \
+    product<T, true>(bytes, M, N, K, A, K, packed[0].get(), K, C, N);                                               \
   }
 
 extern "C" {

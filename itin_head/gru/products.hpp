@@ -25,6 +25,8 @@ void pack(int64_t p, int64_t K, int64_t N, const T* B, int64_t row, int64_t colu
     for (int64_t n = 0; n < columns<T>; ++n) *to++ = n < here ? B[k * row + (first + n) * column] : T(0);
 }
 
+constexpr int64_t AHEAD = 4096;  // bytes of a panel that are asked for before they are read
+
 // R rows of A with two vectors of columns of a panel. A's rows are `lda` apart, C's `ldc`; `wide` columns are kept.
 template <typename T, int BYTES, int R, bool ADD>
 INLINE void tile(int64_t K, const T* A, int64_t lda, const T* __restrict panel, T* C, int64_t ldc, int64_t wide) {
@@ -34,6 +36,8 @@ INLINE void tile(int64_t K, const T* A, int64_t lda, const T* __restrict panel, 
   for (int64_t k = 0; k < K; ++k) {
     const Vector* row = reinterpret_cast<const Vector*>(panel + k * columns<T>);
     const Vector first = row[0], second = row[1];
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + AHEAD);  // a large matrix comes from the last cache
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + AHEAD + 64);
     for (int r = 0; r < R; ++r) {
       left[r] += first * A[r * lda + k];
       right[r] += second * A[r * lda + k];
@@ -61,28 +65,30 @@ INLINE void tiles(int64_t M, int64_t K, const T* A, int64_t lda, const T* panel,
 }
 
 template <typename T, int BYTES, int R, bool ADD>
-INLINE void product_of(int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, const T* B, T* C, int64_t ldc) {
+INLINE void product_of(int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, const T* B, int64_t rows, T* C,
+                       int64_t ldc) {
   constexpr int64_t step = 2 * BYTES / sizeof(T);
   for (int64_t n = 0; n < N; n += step) {
-    const T* panel = B + n / columns<T> * columns<T> * K + n % columns<T>;
+    const T* panel = B + n / columns<T> * columns<T> * rows + n % columns<T>;
     tiles<T, BYTES, R, ADD>(M, K, A, lda, panel, C + n, ldc, N - n);
   }
 }
 
 template <typename T, bool ADD>
-void product_16(int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, const T* B, T* C, int64_t ldc) {
-  product_of<T, 16, 4, ADD>(M, N, K, A, lda, B, C, ldc);
+void product_16(int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, const T* B, int64_t rows, T* C,
+                int64_t ldc) {
+  product_of<T, 16, 4, ADD>(M, N, K, A, lda, B, rows, C, ldc);
 }
 #if defined(__x86_64__) && defined(__GNUC__)
 template <typename T, bool ADD>
 __attribute__((target("avx2,fma"))) void product_32(int64_t M, int64_t N, int64_t K, const T* A, int64_t lda,
-                                                    const T* B, T* C, int64_t ldc) {
-  product_of<T, 32, 6, ADD>(M, N, K, A, lda, B, C, ldc);
+                                                    const T* B, int64_t rows, T* C, int64_t ldc) {
+  product_of<T, 32, 6, ADD>(M, N, K, A, lda, B, rows, C, ldc);
 }
 template <typename T, bool ADD>
 __attribute__((target("avx512f"))) void product_64(int64_t M, int64_t N, int64_t K, const T* A, int64_t lda,
-                                                   const T* B, T* C, int64_t ldc) {
-  product_of<T, 64, 12, ADD>(M, N, K, A, lda, B, C, ldc);
+                                                   const T* B, int64_t rows, T* C, int64_t ldc) {
+  product_of<T, 64, 12, ADD>(M, N, K, A, lda, B, rows, C, ldc);
 }
 #endif
 
@@ -95,14 +101,15 @@ int64_t widest() {
   return 16;
 }
 
-// A (M, K), rows `lda` apart; B packed; C (M, N), rows `ldc` apart.
+// A (M, K), rows `lda` apart; B packed: K rows from its first on of panels of `rows` rows; C (M, N), rows `ldc` apart.
 template <typename T, bool ADD>
-void product(int64_t bytes, int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, const T* B, T* C, int64_t ldc) {
+void product(int64_t bytes, int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, const T* B, int64_t rows, T* C,
+             int64_t ldc) {
 #if defined(__x86_64__) && defined(__GNUC__)
-  if (bytes == 64) return product_64<T, ADD>(M, N, K, A, lda, B, C, ldc);
-  if (bytes == 32) return product_32<T, ADD>(M, N, K, A, lda, B, C, ldc);
+  if (bytes == 64) return product_64<T, ADD>(M, N, K, A, lda, B, rows, C, ldc);
+  if (bytes == 32) return product_32<T, ADD>(M, N, K, A, lda, B, rows, C, ldc);
 #endif
-  product_16<T, ADD>(M, N, K, A, lda, B, C, ldc);
+  product_16<T, ADD>(M, N, K, A, lda, B, rows, C, ldc);
 }
 
 }  // namespace

@@ -25,14 +25,17 @@ RECURRENCES = ("packed", "compiled", "fused", "torch")
 PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 """The parameters of a layer of `nn.GRU`; their names end in `_l0` and so on, and `_reverse`."""
 
-Layer = tuple[Tensor, Tensor, Tensor, Tensor]
+Directions = Sequence[Tensor] | Tensor
+"""An array for each of G directions, together in one tensor or not."""
+
+Layer = tuple[Directions, Directions, Directions, Directions]
 """W_ih (G, 3d, E), W_hh (G, 3d, d), b_ih and b_hh (G, 3d)."""
 
 
 def weights(gru: nn.GRU, layer: int = 0) -> Layer:
     """Return the weights of a layer of a bidirectional GRU, G = 2."""
     names = [f"{name}_l{layer}" for name in PARAMETERS]
-    W_ih, W_hh, b_ih, b_hh = (torch.stack([getattr(gru, name), getattr(gru, f"{name}_reverse")]) for name in names)
+    W_ih, W_hh, b_ih, b_hh = ([getattr(gru, name), getattr(gru, f"{name}_reverse")] for name in names)
     return W_ih, W_hh, b_ih, b_hh
 
 
@@ -82,7 +85,13 @@ def _kept(both: Tensor, dropout: float, words: Words, generators: Sequence[torch
 
 
 def bigru(
-    x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, recurrence: str = "packed"
+    x: Tensor,
+    packing: Packing,
+    W_ih: Directions,
+    W_hh: Directions,
+    b_ih: Directions,
+    b_hh: Directions,
+    recurrence: str = "packed",
 ) -> Tensor:
     """Compute eqs. 2-4: words -> W, zero at padding.
 
@@ -103,22 +112,27 @@ def bigru(
 
 
 def _states(
-    x: Tensor, packing: Packing, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor, recurrence: str
+    x: Tensor, packing: Packing, W_ih: Directions, W_hh: Directions, b_ih: Directions, b_hh: Directions, recurrence: str
 ) -> Tensor:
     """Compute eqs. 2-3: words -> the states (G, P, d) of both directions."""
+    h: Tensor
+    if recurrence == "compiled":
+        h = _CompiledStates.apply(x, packing.sizes, *W_ih, *W_hh, *b_ih, *b_hh)
+        return h
+    W_ih, W_hh, b_ih, b_hh = (
+        one if isinstance(one, Tensor) else torch.stack(list(one)) for one in (W_ih, W_hh, b_ih, b_hh)
+    )
     d = W_hh.shape[2]
     # Both biases of the gates are added at once; that of the new state stays apart, since it is multiplied by the gate.
     bias = b_ih + nn.functional.pad(b_hh[:, : 2 * d], (0, d))
     inputs = torch.baddbmm(bias[:, None], x, W_ih.mT)  # (G, P, 3d)
-    h: Tensor
     if recurrence == "fused":
         from .triton_cell import FusedRecurrence
 
         h = FusedRecurrence.apply(inputs, W_hh, b_hh[:, 2 * d :], packing.sizes)
     else:
-        steps = _CompiledRecurrence if recurrence == "compiled" else _Recurrence
         # Under autocast the products come in bfloat16; the steps are taken in the dtype of the weights.
-        h = steps.apply(inputs.to(W_hh.dtype), W_hh, b_hh[:, 2 * d :], packing.sizes)
+        h = _Recurrence.apply(inputs.to(W_hh.dtype), W_hh, b_hh[:, 2 * d :], packing.sizes)
     return h
 
 
@@ -193,21 +207,39 @@ class _Recurrence(torch.autograd.Function):
         return delta, grad_W, grad_b, None
 
 
-class _CompiledRecurrence(torch.autograd.Function):
-    """The same in C++: texts are distributed among threads, and each cell is one pass."""
+class _CompiledStates(torch.autograd.Function):
+    """Eqs. 2-3 with the steps in C++: texts are distributed among threads, and each cell is one pass.
+
+    The weights of each direction are read, and their gradients made, where they are: nothing is stacked.
+    """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, W_hh: Tensor, b_hn: Tensor, sizes: list[int]) -> Tensor:
-        h, gates, q = compiled.forward(inputs, W_hh, b_hn, sizes)
-        ctx.save_for_backward(gates, q, h, W_hh)
+    def forward(ctx: Any, x: Tensor, sizes: list[int], *weights: Tensor) -> Tensor:
+        G = len(x)
+        W_ih, W_hh, b_ih, b_hh = (weights[i : i + G] for i in range(0, 4 * G, G))
+        d = W_hh[0].shape[1]
+        sums = []
+        for g in range(G):
+            bias = b_ih[g].clone()  # both biases at once, but for that which is multiplied by r
+            bias[: 2 * d] += b_hh[g][: 2 * d]
+            sums.append(torch.addmm(bias, x[g], W_ih[g].T).to(bias.dtype))  # under autocast in bfloat16
+        done = compiled.forward(sums, W_hh, [one[2 * d :] for one in b_hh], sizes)
+        ctx.save_for_backward(x, done.h, done.q, *done.gates, *W_ih, *W_hh)
         ctx.sizes = sizes
-        return h
+        return done.h
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        gates, q, h, W_hh = ctx.saved_tensors
-        return *compiled.backward(grad, gates, q, h, W_hh, ctx.sizes), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, h, q, *others = ctx.saved_tensors
+        G, d = len(x), h.shape[2]
+        gates, W_ih, W_hh = (others[i : i + G] for i in range(0, 3 * G, G))
+        found = compiled.backward(grad, compiled.Forward(h, gates, q), W_hh, ctx.sizes)
+        grad_x = torch.bmm(found.sums, torch.stack(W_ih)) if ctx.needs_input_grad[0] else None
+        grad_W_ih = [found.sums[g].T @ x[g] for g in range(G)]
+        grad_b_ih = [found.bias[g, : 3 * d].clone() for g in range(G)]
+        grad_b_hh = [torch.cat([found.bias[g, : 2 * d], found.bias[g, 3 * d :]]) for g in range(G)]
+        return grad_x, None, *grad_W_ih, *found.W_hh, *grad_b_ih, *grad_b_hh
 
 
 def _before(h: Tensor, sizes: list[int]) -> Tensor:

@@ -6,8 +6,8 @@
 
 Measurements take turns with their baselines, and the ratio of the medians is shown; on a shared machine use `--clock
 cpu`. The page cache is warm. `scale --form tars|parquet` runs `itin extract` as a process of its own with encoders that
-cost nothing and shows the largest memory that it held (ru_maxrss) for two sizes, so that what grows is seen; then it
-lists and reads the same files.
+cost nothing and shows the memory that it holds as encoding begins, at the end, and at most (ru_maxrss), for two sizes,
+so that what grows is seen; then it lists and reads the same files.
 """
 
 from __future__ import annotations
@@ -170,20 +170,27 @@ def show_reading(form: str, paths: list[Path], rounds: int, clock: Callable[[], 
     if form == "tars":
         show("Pairs of tars, read", turns({"itin": ours, "webdataset": theirs}, rounds, clock), "webdataset")
         return
-    readers = {"itin": ours, "pyarrow": parquet, "pyarrow, no cell taken": lambda: sum(map(len, batches()))}
+
+    def rows() -> int:
+        return sum(len(row["image"]["bytes"]) > 0 for batch in batches() for row in batch.to_pylist())
+
+    readers = {"itin": ours, "pyarrow": parquet, "pyarrow, each row as a dict of Python objects": rows,
+               "pyarrow, no cell taken": lambda: sum(map(len, batches()))}  # fmt: skip
     show("Rows of Parquet, read", turns(readers, rounds, clock), "pyarrow")
 
 
 def scale(options: argparse.Namespace, folder: Path, clock: Callable[[], float]) -> None:
     """Plan, extract a part and extract the rest, each as a process of its own; then list and read the same files."""
     images = pictures(64, options.kilobytes)
-    title = f"| pairs | files ({options.form}) | step | wall s | processor s | largest memory, MiB |"
+    title = (
+        f"| pairs | files ({options.form}) | step | wall s | processor s | MiB as encoding begins | ends | at most |"
+    )
     write = write_tars if options.form == "tars" else write_tables
     for pairs in (options.pairs // 10, options.pairs) if not options.once else (options.pairs,):
         root = folder / f"{pairs}"
         root.mkdir()
         paths = write(root, options.files, pairs // options.files, images)
-        print(f"\n{title}\n|---|---|---|---|---|---|", flush=True)
+        print(f"\n{title}\n|{'---|' * 8}", flush=True)
         for step in ("plan", "part 0/4", "the rest", "plan again"):
             begin = time.perf_counter()
             done = subprocess.run(
@@ -194,9 +201,8 @@ def scale(options: argparse.Namespace, folder: Path, clock: Callable[[], float])
             )
             if done.returncode:
                 sys.exit(done.stderr)
-            cpu, memory = done.stdout.split()[-2:]
             wall = time.perf_counter() - begin
-            print(f"| {pairs} | {options.files} | {step} | {wall:.1f} | {cpu} | {memory} |", flush=True)
+            print(f"| {pairs} | {options.files} | {step} | {wall:.1f} | {done.stdout.splitlines()[-1]} |", flush=True)
         if options.form == "tars":
             show_listing(paths, options.rounds, clock)
         show_reading(options.form, paths, options.rounds, clock)
@@ -233,6 +239,21 @@ class Free:
                 "object_scores": flat, "attributes": none, "attribute_scores": flat}  # fmt: skip
 
 
+class Memory:
+    """The progress of an extraction, which looks at what the process holds as encoding begins."""
+
+    def start(self, kind: str, total: int, done: int) -> None:
+        self.begins = resident()  # that of the last kind stays
+
+    def advance(self, kind: str, count: int) -> None:
+        pass
+
+
+def resident() -> float:
+    """Return the memory of this process in MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
 def one_step(options: argparse.Namespace) -> None:
     from itin.extract.config import ExtractConfig
     from itin.extract.run import extract
@@ -248,12 +269,14 @@ def one_step(options: argparse.Namespace) -> None:
         plan=options.step.startswith("plan"),
         shard_size=1024,
     )
-    summary = extract(config, load=lambda *_: [Free(kind) for kind in ("regions", "tokens", "context")])
+    memory = Memory()
+    summary = extract(config, memory, load=lambda *_: [Free(kind) for kind in ("regions", "tokens", "context")])
     assert len(summary.scan.samples) > 0
     assert not summary.scan.rejected
     assert config.plan or all(not store.left for store in summary.stores)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(f"{used.ru_utime + used.ru_stime:.1f} {used.ru_maxrss / 1024:.0f}")
+    held = f"{memory.begins:.0f} | {resident():.0f} | {used.ru_maxrss / 1024:.0f}"
+    print(f"{used.ru_utime + used.ru_stime:.1f} | {held}")
 
 
 def main() -> None:

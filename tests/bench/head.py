@@ -1,6 +1,7 @@
 """How fast the head trains: a plain program written as one writes it, and ours, in one interleaved run.
 
     python tests/bench/head.py [--d 512] [--samples 128] [--threads 2] [--rounds 15] [--no-sweep] [--no-growth]
+    python tests/bench/head.py --sizes 64,128,256,512,1024 --no-one --no-sweep --no-growth  # d = k, m, token widths
     python tests/bench/head.py --no-one --no-sweep --no-growth --d 1024 --k 1024 --samples 4511 --paper 4511  # CUDA
 
 Version A reads each sample from an HDF5 file in a `Dataset`, collates padded batches in a `DataLoader` and runs a
@@ -19,12 +20,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in cli.py
 
@@ -172,7 +173,19 @@ class Ours:
 # Data ----------------------------------------------------------------------------------------------------------------
 
 
-def make_features(n: int, words: float, m: int = STORED_REGIONS) -> Features:
+class Dims(NamedTuple):
+    """Lengths of a region's, a word's and an image's features."""
+
+    regions: int = 2048
+    tokens: int = 768
+    context: int = 512
+
+
+SMALL = Dims(1280, 384, 1280)
+"""Those of `itin[small]`: EfficientNet-Lite0 and MiniLM."""
+
+
+def make_features(n: int, words: float, m: int = STORED_REGIONS, dims: Dims = Dims()) -> Features:  # noqa: B008
     """Random features; the words of a text are spread as in tweets, with the given median."""
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.gamma(5, words / 4.67, n).astype(int), 1, 98)
@@ -180,11 +193,11 @@ def make_features(n: int, words: float, m: int = STORED_REGIONS) -> Features:
     return Features(
         ids=[str(i) for i in range(n)],
         labels=rng.integers(3, size=n),
-        regions=rng.standard_normal((n, m, 2048), np.float32).astype(np.float16),
+        regions=rng.standard_normal((n, m, dims.regions), np.float32).astype(np.float16),
         counts=np.full(n, m),
-        tokens=rng.standard_normal((offsets[-1], 768), np.float32).astype(np.float16),
+        tokens=rng.standard_normal((offsets[-1], dims.tokens), np.float32).astype(np.float16),
         offsets=offsets,
-        context=rng.standard_normal((n, 512), np.float32).astype(np.float16),
+        context=rng.standard_normal((n, dims.context), np.float32).astype(np.float16),
         dataset="bench",
         labelled=n,
     )
@@ -248,7 +261,12 @@ def gemm() -> Callable[[], object]:
 
 
 def count_flops(work: Callable[[], object]) -> float:
-    with FlopCounterMode(display=False) as counter:
+    """Return the operations of all matrix products; PyTorch's counter alone leaves out those in place."""
+
+    def added(out: Sequence[int], a: Sequence[int], b: Sequence[int], **_: Any) -> int:
+        return 2 * a[0] * a[1] * a[2] * b[2]
+
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: added}) as counter:
         work()
     return float(counter.get_total_flops())
 
@@ -312,6 +330,56 @@ def bench_one(options: argparse.Namespace, features: Features, path: Path) -> fl
     fastest = ways[-1]
     print(f"\nGathering batches: {100 * ratio(times, 'gather', fastest):.1f}% of an epoch ({fastest})")
     return median(times["A"])
+
+
+def bench_sizes(options: argparse.Namespace, folder: Path) -> None:
+    """What `auto` takes beside version A, for d = k, m and lengths of the features."""
+    rows: list[list[object]] = []
+    for dims in (SMALL, Dims()):
+        features = make_features(options.samples, options.words, dims=dims)
+        path = folder / f"features-{dims.tokens}.h5"
+        write_hdf5(features, path)
+        for d in map(int, options.sizes.split(",")):
+            for m in (2, 4):
+                lengths = {"region_dim": dims.regions, "token_dim": dims.tokens, "context_dim": dims.context}
+                config = HeadConfig(**lengths, d=d, k=d)
+                ways = ["packed"] + (["compiled"] if compiled.loaded() else [])
+                ours = {gru: Ours(features, config, m, gru) for gru in ways}
+                a = VersionA(path, config, m, ours["packed"].head.state_dict())
+                check_equal(a, list(ours.values()), features)
+                flops, fastest = count_flops(ours["packed"].epoch), ways[-1]
+                works = {"A": a.epoch, fastest: ours[fastest].epoch, "gemm": gemm()}
+                times = interleave(Clock(options.cpu_time), works, options.rounds)
+                peak = 8 * 2 * GEMM**3 / median(times["gemm"])
+                rows.append(
+                    [
+                        dims.tokens,
+                        d,
+                        m,
+                        median(times["A"]),
+                        median(times[fastest]),
+                        ratio(times, "A", fastest),
+                        ratio(times, "A", fastest, 1),
+                        flops / median(times["A"]) / peak,
+                        flops / median(times[fastest]) / peak,
+                    ]
+                )
+                print(*(f"{cell:.3g}" for cell in rows[-1]), file=sys.stderr)  # the whole takes minutes
+    show(
+        f"One epoch of {options.samples} samples, {fastest}; matrix products: {peak / 1e9:.0f} GFLOP/s",
+        [
+            "tokens",
+            "d = k",
+            "m",
+            "A, seconds",
+            "seconds",
+            "x",
+            "by processor time",
+            "A's share of peak",
+            "share of peak",
+        ],
+        rows,
+    )
 
 
 def bench_growth(options: argparse.Namespace, features: Features) -> None:
@@ -488,6 +556,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30, help="of --paper")
     parser.add_argument("--seeds", type=int, default=5, help="of --paper")
     parser.add_argument("--only", action="append", help="of the ways side by side; repeatable")
+    parser.add_argument("--sizes", help="d = k of what is taken beside A, for two m and two lengths of features each")
     parser.add_argument("--no-one", action="store_true")
     parser.add_argument("--no-sweep", action="store_true")
     parser.add_argument("--no-growth", action="store_true")
@@ -508,6 +577,8 @@ def main() -> None:
         write_hdf5(features, path)
         if not options.no_one:
             bench_one(options, features, path)
+        if options.sizes:
+            bench_sizes(options, Path(folder))
         if not options.no_growth:
             bench_growth(options, features)
         if not options.no_sweep:

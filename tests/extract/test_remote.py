@@ -3,6 +3,7 @@
 # ruff: noqa: F811  (the fixture that is imported)
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from itin.cache.format.sealed_json import read_json, write_json
 from itin.errors import DataError, TransientError
 from itin.extract.config import ExtractConfig
 from itin.extract.data import reading
@@ -89,6 +91,40 @@ def test_a_remote_root_gives_the_store_of_the_local_folder(
     assert shards(tmp_path / "remote") == shards(tmp_path / "local") != {}
     again = run(tmp_path / "remote", **kind, root=where)
     assert made(again) == {"regions": 0, "tokens": 0, "context": 0}
+
+
+@pytest.mark.parametrize("form", ["csv", "tars"])
+def test_tables_keep_both_slashes_of_a_url_and_those_with_one_are_known_again(
+    form: str, tmp_path: Path, server: Server, fakes: dict[str, Fake]
+) -> None:
+    server.root.rmdir()
+    make: Any = {"csv": as_folder, "tars": as_tars}[form]
+    make(server.root, pairs(3))
+    options: dict[str, Any] = (
+        {"dataset": "folder", "root": Path(server.url), "table": Path("pairs.csv")}
+        if form == "csv"
+        else {"dataset": "webdataset", "root": Path(server.url) / "00000.tar"}
+    )
+    images = [f"{one.id}.{one.ending}" if form == "csv" else "00000.tar" for one in pairs(3)]
+    first = run(tmp_path / "cache", **options)
+    assert [one.image for one in first.scan.samples] == [f"{server.url}/{name}" for name in images]
+    table = tmp_path / "cache" / "d" / "samples.jsonl"
+    written, stores = table.read_text(), shards(tmp_path / "cache")
+    assert written.count('"image": "http://127.0.0.1') == 3
+    old = written.replace('"image": "http://', '"image": "http:/')  # as tables of before have them
+    record = table.parent / "dataset.json"
+    value = read_json(record)
+    value["sha256"]["samples.jsonl"] = hashlib.sha256(old.encode()).hexdigest()
+    table.write_text(old)
+    write_json(record, value)
+    server.sent.clear()
+    part = run(tmp_path / "cache", **options, part=Part(0, 1))
+    assert [one.image.count("//") for one in part.scan.samples] == [0, 0, 0]  # the table as it is
+    again = run(tmp_path / "cache", **options)
+    assert made(part) == made(again) == {"regions": 0, "tokens": 0, "context": 0}
+    assert not any(path.endswith((".jpg", ".png", ".webp")) for path in server.sent)  # no image is read again
+    assert table.read_text() == written
+    assert shards(tmp_path / "cache") == stores
 
 
 @pytest.mark.parametrize("fault", ["503", "cut", "wrong length"])

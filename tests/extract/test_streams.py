@@ -3,8 +3,10 @@
 # ruff: noqa: F811  (the fixture that is imported)
 from __future__ import annotations
 
+import gc
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from itin.extract.data.places import locator
 from itin.extract.data.samples import Sample
 from itin.extract.data.sets import webdataset
 from itin.extract.data.streams.lines import SampleLines
+from itin.extract.progress import SilentProgress
 from itin.extract.run import extract
 from itin.extract.summary import Summary
 from itin.parts import Part
@@ -346,7 +349,7 @@ def test_a_damaged_row_group_costs_its_rows(tmp_path: Path, given: list[Pair], f
 def test_columns_are_named_or_told_by_their_types(tmp_path: Path, given: list[Pair]) -> None:
     import pyarrow as pa
 
-    from itin.extract.data.streams.tables import columns_of
+    from itin.extract.data.streams.columns import columns_of
 
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     found = columns_of(pa.schema({"photo": kind, "tweet": pa.string(), "n": pa.int64()}), {}, tmp_path, {})
@@ -438,3 +441,32 @@ def test_samples_on_disk_are_a_sequence(tmp_path: Path) -> None:
     path.write_text("")
     assert list(SampleLines(path)) == []
     assert len(lines) == 4000  # the table that was opened
+
+
+@pytest.mark.parametrize("form", ["parquet with a struct", "tars"])
+def test_an_extraction_holds_no_more_of_pairs_that_are_done(form: str, tmp_path: Path, fakes: dict[str, Fake]) -> None:
+    many = [one._replace(id=f"{n:05d}") for n, one in enumerate(pairs(12) * 75)]
+    options = config(FORMS[form](tmp_path / "other", many), tmp_path / "cache")
+    held: list[int] = []
+
+    class Progress(SilentProgress):
+        done = 0
+
+        def start(self, kind: str, total: int, done: int) -> None:
+            if kind == "context":  # the last
+                tracemalloc.start()
+
+        def advance(self, kind: str, count: int) -> None:
+            if kind == "regions":
+                self.done += count
+                if self.done // 300 > len(held):
+                    gc.collect()
+                    held.append(tracemalloc.get_traced_memory()[0])
+
+    try:
+        summary = extract(replace(options, shard_size=100), Progress())
+    finally:
+        tracemalloc.stop()
+    assert made(summary) == dict.fromkeys(("regions", "tokens", "context"), 900)
+    assert len(held) == 3
+    assert max(held[1:]) - held[0] < 600 * 60, held  # an id and a digest alone are 170 bytes a pair

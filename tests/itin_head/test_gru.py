@@ -184,7 +184,10 @@ def test_side_by_side_equals_alone(way: str) -> None:
     rows = 1 + torch.arange(9).view(3, 3)
     words = gather_words(values, offsets, rows)
     assert words.packing.sizes == [3, 2, 2, 2, 1, 1, 1]
-    stacked = [torch.cat(one) for one in zip(*(weights(gru) for gru in grus), strict=True)]
+    stacked = [
+        torch.stack([each for both in one for each in both])
+        for one in zip(*(weights(gru) for gru in grus), strict=True)
+    ]
     W = bigru(words.x, words.packing, *stacked, recurrence=way)
     mark = torch.arange(1.0, W.numel() + 1, dtype=W.dtype).cos().view_as(W)
     (W * mark).sum().backward()
@@ -203,18 +206,20 @@ def test_side_by_side_equals_alone(way: str) -> None:
 
 def test_every_thread_does_its_share_alike(needs_compiler: None) -> None:
     """Texts shared out among 1 to 5 threads: the same states, to the bit."""
-    lengths = np.random.default_rng(2).integers(0, 12, 23).tolist()
-    gru = random_gru(5, 6).float()
-    words = pack_words(padded(lengths, 5)[0].float(), padded(lengths, 5)[1])
+    sizes = pack(torch.from_numpy(np.random.default_rng(2).integers(0, 12, 23))).sizes
+    generator = torch.Generator().manual_seed(0)
+    sums, W, b = (torch.randn(2, *shape, generator=generator) for shape in ((sum(sizes), 18), (18, 6), (6,)))
+    grad = torch.randn(2, sum(sizes), 6, generator=generator)
     results = []
     for threads in (1, 2, 3, 5):
         torch.set_num_threads(threads)
-        W = bigru(words.x, words.packing, *weights(gru), recurrence="compiled")
-        results.append([W.detach(), *gradients(gru, words.x, W)[:-1]])
+        forward = compiled.forward(list(sums.clone()), W, b, sizes)
+        found = compiled.backward(grad, forward, W, sizes)
+        results.append([forward.h, found.sums, *found.W_hh, found.bias])
     torch.set_num_threads(1)
     for result in results[1:]:
-        assert torch.equal(result[0], results[0][0])
-        for one, other in zip(result[1:], results[0][1:], strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(result[:2], results[0][:2], strict=True))
+        for one, other in zip(result[2:], results[0][2:], strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
@@ -425,7 +430,10 @@ def test_static_packing_is_the_ragged_one(layers: int) -> None:
         for gru in grus:
             gru.zero_grad()
         stacked = [
-            tuple(torch.cat(one) for one in zip(*(weights(gru, layer) for gru in grus), strict=True))
+            tuple(
+                torch.stack([each for both in one for each in both])
+                for one in zip(*(weights(gru, layer) for gru in grus), strict=True)
+            )
             for layer in range(layers)
         ]
         W = deep_bigru(words, stacked)

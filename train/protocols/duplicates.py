@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ...errors import DataError
 from ..config import DUPLICATES
@@ -64,6 +62,9 @@ def groups_of(*keys: Sequence[str | None]) -> NDArray[np.int64]:
     Returns:
         (N,) numbers from 0, in order of the groups' first appearance.
     """
+    from scipy.sparse import coo_array  # takes long to import, and listing runs needs none of it
+    from scipy.sparse.csgraph import connected_components
+
     n = len(keys[0])
     ends: list[NDArray[np.int64]] = []
     nodes = n

@@ -30,6 +30,8 @@ class Cells:
         self._table = table
         self._cursors: OrderedDict[tuple[int, str], _Cursor] = OrderedDict()
         """Those of the groups and columns that were used last; the last one used is the last."""
+        self._near: tuple[str, int, Any] = ("", 0, ())
+        """The column, the first row and the values of the batch that was used last."""
 
     def read(self, row: int, column: str) -> bytes:
         """Return the bytes in a cell.
@@ -42,13 +44,18 @@ class Cells:
             BadFile: there are none, or the group is damaged.
             TransientError: it could not be read this time.
         """
+        near, first, values = self._near
+        if near == column and first <= row < first + len(values):  # as nearly all rows are
+            return _bytes(values[row - first])
         key = (self._table.group_of(row), column)
         cursor = self._cursors.get(key)
         if cursor is None or row < cursor.first:
             cursor = self._cursors[key] = _Cursor(self._table, *key)
         self._cursors.move_to_end(key)
         try:
-            return _bytes(cursor.value(row))
+            first, values = cursor.batch_of(row)
+            self._near = (column, first, values)
+            return _bytes(values[row - first])
         except TransientError:
             del self._cursors[key]  # read again from its beginning
             raise
@@ -74,18 +81,22 @@ class _Cursor:
         self._fault = BadFile(f"is not in {table.path.name}: its row group ends before")
         """The reason why there are no rows after the last."""
 
-    def value(self, row: int) -> Any:
-        """Return the value of a row from `first` on; raise BadFile where the group is damaged or ends before."""
+    def batch_of(self, row: int) -> tuple[int, Any]:
+        """Return the first row and the values of the batch with a row from `first` on.
+
+        Raises:
+            BadFile: the group is damaged or ends before.
+        """
         while self._next <= row:
             batch = self._batch()
-            self._read.append((self._next, batch.nbytes, _values(batch, self._column)))
+            self._read.append((self._next, batch.nbytes, values_of(batch, self._column)))
             self._next += len(batch)
             self.held += batch.nbytes
             while len(self._read) > 1 and (self.held > BATCH_BYTES // 4 or self._next - self._read[0][0] > 2 * CELLS):
                 self.held -= self._read.popleft()[1]
             self.first = self._read[0][0]
         first, _, values = next(one for one in reversed(self._read) if one[0] <= row)
-        return values[row - first]
+        return first, values
 
     def _batch(self) -> pa.RecordBatch:
         try:
@@ -103,7 +114,8 @@ def read_cell(path: Path, row: int, column: str) -> bytes:
         return cells.read(row, column)
 
 
-def _values(batch: pa.RecordBatch, column: str) -> Any:
+def values_of(batch: pa.RecordBatch, column: str) -> pa.Array:
+    """Return the values of a column; `a.b` is the field b of a struct a."""
     top, *below = column.split(".")
     found = batch.column(batch.schema.get_field_index(top))
     for name in below:

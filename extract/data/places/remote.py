@@ -64,9 +64,8 @@ def named_place(given: str | Path, what: str = "root") -> Path:
     if not is_remote(text) and not re.match(r"[A-Za-z][\w+.-]*::", text):
         return Path(text).expanduser().absolute()
     if reason := _fault(text):
-        spelt = re.sub(r":/(?!/)", "://", text)  # a Path keeps one of the slashes
         raise DataError(
-            f"the {what} {scrub(spelt)} {reason}",
+            f"the {what} {scrub(spelt(text))} {reason}",
             expected="one protocol, such as https://host/data or s3://bucket/data, without user, password or query",
             next_step="leave them out: credentials go into the protocol's own settings, or those of fsspec",
         )
@@ -158,20 +157,16 @@ def listing(folder: Path) -> list[Path]:
 
 def url(path: Path) -> str:
     """Return the URL of a place."""
-    protocol, _, rest = _spelt(path).partition("://")
-    if protocol in WEB:  # a name is a name: no query, no fragment; %20 stays as it is
-        rest = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(rest, safe="/%!$&'()*+,;=:@~[]"))
-    return f"{protocol}://{rest}"
-
-
-def shown(path: str | Path) -> str:
-    """Return the path or URL of a place, for messages: names and patterns as they were given."""
-    return _spelt(path) if is_remote(path) else str(path)
-
-
-def _spelt(path: str | Path) -> str:
     protocol, _, rest = str(path).partition(":/")
-    return f"{protocol.lower()}://{rest.lstrip('/')}"
+    if protocol.lower() in WEB:  # a name is a name: no query, no fragment; %20 stays as it is
+        rest = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(rest, safe="/%!$&'()*+,;=:@~[]"))
+    return f"{protocol.lower()}://{rest}"
+
+
+def spelt(path: str | Path) -> str:
+    """Return a place as it was given, for tables and messages: a Path keeps one of a URL's two slashes."""
+    text = str(path)
+    return text if text.startswith("/") else re.sub(r"(?:^|(?<=::))([A-Za-z][A-Za-z0-9+.-]+):/(?!/)", r"\1://", text)
 
 
 def _protocol(path: str | Path) -> str:

@@ -112,8 +112,12 @@ def checked_id(id: str) -> str:
 
 
 def cell_string(values: Mapping[str, Any], role: str, column: str) -> str:
+    """Return the value of a column as text, see `string_of`."""
+    return string_of(values.get(column), role)
+
+
+def string_of(value: Any, role: str) -> str:
     """Return a value as text; an id or a label may be a whole number. Raise ValueError where it is of another type."""
-    value = values.get(column)
     if role in ("id", "label") and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if role == "label" and isinstance(value, bool):

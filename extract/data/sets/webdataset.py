@@ -23,8 +23,8 @@ from ..places.tar import Member, members
 from ..reading import BadFile
 from ..samples import DataSet, DataSetSource, Entry
 from ..scan import MAX_TEXT_BYTES
+from ..streams.columns import TEXTS
 from ..streams.stream import Found, Known, Stream
-from ..streams.tables import TEXTS
 from .decided import Decided, cell_string, checked_id, default_name
 from .scores import SCORE, Scale
 

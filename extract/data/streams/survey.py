@@ -22,7 +22,7 @@ from ....targets import targets_of
 from ..images import ImageInput, image_input
 from ..places.locator import Locator
 from ..places.opening import Status, status
-from ..places.remote import shown
+from ..places.remote import spelt
 from ..reading import BadFile
 from ..samples import DataSet, Rejected, Sample
 from ..scan import RawEntry, Scan, read_entry, sample_of
@@ -235,7 +235,7 @@ def look(found: Found, last: SampleLines | None = None) -> Sample:
 def _nothing(dataset: DataSet, rejected: list[Rejected]) -> DataError:
     reasons = [f"{one.id}: {one.reason.removeprefix(f'{one.id}: ')}" for one in rejected[:3]]
     return DataError(
-        f"no pair of {shown(dataset.root)} can be used",
+        f"no pair of {spelt(dataset.root)} can be used",
         expected="an image and a text for each pair",
         found="; ".join(reasons) or "no pair at all",
         next_step="check that --dataset and --root belong together, and say with --columns what holds the text",

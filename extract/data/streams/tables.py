@@ -2,133 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ....errors import DataError, TransientError
 from ....tabular.rows import as_text
 from ..classes import Labelling, clean
-from ..places.cells import Cells
+from ..places.cells import Cells, values_of
 from ..places.locator import Locator
 from ..places.opening import Status, status
 from ..places.tables import TableFile
 from ..reading import BadFile
 from ..samples import DataSet, Entry
 from ..sets.contained import image_path
-from ..sets.decided import Decided, cell_string, checked_id
+from ..sets.decided import Decided, checked_id, string_of
 from ..sets.scores import SCORE, Scale
+from .columns import COLUMNS, Columns, columns_of
 from .stream import Found, Known, Stream
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-COLUMNS = ("id", "image", "text", "label", SCORE)
-
-TEXTS = ("text", "caption", "sentence")
-"""Columns that are taken for the text where none is named, in this order."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which column of a table is what."""
-
-    id: str | None
-    """None: the ids are the rows' numbers."""
-    image: str
-    """The bytes of images; empty where there are none."""
-    path: str
-    """The paths of images whose bytes are not in the table; empty where there are none."""
-    text: str
-    label: str | None
-    score: str | None
-    names: tuple[str, ...] = ()
-    """The names of the classes where labels are their numbers."""
-
-    @property
-    def light(self) -> list[str]:
-        """The columns without the bytes of images."""
-        return [one for one in (self.id, self.text, self.label, self.score, self.path) if one]
-
-
-def columns_of(
-    schema: pa.Schema, given: Mapping[str, str], table: Path, classes: Mapping[str, tuple[str, ...]]
-) -> Columns:
-    """Return the columns of a table, named or guessed from names and types.
-
-    Args:
-        schema: its columns.
-        given: its names for some of `COLUMNS`.
-        table: its path, for messages.
-        classes: the class names of columns that hold labels as numbers, where they are known.
-
-    Raises:
-        DataError: a column that is named is not there, or image or text cannot be told.
-    """
-    import pyarrow as pa
-
-    types = {field.name: field.type for field in schema}
-    classes = classes or _class_names(schema)
-
-    def fault(what: str) -> DataError:
-        return DataError(
-            f"{table} {what}",
-            expected="a column with images (bytes, or paths), one with texts, and, where known, id, label and score",
-            found=", ".join(f"{name!r} ({str(kind)[:40]})" for name, kind in types.items()) or "no column",
-            next_step="say what they are called, for example --columns image=photo,text=caption",
-        )
-
-    for name in given.values():
-        if name not in types:
-            raise fault(f"has no column {name!r}")
-
-    def is_image(kind: pa.DataType) -> bool:
-        held = {field.name for field in kind} if pa.types.is_struct(kind) else set()
-        return "bytes" in held or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-    def is_text(kind: pa.DataType) -> bool:
-        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-    taken = {*given.values(), *COLUMNS} - {"image", "text"}
-
-    def one_of(role: str, names: Iterable[str], fits: Callable[[Any], bool]) -> str:
-        known = next((name for name in names if name in types), None)
-        found = [name for name, kind in types.items() if fits(kind) and name not in taken]
-        if role in given or known or len(found) == 1:
-            return given.get(role) or known or found[0]
-        raise fault(f"has no column {role!r}" if not found else f"has several columns that may be the {role}")
-
-    image = one_of("image", ("image",), is_image)
-    text = one_of("text", TEXTS, is_text)
-    guessed = next(iter(classes), None) if len(classes) == 1 else None
-    label = given.get("label") or ("label" if "label" in types else guessed)
-    held, path = image, ""
-    if pa.types.is_struct(types[image]):
-        path = f"{image}.path" if "path" in {field.name for field in types[image]} else ""
-        held = f"{image}.bytes"
-    elif is_text(types[image]):
-        held, path = "", image
-    if held and not is_image(types[image]):
-        raise fault(f"has no images in the column {image!r}")
-    own = given.get("id") or ("id" if "id" in types else None)
-    score = given.get(SCORE) or (SCORE if SCORE in types and SCORE not in given.values() else None)
-    return Columns(own, held, path, text, label, score, classes.get(label or "", ()))
-
-
-def _class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Return the class names of the columns that the library `datasets` recorded as labels."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {
-            name: tuple(map(str, feature["names"]))
-            for name, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
-        }
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return {}
 
 
 def table_stream(
@@ -236,77 +131,60 @@ def _rows(
     known: Known,
 ) -> Iterator[Found]:
     """Yield the pairs of one table; rows of a damaged group are named one by one."""
-    cells = Cells(table)
+    cells, name = Cells(table), table.path.name
+
+    def pair(group: int, row: int, cell: Any, text: Any, label: Any, value: Any, path: Any) -> Found:
+        where = f"{name}, row {row}"
+        id, own, score = where, "", None
+        try:
+            id = checked_id(string_of(cell, "id")) if columns.id else f"{before}{first + row}"
+            own = _label(label, columns.names)
+            score = value if value is None or isinstance(value, str | int | float | bool) else str(value)
+            text = string_of(text, "text")
+            if not columns.image:
+                return Found(where, id, Entry(id, _path(path, root, inside), text, None), own, score, state)
+            place = Locator(table.path, {"row": row, "column": columns.image, "group": group})
+            entry = Entry(id, table.path, text, None, within=place.within)
+            if (same := known(id, place, state)) is not None:
+                return Found(where, id, entry, own, score, state, known=same)
+            try:
+                return Found(where, id, entry, own, score, state, cells.read(row, columns.image))
+            except BadFile as error:
+                if not path or error.reason != "is empty":
+                    raise BadFile(f"{place.what} {error.reason}") from error
+            return Found(where, id, Entry(id, _path(path, root, inside), text, None), own, score, state)
+        except TransientError as error:
+            return Found(where, id, None, own, score, state, unread=error.what)
+        except ValueError as error:  # a BadFile too
+            return Found(where, id, None, own, score, state, problem=str(error))
+
     for number, group in enumerate(table.groups):
         row, end = group.first, group.first + group.rows
         try:
             if missing := [one for one in columns.light if one.split(".")[0] not in table.schema.names]:
                 raise BadFile(f"has no column {missing[0]!r}")
             for batch in table.batches(number, columns.light):
-                for values in batch.to_pylist():
-                    yield _row(
-                        table, cells, state, number, row, values, columns, root, inside, f"{before}{first + row}", known
-                    )
+                wanted = (columns.id, columns.text, columns.label, columns.score, columns.path)
+                lists = (values_of(batch, one).to_pylist() if one else repeat(None, len(batch)) for one in wanted)
+                for values in zip(*lists, strict=True):
+                    yield pair(number, row, *values)
                     row += 1
         except BadFile as error:
             for lost in range(row, end):
-                where = f"{table.path.name}, row {lost}"
+                where = f"{name}, row {lost}"
                 yield Found(where, where if columns.id else f"{before}{first + lost}", problem=error.reason)
 
 
-def _row(
-    table: TableFile,
-    cells: Cells,
-    state: Status,
-    group: int,
-    row: int,
-    values: dict[str, Any],
-    columns: Columns,
-    root: Path,
-    inside: Callable[[Path], bool],
-    number: str,
-    known: Known,
-) -> Found:
-    where = f"{table.path.name}, row {row}"
-    found = Found(where, where, status=state)
-    try:
-        id = checked_id(cell_string(values, "id", columns.id)) if columns.id else number
-        score = values.get(columns.score) if columns.score else None
-        score = score if score is None or isinstance(score, str | int | float | bool) else str(score)
-        found = found._replace(id=id, score=score, label=_label(values, columns))
-        text = cell_string(values, "text", columns.text)
-        outer, _, inner = columns.path.partition(".")
-        path = (values.get(outer) or {}).get(inner) if inner else values.get(outer)
-        if not columns.image:
-            return found._replace(entry=Entry(id, _path(path, root, inside), text, None))
-        place = Locator(table.path, {"row": row, "column": columns.image, "group": group})
-        entry = Entry(id, table.path, text, None, within=place.within)
-        if (same := known(id, place, state)) is not None:
-            return found._replace(entry=entry, known=same)
-        try:
-            return found._replace(entry=entry, data=cells.read(row, columns.image))
-        except BadFile as error:
-            if not path or error.reason != "is empty":
-                raise BadFile(f"{place.what} {error.reason}") from error
-        return found._replace(entry=Entry(id, _path(path, root, inside), text, None))
-    except BadFile as error:
-        return found._replace(problem=error.reason)
-    except TransientError as error:
-        return found._replace(unread=error.what)
-    except ValueError as error:
-        return found._replace(problem=str(error))
-
-
-def _label(values: Mapping[str, Any], columns: Columns) -> str:
+def _label(value: Any, names: Sequence[str]) -> str:
     """Return a row's label; of a number of a class its name, and none of -1, which stands for an unknown one."""
-    if columns.label is None:
-        return ""
-    value = values.get(columns.label)
-    if columns.names and isinstance(value, int) and not isinstance(value, bool):
-        if not -1 <= value < len(columns.names):
-            raise ValueError(f"the label {value} is not the number of one of {len(columns.names)} classes")
-        return clean(columns.names[value]) if value >= 0 else ""
-    return clean(cell_string(values, "label", columns.label))
+    if names and isinstance(value, int) and not isinstance(value, bool):
+        if not -1 <= value < len(names):
+            raise ValueError(f"the label {value} is not the number of one of {len(names)} classes")
+        return _clean(names[value]) if value >= 0 else ""
+    return _clean(string_of(value, "label"))
+
+
+_clean = lru_cache(maxsize=1024)(clean)  # a table has few labels
 
 
 def _path(given: Any, root: Path, inside: Callable[[Path], bool]) -> Path:
