@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import secrets
@@ -152,13 +153,18 @@ def make_folder(path: Path, fault: Fault = write_error) -> None:
         _make(path)
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove temporary files that are too old to belong to a living writer."""
+def remove_stale(folder: Path, name: str = "") -> None:
+    """Remove temporary files and folders that are too old to belong to a living writer.
+
+    Args:
+        folder: where they are.
+        name: what they were to be called; anything by default.
+    """
     limit = time.time() - STALE_SECONDS
-    for path in folder.glob(f"{TEMPORARY}*"):
+    for path in folder.glob(f"{TEMPORARY}{glob.escape(name)}{'-' * bool(name)}*"):
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime < limit:
-                path.unlink()
+            if max(one.stat().st_mtime for one in (path, *path.rglob("*"))) < limit:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from .format.manifest import (
     write_manifest,
 )
 from .format.plan import RowKey, StorePlan
+from .format.replan import plan_again
 from .format.schema import fingerprint_of, store_name
 from .format.sealed_json import repair_advice, write_error
 from .format.shard_header import header_of
@@ -65,16 +67,14 @@ class StoreWriter:
         self.fingerprint = fingerprint_of(identity)
         self.folder = parent / store_name(identity)
         disk.make_folder(self.folder, write_error)
-        shards = len(shard_sizes(self.folder))  # listed before looking for the plan, which is written first
-        if (self.folder / "plan.json").exists():
-            self.plan = StorePlan.read(self.folder, self.fingerprint)
-        elif shards:
-            raise CacheError(
-                f"{self.folder} holds {shards} shards but no plan.json: it is unknown which rows they hold",
-                next_step=repair_advice(self.folder),
-            )
-        else:
-            self.plan = StorePlan(self.folder, identity)
+        shards = shard_sizes(self.folder)  # listed before looking for the plan, which is written first
+        planned = (self.folder / "plan.json").exists()
+        if shards and not planned:
+            plan_again(self.folder, identity)
+        self.plan = (
+            StorePlan.read(self.folder, self.fingerprint) if shards or planned else StorePlan(self.folder, identity)
+        )
+        self._beyond = [name for name in shards if self._is_beyond(name)]
         self._last_piece: dict[int, int] = {}
         self._committed: dict[str, ShardEntry] = {}
 
@@ -84,7 +84,12 @@ class StoreWriter:
         return max((segment.shard_size for segment in self.plan.segments), default=1)
 
     def extend(self, rows: Iterable[RowKey], shard_size: int) -> list[int]:
-        """Plan the rows that are not planned yet, and return the numbers of all, in order."""
+        """Plan the rows that are not planned yet, and return the numbers of all, in order.
+
+        Raises:
+            CacheError: shards hold rows behind those that are planned: the end of the plan is lost.
+        """
+        self._check_whole()
         return self.plan.extend(rows, shard_size)
 
     def extend_by_unit(self, units: Iterable[Iterable[RowKey]], shard_size: int) -> np.ndarray:
@@ -100,6 +105,7 @@ class StoreWriter:
         Returns:
             (N,) int64, in order.
         """
+        self._check_whole()
         numbers, places = array("q"), array("q")
         new: list[RowKey] = []
 
@@ -122,6 +128,22 @@ class StoreWriter:
             plan()
         self.plan.index.clear()
         return np.array(numbers, np.int64)
+
+    def _is_beyond(self, name: str) -> bool:
+        """Return whether a shard holds rows behind those that are planned; one that cannot be read is met later."""
+        if block_and_piece(name)[0] < self.plan.blocks:
+            return False
+        with contextlib.suppress(CacheError):
+            return bool((Shard(self.folder / name, self.fingerprint).rows >= len(self.plan.rows)).any())
+        return False
+
+    def _check_whole(self) -> None:
+        """New rows would get the numbers of those in shards that the plan does not name."""
+        if self._beyond:
+            raise CacheError(
+                f"{self.folder / self._beyond[0]} holds rows that the plan does not name",
+                next_step=repair_advice(self.folder),
+            )
 
     def left(self, rows: np.ndarray) -> np.ndarray:
         """Return which of the rows (N,) are neither committed nor in quarantine, (N,) bool."""

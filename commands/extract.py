@@ -172,7 +172,8 @@ def show(summary: Summary, part: Part | None = None) -> None:
             values[name] += sample.value(name) is not None
     labels = counts.most_common()
     counted = listed([f"{count} {'unlabelled' if label is None else label}" for label, count in labels])
-    console.print(f"{dataset.name}: {len(samples)} pairs ({counted}) from {short(dataset.root)}", markup=False)
+    pairs = f"{len(samples)} pairs ({counted})" if counted else "no pairs"
+    console.print(f"{dataset.name}: {pairs} from {short(dataset.root)}", markup=False)
     for line in label_lines(dataset):
         console.print(f"  {line}", markup=False)
     for line in rule_lines(dataset.dropped, dataset.undecided):

@@ -106,14 +106,14 @@ def pair_errors(image: Path) -> Iterator[None]:
     """Turn the failure to encode a pair into a data error."""
     from ..cache.format.shard_write import FeatureError
     from ..errors import DataError
-    from ..extract.data.places.remote import shown
+    from ..extract.data.places.remote import spelt
     from ..extract.data.reading import BadFile
 
     try:
         yield
     except BadFile as error:
         raise DataError(
-            f"{shown(image)}: {error.reason}", next_step="name a whole JPEG, PNG, WebP, GIF, BMP or TIFF file"
+            f"{spelt(image)}: {error.reason}", next_step="name a whole JPEG, PNG, WebP, GIF, BMP or TIFF file"
         ) from error
     except FeatureError as error:
         raise DataError(f"no features of this pair: {error}", next_step="give another image or text") from error

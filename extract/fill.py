@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import TransientError
 from ..parts import run_ahead
 from .data.images import image_bytes, image_input, read_image
-from .data.places.remote import is_remote, shown
+from .data.places.remote import is_remote, spelt
 from .data.reading import BadFile
 from .data.samples import Sample
 from .data.survey import has_changed
@@ -87,7 +87,7 @@ def image_as_scanned(sample: Sample) -> NDArray[np.uint8]:
         BadFile: it is missing, or cannot be decoded.
         TransientError: it is another image by now, or could not be read this time.
     """
-    changed = TransientError(f"{shown(sample.image)} has changed since it was scanned")
+    changed = TransientError(f"{spelt(sample.image)} has changed since it was scanned")
     if not is_remote(sample.image):
         if has_changed(sample):
             raise changed

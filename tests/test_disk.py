@@ -71,6 +71,19 @@ def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == [".tmp-young"]
 
 
+def test_of_old_temporaries_those_of_a_name_are_removed_folders_too(tmp_path: Path) -> None:
+    long_ago = time.time() - 25 * 3600
+    kept = [".tmp-a[1]-young", ".tmp-a1-old", ".tmp-a[1]", "a[1]"]
+    for name in [*kept, ".tmp-a[1]-old"]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data").write_bytes(b"x")
+        for path in (tmp_path / name / "data", tmp_path / name):
+            os.utime(path, (long_ago, long_ago))
+    (tmp_path / kept[0] / "data").write_bytes(b"more")  # which the folder's own time does not tell
+    disk.remove_stale(tmp_path, "a[1]")
+    assert names(tmp_path) == sorted(kept)
+
+
 def test_what_holds_these_bytes_already_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     disk.replace(path, b"one")

@@ -15,20 +15,20 @@ from .pieces import Export
 
 def parquet(what: Export, path: Path) -> None:
     """Write a Parquet file."""
-    optional("pyarrow", "Parquet needs pyarrow", "pyarrow", CacheError)
-    form = optional("pyarrow.parquet", "Parquet needs pyarrow", "pyarrow", CacheError)
+    optional("pyarrow", "Parquet needs pyarrow", "itin[features]", CacheError)
+    form = optional("pyarrow.parquet", "Parquet needs pyarrow", "itin[features]", CacheError)
     _write(what, lambda schema: form.ParquetWriter(path, schema))
 
 
 def arrow(what: Export, path: Path) -> None:
     """Write an Arrow file, which Feather is too."""
-    ipc = optional("pyarrow.ipc", "Arrow files need pyarrow", "pyarrow", CacheError)
+    ipc = optional("pyarrow.ipc", "Arrow files need pyarrow", "itin[features]", CacheError)
     _write(what, lambda schema: ipc.new_file(str(path), schema))
 
 
 def tables(what: Export) -> Iterator[Any]:
     """Yield the rows as Arrow tables of a few hundred: id, sha256, and each array."""
-    pyarrow = optional("pyarrow", "Arrow tables need pyarrow", "pyarrow", CacheError)
+    pyarrow = optional("pyarrow", "Arrow tables need pyarrow", "itin[features]", CacheError)
     stamp = {name: str(value) for name, value in what.store.stamp.items()}
     for part, arrays in what.parts():
         columns = {

@@ -7,14 +7,15 @@ from typing import Any
 
 from ...errors import CacheError
 from ...lazy import optional
+from ..format.sealed_json import digest_of
 from .columns import tables
 from .pieces import Export
 
 
 def dataset(what: Export, folder: Path) -> None:
     """Write a folder for `datasets.load_from_disk`."""
-    datasets = optional("datasets", "a folder of the datasets library needs datasets", "datasets", CacheError)
-    pyarrow = optional("pyarrow", "a folder of the datasets library needs pyarrow", "pyarrow", CacheError)
+    datasets = optional("datasets", "a folder of the datasets library needs datasets", "itin[features]", CacheError)
+    pyarrow = optional("pyarrow", "a folder of the datasets library needs pyarrow", "itin[features]", CacheError)
     rows = what.table()
     labels = [row["label"] if isinstance(row.get("label"), str) else None for row in rows.values()]
     classes = _classes(what, labels)
@@ -38,6 +39,8 @@ def dataset(what: Export, folder: Path) -> None:
             writer.close()
             writer = None
         made = datasets.Dataset.from_file(str(raw))
+        # The library's own fingerprint is of the temporary name: the same export would give other bytes each time.
+        made = datasets.Dataset(made.data, info=made.info, fingerprint=digest_of(raw)[:16])
         made.info.description = f"{what.store.path.name}, exported by itin; fingerprint {what.store.fingerprint}"
         _silently(datasets, made.save_to_disk, str(folder))
         del made

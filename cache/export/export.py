@@ -83,6 +83,7 @@ def export(
     module, function = form.writer.split(":")
     write = getattr(import_module(f".{module}", __package__), function)
     what = Export(store, first, advance)
+    disk.remove_stale(target.parent, target.name)
     if form.endings:
         with disk.replacing(target, write_error) as temporary:
             write(what, temporary)

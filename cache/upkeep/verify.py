@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,9 @@ def verify(folder: Path, advance: Callable[[int], None] = lambda count: None) ->
     report = Verification(folder)
     sizes = shard_sizes(folder)
     plan = _plan(report)
+    if plan is not None and (shard := _behind(plan, sizes)) is not None:
+        lost = segment_path(folder, len(plan.segments))
+        report.problems.append(Problem("plan", lost, f"{lost} is missing: {shard} holds rows that it named"))
     manifest = _manifest(report, plan)
     listed = listed_shards(manifest) if manifest else {}
     fingerprint = plan.fingerprint if plan else manifest["fingerprint"] if manifest else None
@@ -103,6 +106,18 @@ def _plan(report: Verification) -> StorePlan | None:
         what = f"{folder} is named for other features than it holds: rename it to {store_name(plan.identity)}"
         report.problems.append(Problem("folder", folder, what))
     return plan
+
+
+def _behind(plan: StorePlan, names: Iterable[str]) -> Path | None:
+    """Return the first shard behind the plan if it is of its next segment, which is lost; a foreign one is not."""
+    try:
+        name = next(name for name in names if block_and_piece(name)[0] >= plan.blocks)
+        shard = Shard(plan.folder / name, plan.fingerprint)
+        follows = block_and_piece(name)[0] == plan.blocks and shard.rows.min() >= len(plan.rows)
+        new = max(plan.find(shard.strings("ids"), shard.strings("sha256"))) < 0
+        return shard.path if follows and new and not shard.damage() else None
+    except (StopIteration, CacheError, LookupError, TypeError, ValueError):
+        return None
 
 
 def _fingerprints(folder: Path) -> set[str]:

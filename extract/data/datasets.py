@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import DataError
-from .places.remote import is_remote, scrub
+from .places.remote import is_remote, scrub, spelt
 from .samples import DataSet, DataSetSource
 from .sets.scores import checked_range
 from .text_encoding import ENCODINGS
@@ -141,7 +141,7 @@ def open_dataset(
         )
     if root is not None and kind not in REMOTE and (is_remote(root) or "::" in str(root)):
         raise DataError(
-            f"{scrub(str(root))} is no folder of this machine, which {kind!r} needs",
+            f"{scrub(spelt(root))} is no folder of this machine, which {kind!r} needs",
             expected=f"a local folder, or one of the data sets {', '.join(REMOTE)}",
             next_step="fetch the files, and name their folder with --root",
         )

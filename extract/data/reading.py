@@ -50,7 +50,7 @@ def retrying(read: Callable[[], T], path: str | os.PathLike[str]) -> T:
         TransientError: the last try failed too, or access was denied.
     """
     far = remote.is_remote(os.fspath(path))
-    named = remote.scrub(remote.shown(os.fspath(path))) if far else os.fspath(path)
+    named = remote.scrub(remote.spelt(os.fspath(path))) if far else os.fspath(path)
     for wait in (*(REMOTE_WAITS if far else WAITS), None):
         try:
             return read()

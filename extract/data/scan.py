@@ -97,7 +97,7 @@ def scan(
             next_step = "write the table's image paths with / instead of \\, and without a drive such as C:"
         raise DataError(
             f"none of the {missing} images of {dataset.name} exists",
-            expected=f"images such as {image}",
+            expected=f"images such as {spelt(image)}",
             found=told,
             next_step=next_step,
         )
@@ -131,7 +131,7 @@ def read_entry(entry: Entry, known: Sample | None) -> RawEntry:
     except BadFile as error:
         kind = _MissingImage if error.missing else BadFile
         hint = "; write / instead of backslashes" if error.missing and _has_backslash(entry.image) else ""
-        raise kind(f"{entry.locator.what} {error.reason}: {str(entry.image)!r}{hint}") from error
+        raise kind(f"{entry.locator.what} {error.reason}: {spelt(entry.image)!r}{hint}") from error
     try:
         text = entry.text if isinstance(entry.text, str) else read_bytes(entry.text, MAX_TEXT_BYTES)
     except BadFile as error:

@@ -9,7 +9,7 @@ from ...errors import ItinError, first_line
 from ..data.reading import BadFile
 from ..data.samples import Rejected
 from .forms.files import files_of
-from .forms.registry import Form
+from .forms.registry import Form, Lister
 from .isolated import Answer, isolated
 from .record import Asked, Record
 from .shapes import record_of
@@ -24,14 +24,15 @@ def records(source: Path, form: Form, asked: Asked) -> Iterator[Record | Rejecte
         asked: what is wanted of them.
 
     Raises:
-        DataError: it holds no such files.
+        DataError: it holds no such files, or the package that reads them is not installed.
         TransientError: one of them could not be read, though it may be intact.
     """
     if form.alone and (source / "data.mdb").is_file():
         files = [source]
     else:
         files = files_of(source, form.endings)
-    for name, file, answer in isolated(files, form, asked) if form.isolated else _here(files, form, asked):
+    lister = form.lists()  # in this process too where a child reads: a package that is missing is no fault of a file
+    for name, file, answer in isolated(files, form, asked) if form.isolated else _here(files, lister, asked):
         try:
             if isinstance(answer, str):
                 raise BadFile(answer)
@@ -40,9 +41,8 @@ def records(source: Path, form: Form, asked: Asked) -> Iterator[Record | Rejecte
             yield Rejected(name, f"{file} {error.reason}".lstrip())
 
 
-def _here(files: Iterable[Path], form: Form, asked: Asked) -> Iterator[Answer]:
+def _here(files: Iterable[Path], lister: Lister, asked: Asked) -> Iterator[Answer]:
     """Read the samples of files in this process."""
-    lister = form.lists()
     for path in files:
         try:
             for name, read, file in lister(path, asked):

@@ -238,7 +238,7 @@ def test_a_lost_plan_is_put_together_from_the_shards(tmp_path: Path, lost: str, 
     else:
         shutil.copy(writer.folder / lost, path)
     assert any(str(path) in what for what in problems(store))
-    if how != "of another store" and lost != "plan-00002.json":
+    if how != "of another store" and lost != "plan-00002.json" and (how, lost) != ("missing", "plan.json"):
         with pytest.raises(CacheError, match="itin cache verify --repair"):
             StoreWriter(tmp_path / "a", store.identity).missing(range(20))
     assert mend(store) == []
@@ -261,12 +261,84 @@ def test_rows_that_nobody_knows_any_more_are_planned_anew(tmp_path: Path) -> Non
     assert problems(store) == []
 
 
-def test_when_nothing_says_what_a_store_holds(tmp_path: Path) -> None:
+def grown(parent: Path) -> Store:
+    """A store of three plans, each with shards of another size."""
+    writer = StoreWriter(parent, features.identity("context"))
+    for count, size in ((10, 4), (13, 2), (20, 3)):
+        fill(writer, writer.extend(features.rows(count), size))
+    writer.finish({})
+    return open_store(writer.folder)
+
+
+PLANS = ("plan.json", "plan-00001.json", "plan-00002.json")
+
+
+@pytest.mark.parametrize("lost", [PLANS[:2], PLANS[1:], PLANS[::2], PLANS])
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_several_lost_plans_are_put_together_from_the_shards(tmp_path: Path, lost: tuple[str, ...], how: str) -> None:
+    """The rows of two plans were taken for those of one, with blocks of another size: an error about a plan."""
+    store = grown(tmp_path)
+    whole = {name: (store.path / name).read_bytes() for name in PLANS}
+    for name in lost:
+        (store.path / name).unlink() if how == "missing" else (store.path / name).write_text("{")
+    mend(store)
+    assert {name: (store.path / name).read_bytes() for name in PLANS} == whole
+    assert problems(store) == []
+    assert extract_again(tmp_path, count=20) == 0
+
+
+def test_an_extraction_does_not_plan_over_rows_whose_plan_is_lost(tmp_path: Path) -> None:
+    """Without a manifest nothing names the lost end of a plan: new rows got its numbers, and shards were foreign."""
+    store = grown(tmp_path)
+    for name in (PLANS[2], "manifest.json"):
+        (store.path / name).unlink()
+    with pytest.raises(CacheError, match=r"holds rows that the plan does not name[\s\S]*itin cache verify --repair"):
+        StoreWriter(tmp_path, store.identity).extend(features.rows(5, 25), 4)
+    lost, shard = store.path / PLANS[2], store.path / "shard-00005.h5"
+    assert f"{lost} is missing: {shard} holds rows that it named" in problems(store)
+    assert mend(store) == []
+    assert extract_again(tmp_path, count=20) == 0
+    assert problems(store) == []
+
+
+def test_a_plan_that_the_shards_do_not_show(tmp_path: Path) -> None:
+    store = grown(tmp_path)
+    for name in (*PLANS[:2], "shard-00002.h5"):  # where the first ended, and the second began, is not known
+        (store.path / name).unlink()
+    there = sorted(path.name for path in store.path.iterdir())
+    with pytest.raises(
+        CacheError, match=r"found: +no sound plan\.json and no sound plan-00001\.json\n.*`itin cache rm"
+    ):
+        mend(store)
+    assert sorted(path.name for path in store.path.iterdir()) == there
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_when_nothing_says_what_a_store_holds_the_extraction_does(tmp_path: Path, how: str) -> None:
+    """Repair said to remove the store, with whole shards in it."""
+    store = grown(tmp_path)
+    whole = {name: (store.path / name).read_bytes() for name in PLANS}
+    for name in (*PLANS, "manifest.json"):
+        (store.path / name).unlink() if how == "missing" else (store.path / name).write_text("{")
+    assert sorted(mend(store)) == sorted([*PLANS, "manifest.json"] if how == "damaged" else [])
+    assert len(list(store.path.glob("shard-*.h5"))) == 8
+    assert extract_again(tmp_path, count=20) == 0
+    assert {name: (store.path / name).read_bytes() for name in PLANS} == whole
+    assert problems(store) == []
+
+
+def test_a_plan_is_made_of_whole_shards_alone(tmp_path: Path) -> None:
+    """A flipped bit in an id would be planned as another sample."""
     store = made(tmp_path)
     for name in ("plan.json", "manifest.json"):
         (store.path / name).unlink()
-    with pytest.raises(CacheError, match="records what its features are"):
-        mend(store)
+    shard = store.path / "shard-00001.h5"
+    flip(shard, header_of(shard, shard.read_bytes()).arrays["ids"].offset, 0)
+    with pytest.raises(CacheError, match=r"shard-00001\.h5 is damaged: ids[\s\S]*itin cache verify --repair"):
+        StoreWriter(tmp_path, store.identity)
+    assert mend(store) == ["shard-00001.h5"]
+    assert extract_again(tmp_path) == 4
+    assert sorted(open_store(store.path).ids) == sorted(f"id-{row}" for row in range(10))
 
 
 def test_shards_and_quarantine_are_checked_when_neither_plan_nor_manifest_can_be_read(tmp_path: Path) -> None:

@@ -135,12 +135,12 @@ def test_an_interrupted_removal_of_a_data_set_can_be_repeated(cache: Path, monke
 
 def test_a_store_that_cannot_be_repaired_does_not_keep_the_others_from_it(cache: Path) -> None:
     lost, fixed = store_of(cache, "context").path, store_of(cache, "tokens").path
-    for name in ("plan.json", "manifest.json"):
-        (lost / name).write_text("{")
+    (lost / "plan.json").write_text("{")
+    (lost / "shard-00001.h5").rename(lost / "shard-00007.h5")
     (fixed / "shard-00001.h5").write_text("no shard")
     shown = itin_cache("verify", "--repair", "--cache", cache, code=1)
     assert f"removed {fixed / 'shard-00001.h5'}" in shown
-    assert f"Error: no intact file in {lost} records what its features are" in shown
+    assert f"Error: the plan of {lost} cannot be made again from its shards" in shown
     assert "all whole" in itin_cache("verify", fixed)
     assert len(list(lost.glob("shard-*.h5"))) == 3
 

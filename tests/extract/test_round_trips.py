@@ -94,6 +94,19 @@ def test_every_form_comes_back(table: Table, tmp_path: Path, form: str, kind: st
     assert (again.path, again.made, again.reused) == (done.path, 0, len(IDS))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_export_gives_the_same_bytes(table: Table, tmp_path: Path, form: str) -> None:
+    if form in NEEDS:
+        pytest.importorskip(NEEDS[form], reason=f"needs {NEEDS[form]}")
+    store, found = store_of(table, (FORMS[form].kinds or ("regions",))[0], "float16"), []
+    for place in ("one", "other"):
+        (tmp_path / place).mkdir()
+        export(store, tmp_path / place / f"out{(FORMS[form].endings or ('',))[0]}", to=form)
+        files = [path for path in (tmp_path / place).rglob("*") if path.is_file()]
+        found.append({path.relative_to(tmp_path / place): path.read_bytes() for path in files})
+    assert found[0] == found[1] != {}
+
+
 def test_features_of_other_images_are_rejected(table: Table, tmp_path: Path) -> None:
     """An export names the digest of each input, so that features of an image that was replaced do not come back."""
     store = store_of(table, "context", "float32")

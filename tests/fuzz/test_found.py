@@ -34,9 +34,11 @@ from itin.extract.foreign.reading import records
 from itin.extract.foreign.record import Asked
 from itin.tabular.pickled import load_arrays
 from itin.train.runs.folder import load_run
+from itin.train.sweeps.folder import Sweep
 from itin.weights_file import UnsoundFile, read_state
 
 from ..features import identity, make_data, make_run, make_store, rows
+from ..keeper import told
 
 DEEP = b"[" * 100_000
 HEADER = b"\x93NUMPY\x01\0"
@@ -180,6 +182,29 @@ def test_scores_of_another_structure(made: Path, tmp_path: Path) -> None:
     (run / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(RunError, match=r"metrics\.json does not describe the scores of a run[\s\S]*missing 'rmse'"):
         _ = load_run(run).scores
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["places"][0]["config"].update(hops=2**70),
+        lambda record: (record.update(inner_folds=2), record["places"][0].update(inner=0.5)),
+        lambda record: (record.update(inner_folds=2), record["places"][0].update(inner="PK")),
+    ],
+    ids=["too large", "a fraction", "a word"],
+)
+def test_a_sweep_whose_whole_numbers_are_none(
+    made: Path, change: Callable[[dict[str, Any]], None], tmp_path: Path
+) -> None:
+    words = ("sweep", "--cache", made / "cache", "--out", tmp_path / "sweep", "--plan", "--head", "text-only")
+    assert told((*words, "--seeds", 2, "--device", "cpu"), str).startswith("exit code 0")
+    path = tmp_path / "sweep" / "sweep.json"
+    assert len(Sweep(path.parent).results()) == 2
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(RunError, match=r"sweep\.json does not describe a sweep of this itin"):
+        Sweep(path.parent).results()
 
 
 @pytest.mark.parametrize(

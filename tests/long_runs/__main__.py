@@ -100,15 +100,27 @@ def undisturbed(words: Sequence[object], log: Path) -> tuple[Life, float]:
     return life, time.monotonic() - began
 
 
-def killed(
-    words: Sequence[object], log: Path, done: Callable[[], int], kills: int, minutes: float, rng: random.Random
-) -> Lives:
+@dataclass(frozen=True)
+class Kills:
+    """How work is killed."""
+
+    kills: int
+    """How often at most."""
+    minutes: float
+    """After how many minutes a life may end by itself."""
+    most: int
+    """How many pieces, shards or runs, a life brings at most before it is killed."""
+    rng: random.Random
+
+
+def killed(words: Sequence[object], log: Path, done: Callable[[], int], how: Kills) -> Lives:
     """Run a command again and again until it has ended by itself, and kill it at random instants before."""
+    rng = how.rng
     found, lives, began = Lives(), [], time.monotonic()
     while True:
         before, life, pid = done(), Life(), start(words, log)
-        last = found.kills >= kills or time.monotonic() - began > 60 * minutes
-        more, instant = rng.choice((0, 1, 1, 2, 3, 5)), rng.expovariate(20)
+        last = found.kills >= how.kills or time.monotonic() - began > 60 * how.minutes
+        more, instant = min(rng.choice((0, 1, 1, 2, 3, 5)), how.most), rng.expovariate(20)
         at: float | None = time.monotonic() + rng.uniform(0, 1) if not more else None
         while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
             look(pid, life)
@@ -167,7 +179,7 @@ def content(cache: Path) -> dict[str, str]:
     return found
 
 
-def extract(root: Path, pairs: int, kills: int, minutes: float, rng: random.Random) -> dict[str, Any]:
+def extract(root: Path, pairs: int, how: Kills) -> dict[str, Any]:
     draw(root / "pairs", pairs)
     (root / "encoders.py").write_text(ENCODERS)
     os.chdir(root)
@@ -181,7 +193,7 @@ def extract(root: Path, pairs: int, kills: int, minutes: float, rng: random.Rand
         return sum(1 for _ in (root / "killed").glob("pairs/*/shard-*.h5"))
 
     quiet, seconds = undisturbed(words(root / "whole"), root / "log")
-    lives = killed(words(root / "killed"), root / "log", shards, kills, minutes, rng)
+    lives = killed(words(root / "killed"), root / "log", shards, how)
     whole, other = content(root / "whole"), content(root / "killed")
     left = [path.name for path in (root / "killed").rglob(".tmp-*")]
     return told(quiet, seconds, lives, whole == other and len(whole) == 2, pairs=pairs, temporary_files=len(left))
@@ -190,15 +202,15 @@ def extract(root: Path, pairs: int, kills: int, minutes: float, rng: random.Rand
 # A sweep -------------------------------------------------------------------------------------------------------------
 
 
-def sweep(root: Path, runs: int, kills: int, minutes: float, rng: random.Random) -> dict[str, Any]:
+def sweep(root: Path, runs: int, stack: int, how: Kills) -> dict[str, Any]:
     cache = make_cache(root / "cache", 60)
     os.chdir(root)
 
     def words(out: Path) -> list[object]:
         if (out / "sweep.json").exists():
-            return ["sweep", "--resume", out, "--cache", cache, "--device", "cpu", "--workers", 1, "--stack", 4]
+            return ["sweep", "--resume", out, "--cache", cache, "--device", "cpu", "--workers", 1, "--stack", stack]
         axes = ["--lr", "0.01,0.02,0.03,0.05", "--seeds", max(1, runs // 4)]
-        head = "--head text-only --d 4 --hidden 4 --epochs 2 --batch-size 16 --workers 1 --stack 4 --device cpu"
+        head = f"--head text-only --d 4 --hidden 4 --epochs 2 --batch-size 16 --workers 1 --stack {stack} --device cpu"
         return ["sweep", "--cache", cache, "--out", out, *axes, *head.split(), "--plan"]
 
     for out in ("whole", "killed"):
@@ -208,7 +220,7 @@ def sweep(root: Path, runs: int, kills: int, minutes: float, rng: random.Random)
     def done() -> int:
         return sum(1 for path in (root / "killed" / "runs").glob("*") if not path.name.startswith("."))
 
-    lives = killed(words(root / "killed"), root / "log", done, kills, minutes, rng)
+    lives = killed(words(root / "killed"), root / "log", done, how)
     tables = [Sweep(root / out).results().sort_values("key") for out in ("whole", "killed")]
     assert tables[0]["key"].tolist() == tables[1]["key"].tolist()
     finished = set(tables[1]["status"]) == {"done"} and len(tables[1]) == runs
@@ -231,6 +243,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--minutes", type=float, default=10.0, help="minutes after which the next life may end")
+    parser.add_argument("--most", type=int, default=5, help="shards or runs that a life brings at most before the kill")
+    parser.add_argument("--stack", type=int, default=4, help="runs of a sweep that are trained together")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     import itin.commands.extract
@@ -238,13 +252,13 @@ def main() -> None:
     import itin.extract.run
     import itin.train.sweeps.run  # noqa: F401 - what the lives are forked with
 
-    rng = random.Random(given.seed)
+    how = Kills(given.kills, given.minutes, given.most, random.Random(given.seed))
     with tempfile.TemporaryDirectory(prefix="long-") as folder:
         root = Path(folder).resolve()
         if given.work == "extract":
-            print(json.dumps(extract(root, given.pairs, given.kills, given.minutes, rng)), flush=True)
+            print(json.dumps(extract(root, given.pairs, how)), flush=True)
         else:
-            print(json.dumps(sweep(root, given.runs, given.kills, given.minutes, rng)), flush=True)
+            print(json.dumps(sweep(root, given.runs, given.stack, how)), flush=True)
         os.chdir("/")
 
 

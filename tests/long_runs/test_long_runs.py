@@ -60,4 +60,4 @@ def test_twenty_thousand_pairs() -> None:
 
 @pytest.mark.slow
 def test_two_hundred_runs() -> None:
-    check(lives("sweep", "--runs", 200, "--kills", 200, "--minutes", 60, seconds=7200), 50)
+    check(lives("sweep", "--runs", 200, "--kills", 200, "--most", 1, "--stack", 1, "--minutes", 60, seconds=7200), 100)

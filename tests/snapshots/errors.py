@@ -52,8 +52,15 @@ def emptied(variable: str, value: str = "nowhere") -> Change:
     return lambda: os.environ.__setitem__(variable, value)
 
 
-def held(book: str, cases: Mapping[str, Case], title: str) -> None:
-    """Assert that a case's commands say what a book holds."""
+def held(book: str, cases: Mapping[str, Case], title: str, server: str = "") -> None:
+    """Assert that a case's commands say what a book holds.
+
+    Args:
+        book: its name.
+        cases: all that are in it.
+        title: the case's.
+        server: what `SERVER` stands for in commands.
+    """
     said = {}
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("PATH", "ITIN_CACHE", "ITIN_DATA", "ITIN_WEIGHTS"):
@@ -66,7 +73,8 @@ def held(book: str, cases: Mapping[str, Case], title: str) -> None:
                 one()
                 forget(Path.cwd())  # code that was imported before the change
             else:
-                said[shown(one) + ", again" * (shown(one) in said)] = tell(*one)
+                words = [str(word).replace("SERVER", server) for word in one]
+                said[shown(one) + ", again" * (shown(one) in said)] = tell(*words)
     assert said, title
     assert not list(said.values())[-1].startswith("exit code 0"), said
     Book(EXPECTED / f"{book}.txt", list(cases)).check(title, said)

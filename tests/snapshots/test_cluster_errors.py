@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from itin.cluster import dask_engine
 
 from .errors import Case, held, wrote
 from .world import EXTRACT, SMALL, tell
@@ -58,6 +61,23 @@ CASES: dict[str, Case] = {
 }
 
 
+DASK: dict[str, Case] = {
+    "a Dask scheduler that does not answer": [
+        ("cluster", "submit", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1", "--jobs", 2, "--", *FRESH)
+    ],
+}
+"""Those that need the extra dask; where it is missing is in `test_absent_packages.py`."""
+
+ALL = {**CASES, **DASK}
+
+
 @pytest.mark.parametrize("title", CASES)
 def test_error(title: str, here: Path) -> None:
-    held("cluster", CASES, title)
+    held("cluster", ALL, title)
+
+
+@pytest.mark.parametrize("title", DASK)
+def test_error_of_dask(title: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    monkeypatch.setattr(dask_engine, "connect", partial(dask_engine.connect, timeout=0.5))
+    held("cluster", ALL, title)

@@ -78,6 +78,9 @@ PLAIN: tuple[Pair, ...] = (
     (r'^(  (torch|python|itin) +)"[^"]*"$', r'\1"0.0.0"'),
     (r"\S*/site-packages/", "SITE-PACKAGES/"),
     (r"(?<=  )\S+ \d\.\d\d(  \S+ \d\.\d\d)*$", "word 0.00 ..."),
+    (r"\b127\.0\.0\.1-\d{3,5}-[0-9a-f]{8}\b", "127.0.0.1-0-01234567"),
+    (r"http://127\.0\.0\.1:\d{3,5}\b", "SERVER"),
+    (r"(Connect call failed|scheduler at \S+ cannot be reached:) .*", r"\1 ..."),
     (r" +$", ""),
 )
 """What differs from place to place, from time to time, or in the last digits; lines keep their layout."""

@@ -23,7 +23,7 @@ from itin.cli import main as itin
 from ..keeper import EXIT_CODES
 from ..zoo.keeper import bound_by_permissions
 from .injection import Ended, Fault, How, Nursery
-from .promise import Job, Promise, is_unfinished
+from .promise import Job, Promise, is_unfinished, is_unplanned
 from .world import NAME, Pair, World, rows_of, stores_in
 
 DAY = 24 * 3600
@@ -45,6 +45,11 @@ jobs = st.one_of(
 )
 
 
+def lost_plan(store: Path) -> str:
+    """What is said of a store whose shards do not show how their rows were planned."""
+    return f"the plan of {store} cannot be made again from its shards"
+
+
 class States(RuleBasedStateMachine):
     """A data set, its caches, and commands on them.
 
@@ -61,6 +66,8 @@ class States(RuleBasedStateMachine):
         self.promise = Promise(self.world)
         self.ahead = self.named = 0
         self.log: list[str] = []
+        self.said = ""
+        """What the last command said."""
 
     # Commands --------------------------------------------------------------------------------------------------------
 
@@ -105,6 +112,7 @@ class States(RuleBasedStateMachine):
     def note(self, what: str, done: Ended) -> Ended:
         """Check how a command has ended."""
         self.log.append(f"{what}: {done.code}")
+        self.said = done.said
         assert "Traceback" not in done.said, done.said
         assert done.killed or done.code in EXIT_CODES, done.said
         return done
@@ -264,7 +272,7 @@ class States(RuleBasedStateMachine):
             self.promise.keep([])
             self.promise.check()
         except BaseException:
-            print("\n".join(self.log))
+            print("\n".join([*self.log, self.said]))
             raise
 
     def teardown(self) -> None:
@@ -273,28 +281,38 @@ class States(RuleBasedStateMachine):
             if self.world.pairs:
                 self.ending()
         except BaseException:
-            print("\n".join(self.log))
+            print("\n".join([*self.log, self.said]))
             raise
         finally:
             shutil.rmtree(self.world.root)
+
+    def remove(self, store: Path) -> None:
+        self.note("rm", self.here(["cache", "rm", "--yes", store]))
+        self.promise.keep([store])
 
     def ending(self) -> None:
         world, promise = self.world, self.promise
         self.ahead, world.poisoned = 0, set()
         world.write()
         promise.restore()
-        done = self.here(["cache", "verify", "--repair", world.main / NAME]) if stores_in(world.main) else None
+        repairs = ["cache", "verify", "--repair", world.main / NAME]
+        done = self.note("at last repair", self.here(repairs)) if stores_in(world.main) else None
         promise.keep([])
         for store in stores_in(world.main):
-            told = [problem.what for problem in verify(store).problems] if is_store(store) else []
-            if not all(map(is_unfinished, told)):
+            problems = verify(store).problems if is_store(store) else []
+            if is_unplanned(store) and not any(problem.alone for problem in problems):
+                continue  # the extraction plans it
+            if not all(is_unfinished(problem.what) for problem in problems):
                 assert done is not None
-                flipped = any("newer than this itin" in what for what in told)  # a bit that makes another version of it
-                assert flipped or f"no intact file in {store} records" in done.said, done.said
-                self.note("rm", self.here(["cache", "rm", "--yes", store]))
-                promise.keep([store])
+                flipped = any(problem.alone for problem in problems)  # a bit that makes another version of it
+                assert flipped or lost_plan(store) in done.said, done.said
+                self.remove(store)
         for cache, more in ((world.main, ["--retry-quarantined"]), (world.root / "fresh", [])):
             done = self.note("at last extract", self.here(world.extract(cache, 1, *more)))
+            for store in [one for one in promise.of(cache, 1) if is_unplanned(one)]:
+                if lost_plan(store) in done.said:
+                    self.remove(store)
+                    done = self.note("at last extract", self.here(world.extract(cache, 1, *more)))
             assert done.code == 0, done.said
         promise.keep([])
         promise.check()

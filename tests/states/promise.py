@@ -71,10 +71,6 @@ class Promise:
             changed = newer(path, data)
         elif how == "gone" and not self._listed(path):
             return False
-        if path.name.startswith("plan") and any(
-            store_of(one) == store and one.name[:4] == "plan" for one in self.damaged
-        ):
-            return False  # two segments of one plan cannot be put together again: README.md
         rows = dict(rows_of(path)) if path.suffix == ".h5" else {}
         for key in rows:
             self.committed[store].pop(key)
@@ -115,7 +111,8 @@ class Promise:
         what, cache = job[0], getattr(self.world, job[1])
         if what in ("extract", "part"):
             sound = any(pair.state != "junk" for pair in self.world.pairs.values())
-            return None if self.bad(self.of(cache, job[2])) or not sound else True
+            depends = self.bad(self.of(cache, job[2])) or self.world.poisoned or what == "part"
+            return None if depends or not sound else True
         if what == "rm":
             return is_store(Path(str(words[-1])))
         if what == "merge":
@@ -142,13 +139,13 @@ class Promise:
             source = Path(str(words[2])).parent
             for store in stores_in(source) if done.code == 0 else []:
                 target = cache / NAME / store.name
-                if is_store(store):
+                if is_store(store) and not any(store_of(path) == target for path in self.damaged):  # which it trusts
                     assert self.committed[store].items() <= self.committed[target].items()
                     if not self.bad([store, target]):
                         self.finished.add(target)
         elif what == "repair" and done.code == 0:
             for store in stores_in(cache):
-                problems = verify(store).problems if is_store(store) else []
+                problems = verify(store).problems if is_store(store) and not is_unplanned(store) else []
                 assert all(is_unfinished(problem.what) for problem in problems), problems
         elif what == "export" and done.code == 0 and str(words[3]).endswith(".h5"):
             exported = dict(rows_of(Path(str(words[3]))))
@@ -184,14 +181,14 @@ class Promise:
         Args:
             removed: the stores that a command was told to remove.
         """
-        for path in [path for path in self.newer if store_of(path) in removed]:
+        for path in [path for path in self.newer if store_of(path) in removed and not path.exists()]:
             del self.newer[path]
         for path, (_, _) in self.newer.items():
             assert path.exists(), f"{path}, of a later format, is gone"
             assert path.read_bytes() == self.damaged[path], f"{path}, of a later format, has changed"
         for path, data in list(self.damaged.items()):
             repaired = data is None and not self._listed(path)  # nothing names it any more
-            if (path.read_bytes() if path.exists() else None) != data or store_of(path) in removed or repaired:
+            if (path.read_bytes() if path.exists() else None) != data or repaired or not store_of(path).exists():
                 del self.damaged[path]
         stores = self.stores()
         for store in [*stores, *self.committed.keys() - set(stores)]:
@@ -242,6 +239,11 @@ class Promise:
 
 def store_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "quarantine" else path.parent
+
+
+def is_unplanned(store: Path) -> bool:
+    """Whether nothing in a store says what its features are; the next extraction plans its shards again."""
+    return not list(store.glob("plan*.json")) and not (store / "manifest.json").exists()
 
 
 def is_unfinished(what: str) -> bool:

@@ -7,10 +7,10 @@ So the features of an input are a few whole numbers, and are written down here b
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,14 +201,18 @@ def stores_in(cache: Path) -> list[Path]:
     return sorted(path for path in (cache / NAME).glob("*-*") if path.is_dir())
 
 
-def rows_of(shard: Path) -> Iterator[tuple[Key, bytes]]:
+def rows_of(shard: Path) -> list[tuple[Key, bytes]]:
     """What a shard holds, read by h5py alone."""
-    with h5py.File(shard, "r", locking=False) as file:
+    return _rows(shard.read_bytes())
+
+
+@functools.lru_cache(2048)
+def _rows(data: bytes) -> list[tuple[Key, bytes]]:
+    with h5py.File(io.BytesIO(data), "r") as file:
         ids, digests = (file[name].asstr()[:] for name in ("ids", "sha256"))
         if "context" in file:
             values = list(file["context"][:])
         else:
             ends, every = file["offsets"][:], file["tokens"][:]
             values = [every[begin:end] for begin, end in itertools.pairwise(ends)]
-        for id, digest, value in zip(ids, digests, values, strict=True):
-            yield (id, digest), value.tobytes()
+        return [((id, digest), value.tobytes()) for id, digest, value in zip(ids, digests, values, strict=True)]

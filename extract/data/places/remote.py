@@ -163,14 +163,10 @@ def url(path: Path) -> str:
     return f"{protocol.lower()}://{rest}"
 
 
-def shown(path: str | Path) -> str:
-    """Return the path or URL of a place, for messages."""
-    return url(Path(path)) if is_remote(path) else str(path)
-
-
 def spelt(path: str | Path) -> str:
-    """Return a place as it was given, for tables: a Path keeps one of a URL's two slashes."""
-    return re.sub(r":/(?!/)", "://", str(path), count=1) if is_remote(path) else str(path)
+    """Return a place as it was given, for tables and messages: a Path keeps one of a URL's two slashes."""
+    text = str(path)
+    return text if text.startswith("/") else re.sub(r"(?:^|(?<=::))([A-Za-z][A-Za-z0-9+.-]+):/(?!/)", r"\1://", text)
 
 
 def _protocol(path: str | Path) -> str:

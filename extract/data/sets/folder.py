@@ -13,7 +13,7 @@ from ....errors import DataError
 from ....tabular.lines import lines_of
 from ....tabular.rows import Row
 from ..classes import Labelling, clean
-from ..places.remote import is_remote, named_place
+from ..places.remote import is_remote, named_place, spelt
 from ..samples import DataSet, DataSetSource, Entry, Rejected, reject
 from ..tables import SUFFIXES, read_table
 from .contained import containment_check, image_path
@@ -95,7 +95,7 @@ def read_rows(
     rejected = reject(failed, entries, table.name)
     if not entries:
         raise DataError(
-            f"no row of {table} can be used",
+            f"no row of {spelt(table)} can be used",
             found=f"{len(rejected)} bad row{'s' * (len(rejected) != 1)}; {rejected[0].reason}",
             next_step="fix the table, or say with --columns what its columns are",
         )
@@ -171,7 +171,7 @@ def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bo
         del columns[SCORE]
     if double := sorted({name for name in columns.values() if found.count(name) > 1}):
         raise DataError(
-            f"{table} has more than one column {' and '.join(map(repr, double))}",
+            f"{spelt(table)} has more than one column {' and '.join(map(repr, double))}",
             next_step="rename all but one of them",
         )
     missing = [name for name in columns.values() if name not in found]
@@ -179,7 +179,7 @@ def _columns(table: Path, found: list[str], given: Mapping[str, str], labels: bo
         ours = next(name for name, column in columns.items() if column not in found)
         free = next((name for name in found if name not in columns.values()), "NAME")
         raise DataError(
-            f"{table} has no column {' and no column '.join(repr(name) for name in missing)}",
+            f"{spelt(table)} has no column {' and no column '.join(repr(name) for name in missing)}",
             expected="columns id, image, text" + " and, where known, label" * labels,
             found=", ".join(repr(name[:40]) for name in found) or "no column",
             next_step=f"say what they are called in the table, for example --columns {ours}={free[:40]}",

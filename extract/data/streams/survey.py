@@ -22,6 +22,7 @@ from ....targets import targets_of
 from ..images import ImageInput, image_input
 from ..places.locator import Locator
 from ..places.opening import Status, status
+from ..places.remote import spelt
 from ..reading import BadFile
 from ..samples import DataSet, Rejected, Sample
 from ..scan import RawEntry, Scan, read_entry, sample_of
@@ -232,9 +233,10 @@ def look(found: Found, last: SampleLines | None = None) -> Sample:
 
 
 def _nothing(dataset: DataSet, rejected: list[Rejected]) -> DataError:
+    reasons = [f"{one.id}: {one.reason.removeprefix(f'{one.id}: ')}" for one in rejected[:3]]
     return DataError(
-        f"no pair of {dataset.root} can be used",
+        f"no pair of {spelt(dataset.root)} can be used",
         expected="an image and a text for each pair",
-        found="; ".join(f"{one.id}: {one.reason}" for one in rejected[:3]) or "no pair at all",
+        found="; ".join(reasons) or "no pair at all",
         next_step="check that --dataset and --root belong together, and say with --columns what holds the text",
     )

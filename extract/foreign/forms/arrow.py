@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ....errors import DataError, first_line
-from ....lazy import optional
+from ....errors import first_line
 from ...data.reading import BadFile
 from ..naming import candidates, check_main, known
 from ..record import MAX_BYTES, UNPACKED, Asked, Item, Raw
@@ -23,7 +22,8 @@ ROWS = 64
 
 def list_parquet(path: Path, asked: Asked) -> Iterator[Item]:
     """List the rows of a Parquet file."""
-    parquet = optional("pyarrow.parquet", "Parquet needs pyarrow", "pyarrow", DataError)
+    from pyarrow import parquet
+
     with _faults(), parquet.ParquetFile(path) as file:
         columns = _columns(file.schema_arrow.names, asked)
         yield from _rows(file.iter_batches(ROWS, columns=columns), asked)
@@ -31,8 +31,9 @@ def list_parquet(path: Path, asked: Asked) -> Iterator[Item]:
 
 def list_arrow(path: Path, asked: Asked) -> Iterator[Item]:
     """List the rows of an Arrow file or stream, as `datasets` and Feather hold them."""
-    arrow = optional("pyarrow", "Arrow files need pyarrow", "pyarrow", DataError)
-    ipc = optional("pyarrow.ipc", "Arrow files need pyarrow", "pyarrow", DataError)
+    import pyarrow as arrow
+    from pyarrow import ipc
+
     with _faults(), arrow.memory_map(str(path)) as source:
         try:
             file = ipc.open_file(source)

@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from ....errors import DataError
-from ....lazy import optional
 from ....tabular.pickled import load_arrays
 from ...data.reading import BadFile
 from ..record import MAX_BYTES, UNPACKED, Asked, Item, Raw
@@ -33,7 +31,8 @@ BASE64 = {"features": "<f4", "boxes": "<f4", "cls_prob": "<f4", "objects_conf": 
 
 def listed(path: Path, asked: Asked) -> Iterator[Item]:
     """List the images of a database: a folder with `data.mdb`, or a file."""
-    lmdb = optional("lmdb", "LMDB needs lmdb", "lmdb", DataError)
+    import lmdb
+
     with (
         lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False) as database,
         database.begin(buffers=True) as transaction,

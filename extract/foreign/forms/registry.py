@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from ....errors import DataError
+from ....lazy import optional
 from ..record import Asked, Item
 
 Lister = Callable[[Path, Asked], Iterator[Item]]
@@ -32,9 +34,17 @@ class Form:
     """The names of its arrays by ours, where they are not among `naming.ALIASES`."""
     kinds: tuple[str, ...] = ()
     """The kinds of feature that it can hold; all by default."""
+    package: str = ""
+    """The package that reads it, where not every installation has it."""
 
     def lists(self) -> Lister:
-        """Load the function that lists the samples of a file."""
+        """Load the function that lists the samples of a file.
+
+        Raises:
+            DataError: its package is not installed.
+        """
+        if self.package:
+            optional(self.package, f"the form {self.name} needs {self.package}", "itin[features]", DataError)
         module, function = self.lister.split(":")
         lister: Lister = getattr(import_module(f".{module}", __package__), function)
         return lister
@@ -47,10 +57,10 @@ FORMS = {
         Form("bua-tsv", "bua:list_tsv", (".tsv",), kinds=("regions",)),
         Form("npz", "numpy_files:listed", (".npz", ".npy")),
         Form("hdf5", "hdf5:listed", (".h5", ".hdf5"), isolated=True),
-        Form("parquet", "arrow:list_parquet", (".parquet",)),
-        Form("arrow", "arrow:list_arrow", (".arrow", ".feather")),
+        Form("parquet", "arrow:list_parquet", (".parquet",), package="pyarrow"),
+        Form("arrow", "arrow:list_arrow", (".arrow", ".feather"), package="pyarrow"),
         Form("safetensors", "safetensors_files:listed", (".safetensors",)),
-        Form("lmdb", "lmdb_files:listed", (".mdb", ".lmdb"), isolated=True, alone=True),
+        Form("lmdb", "lmdb_files:listed", (".mdb", ".lmdb"), isolated=True, alone=True, package="lmdb"),
         Form("mmsa-fet", "mmsa_fet:listed", (".pkl",), isolated=True),
         Form(
             "multisentinet",
