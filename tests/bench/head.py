@@ -180,6 +180,10 @@ class Dims(NamedTuple):
     tokens: int = 768
     context: int = 512
 
+    def config(self, d: int, k: int) -> HeadConfig:
+        """The head of this size for them."""
+        return HeadConfig(region_dim=self.regions, token_dim=self.tokens, context_dim=self.context, d=d, k=k)
+
 
 SMALL = Dims(1280, 384, 1280)
 """Those of `itin[small]`: EfficientNet-Lite0 and MiniLM."""
@@ -303,7 +307,7 @@ def check_equal(a: VersionA, ours: list[Ours], features: Features) -> None:
 def bench_one(options: argparse.Namespace, features: Features, path: Path) -> float:
     """One configuration; returns version A's median seconds an epoch."""
     clock = Clock(options.cpu_time)
-    config = HeadConfig(d=options.d, k=options.k)
+    config = options.dims.config(options.d, options.k)
     ways = ["torch", "packed"] + (["compiled"] if compiled.loaded() else [])
     ours = {gru: Ours(features, config, options.m, gru) for gru in ways}  # of one seed: with the same weights
     a = VersionA(path, config, options.m, ours[ways[0]].head.state_dict())
@@ -341,8 +345,7 @@ def bench_sizes(options: argparse.Namespace, folder: Path) -> None:
         write_hdf5(features, path)
         for d in map(int, options.sizes.split(",")):
             for m in (2, 4):
-                lengths = {"region_dim": dims.regions, "token_dim": dims.tokens, "context_dim": dims.context}
-                config = HeadConfig(**lengths, d=d, k=d)
+                config = dims.config(d, d)
                 ways = ["packed"] + (["compiled"] if compiled.loaded() else [])
                 ours = {gru: Ours(features, config, m, gru) for gru in ways}
                 a = VersionA(path, config, m, ours["packed"].head.state_dict())
@@ -389,8 +392,8 @@ def bench_growth(options: argparse.Namespace, features: Features) -> None:
 
     def make(n: int, m: int, d: int, words: float) -> Ours:
         same = n == len(features) and words == options.words
-        data = features if same else make_features(n, words, max(m, 1))
-        config = HeadConfig(d=d, k=options.k)
+        data = features if same else make_features(n, words, max(m, 1), options.dims)
+        config = options.dims.config(d, options.k)
         return Ours(data, config, m, gru)
 
     n, m, d, words = 2 * BATCH, options.m, options.d, options.words
@@ -411,12 +414,12 @@ def bench_growth(options: argparse.Namespace, features: Features) -> None:
 
 
 def bench_sweep(options: argparse.Namespace, features: Features, path: Path, folder: Path) -> None:
-    """16 configurations by the sweep's own workers against 16 runs of version A, one after another."""
+    """Configurations by the sweep's own workers against as many runs of version A, one after another."""
     save_features(features, folder / "features")
     base = TrainConfig(m=options.m, d=options.d, k=options.k, epochs=options.sweep_epochs)
     cores = len(os.sched_getaffinity(0))
     split = random_split(features.ids, 0)
-    config = HeadConfig(d=options.d, k=options.k)
+    config = options.dims.config(options.d, options.k)
     a = VersionA(path, config, options.m, ITINHead(config).state_dict())
     pools: dict[str, Pool] = {}
     with ExitStack() as stack:
@@ -435,8 +438,8 @@ def bench_sweep(options: argparse.Namespace, features: Features, path: Path, fol
     # A trains all samples and nothing else; a run of ours trains the training part, validates and is written.
     share = 2 * cores * options.sweep_epochs * len(split.train) / len(features)
     show(
-        f"16 configurations of {options.sweep_epochs} epochs of {len(split.train)} samples, {cores} processes of one "
-        "thread, against the training of 16 runs of A, one after another",
+        f"{2 * cores} configurations of {options.sweep_epochs} epochs of {len(split.train)} samples, {cores} processes "
+        "of one thread, against the training of as many runs of A, one after another",
         ["how", "x faster than A", "the same by processor time"],
         [[gru, share * ratio(rounds, "A", gru), share * ratio(rounds, "A", gru, 1)] for gru in pools],
     )
@@ -490,7 +493,7 @@ def bench_stacks(options: argparse.Namespace, features: Features, heights: list[
 
 def bench_paper(options: argparse.Namespace, folder: Path, device: str) -> None:
     """`--paper` side by side, as high as memory allows, with validation and all files: wall time."""
-    features = make_features(options.paper, options.words)
+    features = make_features(options.paper, options.words, dims=options.dims)
     save_features(features, folder / "paper")
     sizes = {name: [getattr(options, name)] for name in ("d", "k", "epochs")}
     plan = make_plan("paper", sizes, range(options.seeds))
@@ -546,6 +549,9 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=256)
     parser.add_argument("--m", type=int, default=2)
     parser.add_argument("--words", type=float, default=28.0, help="median words of a text")
+    parser.add_argument(
+        "--small", dest="dims", action="store_const", const=SMALL, default=Dims(), help="small features"
+    )
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
@@ -571,7 +577,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {threads} threads of {cores} cores, load {os.getloadavg()}")
     cuda = torch.cuda.is_available()
     print(f"CUDA: {torch.cuda.get_device_name() if cuda else 'none here'}")
-    features = make_features(options.samples, options.words)
+    features = make_features(options.samples, options.words, dims=options.dims)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         write_hdf5(features, path)
