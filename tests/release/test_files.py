@@ -97,12 +97,12 @@ def test_the_workflow_checks_what_ci_run_checks(jobs: dict[str, Any]) -> None:
 
 def test_all_checks_stop_at_once_where_the_disk_is_full(tmp_path: Path) -> None:
     df = tmp_path / "df"
-    df.write_text("#!/bin/sh\necho Filesystem\necho /dev/x 1 1 $((29 * 1024 * 1024)) 50% $2\n", encoding="utf-8")
+    df.write_text("#!/bin/sh\necho Filesystem\necho /dev/x 1 1 $((24 * 1024 * 1024)) 50% $2\n", encoding="utf-8")
     df.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
     done = subprocess.run([ROOT / ".ci/run"], env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert f"{tmp_path}: expected 30 GB free for the environments of the checks, found 29 GB" in done.stdout
+    assert f"{tmp_path}: expected 25 GB free for the environments of the checks, found 24 GB" in done.stdout
     assert "TMPDIR=FOLDER .ci/run" in done.stdout
     assert [one.name for one in tmp_path.iterdir()] == ["df"]
 
