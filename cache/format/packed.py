@@ -14,6 +14,9 @@ import numpy as np
 
 _DIGEST_BYTES = 32
 
+_AT_A_TIME = 2**14
+"""The number of strings that are packed together."""
+
 
 class PackedStrings(Sequence[str]):
     """Strings in one buffer; a SHA-256 in hexadecimal digits takes half its length. It only grows.
@@ -29,11 +32,11 @@ class PackedStrings(Sequence[str]):
 
     def extend(self, strings: Iterable[str]) -> None:
         """Append strings."""
-        packed = [_packed(one) for one in strings]
-        begun = len(self._data)
-        self._data += b"".join(packed)
-        self._ends.extend(itertools.accumulate(map(len, packed), initial=begun))
-        del self._ends[-len(packed) - 1]  # where the first of them begins, which the one before it says already
+        left = iter(strings)
+        while packed := [_packed(one) for one in itertools.islice(left, _AT_A_TIME)]:
+            ends = itertools.accumulate(map(len, packed), initial=len(self._data))
+            self._ends.extend(itertools.islice(ends, 1, None))  # the first end is that of the string before
+            self._data += b"".join(packed)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
