@@ -6,6 +6,7 @@ makes the site of both. It needs `pip install 'itin[docs]'`, and no network.
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -70,4 +71,6 @@ def filled(entries: list[Any], source: Path) -> list[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(build(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "build"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "build", help="where to build")
+    sys.exit(build(parser.parse_args().folder.resolve()))
