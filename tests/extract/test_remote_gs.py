@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,8 +14,9 @@ from itin.extract.data.places import remote
 from itin.extract.data.reading import read_bytes
 
 from ..gcs_server import BUCKET, GcsServer
-from .forms import as_folder, as_parquet, as_tars, pairs
-from .test_remote import run, shards
+from .buckets import FORMS, check_like_local
+from .forms import as_folder, as_tars, pairs
+from .test_remote import run
 from .test_remote_stores import fresh  # noqa: F401
 from .test_run import Fake, fakes, made  # noqa: F401
 
@@ -33,26 +33,12 @@ def gs(monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsServer]:
     server.close()
 
 
-@pytest.mark.parametrize("form", ["csv", "bytes", "tars", "tars by name"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_bucket_gives_the_store_of_the_local_folder(
     form: str, tmp_path: Path, gs: GcsServer, fakes: dict[str, Fake]
 ) -> None:
-    given, local = pairs(12), tmp_path / "data"
-    make: Any = {"csv": as_folder, "bytes": as_parquet}.get(form, lambda *of: as_tars(*of, 2))
-    make(local, given)
-    kind = "webdataset" if form.startswith("tars") else "folder"
-    root = gs.put(local, "some set")
-    here = run(tmp_path / "local", dataset=kind, root=local)
-    where = root / "{00000..00001}.tar" if form == "tars by name" else root
-    there = run(tmp_path / "there", dataset=kind, root=where)
-    assert (there.scan.rejected, there.scan.unread) == ([], [])
-    assert made(there) == made(here) == {"regions": 12, "tokens": 12, "context": 12}
-    assert shards(tmp_path / "there") == shards(tmp_path / "local") != {}
+    there = check_like_local(form, tmp_path, gs)
     assert all(one.image.startswith(f"gs://{BUCKET}/some set/") for one in there.scan.samples)
-    gs.sent.clear()
-    again = run(tmp_path / "there", dataset=kind, root=where)
-    assert made(again) == {"regions": 0, "tokens": 0, "context": 0}
-    assert not any(path.endswith((".jpg", ".png", ".webp")) for path in gs.sent)  # no image is read again
     written = [one.read_bytes() for one in (tmp_path / "there").rglob("*") if one.is_file()]
     assert written
     assert not any(gs.token.encode() in data for data in written)

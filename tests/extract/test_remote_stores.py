@@ -21,6 +21,7 @@ from itin.extract.data.reading import read_bytes
 
 from ..loopback_hub import LoopbackHub
 from ..s3_server import BUCKET, S3Server
+from .buckets import FORMS, check_like_local
 from .forms import as_folder, as_parquet, as_tars, pairs
 from .test_remote import run, shards
 from .test_run import Fake, fakes, made  # noqa: F401
@@ -56,29 +57,11 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     server.close()
 
 
-@pytest.mark.parametrize("form", ["csv", "paths", "bytes", "tars", "tars by name"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_bucket_gives_the_store_of_the_local_folder(
     form: str, tmp_path: Path, s3: S3Server, fakes: dict[str, Fake]
 ) -> None:
-    given, local = pairs(12), tmp_path / "data"
-    if form.startswith("tars"):
-        as_tars(local, given, 2)
-    elif form == "csv":
-        as_folder(local, given)
-    else:
-        as_parquet(local, given, "path" if form == "paths" else "struct", 5, 2)
-    kind = "webdataset" if form.startswith("tars") else "folder"
-    root = s3.put(local, "some set")
-    here = run(tmp_path / "local", dataset=kind, root=local)
-    where = root / "{00000..00001}.tar" if form == "tars by name" else root
-    there = run(tmp_path / "there", dataset=kind, root=where)
-    assert (there.scan.rejected, there.scan.unread) == ([], [])
-    assert made(there) == made(here) == {"regions": 12, "tokens": 12, "context": 12}
-    assert shards(tmp_path / "there") == shards(tmp_path / "local") != {}
-    s3.sent.clear()
-    again = run(tmp_path / "there", dataset=kind, root=where)
-    assert made(again) == {"regions": 0, "tokens": 0, "context": 0}
-    assert not any(path.endswith((".jpg", ".png", ".webp")) for path in s3.sent)  # no image is read again
+    check_like_local(form, tmp_path, s3)
 
 
 @pytest.mark.parametrize("fault", ["503", "cut"])

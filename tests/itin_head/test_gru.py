@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from itin.itin_head import HeadConfig, ITINHead
-from itin.itin_head.gru import choose as recurrence
 from itin.itin_head.gru import compiled
-from itin.itin_head.gru.choose import WORTH_BUILDING, choose, operations, side_by_side
 from itin.itin_head.gru.packing import Packing, Words, gather_words, pack, pack_words
 from itin.itin_head.gru.recurrence import bigru, deep_bigru, plain_bigru, weights
 from itin.train.config import TrainConfig
@@ -117,6 +108,12 @@ def test_packed_words_are_those_of_the_texts(lengths: list[int]) -> None:
     assert torch.equal(gathered.x, words.x.half().float())
     assert torch.equal(gathered.mask, mask)
     assert gathered.packing.sizes == words.packing.sizes
+
+
+def test_packing_is_frozen() -> None:
+    packing: Packing = pack(torch.tensor([1, 2]))
+    with pytest.raises(AttributeError):
+        packing.n = 3  # type: ignore[misc]
 
 
 # Values and gradients ------------------------------------------------------------------------------------------------
@@ -302,108 +299,6 @@ def test_predictions_do_not_depend_on_a_compiler(needs_compiler: None) -> None:
         packed = head.read(words).W
         head.recurrence = "compiled"
         assert torch.equal(head.read(words).W, packed)
-
-
-# Choosing and building -----------------------------------------------------------------------------------------------
-
-
-def test_work_is_counted() -> None:
-    config = TrainConfig(d=512, epochs=1)
-    one_direction_one_word = 2 * 3 * 512 * (768 + 512)
-    assert operations(config.d, 1000, 768, config.epochs) == 3 * 2 * 1000 * one_direction_one_word
-
-
-def test_choice(needs_compiler: None) -> None:
-    assert choose("auto", CPU, WORTH_BUILDING / 2) == "packed"
-    assert choose("auto", CPU, WORTH_BUILDING) == "compiled"
-    assert choose("auto", torch.device("meta"), WORTH_BUILDING) == "packed"
-    assert choose("auto", torch.device("cuda"), WORTH_BUILDING) == "torch"
-    assert [choose(gru, CPU, 0) for gru in ("packed", "torch", "compiled")] == ["packed", "torch", "compiled"]
-    with pytest.raises(ValueError, match="gru: expected one of auto, compiled, fused, packed, torch, got 'quick'"):
-        choose("quick", CPU, 0)
-    with pytest.raises(ValueError, match="gru: compiled runs on a CPU only, expected another one for device meta"):
-        choose("compiled", torch.device("meta"), 0)
-    with pytest.raises(ValueError, match="gru: fused runs on a CUDA device only, expected another one for device cpu"):
-        choose("fused", CPU, 0)
-
-
-def test_fused_cells_are_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda, said = torch.device("cuda"), list[str]()
-    monkeypatch.setattr(recurrence, "fused_failure", lambda device: "no such thing")
-    with pytest.raises(ValueError, match="fused is not available on device cuda: no such thing"):
-        choose("fused", cuda, 0)
-    assert side_by_side("auto", cuda, said.append) == "packed"
-    assert said == ["The GRU's cells run in PyTorch, slower: they could not be fused (no such thing)"]
-    monkeypatch.setattr(recurrence, "fused_failure", lambda device: None)
-    assert choose("fused", cuda, 0) == "fused"
-    assert [side_by_side(gru, cuda) for gru in ("auto", "fused", "packed", "torch")] == ["fused"] * 2 + ["packed"] * 2
-    assert [side_by_side(gru, CPU) for gru in ("auto", "compiled")] == ["packed"] * 2
-    assert len(said) == 1
-
-
-def test_why_fused_cells_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here as on a machine without Triton, or with one that does not compile or computes something else."""
-    monkeypatch.setattr(recurrence, "fused_failure", recurrence.fused_failure.__wrapped__)
-    assert str(recurrence.fused_failure(CPU)).split(":")[0].endswith("Error")  # Triton has no driver, or is not there
-    real = recurrence.bigru
-    for factor, want in ((1.0, None), (1.01, "its numbers differ by 0.02 of the largest")):
-
-        def bigru(*arguments: Any, recurrence: str, factor: float = factor) -> Tensor:
-            W: Tensor = real(*arguments, recurrence="packed")
-            return W * (factor if recurrence == "fused" else 1)
-
-        monkeypatch.setattr(recurrence, "bigru", bigru)
-        assert recurrence.fused_failure(CPU) == want
-
-
-def python(code: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_without_a_compiler(tmp_path: Path) -> None:
-    code = (
-        "import torch; from itin.itin_head.gru.choose import choose; said = []\n"
-        "print(choose('compiled', torch.device('cpu'), 0, said.append), choose('auto', torch.device('cpu'), 1e15))\n"
-        "print(len(said), said[0])\n"
-        "choose('compiled', torch.device('cpu'), 0)"
-    )
-    process = python(code, CXX="/no/such/compiler", XDG_CACHE_HOME=str(tmp_path))
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    lines = out.splitlines()
-    assert lines[0] == "packed packed"
-    assert len(lines) == 2
-    assert lines[1].startswith("1 The GRU's steps run in PyTorch, a little slower: its C++ part could not be built (")
-    assert "UserWarning: The GRU's steps run in PyTorch, a little slower: its C++ part could not be built (" in err
-    assert not list(tmp_path.glob("**/*.so"))
-
-
-def test_several_processes_compile_and_a_killed_one_does_no_harm(tmp_path: Path, needs_compiler: None) -> None:
-    code = "import torch; from itin.itin_head.gru import compiled; compiled.load(); print(compiled.loaded())"
-    killed = python(code, XDG_CACHE_HOME=str(tmp_path))
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("itin/*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    killed.kill()
-    killed.communicate()
-    assert not list(tmp_path.glob("itin/compiled/*.so"))
-    several = [python(code, XDG_CACHE_HOME=str(tmp_path)) for _ in range(2)]
-    outputs = [process.communicate(timeout=120) for process in several]
-    assert [out for out, _ in outputs] == ["True\n"] * 2, outputs
-    (library,) = tmp_path.glob("itin/compiled/*")
-    assert library.name.startswith("gru-")
-
-
-def test_packing_is_frozen() -> None:
-    packing: Packing = pack(torch.tensor([1, 2]))
-    with pytest.raises(AttributeError):
-        packing.n = 3  # type: ignore[misc]
 
 
 # Static shapes -------------------------------------------------------------------------------------------------------
