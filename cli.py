@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import io
 import os
 import sys
-from typing import Any
+import threading
+from typing import Any, NoReturn
 
 import click
 
@@ -87,3 +89,24 @@ def main() -> None:
       itin extract --dataset mvsa-single --root MVSA_Single
       itin train --m 2 --lam 0.2
     """
+
+
+def program() -> NoReturn:
+    """Run the command line as a process of its own, and end it without taking PyTorch apart.
+
+    Python would free every module and torch its libraries, which takes up to a second after the last line of output.
+    """
+    try:
+        main(prog_name="itin")
+    except SystemExit as ending:
+        others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+        if "torch" not in sys.modules or others or not isinstance(ending.code, int | None):
+            raise
+        atexit._run_exitfuncs()  # temporary folders, children, logs
+        try:
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+        except OSError:  # nobody reads it, which Python says as it ends
+            raise ending from None
+        os._exit(ending.code or 0)
+    raise AssertionError("click ends with SystemExit")
