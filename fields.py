@@ -125,7 +125,7 @@ def helps(config: type) -> dict[str, str]:
 
 
 # A line that is not indented, such as the start of a class; or a field, its further lines, which are indented deeper or
-# close a bracket, and the docstring below. So our layout has it; Python's own parser took a fifth of `itin train --help`.
+# close a bracket, and the docstring below: our layout. Python's own parser took a fifth of `itin train --help`.
 _PARTS = re.compile(
     r'^(?:class )?(\w+)|^ {4}(\w+): .+(?:\n(?! {4}[\w"]|\w).*)*\n {4}("{3}|")((?s:.*?))\3', re.MULTILINE
 )
