@@ -227,8 +227,9 @@ def as_text(value: object, column: str) -> str:
     """
     if not isinstance(value, str):
         raise ValueError(f"{column} is of type {type(value).__name__}, not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{column} is not UTF-8") from None
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{column} is not UTF-8") from None
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...targets import COLUMNS, Target
 from .places.locator import Locator
@@ -14,8 +14,7 @@ LATER = ("part", "targets", "within")
 """Fields of a sample that tables of before do not have."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One pair as the data set names it; nothing has been read yet."""
 
     id: str
@@ -32,9 +31,9 @@ class Entry:
     """The image's own label, where the data set has one."""
     part: str | None = None
     """`train`, `val` or `test` in the data set's own split, where it has one."""
-    targets: dict[str, str | float] = field(default_factory=dict)
+    targets: Mapping[str, str | float] = {}
     """The values of further targets, by name: the name of a class, or a number."""
-    within: Mapping[str, Any] = field(default_factory=dict)
+    within: Mapping[str, Any] = {}
     """Where in the file the image is, see `places.locator.Locator`; empty: the file is the image."""
 
     @property
@@ -83,7 +82,7 @@ class Sample:
     those of the picture as stored."""
     part: str | None = None
     """`train`, `val` or `test` in the data set's own split, where it has one."""
-    targets: dict[str, str | float] = field(default_factory=dict)
+    targets: Mapping[str, str | float] = field(default_factory=dict)
     """The values of further targets, by name: the name of a class, or a number."""
     within: Mapping[str, Any] = field(default_factory=dict)
     """Where in the file the image is, see `places.locator.Locator`; empty: the file is the image."""

@@ -269,7 +269,7 @@ def test_a_disk_that_fails_says_nothing_about_a_table(tmp_path: Path, monkeypatc
                 raise OSError(errno.EIO, "Input/output error")
             return super().read(size)
 
-    monkeypatch.setattr(tables, "open_file", lambda path: Failing(path.read_bytes()))
+    monkeypatch.setattr(tables, "_source", lambda path: Failing(path.read_bytes()))
     cells = Cells(TableFile(path))
     first = cells.read(0, "raw")
     works = False
@@ -279,6 +279,13 @@ def test_a_disk_that_fails_says_nothing_about_a_table(tmp_path: Path, monkeypatc
     works = True
     assert cells.read(39, "raw") == random.Random(39).randbytes(200_000)
     assert cells.read(0, "raw") == first
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that fails when it is read")
+def test_pyarrow_gives_the_number_of_a_failed_read() -> None:
+    with pytest.raises(OSError, match="Input/output error") as found:
+        pa.OSFile("/proc/self/mem").read(8)  # nothing is mapped at 0
+    assert found.value.errno == errno.EIO
 
 
 def test_braces_count_and_list() -> None:

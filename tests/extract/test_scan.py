@@ -297,7 +297,7 @@ def test_order_is_kept_whatever_finishes_first(
 def test_an_interrupt_ends_the_scan_at_once(tmp_path: Path, draw_mvsa: Draw, reads: list[str]) -> None:
     root = draw_mvsa(tmp_path / "m", 1)
     entry = Entry("0", root / "data" / "1.jpg", "text", None)
-    dataset = DataSet("many", root, [replace(entry, id=str(i)) for i in range(2000)], [])
+    dataset = DataSet("many", root, [entry._replace(id=str(i)) for i in range(2000)], [])
 
     def progress(done: int) -> None:
         raise KeyboardInterrupt

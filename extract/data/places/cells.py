@@ -24,10 +24,14 @@ class Cells:
 
     Threads ask for rows nearly in order, so around the end of a group they ask for rows of two or more in turns: a few
     groups are being read at a time, and of each the rows that were read last are remembered.
+
+    Args:
+        table: the table.
+        remembered: how many rows of a group that is being read; 0 where rows are asked for in order.
     """
 
-    def __init__(self, table: TableFile) -> None:
-        self._table = table
+    def __init__(self, table: TableFile, remembered: int = 2 * CELLS) -> None:
+        self._table, self._remembered = table, remembered
         self._cursors: OrderedDict[tuple[int, str], _Cursor] = OrderedDict()
         """Those of the groups and columns that were used last; the last one used is the last."""
         self._near: tuple[str, int, Any] = ("", 0, ())
@@ -50,7 +54,7 @@ class Cells:
         key = (self._table.group_of(row), column)
         cursor = self._cursors.get(key)
         if cursor is None or row < cursor.first:
-            cursor = self._cursors[key] = _Cursor(self._table, *key)
+            cursor = self._cursors[key] = _Cursor(self._table, *key, self._remembered)
         self._cursors.move_to_end(key)
         try:
             first, values = cursor.batch_of(row)
@@ -69,8 +73,8 @@ class Cells:
 class _Cursor:
     """A place in a group up to which the cells of a column have been read."""
 
-    def __init__(self, table: TableFile, group: int, column: str) -> None:
-        self._column = column
+    def __init__(self, table: TableFile, group: int, column: str, remembered: int) -> None:
+        self._column, self._remembered = column, remembered
         self._batches: Iterator[pa.RecordBatch] = table.batches(group, [column], table.cells_at_once(group, column))
         self._read: deque[tuple[int, int, Any]] = deque()
         """First row, bytes and values of the batches read last."""
@@ -92,7 +96,9 @@ class _Cursor:
             self._read.append((self._next, batch.nbytes, values_of(batch, self._column)))
             self._next += len(batch)
             self.held += batch.nbytes
-            while len(self._read) > 1 and (self.held > BATCH_BYTES // 4 or self._next - self._read[0][0] > 2 * CELLS):
+            while len(self._read) > 1 and (
+                self.held > BATCH_BYTES // 4 or self._next - self._read[0][0] > self._remembered
+            ):
                 self.held -= self._read.popleft()[1]
             self.first = self._read[0][0]
         first, _, values = next(one for one in reversed(self._read) if one[0] <= row)
@@ -124,10 +130,10 @@ def values_of(batch: pa.RecordBatch, column: str) -> pa.Array:
 
 
 def _bytes(value: Any) -> bytes:
-    buffer = value.as_buffer() if value.is_valid else None
-    if buffer is None:
+    data: bytes | None = value.as_py()
+    if data is None:
         raise BadFile("is empty")
-    return bytes(memoryview(buffer))
+    return data
 
 
 _open_tables = Shared(lambda path: Cells(TableFile(path)), 4)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....errors import DataError, TransientError
-from ..reading import BadFile
+from ..reading import BadFile, retrying
 from .opening import open_file, status
 from .remote import is_remote
 
@@ -107,7 +107,7 @@ class _Parquet:
     def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
-        self._file = pq.ParquetFile(open_file(path), pre_buffer=False, buffer_size=2**20)
+        self._file = pq.ParquetFile(_source(path), pre_buffer=False, buffer_size=2**20)
         self._groups = [self._file.metadata.row_group(n) for n in range(self._file.metadata.num_row_groups)]
         self.schema = self._file.schema_arrow
         self.counts = [group.num_rows for group in self._groups]
@@ -168,6 +168,16 @@ class _Arrow:
 
     def largest(self, group: int, column: str) -> int:
         return 0
+
+
+def _source(path: Path) -> Any:
+    """Open a file for pyarrow, a local one by pyarrow's own reader: each read of a file of Python's is a copy more."""
+    if is_remote(path):
+        return open_file(path)
+    import pyarrow as pa
+
+    status(path)
+    return retrying(lambda: pa.OSFile(str(path)), path)
 
 
 def _pyarrow(path: Path) -> None:

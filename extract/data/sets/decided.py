@@ -118,6 +118,8 @@ def cell_string(values: Mapping[str, Any], role: str, column: str) -> str:
 
 def string_of(value: Any, role: str) -> str:
     """Return a value as text; an id or a label may be a whole number. Raise ValueError where it is of another type."""
+    if isinstance(value, str):
+        return as_text(value, role)
     if role in ("id", "label") and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if role == "label" and isinstance(value, bool):

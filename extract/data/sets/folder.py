@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def read_rows(
             if id in entries:
                 raise ValueError(f"id {id} is on an earlier line too")
             score = scale.values(row.values.get(columns.get(SCORE, "")))
-            entries[id] = replace(_entry(id, row.values, columns, root, inside, labels), targets={**score})
+            entries[id] = _entry(id, row.values, columns, root, inside, labels)._replace(targets={**score})
             kept.append(entries[id])
         except ValueError as error:
             failed.append((id, row.where, str(error)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -173,7 +172,7 @@ def read_published(
                 found.update([label] if label else [])
                 entry = Entry(id, _below(root, pair.image), pair.text, labels.class_of(label), part=part)
                 values, odd = _values(pair.targets or {}, further)
-                entries[id] = replace(entry, targets=values)
+                entries[id] = entry._replace(targets=values)
                 strange.update(odd)
             except ValueError as error:
                 failed.append((id, f"{file}, {row.where}", str(error)))

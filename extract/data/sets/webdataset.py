@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 from ....errors import DataError, TransientError
 from ..classes import Labelling, clean
 from ..images import MAX_BYTES
-from ..places.locator import Locator
 from ..places.opening import Status, open_file, read_at, status
 from ..places.patterns import files_of
 from ..places.remote import named_place
@@ -167,12 +166,12 @@ def _take(file: BinaryIO, path: Path, state: Status, pair: _Pair, member: Member
         pair.problem = pair.problem or f"member {member.name!a} {problem}"
     elif ending in NOTES:
         pair.notes[ending] = read_at(file, member.offset, member.size)
-    elif known(pair.key, _place(path, member), state) is None:
+    elif known(pair.key, path, _place(member), state) is None:
         pair.data = read_at(file, member.offset, member.size)
 
 
-def _place(path: Path, member: Member) -> Locator:
-    return Locator(path, {"member": member.name, "at": member.offset, "bytes": member.size})
+def _place(member: Member) -> dict[str, Any]:
+    return {"member": member.name, "at": member.offset, "bytes": member.size}
 
 
 def _found(
@@ -194,9 +193,9 @@ def _found(
         score = values.get(columns.get(SCORE, SCORE))
         score = score if score is None or isinstance(score, str | int | float | bool) else str(score)[:80]
         found = found._replace(label=label, score=score)
-        place = _place(path, pair.image)
-        entry = Entry(id, path, _text(pair.notes, values, columns), None, within=place.within)
-        same = known(id, place, state) if pair.data is None else None
+        within = _place(pair.image)
+        entry = Entry(id, path, _text(pair.notes, values, columns), None, within=within)
+        same = known(id, path, within, state) if pair.data is None else None
         return found._replace(entry=entry, known=same)
     except UnicodeDecodeError as error:
         return found._replace(problem=f"a text is not UTF-8: byte {error.start}")

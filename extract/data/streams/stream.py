@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..classes import Labelling
-from ..places.locator import Locator
 from ..places.opening import Status
 from ..samples import DataSet, Entry, Sample
 from ..sets.scores import Scale
@@ -40,8 +39,9 @@ class Found(NamedTuple):
     """The reason why it could not be read this time."""
 
 
-Known = Callable[[str, Locator, Status], Sample | None]
-"""A look into the last scan: returns the sample of an id that was read from the same place of the same file."""
+Known = Callable[[str, Path, Mapping[str, Any], Status], Sample | None]
+"""A look into the last scan: given an id, the place of its image (see `places.locator.Locator`) and the state of that
+file, returns the sample that was read from there, if it was."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -153,9 +153,9 @@ class _FirstPass:
         """
         last = SampleLines(before) if before.exists() else None
 
-        def known(id: str, place: Locator, state: Status) -> Sample | None:
+        def known(id: str, path: Path, within: Mapping[str, Any], state: Status) -> Sample | None:
             sample = last.find(id) if last is not None else None
-            same = sample is not None and sample.orientation and sample.locator == place
+            same = sample is not None and sample.orientation and sample.locator == Locator(path, within)
             return sample if same and sample and state == (sample.image_bytes, sample.image_mtime_ns) else None
 
         def tried(found: Found) -> Sample | BadFile | TransientError:

@@ -14,7 +14,6 @@ from ....errors import DataError, TransientError
 from ....tabular.rows import as_text
 from ..classes import Labelling, clean
 from ..places.cells import Cells, values_of
-from ..places.locator import Locator
 from ..places.opening import Status, status
 from ..places.tables import TableFile
 from ..reading import BadFile
@@ -101,7 +100,7 @@ def _pairs(
         try:
             table, state = TableFile(path), status(path)
             for found in _rows(table, state, columns, root, inside, before, numbers[before], known):
-                yield found if not part or not found.entry else found._replace(entry=replace(found.entry, part=part))
+                yield found if not part or not found.entry else found._replace(entry=found.entry._replace(part=part))
             numbers[before] += len(table)
         except BadFile as error:
             yield Found(path.name, path.name, problem=error.reason)
@@ -131,7 +130,7 @@ def _rows(
     known: Known,
 ) -> Iterator[Found]:
     """Yield the pairs of one table; rows of a damaged group are named one by one."""
-    cells, name = Cells(table), table.path.name
+    cells, name = Cells(table, remembered=0), table.path.name
 
     def pair(group: int, row: int, cell: Any, text: Any, label: Any, value: Any, path: Any) -> Found:
         where = f"{name}, row {row}"
@@ -143,15 +142,15 @@ def _rows(
             text = string_of(text, "text")
             if not columns.image:
                 return Found(where, id, Entry(id, _path(path, root, inside), text, None), own, score, state)
-            place = Locator(table.path, {"row": row, "column": columns.image, "group": group})
-            entry = Entry(id, table.path, text, None, within=place.within)
-            if (same := known(id, place, state)) is not None:
+            within = {"row": row, "column": columns.image, "group": group}
+            entry = Entry(id, table.path, text, None, within=within)
+            if (same := known(id, table.path, within, state)) is not None:
                 return Found(where, id, entry, own, score, state, known=same)
             try:
                 return Found(where, id, entry, own, score, state, cells.read(row, columns.image))
             except BadFile as error:
                 if not path or error.reason != "is empty":
-                    raise BadFile(f"{place.what} {error.reason}") from error
+                    raise BadFile(f"{entry.locator.what} {error.reason}") from error
             return Found(where, id, Entry(id, _path(path, root, inside), text, None), own, score, state)
         except TransientError as error:
             return Found(where, id, None, own, score, state, unread=error.what)
