@@ -61,6 +61,15 @@ assert shown([], main) > 25
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize(("argument", "frozen"), [("", True), ("['train', '--help'], ", False)])
+def test_only_the_command_itself_leaves_what_is_loaded_to_no_collector(argument: str, frozen: bool) -> None:
+    code = (
+        "import gc, sys; from itin.cli import main; sys.argv = ['itin', 'train', '--help']; "
+        f"main({argument}standalone_mode=False); assert (gc.get_freeze_count() > 0) is {frozen}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_what_is_not_installed_is_named_with_its_package() -> None:
     assert optional("json", "this needs JSON", "json").loads("[1]") == [1]
     with pytest.raises(CacheError, match=r"^a boat needs Noah, which is not installed\n  next:     pip install 'ark'"):

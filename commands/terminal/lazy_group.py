@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -45,8 +44,6 @@ class LazyGroup(click.Group):
         module, line = self._modules[cmd_name]
         found: click.Command = import_module(f"..{module}", __package__).command
         found.short_help = line
-        if not gc.get_freeze_count():  # what is loaded stays; looking through it takes a tenth of `--help`
-            gc.freeze()
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
