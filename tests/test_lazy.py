@@ -41,6 +41,35 @@ def test_a_package_alone_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_the_help_of_no_command_loads_anything_heavy() -> None:
+    code = """
+import sys, click
+from click.testing import CliRunner
+from itin.cli import main
+
+def shown(words, command):
+    result = CliRunner().invoke(main, [*words, "--help"])
+    assert result.exit_code == 0 and result.output.startswith(f"Usage: main {' '.join(words)}".rstrip()), words
+    heavy = {"torch", "numpy", "pandas", "h5py", "rich", "PIL", "importlib.metadata"} & set(sys.modules)
+    assert not heavy, (words, heavy)
+    if isinstance(command, click.Group):
+        return sum(shown([*words, name], command.get_command(None, name)) for name in command.list_commands(None))
+    return 1
+
+assert shown([], main) > 25
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("argument", "frozen"), [("", True), ("['train', '--help'], ", False)])
+def test_only_the_command_itself_leaves_what_is_loaded_to_no_collector(argument: str, frozen: bool) -> None:
+    code = (
+        "import gc, sys; from itin.cli import main; sys.argv = ['itin', 'train', '--help']; "
+        f"main({argument}standalone_mode=False); assert (gc.get_freeze_count() > 0) is {frozen}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_what_is_not_installed_is_named_with_its_package() -> None:
     assert optional("json", "this needs JSON", "json").loads("[1]") == [1]
     with pytest.raises(CacheError, match=r"^a boat needs Noah, which is not installed\n  next:     pip install 'ark'"):
