@@ -55,12 +55,11 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 class Main(LazyGroup):
     """The command line as a whole."""
 
-    _alone = False
-    """Whether the process is the command's, and not that of a program that calls it."""
+    alone = False
+    """Whether the process is the command's (`program`), and not that of a program that calls it."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; output never fails because of its encoding, see `_plain`."""
-        self._alone = not args and "args" not in kwargs
         codecs.register_error(_plain.__name__, _plain)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
@@ -70,10 +69,8 @@ class Main(LazyGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load and return a command."""
         found = super().get_command(ctx, cmd_name)
-        if (
-            self._alone
-        ):  # what is loaded by now stays; collecting garbage among it takes a tenth of the time of `--help`
-            gc.freeze()
+        if self.alone:
+            gc.freeze()  # what is loaded stays: looking for garbage in it takes a tenth of the time of `--help`
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -110,6 +107,7 @@ def program() -> NoReturn:
 
     Python would free every module and torch its libraries, which takes up to a second after the last line of output.
     """
+    main.alone = True
     try:
         main(prog_name="itin")
     except SystemExit as ending:
