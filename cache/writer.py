@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,8 +203,12 @@ class StoreWriter:
             remaining = {row: sample for row, sample in sorted(remaining.items()) if row not in done}
             if remaining:
                 data = self._shard(remaining)
-                if disk.create(free, data, write_error):
-                    self._committed[free.name] = entry_of(free, header_of(free, data), hashlib.sha256(data).hexdigest())
+                with ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
+                    digest = beside.submit(hashlib.sha256, data)
+                    new = disk.create(free, data, write_error)
+                if new:
+                    entry = entry_of(free, header_of(free, data), digest.result().hexdigest())
+                    self._committed[free.name] = entry
                     return len(remaining)
         return 0
 

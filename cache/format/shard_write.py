@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,9 @@ from .schema import FORMAT, KINDS
 from .shard_header import MIN_HEADER_BYTES, ArrayLocation, Header, to_bytes
 
 Arrays = Mapping[str, np.ndarray]
+
+UNSPLIT = 2**15
+"""Numbers that PyTorch copies at once without splitting them among threads, which belong to the encoder."""
 
 
 class FeatureError(ValueError):
@@ -45,11 +49,9 @@ def to_stored(kind: str, sample: Arrays, feature_dtype: str, dims: Mapping[str, 
             peak = max(abs(float(array.max())), abs(float(array.min())))  # NaN stays NaN
             if not np.isfinite(peak):
                 raise FeatureError(f"{schema.name} holds values that are not finite")
-            with np.errstate(over="ignore"):
-                fits = np.isfinite(np.array(peak).astype(dtype))
-            if not fits:
+            if peak > float(np.finfo(dtype).max) and not _rounds_down(peak, dtype):
                 raise FeatureError(f"{schema.name} overflows {dtype.name}: {peak:.6g} (use --store-dtype float32)")
-        stored[schema.name] = array.astype(dtype)
+        stored[schema.name] = _cast(array, dtype)
         if schema.axis != "sample":
             lengths.add(len(array))
     if len(lengths) > 1:
@@ -59,6 +61,24 @@ def to_stored(kind: str, sample: Arrays, feature_dtype: str, dims: Mapping[str, 
     if kind == "regions" and max(lengths) > dims["max_regions"]:
         raise FeatureError(f"{max(lengths)} regions, at most {dims['max_regions']} are stored")
     return stored
+
+
+def _rounds_down(peak: float, dtype: np.dtype[Any]) -> bool:
+    """Return whether a value above the largest of a dtype is rounded to that, and not to infinity."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.array(peak).astype(dtype)))
+
+
+def _cast(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return a copy in another dtype; to float16 by PyTorch where it is loaded: 20 times as fast, rounded alike."""
+    torch = sys.modules.get("torch")
+    if torch is None or (array.dtype, dtype) != (np.float32, np.float16) or not array.flags.writeable:
+        return array.astype(dtype)
+    cast = np.empty(array.shape, dtype)
+    source, target = (torch.from_numpy(np.ascontiguousarray(each).reshape(-1)) for each in (array, cast))
+    for begin in range(0, array.size, UNSPLIT):
+        target[begin : begin + UNSPLIT].copy_(source[begin : begin + UNSPLIT])
+    return cast
 
 
 def pack(kind: str, samples: Sequence[Arrays], max_regions: int = 0) -> dict[str, np.ndarray]:
@@ -113,15 +133,16 @@ def shard_bytes(
             count=len(rows),
             rows=to_ranges(rows),
             header=size,
-            bytes=size + len(image),
+            bytes=size + image.size,
             arrays={name: place._replace(offset=place.offset + size) for name, place in places.items()},
             rest_sha256="0" * 64,
         )
         if len(to_bytes(header)) == size:
             break
         size *= 2
-    data = bytearray(header.header)
-    data += image
+    data = bytearray(header.bytes)
+    for at, piece in image.pieces:
+        data[size + at : size + at + len(piece)] = piece
     for name, place in header.arrays.items():
         if place.bytes:
             np.ndarray(place.shape, place.dtype, data, place.offset, place.strides)[...] = everything[name]
@@ -136,14 +157,53 @@ def shard_bytes(
     return data
 
 
-def _empty_file(stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, ArrayLocation], bytes]:
+class _Sparse(io.RawIOBase):
+    """A file in memory that keeps only what is written to it; all else is zero."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, bytes]] = []
+        """Offset and bytes of what was written, in that order."""
+        self.size = 0
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move, from the beginning or from the end."""
+        self._at = offset + (self.size if whence == io.SEEK_END else 0)
+        return self._at
+
+    def write(self, data: Any) -> int:
+        """Keep a copy of bytes."""
+        piece = bytes(data)
+        self.pieces.append((self._at, piece))
+        self._at += len(piece)
+        self.size = max(self.size, self._at)
+        return len(piece)
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what is written, zeros elsewhere."""
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))
+        for at, piece in self.pieces:
+            begin, end = max(at, self._at), min(at + len(piece), self._at + len(view))
+            if begin < end:
+                view[begin - self._at : end - self._at] = piece[begin - at : end - at]
+        self._at += len(view)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size."""
+        self.size = self._at if size is None else size
+        return self.size
+
+
+def _empty_file(stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, ArrayLocation], _Sparse]:
     """Return the location of each array in an HDF5 file with room for the arrays, and that file.
 
     `regions (N, M, D)` is chunked by region, so that the first m regions of all samples are one piece of the file;
     all other arrays are contiguous. HDF5's own structures stay small and have their own checksums (format of 1.10).
     It is closed before its bytes are taken: HDF5 before 2.0 leaves a wrong checksum in the image of an open file.
     """
-    image = io.BytesIO()
+    image = _Sparse()
     settings = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     settings.set_obj_track_times(False)
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
@@ -156,7 +216,8 @@ def _empty_file(stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> t
         places = {name: _room(file, name, array) for name, array in arrays.items()}
         file.flush()
         size = file.id.get_filesize()
-    return places, image.getvalue().ljust(size, b"\0")  # unwritten arrays at its end are not in the image
+    image.size = max(image.size, size)  # unwritten arrays at its end are not in the image
+    return places, image
 
 
 def _room(file: h5py.File, name: str, array: np.ndarray) -> ArrayLocation:
