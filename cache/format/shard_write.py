@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +13,12 @@ import numpy as np
 
 from .ranges import to_ranges
 from .schema import FORMAT, KINDS
-from .shard_header import MIN_HEADER_BYTES, ArrayLocation, Header, to_bytes
+from .shard_hdf5 import empty_file
+from .shard_header import MIN_HEADER_BYTES, Header, to_bytes
 
 Arrays = Mapping[str, np.ndarray]
+
+_FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 
 UNSPLIT = 2**15
 """Numbers that PyTorch copies at once without splitting them among threads, which belong to the encoder."""
@@ -72,7 +74,7 @@ def _rounds_down(peak: float, dtype: np.dtype[Any]) -> bool:
 def _cast(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     """Return a copy in another dtype; to float16 by PyTorch where it is loaded: 20 times as fast, rounded alike."""
     torch = sys.modules.get("torch")
-    if torch is None or (array.dtype, dtype) != (np.float32, np.float16) or not array.flags.writeable:
+    if torch is None or (array.dtype, dtype) != (_FLOAT32, _FLOAT16) or not array.flags.writeable:
         return array.astype(dtype)
     cast = np.empty(array.shape, dtype)
     source, target = (torch.from_numpy(np.ascontiguousarray(each).reshape(-1)) for each in (array, cast))
@@ -114,6 +116,23 @@ def shard_bytes(
 ) -> bytearray:
     """Return the bytes of a shard: header, then HDF5 with contiguous, uncompressed arrays; deterministic.
 
+    See `unsealed` for the arguments.
+    """
+    data, header = unsealed(kind, fingerprint, rows, ids, sha256, arrays)
+    seal(data, header)
+    return data
+
+
+def unsealed(
+    kind: str,
+    fingerprint: str,
+    rows: Sequence[int],
+    ids: Sequence[str],
+    sha256: Sequence[str],
+    arrays: Mapping[str, np.ndarray],
+) -> tuple[bytearray, Header]:
+    """Return the bytes of a shard whose header is still to be written, and the header without digests.
+
     Args:
         kind: `regions`, `tokens`, `context` or `scene`.
         fingerprint: the store's fingerprint.
@@ -123,7 +142,7 @@ def shard_bytes(
         arrays: the arrays from `pack`.
     """
     everything = {"ids": _strings(ids), "sha256": _strings(sha256), "rows": np.asarray(rows, "<i8"), **arrays}
-    places, image = _empty_file({"format": FORMAT, "kind": kind, "fingerprint": fingerprint}, everything)
+    places, image = empty_file({"format": FORMAT, "kind": kind, "fingerprint": fingerprint}, everything)
     size = MIN_HEADER_BYTES
     while True:
         header = Header(
@@ -146,99 +165,18 @@ def shard_bytes(
     for name, place in header.arrays.items():
         if place.bytes:
             np.ndarray(place.shape, place.dtype, data, place.offset, place.strides)[...] = everything[name]
+    return data, header
+
+
+def seal(data: bytearray, header: Header) -> None:
+    """Write the header of a shard into it, with the digests of all that follows."""
     view = memoryview(data)
     digests = {
         name: place._replace(sha256=_sha256(view[place.offset : place.offset + place.bytes]))
         for name, place in header.arrays.items()
     }
     rest = _sha256(*(view[begin:end] for begin, end in header.gaps()))
-    view.release()
-    data[: header.header] = to_bytes(replace(header, arrays=digests, rest_sha256=rest))
-    return data
-
-
-class _Sparse(io.RawIOBase):
-    """A file in memory that keeps only what is written to it; all else is zero."""
-
-    def __init__(self) -> None:
-        self.pieces: list[tuple[int, bytes]] = []
-        """Offset and bytes of what was written, in that order."""
-        self.size = 0
-        self._at = 0
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move, from the beginning or from the end."""
-        self._at = offset + (self.size if whence == io.SEEK_END else 0)
-        return self._at
-
-    def write(self, data: Any) -> int:
-        """Keep a copy of bytes."""
-        piece = bytes(data)
-        self.pieces.append((self._at, piece))
-        self._at += len(piece)
-        self.size = max(self.size, self._at)
-        return len(piece)
-
-    def readinto(self, buffer: Any) -> int:
-        """Read what is written, zeros elsewhere."""
-        view = memoryview(buffer).cast("B")
-        view[:] = bytes(len(view))
-        for at, piece in self.pieces:
-            begin, end = max(at, self._at), min(at + len(piece), self._at + len(view))
-            if begin < end:
-                view[begin - self._at : end - self._at] = piece[begin - at : end - at]
-        self._at += len(view)
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        """Set the size."""
-        self.size = self._at if size is None else size
-        return self.size
-
-
-def _empty_file(stamp: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, ArrayLocation], _Sparse]:
-    """Return the location of each array in an HDF5 file with room for the arrays, and that file.
-
-    `regions (N, M, D)` is chunked by region, so that the first m regions of all samples are one piece of the file;
-    all other arrays are contiguous. HDF5's own structures stay small and have their own checksums (format of 1.10).
-    It is closed before its bytes are taken: HDF5 before 2.0 leaves a wrong checksum in the image of an open file.
-    """
-    image = _Sparse()
-    settings = h5py.h5p.create(h5py.h5p.FILE_CREATE)
-    settings.set_obj_track_times(False)
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, image)
-    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    access.set_alignment(1, 8)
-    with h5py.File(h5py.h5f.create(b"shard", h5py.h5f.ACC_TRUNC, fcpl=settings, fapl=access)) as file:
-        for name, value in stamp.items():
-            file.attrs[name] = value
-        places = {name: _room(file, name, array) for name, array in arrays.items()}
-        file.flush()
-        size = file.id.get_filesize()
-    image.size = max(image.size, size)  # unwritten arrays at its end are not in the image
-    return places, image
-
-
-def _room(file: h5py.File, name: str, array: np.ndarray) -> ArrayLocation:
-    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    settings.set_obj_track_times(False)
-    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    by_region = name == "regions" and array.size > 0
-    if by_region:
-        settings.set_chunk((len(array), 1, array.shape[2]))
-    space = h5py.h5s.create_simple(array.shape)
-    data = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(array.dtype, logical=True), space, settings)
-    offset = data.get_offset() or 0
-    strides = array.strides
-    if by_region:
-        offset = data.get_chunk_info_by_coord((0, 0, 0)).byte_offset
-        last = data.get_chunk_info_by_coord((0, array.shape[1] - 1, 0)).byte_offset
-        strides = (array.strides[1], len(array) * array.strides[1], array.strides[2])
-        if last - offset != strides[1] * (array.shape[1] - 1):
-            raise RuntimeError("this version of HDF5 does not put the chunks of a data set next to each other")
-    return ArrayLocation(array.dtype.str, array.shape, offset, strides, "0" * 64)
+    view[: header.header] = to_bytes(replace(header, arrays=digests, rest_sha256=rest))
 
 
 def _sha256(*pieces: memoryview) -> str:
