@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..store import Arrays
+from .npz import write_npz
 from .pieces import Export, file_name
 
 SIDE = {
@@ -26,15 +27,15 @@ def npz(what: Export, folder: Path) -> None:
     """Write a `.npz` an image: `x`, `bbox`, `num_bbox`, `image_h`, `image_w`, `info`."""
     for id, sha256, size, arrays in _images(what):
         info = {name: arrays[ours].astype(dtype) for name, (ours, dtype) in SIDE.items()}
-        np.savez(
-            folder / f"{file_name(id)}.npz",
-            x=arrays["regions"],
-            bbox=arrays["boxes"],
-            num_bbox=len(arrays["boxes"]),
-            image_w=size[0],
-            image_h=size[1],
-            info=np.array({"image_id": id, "sha256": sha256, **info}, dtype=object),
-        )
+        made = {
+            "x": arrays["regions"],
+            "bbox": arrays["boxes"],
+            "num_bbox": len(arrays["boxes"]),
+            "image_w": size[0],
+            "image_h": size[1],
+            "info": np.array({"image_id": id, "sha256": sha256, **info}, dtype=object),
+        }
+        write_npz(folder / f"{file_name(id)}.npz", made)
 
 
 def tsv(what: Export, path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,4 +32,11 @@ def packed(what: Export, path: Path) -> None:
 def files(what: Export, folder: Path) -> None:
     """Write a file a sample, named by its id."""
     for id, sha256, arrays in what.samples():
-        np.savez(folder / f"{file_name(id)}.npz", sha256=np.array(sha256), **arrays)  # type: ignore[arg-type]
+        write_npz(folder / f"{file_name(id)}.npz", {"sha256": np.array(sha256), **arrays})
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write a small uncompressed .npz in one piece: NumPy 1.26 leaves a file open that cannot be written."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    path.write_bytes(buffer.getbuffer())
