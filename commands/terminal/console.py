@@ -26,6 +26,15 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.1f}/s" if speed else "", style="progress.data.speed")
 
 
+class _Shown(Progress):
+    """A display that prints nothing at all where it is disabled; rich 13 ends it with an empty line."""
+
+    def stop(self) -> None:
+        """End the display, if there is one."""
+        if not self.disable:
+            super().stop()
+
+
 class Bars:
     """Progress of an extraction: bars with rate and time left on a terminal, a line every half minute elsewhere.
 
@@ -35,7 +44,7 @@ class Bars:
 
     def __init__(self, to: Console = console) -> None:
         self._to = to
-        self._bars = Progress(
+        self._bars = _Shown(
             TextColumn("{task.description:>8}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -87,7 +96,7 @@ def first_score(row: Mapping[str, float]) -> str:
 @contextmanager
 def epochs_bar(epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
     """Show a bar of epochs with the latest loss and validation score; call the yielded function after each epoch."""
-    with Progress(
+    with _Shown(
         TextColumn("   epoch"),
         BarColumn(),
         MofNCompleteColumn(),
