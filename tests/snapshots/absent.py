@@ -41,6 +41,8 @@ class Without(DistributionFinder):
 
 
 def main() -> None:
+    from inspect import signature
+
     from click.testing import CliRunner
 
     asked = json.loads(sys.argv[1])
@@ -48,9 +50,10 @@ def main() -> None:
     sys.meta_path[:] = [Without(asked["packages"])]
     from itin.cli import main as itin
 
+    apart: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
     said = []
     for words in asked["commands"]:
-        done = CliRunner().invoke(itin, words, prog_name="itin")
+        done = CliRunner(**apart).invoke(itin, words, prog_name="itin")
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         said.append((done.exit_code, done.stdout, done.stderr))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from click.testing import CliRunner
 
 from itin.cli import main
 
-from ..keeper import Book
+from ..keeper import CLICK, Book, replaced, runner
 from .world import EXPECTED, commands
 
 WIDTH = 100
@@ -17,7 +16,7 @@ COMMANDS = [name for name, command in commands().items() if not command.hidden]
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help(command: str) -> None:
     words = command.split()[1:]
-    done = CliRunner().invoke(main, [*words, "--help"], prog_name="itin", terminal_width=WIDTH)
+    done = runner().invoke(main, [*words, "--help"], prog_name="itin", terminal_width=WIDTH)
     assert (done.exit_code, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= WIDTH
-    Book(EXPECTED / "help.txt", COMMANDS).check(command, {"--help": done.stdout.rstrip()})
+    Book(EXPECTED / "help.txt", COMMANDS).check(command, {"--help": replaced(done.stdout, CLICK).rstrip()})

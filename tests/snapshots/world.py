@@ -62,6 +62,7 @@ PLAIN: tuple[Pair, ...] = (
     (r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])", "0123456789ab"),
     (r"\bshop-[0-9a-f]{8}\b", "shop-01234567"),
     (r"cannot be read: (Unable to|File is not) .*?(?=\))", "cannot be read: ..."),
+    (r"(cannot be loaded: )HFValidationError:", r"\1OSError:"),  # that is what an older hub's library calls it
     (r"(cannot be loaded: \w+): .*", r"\1: ..."),
     (r"no sound Parquet file: .*", "no sound Parquet file: ..."),
     (r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?", "2030-01-01T00:00:00Z"),
