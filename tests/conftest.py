@@ -68,7 +68,7 @@ def quick_workers() -> Iterator[None]:
     real = multiprocessing.get_context
     multiprocessing.set_forkserver_preload(["itin.train.sweeps.workers", "itin.train.loop", "itin.extract.run"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(multiprocessing, "get_context", lambda how: real("forkserver" if how == "spawn" else how))
+        patch.setattr(multiprocessing, "get_context", lambda how=None: real("forkserver" if how == "spawn" else how))
         yield
 
 

@@ -41,6 +41,12 @@ CPU = torch.device("cpu")
 CONFIG = TrainConfig(d=6, k=4, hidden=4, epochs=2, batch_size=16)
 
 
+@pytest.fixture(autouse=True)
+def _no_place_of_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps go beside the data, but where a test says otherwise."""
+    monkeypatch.delenv("TMPDIR", raising=False)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_cache(tmp_path_factory.mktemp("memory"), n=150) / "planted"
