@@ -404,12 +404,19 @@ def another_label(folder: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def flip_dataset(folder: Path) -> None:
+    """In a key: what the middle is depends on the length of the root's path."""
+    path = folder / "dataset.json"
+    flip(path, path.read_bytes().index(b'"name"') + 1)
+
+
 TABLE = ("dataset.json", "samples.jsonl", "quarantine.jsonl")
 TABLE_DAMAGE: dict[str, Damage] = {
     **{f"{name} is missing": partial(removed, name) for name in TABLE},
     **{f"{name} is empty": partial(cut_record, 0, name) for name in TABLE[:2]},
     **{f"{name} ends half way": partial(cut_record, 0.5, name) for name in TABLE[:2]},
-    **{f"{name} with a flipped bit": partial(flip_record, name) for name in TABLE[:2]},
+    "dataset.json with a flipped bit": flip_dataset,
+    "samples.jsonl with a flipped bit": partial(flip_record, "samples.jsonl"),
     "samples.jsonl with another label": another_label,
     "samples.jsonl with lists": partial(json_instead, "[1]\n[2]\n", "samples.jsonl"),
     "samples.jsonl without an id": partial(json_instead, '{"label": "neutral"}\n', "samples.jsonl"),
