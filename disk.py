@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import ItinError, RunError
 
@@ -33,6 +33,9 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 Fault = Callable[[Path, OSError], ItinError]
 """A function that returns the error to raise for a path that could not be written."""
 
+Content = bytes | Callable[[BinaryIO], None]
+"""A file's bytes, or a function that writes them; it may be called twice."""
+
 
 def write_error(
     path: Path, error: OSError, next_step: str = "fix the cause and run the same command again: finished work is kept"
@@ -41,8 +44,13 @@ def write_error(
     return RunError(f"cannot write {path}: {error.strerror or error}", next_step=next_step)
 
 
-def create(path: Path, data: bytes | bytearray, fault: Fault = write_error) -> bool:
+def create(path: Path, data: Content, fault: Fault = write_error) -> bool:
     """Commit a new file; return False, and change nothing, when the name is taken already.
+
+    Args:
+        path: the file.
+        data: its bytes, or what writes them.
+        fault: returns the error to raise.
 
     Raises:
         ItinError: what `fault` returns, where it cannot be written (disk full, permission denied, folder gone).
@@ -248,7 +256,7 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
 
 
-def _commit(path: Path, data: bytes | bytearray, put: Callable[[Path, Path], bool], fault: Fault) -> bool:
+def _commit(path: Path, data: Content, put: Callable[[Path, Path], bool], fault: Fault) -> bool:
     temporary = temporary_beside(path)
     try:
         try:
@@ -266,9 +274,12 @@ def _commit(path: Path, data: bytes | bytearray, put: Callable[[Path, Path], boo
     return won
 
 
-def _write(path: Path, data: bytes | bytearray) -> None:
+def _write(path: Path, data: Content) -> None:
     with path.open("wb") as file:  # plain open: the permissions follow the umask, so that a group can share a cache
-        file.write(data)
+        if callable(data):
+            data(file)
+        else:
+            file.write(data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from .format.schema import fingerprint_of, store_name
 from .format.sealed_json import repair_advice, write_error
 from .format.shard_header import header_of
 from .format.shard_read import Shard
-from .format.shard_write import pack, shard_bytes, to_stored
+from .format.shard_write import pack, seal, to_stored, unsealed
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,9 @@ class StoreWriter:
             committed, free = self._pieces(block)
             done = self._rows_of(committed)
             remaining = {row: sample for row, sample in sorted(remaining.items()) if row not in done}
-            if remaining:
-                data = self._shard(remaining)
-                if disk.create(free, data, write_error):
-                    self._committed[free.name] = entry_of(free, header_of(free, data), hashlib.sha256(data).hexdigest())
-                    return len(remaining)
+            if remaining and (entry := self._create(free, remaining)) is not None:
+                self._committed[free.name] = entry
+                return len(remaining)
         return 0
 
     def committed(self, block: int) -> set[int]:
@@ -247,8 +246,27 @@ class StoreWriter:
             disk.remove_stale(folder)
         return write_manifest(self.plan, self.quarantined(), provenance, self._committed.values())
 
-    def _shard(self, samples: Mapping[int, Mapping[str, np.ndarray]]) -> bytearray:
+    def _create(self, path: Path, samples: Mapping[int, Mapping[str, np.ndarray]]) -> ShardEntry | None:
+        """Commit a shard, and return its entry for the manifest; None where the name is taken.
+
+        It is written while a thread takes the digests that its header holds, and synced while that takes the file's.
+        """
         rows: Sequence[int] = list(samples)
         arrays = pack(self.kind, list(samples.values()), self.identity["dims"].get("max_regions", 0))
         ids, digests = zip(*(self.plan.rows[row] for row in rows), strict=True)
-        return shard_bytes(self.kind, self.fingerprint, rows, ids, digests, arrays)
+        data, header = unsealed(self.kind, self.fingerprint, rows, ids, digests, arrays)
+        del arrays
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
+            sealed = beside.submit(seal, data, header)
+            digest = beside.submit(hashlib.sha256, data)
+
+            def write(file: BinaryIO) -> None:
+                view = memoryview(data)
+                file.seek(header.header)
+                file.write(view[header.header :])
+                sealed.result()
+                file.seek(0)
+                file.write(view[: header.header])
+
+            new = disk.create(path, write, write_error)
+        return entry_of(path, header_of(path, data), digest.result().hexdigest()) if new else None

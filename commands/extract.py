@@ -78,7 +78,7 @@ def command(**options: Any) -> None:
 
 
 def _again(summary: Summary, part: Part | None) -> str:
-    """Return what reads the samples that were not read: for a part, which takes the last scan, perhaps another scan."""
+    """Return what reads the samples that were not read; a part takes the last scan as it is, and sees no change."""
     from ..extract.fill import CHANGED
 
     again = "run the same command again"

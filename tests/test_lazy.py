@@ -61,13 +61,14 @@ assert shown([], main) > 25
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(("argument", "frozen"), [("", True), ("['train', '--help'], ", False)])
-def test_only_the_command_itself_leaves_what_is_loaded_to_no_collector(argument: str, frozen: bool) -> None:
+@pytest.mark.parametrize(("call", "frozen"), [("program()", True), ("main()", False)])
+def test_only_the_command_itself_leaves_what_is_loaded_to_no_collector(call: str, frozen: bool) -> None:
     code = (
-        "import gc, sys; from itin.cli import main; sys.argv = ['itin', 'train', '--help']; "
-        f"main({argument}standalone_mode=False); assert (gc.get_freeze_count() > 0) is {frozen}"
+        "import atexit, gc, sys; from itin.cli import main, program; sys.argv = ['itin', 'train', '--help']; "
+        f"atexit.register(lambda: print(gc.get_freeze_count() > 0)); {call}"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == str(frozen)
 
 
 def test_what_is_not_installed_is_named_with_its_package() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import struct
@@ -21,6 +22,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from ..jpeg import faster_decoder
 from .exif import orientation
 from .places.locator import Locator
 from .png import SIGNATURE, Png
@@ -109,7 +111,7 @@ def read_image(source: str | Path | Locator | bytes, turn: bool = True) -> NDArr
     JPEG, PNG, WebP, GIF, BMP and TIFF are read, by their first bytes whatever the file's name; of several frames or
     pages the first. The picture is turned as its EXIF orientation says. Transparent pixels are laid over white, 16-bit
     greyscale keeps its high byte, all other colour spaces are converted as Pillow does. No state that others share is
-    changed, so any number of threads may call this.
+    changed, so any number of threads may call this. Sound JPEG is decoded by `faster_decoder` where there is one.
 
     Args:
         source: path of the image file, the place of an image in an archive or table, or the image's bytes.
@@ -125,10 +127,15 @@ def read_image(source: str | Path | Locator | bytes, turn: bool = True) -> NDArr
     """
     data = source if isinstance(source, bytes) else image_bytes(Path(source) if isinstance(source, str) else source)
     opened = _open(data)
+    way = opened.turn if turn else None
+    if isinstance(opened.image, _Jpeg) and opened.image.mode in ("L", "RGB") and (decode := faster_decoder()):
+        with contextlib.suppress(ValueError):  # of whatever is odd about the file: Pillow decides
+            pixels = decode(data)
+            return pixels if way is None else np.array(Image.fromarray(pixels).transpose(way))
     try:
         opened.image.load()
         rgb = _to_rgb(opened.image)
-        pixels = np.array(rgb if opened.turn is None or not turn else rgb.transpose(opened.turn))
+        pixels = np.array(rgb if way is None else rgb.transpose(way))
     except (MemoryError, BadImage):
         raise
     except Exception as error:
@@ -243,7 +250,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         pixels = image.convert("RGBA")
         rgb = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
     else:
-        rgb = image.convert("RGB")
+        rgb = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     if isinstance(image, Png) and image.transparent is not None:
         rgb.paste("white", mask=Image.fromarray(image.clear()))
     return rgb

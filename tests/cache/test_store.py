@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,32 @@ def test_float16_rounds_to_nearest_and_never_to_infinity(tmp_path: Path) -> None
         writer.stored({"context": np.full(features.DIM, 65520.0)})
     with pytest.raises(FeatureError, match="not finite"):
         writer.stored({"context": np.full(features.DIM, np.nan)})
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_float16_is_the_same_with_pytorch_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: bool
+) -> None:
+    """Every finite float16, the ties between neighbours and the numbers beside them, rounded by exact arithmetic."""
+    monkeypatch.setitem(sys.modules, "torch", pytest.importorskip("torch"))
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "torch")
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64)  # from 0 to 65504
+    below, above = halves[:-1], halves[1:]
+    ties = ((below + above) / 2).astype(np.float32)  # exact: 12 bits
+    even = np.where(np.arange(len(ties)) % 2 == 0, below, above)
+    given = np.concatenate([ties, np.nextafter(ties, np.float32(0)), np.nextafter(ties, np.float32(1e9)), above])
+    rounded = np.concatenate([even, below, above, above])
+    given, rounded = (np.concatenate([each, -each]).astype(np.float32) for each in (given, rounded))
+    identity = features.identity("context", dtype="float16")
+    writer = StoreWriter(tmp_path, {**identity, "dims": {"feature": len(given)}})
+    readonly = given.copy()
+    readonly.flags.writeable = False
+    for array in (given, np.repeat(given, 2)[::2], readonly):
+        stored = writer.stored({"context": array})["context"]
+        assert stored.dtype == np.float16
+        np.testing.assert_array_equal(stored, rounded.astype(np.float64))
+        assert not np.shares_memory(stored, array)
 
 
 def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
