@@ -1,6 +1,6 @@
 """The entry point of `python -m itin`."""
 
-from .cli import main
+from .cli import program
 
 if __name__ == "__main__":
-    main(prog_name="itin")
+    program()

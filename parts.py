@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -105,6 +104,8 @@ def ended(code: int | None) -> str:
         code: the exit code, negative for the number of a signal.
     """
     if code is not None and code < 0:
+        import signal
+
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         more = ": perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
         return f"was ended by {name}{more}"

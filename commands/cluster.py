@@ -25,7 +25,7 @@ MAX_NUMBERS_LENGTH = 200
 """The maximum length of a list of numbers in `status`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class SubmitOptions:
     """How a command is submitted; the options of its jobs are those of `Site`."""
 

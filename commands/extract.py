@@ -66,7 +66,7 @@ def command(**options: Any) -> None:
         raise click.exceptions.Exit(130) from None
     show(summary, config.part)
     if summary.unread:
-        click.echo(f"{summary.unread} could not be read this time: run the same command again.", err=True)
+        click.echo(f"{summary.unread} could not be read this time: {_again(summary, config.part)}.", err=True)
         for id, reason in islice(summary.unread_reasons.items(), 3):
             click.echo(f"  {reason if reason.startswith(id) else f'{id}: {reason}'}", err=True)
     if summary.stopped:
@@ -75,6 +75,18 @@ def command(**options: Any) -> None:
         )
     if summary.unread or summary.stopped:
         raise click.exceptions.Exit(RUN_AGAIN)
+
+
+def _again(summary: Summary, part: Part | None) -> str:
+    """Return what reads the samples that were not read; a part takes the last scan as it is, and sees no change."""
+    from ..extract.fill import CHANGED
+
+    again = "run the same command again"
+    if part is None or not any(reason.endswith(CHANGED) for reason in summary.unread_reasons.values()):
+        return again
+    if _typed("record"):
+        return "submit the extraction again, which scans the changed files"
+    return f"run it with --plan in place of --part {part}, which scans the changed files, then {again}"
 
 
 def _fetch_weights(config: ExtractConfig) -> None:

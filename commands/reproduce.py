@@ -31,7 +31,7 @@ FIXED = ("target", "target_weights", "loss", "label_from", "select")
 """The fields that stay as in the paper: its tables are about the label."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class ReproduceOptions:
     """The tables and figures to reproduce, and their output."""
 

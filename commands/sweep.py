@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..fields import check, option
-from ..parts import Part
 from ..train.config import REPEATS, TrainConfig
 from ..train.presets import PresetOptions, space_of
 from .terminal.options import Command, given, options_of, reject_set, take, usage_errors
@@ -19,6 +17,9 @@ from .terminal.run_options import Computing, FeatureOptions, OutputOptions, Prot
 from .terminal.signals import stop_on_signals
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..parts import Part
     from ..train.sweeps.folder import Definition, Sweep
     from ..train.sweeps.prepare import SweepData
     from ..train.sweeps.setup import Event
@@ -27,7 +28,7 @@ _FIRST_AXES = ("head", "preset", "m", "lam", "ablation", "gate")
 """The axes that change slowest, whatever the order of the options."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class SweepOptions:
     """The combinations to train, and what is done with them."""
 
@@ -211,6 +212,8 @@ def _new(
     own: SweepOptions, options: dict[str, Any], wanted: FeatureOptions, out: Path | None
 ) -> tuple[Sweep, SweepData]:
     """Create a sweep from the command's options."""
+    from pathlib import Path
+
     from ..train.sweeps.axes import Trial, inner_of, make_plan, parse_seeds, parse_values, readers
     from ..train.sweeps.prepare import SweepData, create
     from .train import free, show_data

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +19,8 @@ from .terminal.options import Command, given, options_of, take, usage_errors
 from .terminal.run_options import Computing, FeatureOptions, OutputOptions, ProtocolOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..train.features.features import Features
     from ..train.loop import Fit
     from ..train.protocols.split import Split
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..train.sweeps.tensorboard import EventFiles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class SeedOptions:
     """The seeds of several runs."""
 
@@ -157,6 +158,8 @@ def event_files(folder: Path | None) -> AbstractContextManager[EventFiles | None
 def _folders(out: Path | None, configs: Sequence[TrainConfig], dataset: str) -> list[Path]:
     """Return the folder of each run: `out` or a folder in ./runs; with several seeds, one folder each in it."""
     if out is None:
+        from pathlib import Path
+
         from ..train.runs.write import run_name
 
         name = run_name(configs[0], dataset, datetime.now())
@@ -225,6 +228,8 @@ def show_note(note: str | None) -> None:
 
 def short(path: Path) -> str:
     """Return the path, relative to the current folder if it lies below it; of what is behind a protocol the URL."""
+    from pathlib import Path
+
     from ..extract.data.places.remote import is_remote, url
 
     if is_remote(path):

@@ -21,6 +21,9 @@ from .data.survey import has_changed
 from .encoders.contract import ImageEncoder
 from .lanes import Lane, pending_samples
 
+CHANGED = "has changed since it was scanned"
+"""The end of the reason of an image that only another scan makes readable; a part takes the last scan as it is."""
+
 
 def fill(lanes: list[Lane], samples: Sequence[Sample], workers: int, stop: Event, *, shuffled: bool) -> None:
     """Encode and commit what the lanes lack, block by block; see `pending_samples` for `shuffled`."""
@@ -87,7 +90,7 @@ def image_as_scanned(sample: Sample) -> NDArray[np.uint8]:
         BadFile: it is missing, or cannot be decoded.
         TransientError: it is another image by now, or could not be read this time.
     """
-    changed = TransientError(f"{spelt(sample.image)} has changed since it was scanned")
+    changed = TransientError(f"{spelt(sample.image)} {CHANGED}")
     if not is_remote(sample.image):
         if has_changed(sample):
             raise changed

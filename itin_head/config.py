@@ -22,7 +22,7 @@ ABLATIONS = ("none", *HEADS["itin"].ablations)
 """The ablations: none, and the four rows of the paper's Table III."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class HeadOptions:
     """The head and its readings. The defaults are the paper's equations; `train.presets` names other readings.
 

@@ -104,7 +104,8 @@ class Head(nn.Module, Pretrained):
         if config.reads_scene and not config.scene_dim:
             raise ValueError("scene_dim: expected an integer of at least 1 for a head that reads the scene, got 0")
         self.config = config
-        self.recurrence = gru
+        self.recurrence, self.read_by = gru, "packed"
+        """How eqs. 2-4 are computed with gradients and without; figures of kept weights never depend on a compiler."""
         self.lam: float | Tensor = config.lam  # a tensor where heads of different λ are computed side by side
         if "tokens" in config.inputs and self.recurrent:
             self.gru = self._gru()  # eqs. 2-3
@@ -253,7 +254,7 @@ class Head(nn.Module, Pretrained):
         """Compute eqs. 2-4: packed words -> (B, n, d), zero at padding."""
         if self.recurrence == "torch":
             return plain_bigru(gru, words)
-        recurrence = self.recurrence if torch.is_grad_enabled() else "packed"  # figures never depend on a compiler
+        recurrence = self.recurrence if torch.is_grad_enabled() else self.read_by
         layers: list[Layer] = [weights(gru, layer) for layer in range(gru.num_layers)]
         return deep_bigru(words, layers, gru.dropout if self.training else 0.0, recurrence, self.generators)
 

@@ -28,6 +28,7 @@ class SingleHead(nn.Module):
         super().__init__()
         self.head = copy.deepcopy(head)
         self.head.generators = None if generator is None else [generator]
+        self.head.read_by = self.head.recurrence  # as it learns: what is validated in between is not kept
 
     def forward(
         self,

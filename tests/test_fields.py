@@ -32,11 +32,18 @@ class Base:
 
 @dataclass(frozen=True)
 class Some(Base):
-    """One that derives from it."""
+    """One that derives from it.
+
+    Args:
+        count: "how many", and more:
+    """
 
     flag: bool = option(False, group="Others")
     """A flag."""
-    color: str = option("red", choices=("red", "blue"))
+    color: str = option(
+        "red",
+        choices=("red", "blue"),
+    )
     """A color."""
     name: str | None = None
     """A name."""

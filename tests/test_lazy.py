@@ -41,6 +41,36 @@ def test_a_package_alone_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_the_help_of_no_command_loads_anything_heavy() -> None:
+    code = """
+import sys, click
+from click.testing import CliRunner
+from itin.cli import main
+
+def shown(words, command):
+    result = CliRunner().invoke(main, [*words, "--help"])
+    assert result.exit_code == 0 and result.output.startswith(f"Usage: main {' '.join(words)}".rstrip()), words
+    heavy = {"torch", "numpy", "pandas", "h5py", "rich", "PIL", "importlib.metadata"} & set(sys.modules)
+    assert not heavy, (words, heavy)
+    if isinstance(command, click.Group):
+        return sum(shown([*words, name], command.get_command(None, name)) for name in command.list_commands(None))
+    return 1
+
+assert shown([], main) > 25
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("call", "frozen"), [("program()", True), ("main()", False)])
+def test_only_the_command_itself_leaves_what_is_loaded_to_no_collector(call: str, frozen: bool) -> None:
+    code = (
+        "import atexit, gc, sys; from itin.cli import main, program; sys.argv = ['itin', 'train', '--help']; "
+        f"atexit.register(lambda: print(gc.get_freeze_count() > 0)); {call}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == str(frozen)
+
+
 def test_what_is_not_installed_is_named_with_its_package() -> None:
     assert optional("json", "this needs JSON", "json").loads("[1]") == [1]
     with pytest.raises(CacheError, match=r"^a boat needs Noah, which is not installed\n  next:     pip install 'ark'"):

@@ -79,7 +79,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert names == shipped_files()
         (metadata,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "itin = itin.cli:main" in archive.read(metadata).decode()
+        assert "itin = itin.cli:program" in archive.read(metadata).decode()
 
 
 @pytest.mark.parametrize("how", ["wheel", "editable", "strict"])

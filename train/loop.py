@@ -20,7 +20,7 @@ from ..targets import LABEL, Target
 from .config import TrainConfig, select_of, shown_scores
 from .features.features import Features
 from .label_rule import decided, has_sides, ways_of
-from .objective import EpochSelection, selected_by
+from .optimization.objective import EpochSelection, selected_by
 from .protocols.split import Split
 from .scoring import Scorer
 from .steps import ComputeOptions, Training, check_compute, predict

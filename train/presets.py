@@ -109,7 +109,7 @@ SCENE = "--scene-encoder efficientnet-lite0-stages"
 _FREE = ("head", "lexicons", "scene")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class PresetOptions:
     """The option `preset`, which stands for several options of `TrainConfig`."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..itin_head.outputs import scaled
 from .features.features import TargetColumn
 from .metrics import majority_class, score, score_number, zero_band
-from .objective import number_loss
+from .optimization.objective import number_loss
 
 
 class Scorer:

@@ -25,7 +25,8 @@ from .features.batches import ABSENT, ResidentFeatures
 from .features.features import Features, TargetColumn
 from .features.word_table import table_of
 from .lexicons.values import joined
-from .objective import Objective, clip_side_by_side
+from .optimization.objective import Objective, clip_side_by_side
+from .optimization.optimizers import optimizer, set_learning_rate
 from .protocols.split import Split
 
 if TYPE_CHECKING:
@@ -226,9 +227,11 @@ class Training:
         self._averaged.eval()
         J = len(self._members)
         with torch.inference_mode(), matmul_precision(tf32=self.compute.precision != "float32"):
-            some = chunks(torch.from_numpy(rows), self.batch_size)
+            samples = torch.from_numpy(rows)
+            order = self.resident.by_length(samples)
+            some = chunks(samples[order], self.batch_size)
             parts = [self._forward(part.expand(J, -1), self._averaged)[0] for part in some]
-            said = predicted(torch.cat(parts, 1), self.targets)
+            said = predicted(torch.cat(parts, 1)[:, order.argsort()], self.targets)
         ensembles = (len(self.configs), -1)
         return {name: each.reshape(*ensembles, *each.shape[1:]).mean(1) for name, each in said.items()}
 
@@ -275,7 +278,8 @@ class Training:
         """Update each head on its batch, and add up the loss and what is right of the first target."""
         losses = self._objective(logits, targets) if not self.configs[0].mixup else self._mixed(logits, targets)
         if self._optimizer is not None:
-            self._optimizer.zero_grad(set_to_none=True)
+            for parameter in self._parameters:
+                parameter.grad = None
             losses.sum().backward()  # type: ignore[no-untyped-call]  # no shared weight: each has its own gradient
             if self.configs[0].clip is not None:
                 self._clip(self._parameters, self.configs[0].clip)
@@ -309,39 +313,6 @@ class Training:
             )
 
 
-def optimizer(
-    parameters: Sequence[Tensor], config: TrainConfig, device: torch.device, capturable: bool = False
-) -> torch.optim.Optimizer | None:
-    """Return the recipe's optimiser, or None for a head without parameters.
-
-    Args:
-        parameters: the parameters to learn.
-        config: the recipe.
-        device: where they are.
-        capturable: whether its steps can be captured in a CUDA graph, on a CUDA device, where the learning rate is a
-            tensor.
-    """
-    if not parameters:
-        return None
-    captured = capturable and device.type == "cuda"
-    rate = torch.tensor(config.lr, device=device) if captured else config.lr
-    decay = config.weight_decay
-    if config.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, rate, 0.9, 1e-8, weight_decay=decay, capturable=captured)
-    fused = device.type in ("cpu", "cuda")  # the same formula in one kernel: 4.4 times as fast on two cores
-    made = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return made(parameters, lr=rate, weight_decay=decay, fused=fused, capturable=captured)
-
-
-def set_learning_rate(of: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step."""
-    for group in of.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)  # where a captured step reads it
-        else:
-            group["lr"] = rate
-
-
 @matmul_precision()
 def predict(
     head: Head, resident: ResidentFeatures, rows: NDArray[np.int64], batch_size: int, targets: Sequence[Target]
@@ -357,9 +328,11 @@ def predict(
     """
     head.eval()
     with torch.inference_mode():
-        batches = (resident.batch(some) for some in chunks(torch.from_numpy(rows), batch_size))
+        samples = torch.from_numpy(rows)
+        order = resident.by_length(samples)
+        batches = (resident.batch(some) for some in chunks(samples[order], batch_size))
         logits = [head(*batch.inputs).logits for batch in batches]
-        return predicted(torch.cat(logits), targets)
+        return predicted(torch.cat(logits)[order.argsort()], targets)
 
 
 def chunks(rows: Tensor, size: int) -> Iterator[Tensor]:

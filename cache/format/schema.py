@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMAT = 1
 """The version of the on-disk format; a reader refuses any other."""
@@ -29,6 +29,8 @@ class ArraySchema:
 
     def numpy_dtype(self, feature: str) -> np.dtype[Any]:
         """Return the little-endian dtype on disk, given the store's feature dtype."""
+        import numpy as np  # the command line shows the kinds without it
+
         dtype: np.dtype[Any] = np.dtype(feature if self.dtype == "feature" else self.dtype).newbyteorder("<")
         return dtype
 
@@ -66,6 +68,8 @@ def fingerprint_of(identity: dict[str, Any]) -> str:
         identity: `kind`, `name`, `weights`, `preprocessing`, `dims`, `dtype`. The file name of the weights (`file`)
             is informative only and not hashed: renaming a file changes no feature.
     """
+    import hashlib
+
     weights = {key: value for key, value in identity["weights"].items() if key != "file"}
     return hashlib.sha256(canonical({**identity, "weights": weights, "format": FORMAT})).hexdigest()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +31,8 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
+            from difflib import get_close_matches
+
             near = get_close_matches(args[0], self._modules)
             more = f"Did you mean {' or '.join(near)}?" if near else f"Expected {', '.join(self._modules)}."
             raise click.UsageError(f"{error.message} {more}", ctx) from error

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-import shlex
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ...fields import Limits, groups_of, helps, kind_of, limits_of
-from ...parts import Part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ...parts import Part
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -148,15 +150,27 @@ class _Choice(click.Choice):  # generic since click 8.2 alone
         return value if self._limits.form and self._limits.allows(str(value)) else super().convert(value, param, ctx)
 
 
+class _Path(click.Path):
+    """A path, as `pathlib` has it, which is loaded for a value alone."""
+
+    def coerce_path_result(self, value: Any) -> Path:
+        """Return a value as a path."""
+        from pathlib import Path
+
+        return Path(value)
+
+
 def part(text: str) -> Part:
     """Return the value of an option such as `--part 3/16`."""
+    from ...parts import Part
+
     try:
         return Part.parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
 
-_TYPES = {"int": click.INT, "float": click.FLOAT, "Path": click.Path(path_type=Path), "Part": part}
+_TYPES = {"int": click.INT, "float": click.FLOAT, "Path": _Path(), "Part": part}
 _METAVARS = {"int": "N", "float": "X", "str": "NAME", "Path": "PATH", "Part": "i/N"}
 
 
@@ -182,6 +196,8 @@ def reject_set(command: F) -> F:
     def refuse(context: click.Context, param: click.Parameter, settings: tuple[str, ...]) -> None:
         if not settings:
             return
+        import shlex
+
         switches = {one.name for one in context.command.params if one.secondary_opts}
         old, new = [], []
         for setting in settings:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...fields import check, option
 from ...itin_head.config import GRUS
-from ...parts import cores
 from ...train.config import DUPLICATES, PRECISIONS, TrainConfig
 from ...train.presets import fitted
 from .options import usage_errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from ...train.features.find import FeatureStores
     from ...train.protocols.protocol import Protocol
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class FeatureOptions:
     """The features of a run."""
 
@@ -60,7 +60,7 @@ class FeatureOptions:
         return fitted(values, scene)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class ProtocolOptions:
     """The protocol that splits samples into parts."""
 
@@ -89,7 +89,7 @@ class ProtocolOptions:
         return Protocol.parse("itin-811" if self.protocol is None else self.protocol, self.group_duplicates)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Computing:
     """The device, processes and precision of runs."""
 
@@ -113,6 +113,8 @@ class Computing:
 
     def arguments(self, device: torch.device, gru: str) -> dict[str, Any]:
         """Return the arguments for `train.sweeps.run.run`, given the chosen device and GRU."""
+        from ...parts import cores
+
         workers = self.workers or (max(1, cores() // self.threads) if device.type == "cpu" else 1)
         return {
             "workers": workers, "threads": self.threads, "stack": self.stack, "device": str(device), "gru": gru,
@@ -120,7 +122,7 @@ class Computing:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class OutputOptions:
     """The output of runs."""
 

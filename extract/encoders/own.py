@@ -5,7 +5,6 @@ Imports no torch.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 import sys
@@ -14,11 +13,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import EncoderError, first_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "itin.encoders"
 """The group of entry points in which an installed package offers encoders by name."""
@@ -121,6 +122,8 @@ def described(error: BaseException, module: str) -> str:
 @cache
 def _installed() -> dict[str, list[EntryPoint]]:
     """Return the entry points of installed packages by name."""
+    from importlib.metadata import entry_points
+
     found: dict[str, list[EntryPoint]] = {}
     for one in entry_points(group=GROUP):
         found.setdefault(one.name, []).append(one)
@@ -169,4 +172,6 @@ def _imported(name: str, module: str, attribute: str, origin: dict[str, str]) ->
 
 @cache  # of what was imported: a later change of the file changes nothing in this process
 def _sha256(file: str) -> str:
+    import hashlib
+
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()

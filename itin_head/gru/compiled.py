@@ -157,9 +157,6 @@ def _call(name: str, d: int, sizes: Sequence[int], *arrays: Sequence[Tensor] | T
     G = len(arrays[0])
     for array in arrays:
         if not all(one.is_contiguous() for one in array):
-            raise ValueError(f"{name}: expected contiguous arrays, got one of strides {array[0].stride()}")
-    for array in arrays:
-        if not all(one.is_contiguous() for one in array):
             raise ValueError(f"{name}: expected contiguous arrays, got strides {array[0].stride()}")
     pointers = [(ctypes.c_void_p * G)(*(one.data_ptr() for one in array)) for array in arrays]
     steps = (ctypes.c_int64 * len(sizes))(*sizes)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ...itin_head.registry import HEADS
-from ...train.objective import selected_by
+from ...train.optimization.objective import selected_by
 from ...train.statistics import RESAMPLES
 from ..names import head_name
 from ..page.figures import curve

@@ -24,6 +24,7 @@ from itin.extract.summary import Summary
 from itin.parts import Part
 
 from ..extract.test_run import Fake, config, fakes, made  # noqa: F401
+from .test_submit import no_site, only_submission, submit  # noqa: F401
 
 Fakes = dict[str, Fake]
 
@@ -125,6 +126,41 @@ def test_an_image_that_changes_after_the_scan_is_not_taken_for_the_old_one(
     extract(replace(config, plan=True))
     assert made(part(config, 0, 1)) == {"regions": 1, "tokens": 0, "context": 1}
     extract(replace(config, consolidate=True))
+
+
+def test_a_part_that_meets_a_changed_image_names_the_scan_that_takes_it(
+    config: ExtractConfig,  # noqa: F811
+    fakes: Fakes,  # noqa: F811
+) -> None:
+    arguments = ["extract", "--dataset", "mvsa-single", "--root", str(config.root), "--cache", str(config.cache)]
+    arguments += ["--shard-size", "4", "--workers", "1"]
+    assert CliRunner().invoke(main, [*arguments, "--plan"]).exit_code == 0
+    assert config.root is not None
+    (config.root / "data" / "2.jpg").write_bytes((config.root / "data" / "4.jpg").read_bytes())
+    again = "run it with --plan in place of --part 0/1, which scans the changed files, then run the same command again."
+    for _ in range(2):  # nothing but the plan helps
+        result = CliRunner().invoke(main, [*arguments, "--part", "0/1"])
+        assert result.exit_code == RUN_AGAIN
+        assert f"1 could not be read this time: {again}" in result.output
+    assert CliRunner().invoke(main, [*arguments, "--plan"]).exit_code == 0
+    result = CliRunner().invoke(main, [*arguments, "--part", "0/1"])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_submitted_part_that_meets_a_changed_image_says_to_submit_again(
+    config: ExtractConfig,  # noqa: F811
+    fakes: Fakes,  # noqa: F811
+) -> None:
+    submit(config, "--dry-run")
+    assert config.root is not None
+    (config.root / "data" / "2.jpg").write_bytes((config.root / "data" / "4.jpg").read_bytes())
+    record = str(only_submission(config).record)
+    result = CliRunner().invoke(main, ["extract", "--config", record, "--part", "0/1"])
+    assert result.exit_code == RUN_AGAIN
+    assert "1 could not be read this time: submit the extraction again, which scans the changed files." in result.output
+    submit(config, "--dry-run")
+    result = CliRunner().invoke(main, ["extract", "--config", record, "--part", "0/1"])
+    assert result.exit_code == 0, result.output
 
 
 def test_consolidation_names_what_is_missing(config: ExtractConfig, fakes: Fakes) -> None:  # noqa: F811

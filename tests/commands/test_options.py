@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
-from dataclasses import fields
+import sys
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -65,6 +69,25 @@ def test_every_field_is_explained(config: type) -> None:
         said = helps(config)[field.name]
         assert said.endswith((".", ")")), said
         assert "None" not in said, f"{config.__name__}.{field.name} speaks of None to those who type"
+
+
+def docstrings(config: type) -> dict[str, str]:
+    """The docstrings under the fields of a class alone, as Python's parser reads them."""
+    tree = ast.parse(inspect.getsource(sys.modules[config.__module__]))
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == config.__name__)
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in pairwise(found.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr)
+    }
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_help_is_what_the_source_says(config: type) -> None:
+    expected: dict[str, str] = {}
+    for base in filter(is_dataclass, reversed(config.__mro__)):
+        expected |= docstrings(base)
+    assert helps(config) == expected
 
 
 # Values --------------------------------------------------------------------------------------------------------------

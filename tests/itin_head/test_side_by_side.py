@@ -27,7 +27,7 @@ from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
 from itin.train.features.shared import open_features, save_features
 from itin.train.loop import Fit, fit
-from itin.train.objective import Objective
+from itin.train.optimization.objective import Objective
 from itin.train.presets import short_name
 from itin.train.protocols.protocol import Protocol, Splitter
 from itin.train.protocols.split import Split, random_split

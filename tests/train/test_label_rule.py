@@ -17,7 +17,7 @@ from itin.train.features import load
 from itin.train.features.features import Features, TargetColumn
 from itin.train.label_rule import by_rule
 from itin.train.loop import fit
-from itin.train.objective import Objective
+from itin.train.optimization.objective import Objective
 from itin.train.protocols.protocol import Protocol
 from itin.train.protocols.teaching import TargetSplitter
 from itin.train.runs.evaluation import evaluate

@@ -11,7 +11,7 @@ from torch import nn
 from itin.targets import Target
 from itin.train.config import TrainConfig
 from itin.train.features.features import TargetColumn
-from itin.train.objective import EpochSelection, Objective, clip_side_by_side, selected_by
+from itin.train.optimization.objective import EpochSelection, Objective, clip_side_by_side, selected_by
 
 CPU = torch.device("cpu")
 LABEL = Target(classes=("positive", "neutral", "negative"))

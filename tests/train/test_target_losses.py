@@ -12,7 +12,7 @@ from itin.targets import UNKNOWN
 from itin.train.config import TrainConfig
 from itin.train.features.batches import ABSENT
 from itin.train.features.features import TargetColumn
-from itin.train.objective import HUBER, Objective, number_loss
+from itin.train.optimization.objective import HUBER, Objective, number_loss
 
 from ..several_targets import CPU, LEVEL, MOOD, SCORE
 

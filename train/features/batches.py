@@ -113,6 +113,10 @@ class ResidentFeatures:
         if lexicons or table is not None or uses:
             self._beside = ResidentExtras(features, max_words, device, lexicons, table, uses)
 
+    def by_length(self, rows: Tensor) -> Tensor:
+        """Return the order (N,) of samples (N,) by the number of their words: batches of equals take fewer steps."""
+        return self._lengths[rows].sort(stable=True).indices
+
     def narrow(self, m: int) -> ResidentFeatures:
         """Return the same features, without a copy, with only the first m regions of each image."""
         if m > self.m:

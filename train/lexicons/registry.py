@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.util import find_spec
 from typing import NamedTuple
 
 
@@ -71,6 +70,8 @@ EXTRA = "itin[lexicons]"
 
 def is_installed(name: str) -> bool:
     """Return whether the package of a lexicon is installed."""
+    from importlib.util import find_spec
+
     spec = LEXICONS[name]
     return not spec.package or find_spec(spec.module) is not None
 

@@ -7,12 +7,14 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...fields import kind_of, limits_of
 from ..config import TrainConfig
 from ..presets import PresetOptions, short_name, with_preset
-from ..protocols.split import Inner
+
+if TYPE_CHECKING:
+    from ..protocols.split import Inner
 
 PAPER = {"m": "0:6", "lam": "0:1:0.1", "ablation": "all"}
 """The paper's axes: Fig. 5, Fig. 6 and Table III."""
@@ -160,6 +162,8 @@ def make_plan(
 
 def inner_of(folds: int) -> list[Inner | None]:
     """Return the inner folds of a configuration; None alone where it is trained on the whole training part."""
+    from ..protocols.split import Inner
+
     return [Inner(fold, folds) for fold in range(folds)] or [None]
 
 

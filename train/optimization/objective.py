@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, huber_loss
 
-from ..itin_head.outputs import class_logits, cut
-from .config import SCORE_TITLES, SELECTS, TrainConfig
-from .features.batches import ABSENT
-from .features.features import TargetColumn
+from ...itin_head.outputs import class_logits, cut
+from ..config import SCORE_TITLES, SELECTS, TrainConfig
+from ..features.batches import ABSENT
+from ..features.features import TargetColumn
 
 HUBER = 0.1
 """Where Huber's loss turns from quadratic to linear, in units of half the target's span."""

@@ -1,0 +1,1 @@
+"""What is minimised, and the optimisers that do it."""
