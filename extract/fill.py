@@ -64,7 +64,7 @@ def _encode_images(lanes: list[Lane], samples: Sequence[Sample], workers: int, s
             inputs[key] = inputs[key] if key in inputs else encoder.prepare(image)
         return [inputs[id(getattr(lane.encoder, "trunk", lane.encoder))] for lane in item[1]]
 
-    ahead = 2 * workers + max((lane.encoder.batch_size for lane in lanes), default=0)
+    ahead = 2 * workers + 2 * max((lane.encoder.batch_size for lane in lanes), default=0)
     order = pending_samples(lanes, shuffled, stop.is_set)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         for (position, wanting), future in run_ahead(pool, prepare, order, ahead):
