@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from threading import Event
 from typing import Any, cast
 
@@ -30,8 +31,17 @@ def fill(lanes: list[Lane], samples: Sequence[Sample], workers: int, stop: Event
     with ExitStack() as closing:
         for lane in lanes:
             closing.callback(lane.close)
+            lane.inputs_of = partial(_inputs, lane, samples)
         _encode_texts([lane for lane in lanes if lane.kind == "tokens"], samples, stop, shuffled)
         _encode_images([lane for lane in lanes if lane.kind != "tokens"], samples, workers, stop, shuffled)
+
+
+def _inputs(lane: Lane, samples: Sequence[Sample], positions: Iterable[int]) -> Iterator[Any]:
+    """Yield what a lane's encoder is given of samples, of those that can be read."""
+    for sample in map(samples.__getitem__, positions):
+        with suppress(BadFile, TransientError):
+            image = lane.kind != "tokens"
+            yield cast(ImageEncoder, lane.encoder).prepare(image_as_scanned(sample)) if image else sample.text
 
 
 def _encode_texts(lanes: list[Lane], samples: Sequence[Sample], stop: Event, shuffled: bool) -> None:
@@ -54,7 +64,7 @@ def _encode_images(lanes: list[Lane], samples: Sequence[Sample], workers: int, s
             inputs[key] = inputs[key] if key in inputs else encoder.prepare(image)
         return [inputs[id(getattr(lane.encoder, "trunk", lane.encoder))] for lane in item[1]]
 
-    ahead = 2 * workers + max((lane.encoder.batch_size for lane in lanes), default=0)
+    ahead = 2 * workers + 2 * max((lane.encoder.batch_size for lane in lanes), default=0)
     order = pending_samples(lanes, shuffled, stop.is_set)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         for (position, wanting), future in run_ahead(pool, prepare, order, ahead):

@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,15 @@ from ..cache import StoreWriter
 from ..cache.format.shard_write import FeatureError
 from ..errors import first_line
 from ..parts import Part
+from .encoders.checked import NoneSoundError
 from .encoders.contract import Arrays, ImageEncoder, TextEncoder
 from .progress import Progress
 
 TEXT_BATCHES = 16
 """Batches of texts that are encoded together, at most, so that the encoder can sort them by length."""
+
+FAULTS = (RuntimeError, ValueError, ArithmeticError, NoneSoundError)
+"""What an encoder may raise for the sake of one input."""
 
 
 class Lane:
@@ -36,6 +41,7 @@ class Lane:
         progress: receives the progress.
         part: the part whose pieces are wanted; None for all.
         whole: whether a part takes whole segments of the plan instead of blocks.
+        every: the row of each sample, wanted or not, (S,) int64.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Lane:
         progress: Progress,
         part: Part | None = None,
         whole: bool = False,
+        every: np.ndarray | None = None,
     ) -> None:
         self.encoder = encoder
         self.writer = writer
@@ -55,6 +62,11 @@ class Lane:
             self._at_once = max(encoder.batch_size, min(TEXT_BATCHES * encoder.batch_size, writer.shard_size))
         self.kind: str = encoder.spec.kind
         self._whole = whole
+        self._every = rows[:0] if every is None else every
+        self._encoded: list[Any] = []
+        """One input that the encoder has encoded here, if there is any."""
+        self.inputs_of: Callable[[Iterable[int]], Iterator[Any]] = lambda positions: iter(())
+        """The prepared inputs of samples, by position, of those that can be read; `fill` sets it."""
         if part is not None and len(rows):
             mine = part.of(writer.plan.pieces_of(writer.plan.blocks_of(rows), whole))
             positions, rows = positions[mine], rows[mine]
@@ -155,19 +167,33 @@ class Lane:
         self._settle([row])
 
     def _encode(self, prepared: list[Any]) -> Iterable[Arrays | Exception]:
-        """Return one result an input; a batch that fails is encoded one by one, so that one input fails alone."""
+        """Return one result an input; a batch that fails is encoded one by one, so that one input fails alone.
+
+        Where all fail it is their fault only if the encoder still encodes what it has encoded before.
+        """
         try:
-            return self.encoder.encode(prepared)
-        except (RuntimeError, ValueError, ArithmeticError) as error:
-            results: list[Arrays | Exception] = []
-            for one in prepared if len(prepared) > 1 else []:
-                try:
-                    results.extend(self.encoder.encode([one]))
-                except (RuntimeError, ValueError, ArithmeticError) as alone:
-                    results.append(alone)
+            results: Iterable[Arrays | Exception] = self.encoder.encode(prepared)
+            self._encoded = prepared[:1]
+        except FAULTS as error:
+            results = [self._encode_alone(one) for one in prepared] if len(prepared) > 1 else []
             if not any(isinstance(result, dict) for result in results):
-                raise error  # not one input's fault
-            return results
+                known = self._encoded or list(islice(self.inputs_of(self._made_before()), 1))
+                if not known or not isinstance(self._encode_alone(known[0]), dict):
+                    raise error
+                results = [self._encode_alone(one) for one in prepared]
+        return results
+
+    def _encode_alone(self, prepared: Any) -> Arrays | Exception:
+        try:
+            return self.encoder.encode([prepared])[0]
+        except FAULTS as error:
+            return error
+
+    def _made_before(self) -> list[int]:
+        """Return the positions of the samples that the store has features of."""
+        given_up = np.fromiter(self.writer.quarantined(), np.int64)
+        made = ~self.writer.left(self._every) & ~np.isin(self._every, given_up)
+        return [int(position) for position in np.flatnonzero(made)]
 
     def _settle(self, rows: Collection[int]) -> None:
         """Take rows off those still to be made; write the results that come with them, and complete blocks."""

@@ -195,12 +195,13 @@ def _lanes(
         writer = StoreWriter(folder, identity)
         attribute = "text_sha256" if encoder.spec.kind == "tokens" else "image_sha256"
         units = (((one.id, getattr(one, attribute)) for one in own) for _, own in groupby(samples, unit_of))
-        rows = writer.extend_by_unit(units, config.shard_size)[positions]
+        every = writer.extend_by_unit(units, config.shard_size)
+        rows = every[positions]
         if config.retry_quarantined and not config.consolidate and len(rows):
             held = np.intersect1d(rows, np.fromiter(writer.quarantined(), np.int64))
             mine = config.part.of(writer.plan.pieces_of(writer.plan.blocks_of(held), whole)) if config.part else ...
             writer.release_quarantined(held[mine].tolist())
-        lanes.append(Lane(encoder, writer, positions, rows, progress, config.part, whole))
+        lanes.append(Lane(encoder, writer, positions, rows, progress, config.part, whole, every))
     return lanes
 
 

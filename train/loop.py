@@ -102,10 +102,7 @@ def fit(
         RunError: the loss is no longer finite.
     """
     if compute is None:
-        where = torch.device(device)
-        alone = len(config.members) == 1
-        recurrence = choose(gru, where, work_of(config, features, split)) if alone else side_by_side(gru, where)
-        compute = ComputeOptions(recurrence=recurrence)
+        compute = compute_for([config], features, split, device, gru)
     for _, made in train([config], features, split, device, evaluate, compute):
         if isinstance(made, Fit):
             return made
@@ -275,6 +272,15 @@ def scores_by_target(
 def as_float(value: float | None) -> float:
     """Return a score as a number, NaN for an undefined one."""
     return math.nan if value is None else float(value)
+
+
+def compute_for(
+    configs: Sequence[TrainConfig], features: Features, split: Split, device: str | torch.device, gru: str
+) -> ComputeOptions:
+    """Return how configurations are computed, alone or side by side; the arguments are those of `fit` and `train`."""
+    where, alone = torch.device(device), sum(len(config.members) for config in configs) == 1
+    work = work_of(configs[0], features, split)
+    return ComputeOptions(recurrence=choose(gru, where, work) if alone else side_by_side(gru, where))
 
 
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:

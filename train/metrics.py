@@ -1,4 +1,4 @@
-"""Scores of predictions. Pure functions on top of scikit-learn."""
+"""Scores of predictions: pure functions, equal to scikit-learn's, which takes longer to import than a small run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 CUTS = {"nonzero": 2, "negative": 2, "three": 3}
 """The cuts of a number at 0 (`cut` says what they are), and how many classes each has."""
@@ -39,21 +38,41 @@ def score(
     """
     predicted = probabilities.argmax(1)
     own = probabilities[np.arange(len(labels)), labels]
-    numbers = list(range(len(classes)))
-    each = f1_score(labels, predicted, labels=numbers, average=None, zero_division=0.0)
+    counts = confusion(labels, predicted, len(classes))
+    each = f1(counts)
     return {
         "n": len(labels),
         "loss": float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).mean()),
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "weighted_f1": _mean_f1(labels, predicted, numbers, "weighted"),
-        "macro_f1": _mean_f1(labels, predicted, numbers, "macro"),
+        **means(counts),
         "f1": {label: float(value) for label, value in zip(classes, each, strict=True)},
-        "confusion": confusion_matrix(labels, predicted, labels=numbers).tolist(),
+        "confusion": counts.tolist(),
         "majority": {
             "class": classes[majority],
             "accuracy": float(np.mean(labels == majority)),
-            "weighted_f1": _mean_f1(labels, np.full(len(labels), majority), numbers, "weighted"),
+            "weighted_f1": means(confusion(labels, np.full(len(labels), majority), len(classes)))["weighted_f1"],
         },
+    }
+
+
+def confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Return how many of (N,) pairs are of each class and taken for each: (classes, classes), rows the true ones."""
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the F1 of each class, 2 TP / (2 TP + FP + FN), 0 for one that neither occurs nor is predicted."""
+    right, met = 2.0 * confusion.diagonal(), confusion.sum(0) + confusion.sum(1)
+    each: NDArray[np.float64] = np.divide(right, met, out=np.zeros(len(confusion)), where=met > 0)
+    return each
+
+
+def means(confusion: NDArray[np.int64]) -> dict[str, float]:
+    """Return `accuracy`, `weighted_f1` and `macro_f1` as `score` says."""
+    each = f1(confusion)
+    return {
+        "accuracy": float(confusion.trace() / confusion.sum()),
+        "weighted_f1": float(np.average(each, weights=confusion.sum(1))),
+        "macro_f1": float(each.mean()),
     }
 
 
@@ -167,14 +186,4 @@ def _cut_scores(
 ) -> dict[str, Any]:
     if not kept.any():
         return {"n": 0, "accuracy": None, "weighted_f1": None, "macro_f1": None}
-    true, said, numbers = true[kept], said[kept], list(range(classes))
-    return {
-        "n": len(true),
-        "accuracy": float(accuracy_score(true, said)),
-        "weighted_f1": _mean_f1(true, said, numbers, "weighted"),
-        "macro_f1": _mean_f1(true, said, numbers, "macro"),
-    }
-
-
-def _mean_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], numbers: list[int], average: str) -> float:
-    return float(f1_score(labels, predicted, labels=numbers, average=average, zero_division=0.0))
+    return {"n": int(kept.sum()), **means(confusion(true[kept], said[kept], classes))}

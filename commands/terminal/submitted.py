@@ -55,6 +55,11 @@ def _sweep(words: list[str]) -> Prepared:
     for name in RESERVED:
         if context.params[name]:
             raise ValueError(f"--{name.replace('_', '-')} does not go with a submission: leave it out")
+    if context.params["optuna"] is not None:
+        raise ValueError(
+            "--optuna does not go with a submission: the trials of a guided search depend on each other; run "
+            "`itin sweep` in one process, or submit a grid or N drawn combinations (--random N)"
+        )
     given = {name: _absolute(name, context) for name in PASSED_ON if _was_given(name, context)}
     path = context.params["resume"] or context.params["out"] or Path("runs") / f"sweep-{datetime.now():%Y%m%d-%H%M%S}"
     if context.params["resume"] is None:

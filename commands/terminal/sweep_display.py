@@ -111,12 +111,18 @@ class Display:
                 best = [(f"{value:.4f}", name) for value, name in self._best]
                 parts.append(grid((f"validation {SCORE_TITLES[self._select]}", "best runs so far"), best))
             self._live.update(Group(*parts, Text(self._progress())), refresh=True)
-        elif now - self._reported >= LOG_SECONDS:
+        elif (
+            now - self._reported >= LOG_SECONDS and self._done + self._failed < self._total
+        ):  # `__exit__` prints the last
             self._reported = now
             console.print(self._progress())
 
+    @property
+    def _total(self) -> int:
+        return self._source.total if self._source is not None else 0
+
     def _progress(self) -> str:
-        total = self._source.total if self._source is not None else 0
+        total = self._total
         ended = self._done + self._failed
         seconds = time.monotonic() - self._begun
         parts = ended + sum(self._under_way.values())

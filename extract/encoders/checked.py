@@ -29,6 +29,10 @@ class FailedInputError(EncoderError, RuntimeError):
     """An exception inside of an encoder: perhaps the fault of one input, which is then encoded alone."""
 
 
+class NoneSoundError(EncoderError):
+    """No input so far gave arrays that can be stored: a mistake, unless the encoder has made others before."""
+
+
 class CheckedEncoder:
     """An encoder of a user's own, image or text, as `contract` describes them.
 
@@ -126,8 +130,8 @@ class CheckedEncoder:
             where = self._own.cls.__module__
             raise FailedInputError(f"the encoder {self._own.name} failed: {described(error, where)}") from error
 
-    def _mistake(self, where: str, expected: str, found: str) -> EncoderError:
-        return EncoderError(
+    def _mistake(self, where: str, expected: str, found: str, fault: type[EncoderError] = EncoderError) -> EncoderError:
+        return fault(
             f"the encoder {self._own.name} breaks the contract of encoders in {where}",
             expected=expected,
             found=found,
@@ -225,7 +229,8 @@ class CheckedEncoder:
         self._any_sound = len(refused) < len(arrays)
         without = self._kind == "tokens" and not any((sample["word_ids"] >= 0).any() for sample in arrays)
         if refused and not self._any_sound and not (without and not any(str(one).strip() for one in given)):
-            raise self._mistake("encode", f"{self._kind} that can be stored", f"none in a whole batch: {refused[0]}")
+            found = f"none in a whole batch: {refused[0]}"
+            raise self._mistake("encode", f"{self._kind} that can be stored", found, NoneSoundError)
 
 
 def _is_count(value: Any) -> bool:

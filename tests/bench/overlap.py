@@ -144,9 +144,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="a folder of MVSA-Single")
-    parser.add_argument("--number", type=int, default=384, help="images, in all")
+    parser.add_argument("--number", type=int, default=1024, help="images, in all")
     parser.add_argument("--milliseconds", default="2,5,20", help="that the encoder waits an image")
-    parser.add_argument("--factors", default="1,3.2", help="sizes of the images, as multiples of their own")
+    parser.add_argument("--factors", default="1,2.67", help="sizes of the images, as multiples of their own")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--shard-size", type=int, default=128)
     parser.add_argument("--workers", type=int, default=2)

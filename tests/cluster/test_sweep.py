@@ -125,9 +125,10 @@ def test_a_guided_search_has_no_parts(cache: Path, tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="needs optuna")
     printed = itin(
         "cluster", "submit", "--dry-run", "--", "sweep", "--m", "0:2", "--optuna", "3", "--cache", cache,
-        "--out", tmp_path / "s", code=1,
+        "--out", tmp_path / "s", code=2,
     )  # fmt: skip
-    assert "is a guided search" in printed
+    assert "--optuna does not go with a submission" in printed
+    assert not (tmp_path / "s").exists()
 
 
 def test_submission(cache: Path, tmp_path: Path) -> None:

@@ -262,3 +262,43 @@ def test_one_input_that_fails_is_in_quarantine(here: Path) -> None:
     )
     (store,) = Path("some/mvsa-single").glob("context-picky_Mean-*")
     assert len(open_store(store)) == 21
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(("fault", "reason"), [
+    ("raise KeyError('palette')", "the encoder failed: the encoder picky:Mean failed: KeyError: 'palette'"),
+    ("return image * np.nan", "context holds values that are not finite"),
+])  # fmt: skip
+def test_where_only_inputs_are_missing_that_an_encoder_fails_on_they_are_in_quarantine(
+    fault: str, reason: str, alone: bool, here: Path
+) -> None:
+    source = CONTEXT.replace(
+        "        return image\n", f"        if image.shape[1] == 46:\n            {fault}\n        return image\n"
+    )
+    Path("picky.py").write_text(source)
+    words = ["--dataset", "mvsa-single", "--root", "data", "--cache", "some", "--only", "context"]
+    words += ["--context-encoder", "picky:Mean", *(("--batch-size", "1") if alone else ())]
+    itin("extract", *words, "--limit", "5")  # none of those that fail
+    Path("rest.txt").write_text("6\n13\n")
+    printed = itin("extract", *words, "--ids", "rest.txt")  # nothing but those
+    assert "2 in quarantine:" in printed
+    assert f"  6: context: {reason}" in printed
+    assert "2 in quarantine:" in itin("extract", *words, "--ids", "rest.txt", "--retry-quarantined")
+    assert "3 in quarantine:" in itin("extract", *words)  # 20 too
+    assert "3 in quarantine:" in itin("extract", *words, "--retry-quarantined")
+    (store,) = Path("some/mvsa-single").glob("context-picky_Mean-*")
+    assert len(open_store(store)) == 21
+
+
+def test_an_encoder_that_fails_on_all_that_is_missing_and_on_what_it_made_ends_the_extraction(here: Path) -> None:
+    there = "        if Path('broken').exists():\n            raise KeyError('palette')\n        return image\n"
+    source = "from pathlib import Path\n" + CONTEXT.replace("        return image\n", there)
+    Path("picky.py").write_text(source)
+    words = ["--dataset", "mvsa-single", "--root", "data", "--cache", "some", "--only", "context"]
+    words += ["--context-encoder", "picky:Mean"]
+    itin("extract", *words, "--limit", "5")
+    Path("broken").touch()
+    assert "the encoder picky:Mean failed: KeyError: 'palette'" in itin("extract", *words, code=1)
+    assert not list(Path("some").glob("*/context-*/quarantine/*"))
+    Path("broken").unlink()
+    assert "quarantine:" not in itin("extract", *words)

@@ -141,6 +141,20 @@ def test_the_first_line_of_a_sweep_has_a_rate_of_what_was_done(
     assert capsys.readouterr().out == "0/10 runs in 1:00, 0.5 a minute, 19:00 left\n"
 
 
+def test_the_last_line_of_a_sweep_in_a_log_is_printed_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    with sweep_display.Display("accuracy") as display:
+        display.begin(SimpleNamespace(total=2), {})
+        for name in ("run-0", "run-1"):
+            clock.now += consoles.LOG_SECONDS
+            trial = SimpleNamespace(config=SimpleNamespace(epochs=4), name=name)
+            result = SimpleNamespace(run=name, figures={"val_accuracy": 0.5})
+            display.listen(SimpleNamespace(worker=0, trial=trial, row={}, result=result))  # type: ignore[arg-type]
+    assert capsys.readouterr().out == "1/2 runs in 0:30, 2 a minute, 0:30 left\n2/2 runs in 1:00, 2 a minute\n"
+
+
 def test_progress_in_a_log_is_never_an_empty_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
