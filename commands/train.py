@@ -101,6 +101,8 @@ def command(**options: Any) -> None:
     show_data(stores, features, [*splitter.outside, *only_train(split), *without])
     if (label := label_of(config.head, features.has, config.scene)).endswith(")"):  # something stands in
         console.print(f"  head     {label}", markup=False)
+    if unread := _unread(config, fields, features.dims):
+        console.print(f"Note: {', '.join(unread)}: no effect on the head {config.head}", markup=False, highlight=False)
     with usage_errors():
         if compute.plain and len(config.members) == 1:
             recurrence = choose(computing.gru, device, work_of(config, features, split), say=console.print)
@@ -135,6 +137,13 @@ def command(**options: Any) -> None:
         show_mean([result.metrics for result in results], split.description)
     show_note(load_run(run).note)
     console.print(f"Run{'s' if seeds is not None else ''}: {short(run if seeds is None else run.parent)}")
+
+
+def _unread(config: TrainConfig, fields: Mapping[str, Any], dims: Mapping[str, int]) -> list[str]:
+    """Return the options among `fields` that some heads have, and not this one or its partner, or not as it is set."""
+    known = {name for spec in HEADS.values() for name in spec.settings}
+    read = {name for head in config.head_configs(dims) for name in head.settings}
+    return [f"--{name.replace('_', '-')}" for name in fields if name in known - read]
 
 
 def kept(fit: Fit) -> str:

@@ -525,3 +525,15 @@ def _rewritten(path: Path, record: dict[str, Any]) -> None:
 
     (path / "config.json").write_text(json.dumps(record))
     load_run(path)
+
+
+def test_options_without_effect_on_the_head_are_named(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path / "cache")
+    said = cli("train", "--cache", cache, "--head", "concat", "--gate", "vector", *SMALL, "--out", tmp_path / "concat")
+    assert "Note: --gate, --k: no effect on the head concat\n" in said
+    said = cli("train", "--cache", cache, "--gate", "vector", *SMALL, "--out", tmp_path / "itin")
+    assert "no effect" not in said
+    more = ("--ablation", "no-gate", "--gate", "vector")
+    assert "Note: --gate: no effect on the head itin\n" in cli(
+        "train", "--cache", cache, *more, *SMALL, "--out", tmp_path / "open"
+    )
