@@ -57,6 +57,7 @@ EXTRAS = (
             "datasets>=4",
         ),
     ),
+    Extra("jpeg", "a faster decoder for JPEG", ("simplejpeg>=1.7.1",)),
     Extra("parquet", "data sets in Parquet: itin extract --dataset folder", ("pyarrow>=14",)),
     Extra("remote", "data sets at https://, s3://, gs:// or hf:// roots", ("fsspec>=2024.6",)),
     Extra(
