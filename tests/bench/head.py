@@ -327,12 +327,14 @@ def bench_sweep(options: argparse.Namespace, features: Features, path: Path, fol
     save_features(features, folder / "features")
     base = TrainConfig(m=options.m, d=options.d, k=options.k, epochs=options.sweep_epochs)
     cores = len(os.sched_getaffinity(0))
+    count = options.configs or 2 * cores
     split = random_split(features.ids, 0)
     config = options.dims.config(options.d, options.k)
     a = VersionA(path, config, options.m, ITINHead(config).state_dict())
     pools: dict[str, Pool] = {}
     with ExitStack() as stack:
-        for gru in ["packed"] + (["compiled"] if compiled.loaded() else []):
+        ways = ["packed"] + (["compiled"] if compiled.loaded() else [])
+        for gru in [way for way in ways if options.only is None or way in options.only]:
             setup = setup_of(features, folder / "features", folder / f"runs-{gru}", gru=gru)
             pools[gru] = stack.enter_context(Pool(setup, cores))
             listen(pools[gru].run(Queue([trial(base, f"warm-{i}", 100 + i) for i in range(cores)])))
@@ -340,14 +342,14 @@ def bench_sweep(options: argparse.Namespace, features: Features, path: Path, fol
         for number in range(options.rounds):
             rounds["A"].append(Clock(False)(a.epoch))
             for gru, pool in pools.items():
-                trials = Queue([trial(base, f"run-{number}-{i}", 16 * number + i) for i in range(2 * cores)])
+                trials = Queue([trial(base, f"run-{number}-{i}", count * number + i) for i in range(count)])
                 begun, busy = time.perf_counter(), busy_seconds(pool)
                 listen(pool.run(trials))
                 rounds[gru].append((time.perf_counter() - begun, busy_seconds(pool) - busy))
     # A trains all samples and nothing else; a run of ours trains the training part, validates and is written.
-    share = 2 * cores * options.sweep_epochs * len(split.train) / len(features)
+    share = count * options.sweep_epochs * len(split.train) / len(features)
     show(
-        f"{2 * cores} configurations of {options.sweep_epochs} epochs of {len(split.train)} samples, {cores} processes "
+        f"{count} configurations of {options.sweep_epochs} epochs of {len(split.train)} samples, {cores} processes "
         "of one thread, against the training of as many runs of A, one after another",
         ["how", "x faster than A", "the same by processor time"],
         [[gru, share * ratio(rounds, "A", gru), share * ratio(rounds, "A", gru, 1)] for gru in pools],
@@ -466,11 +468,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--cpu-time", action="store_true", help="with --threads 1: the clock is processor time")
     parser.add_argument("--sweep-epochs", type=int, default=1)
+    parser.add_argument("--configs", type=int, help="configurations of a sweep; by default two a core")
     parser.add_argument("--stacks", help="heights J of stacks; by default 1,4,16,64 on a CUDA device, else 1,4")
     parser.add_argument("--paper", type=int, help="samples of --paper; MVSA-Single has 4511")
     parser.add_argument("--epochs", type=int, default=30, help="of --paper")
     parser.add_argument("--seeds", type=int, default=5, help="of --paper")
-    parser.add_argument("--only", action="append", help="of the ways side by side; repeatable")
+    parser.add_argument("--only", action="append", help="of the ways, of a sweep and side by side; repeatable")
     parser.add_argument("--sizes", help="d = k of what is taken beside A, for two m and two lengths of features each")
     parser.add_argument("--no-one", action="store_true")
     parser.add_argument("--no-sweep", action="store_true")
