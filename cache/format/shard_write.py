@@ -106,23 +106,6 @@ def pack(kind: str, samples: Sequence[Arrays], max_regions: int = 0) -> dict[str
     return packed
 
 
-def shard_bytes(
-    kind: str,
-    fingerprint: str,
-    rows: Sequence[int],
-    ids: Sequence[str],
-    sha256: Sequence[str],
-    arrays: Mapping[str, np.ndarray],
-) -> bytearray:
-    """Return the bytes of a shard: header, then HDF5 with contiguous, uncompressed arrays; deterministic.
-
-    See `unsealed` for the arguments.
-    """
-    data, header = unsealed(kind, fingerprint, rows, ids, sha256, arrays)
-    seal(data, header)
-    return data
-
-
 def unsealed(
     kind: str,
     fingerprint: str,
@@ -131,7 +114,9 @@ def unsealed(
     sha256: Sequence[str],
     arrays: Mapping[str, np.ndarray],
 ) -> tuple[bytearray, Header]:
-    """Return the bytes of a shard whose header is still to be written, and the header without digests.
+    """Return the bytes of a shard whose header is still to be written, and the header without digests: see `seal`.
+
+    Room for the header, then HDF5 with contiguous, uncompressed arrays; deterministic.
 
     Args:
         kind: `regions`, `tokens`, `context` or `scene`.

@@ -102,7 +102,6 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from itin.cache import StoreWriter, open_store
-from itin.cache.format.shard_write import shard_bytes
 from itin.errors import CacheError
 os.chdir(sys.argv[1])
 if os.getuid() == 0:

@@ -92,7 +92,7 @@ class Pool:
         except (EOFError, OSError):
             worker.process.join()
             self._workers[number] = None
-            if len(worker.trials) > 1:
+            if worker.together:
                 self._waiting += worker.trials.values()
                 self._alone |= {trial.key for trial in worker.trials.values()}
                 return []
@@ -115,9 +115,11 @@ class _Worker:
         theirs.close()
         self.trials: dict[int, Trial] = {}
         """Those that it trains, by number."""
+        self.together = False
+        """Whether they were given to it together."""
 
     def give(self, trials: Sequence[Trial]) -> None:
-        self.trials = dict(enumerate(trials))
+        self.trials, self.together = dict(enumerate(trials)), len(trials) > 1
         with suppress(OSError):  # if it has died, `_receive` notices
             self.connection.send(list(trials))
 
