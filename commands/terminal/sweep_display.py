@@ -111,9 +111,7 @@ class Display:
                 best = [(f"{value:.4f}", name) for value, name in self._best]
                 parts.append(grid((f"validation {SCORE_TITLES[self._select]}", "best runs so far"), best))
             self._live.update(Group(*parts, Text(self._progress())), refresh=True)
-        elif (
-            now - self._reported >= LOG_SECONDS and self._done + self._failed < self._total
-        ):  # `__exit__` prints the last
+        elif now - self._reported >= LOG_SECONDS and self._done + self._failed < self._total:  # `__exit__` has the last
             self._reported = now
             console.print(self._progress())
 
