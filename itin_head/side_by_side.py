@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 
 from .extras import Extras
 from .gru.packing import Words, fill_up
-from .gru.recurrence import PARAMETERS, Layer, deep_bigru
+from .gru.recurrence import BACKWARD, PARAMETERS, Layer, deep_bigru
 from .head import Head, HeadOutput, Text, mean_of_words, plain
 
 
@@ -89,9 +89,14 @@ class SideBySide(nn.Module):
         self.config, self.generators = first, generators
         states = [head.state_dict(keep_vars=True) for head in heads]
         learned = dict(heads[0].named_parameters())
-        self._names = {name.replace(".", "/"): name for name in states[0]}
-        for key, name in self._names.items():
+        self._names = list(states[0])
+        for name in self._names:
+            if _in_one(name) and name.endswith(BACKWARD):
+                continue
             stacked = torch.stack([state[name].detach() for state in states])
+            if _in_one(name):
+                stacked = torch.stack([stacked, torch.stack([state[name + BACKWARD].detach() for state in states])], 1)
+            key = name.replace(".", "/")
             if name in learned:
                 self.register_parameter(key, nn.Parameter(stacked))
             else:
@@ -132,7 +137,7 @@ class SideBySide(nn.Module):
             regions = regions.masked_fill(~region_mask[..., None], 0)
         text = self._read(words) if "tokens" in inputs else None
         one = self._one[0].train(self.training)
-        weights = {f"head.{name}": self._of(name) for name in self._names.values() if not name.startswith("gru")}
+        weights = {f"head.{name}": self._of(name) for name in self._names if not _in_one(name)}
 
         def logits(weights: dict[str, Tensor], lam: Tensor, *batch: object) -> Tensor:
             one.head.lam = lam
@@ -152,7 +157,7 @@ class SideBySide(nn.Module):
 
     def state_of(self, j: int) -> dict[str, Tensor]:
         """Return the parameters and buffers of head j alone, as the head names them."""
-        return {name: self._of(name).detach()[j].clone() for name in self._names.values()}
+        return {name: self._of(name).detach()[j].clone() for name in self._names}
 
     def _read(self, words: Words) -> Text:
         """Compute eqs. 2-4 and 15, as `Head.read`."""
@@ -164,7 +169,7 @@ class SideBySide(nn.Module):
         W, *W_s = [
             deep_bigru(words, self._layers(gru), dropout, self.recurrence, self.generators)
             for gru in ("gru", "gru_s")
-            if f"{gru}.weight_ih_l0" in self._names.values()
+            if f"{gru}.weight_ih_l0" in self._names
         ]
         return Text(W, mean_of_words(W_s[0] if W_s else W, words.mask), words.mask)
 
@@ -172,17 +177,25 @@ class SideBySide(nn.Module):
         """Return the weights of each layer, both directions of the J heads together, G = 2J."""
         layers: list[Layer] = []
         for layer in range(self.config.gru_layers):
-            both = [
-                torch.stack([self._of(f"{gru}.{name}_l{layer}"), self._of(f"{gru}.{name}_l{layer}_reverse")], 1)
-                for name in PARAMETERS
-            ]
-            W_ih, W_hh, b_ih, b_hh = (one.flatten(0, 1) for one in both)
+            W_ih, W_hh, b_ih, b_hh = (self._stored(f"{gru}.{name}_l{layer}").flatten(0, 1) for name in PARAMETERS)
             layers.append((W_ih, W_hh, b_ih, b_hh))
         return layers
 
     def _of(self, name: str) -> Tensor:
+        """Return a parameter or buffer (J, ...) as the heads name it."""
+        if not _in_one(name):
+            return self._stored(name)
+        forward = name.removesuffix(BACKWARD)
+        return self._stored(forward)[:, int(forward != name)]
+
+    def _stored(self, name: str) -> Tensor:
         value: Tensor = getattr(self, name.replace(".", "/"))
         return value
+
+
+def _in_one(name: str) -> bool:
+    """Return whether both directions of a parameter of the heads are one parameter (J, 2, ...) here: in the GRU."""
+    return name.startswith("gru")
 
 
 class _Join(nn.Module):

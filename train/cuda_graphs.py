@@ -194,7 +194,7 @@ class GraphSteps:
         packing, numbers = shape.pack(lengths)
         missing = numbers < 0
         places = (start[:, shape.rank][:, None] + numbers).masked_fill(missing, 0)  # (J, 2, P)
-        x = self._tokens[places.flatten()].float().masked_fill(missing.flatten()[:, None], 0)
+        x = self._tokens[places.flatten()].masked_fill_(missing.flatten()[:, None], 0).float()
         return Words(x.view(2 * len(rows), packing.rows, x.shape[1]), packing, mask_of(lengths, packing.n))
 
 

@@ -23,7 +23,9 @@ RECURRENCES = ("packed", "compiled", "fused", "torch")
 
 
 PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-"""The parameters of a layer of `nn.GRU`; their names end in `_l0` and so on, and `_reverse`."""
+"""The parameters of a layer of `nn.GRU`; their names end in `_l0` and so on, of one direction in `BACKWARD` too."""
+
+BACKWARD = "_reverse"
 
 Directions = Sequence[Tensor] | Tensor
 """An array for each of G directions, together in one tensor or not."""
@@ -35,7 +37,7 @@ Layer = tuple[Directions, Directions, Directions, Directions]
 def weights(gru: nn.GRU, layer: int = 0) -> Layer:
     """Return the weights of a layer of a bidirectional GRU, G = 2."""
     names = [f"{name}_l{layer}" for name in PARAMETERS]
-    W_ih, W_hh, b_ih, b_hh = ([getattr(gru, name), getattr(gru, f"{name}_reverse")] for name in names)
+    W_ih, W_hh, b_ih, b_hh = ([getattr(gru, name), getattr(gru, name + BACKWARD)] for name in names)
     return W_ih, W_hh, b_ih, b_hh
 
 
@@ -105,9 +107,18 @@ def bigru(
         recurrence: one of `RECURRENCES` but `torch`; `compiled` needs what `compiled.load` builds, `fused` Triton.
 
     Returns:
-        (B, n, d), or (J, B, n, d).
+        (B, n, d), or (J, B, n, d); of `fused` under autocast in its dtype.
     """
-    W: Tensor = _Mean.apply(_states(x, packing, W_ih, W_hh, b_ih, b_hh, recurrence), packing)  # eq. 4
+    h = _states(x, packing, W_ih, W_hh, b_ih, b_hh, recurrence)
+    W: Tensor
+    if recurrence == "fused":
+        from .triton_mean import FusedMean
+
+        kind = h.device.type
+        low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else h.dtype
+        W = FusedMean.apply(h, packing, low)  # eq. 4
+    else:
+        W = _Mean.apply(h, packing)  # eq. 4
     return W
 
 

@@ -109,18 +109,18 @@ class FusedRecurrence(torch.autograd.Function):
         d = W_hh.shape[2]
         low = inputs.dtype != W_hh.dtype
         inputs, b_hn = inputs.contiguous(), b_hn.contiguous()
-        W = W_hh.mT.to(inputs.dtype).contiguous()  # (G, d, 3d)
+        W = W_hh.to(inputs.dtype)
         gates, q = torch.empty_like(inputs), inputs.new_empty(G, P, d)
         h = W_hh.new_empty(G, P, d)
         h_product = inputs.new_empty(G, P, d) if low else h
         begin = last = 0
         for t, b in enumerate(sizes):
-            sums = torch.bmm(h_product[:, last : last + b], W) if t else inputs  # not read in the first step
+            sums = torch.bmm(h_product[:, last : last + b], W.mT) if t else inputs  # not read in the first step
             _cell[_grid(b, G, d)](
                 inputs, sums, b_hn, gates, q, h, h_product, P, begin, last, b, d, FIRST=t == 0, LOW=low, BLOCK=_block(d)
             )
             begin, last = begin + b, begin
-        ctx.save_for_backward(gates, q, h, W_hh)
+        ctx.save_for_backward(gates, q, h, W)
         ctx.sizes = sizes
         return h
 
@@ -128,10 +128,10 @@ class FusedRecurrence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Return the gradients of the inputs, `W_hh` and `b_hn`."""
-        gates, q, h, W_hh = ctx.saved_tensors
+        gates, q, h, W = ctx.saved_tensors
         sizes: list[int] = ctx.sizes
         G, P, d = h.shape
-        grad, W = grad.contiguous(), W_hh.to(gates.dtype)
+        grad = grad.contiguous()
         delta, grad_inputs = torch.empty_like(gates), torch.empty_like(gates)
         before = gates.new_empty(G, P, d)
         most = max(sizes, default=0)
@@ -147,8 +147,8 @@ class FusedRecurrence(torch.autograd.Function):
             )  # fmt: skip
             if t:
                 flow, later = torch.bmm(delta[:, begin : begin + b], W), b
-        grad_W = torch.bmm(delta.mT, before).to(W_hh.dtype)  # (G, 3d, d)
-        grad_b = delta[..., 2 * d :].sum(1, dtype=W_hh.dtype)
+        grad_W = torch.bmm(delta.mT, before).to(h.dtype)  # (G, 3d, d)
+        grad_b = delta[..., 2 * d :].sum(1, dtype=h.dtype)
         return grad_inputs, grad_W, grad_b, None
 
 

@@ -1,4 +1,4 @@
-"""The recurrence with cells in Triton: in its interpreter, and its kernels compiled for two kinds of GPU."""
+"""Eqs. 2-4 with kernels in Triton: in its interpreter, and the kernels compiled for two kinds of GPU."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ for lengths, d in itertools.product(([4, 1, 7, 0, 3], [1], [5, 5, 5], [0, 1, 0, 
         if dtype == torch.float32:
             with torch.autocast("cpu", torch.bfloat16):
                 W = bigru(words.x, words.packing, *weights(gru), recurrence="fused")
-            compare("bfloat16", (ways[0], results(W, parameters)))
+            assert W.dtype == torch.bfloat16
+            compare("bfloat16", (ways[0], results(W.float(), parameters)))
 
 dims = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "classes": 3, "d": 4, "k": 3, "hidden": 5}
 heads = [ITINHead(HeadConfig(lam=j / 3, **dims)) for j in range(3)]
@@ -66,6 +67,23 @@ for way in ("packed", "fused"):
     stack = SideBySide(heads, way)
     ways.append(results(stack(regions, words, context, torch.ones(3, 3, 2).bool()), list(stack.parameters())))
 compare("side by side", ways)
+
+# In static shapes there are places without a word, and steps in which one of the heads has no text left.
+from itin.train.cuda_graphs import StaticShape
+from itin.itin_head.gru.packing import Words
+
+static = torch.tensor([[9, 4, 3, 0], [3, 2, 1, 1], [6, 6, 6, 6]])
+shape = StaticShape.of(static.amax(0), torch.device("cpu"))
+packing, numbers = shape.pack(static)
+x = torch.randn(6, packing.rows, 5).masked_fill((numbers < 0).view(6, -1, 1), 0)
+weights_of = [torch.randn(6, *size).mul(0.5).requires_grad_() for size in ((60, 5), (60, 20), (60,), (60,))]
+ways = []
+for way, autocast in (("packed", False), ("fused", False), ("fused", True)):
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        W = bigru(x, packing, *weights_of, recurrence=way)
+    ways.append(results(W.float(), weights_of))
+compare("static", ways[:2])
+compare("bfloat16", (ways[0], ways[2]))
 from itin.itin_head.gru.choose import fused_failure
 
 assert fused_failure(torch.device("cpu")) is None
@@ -77,23 +95,32 @@ import json, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from itin.itin_head.gru import triton_cell
+from itin.itin_head.gru import triton_cell, triton_mean
 
 NUMBERS = {"P", "begin", "last", "b", "d", "most", "later"}
-LOW = {"inputs", "sums", "gates", "q", "h_product", "delta", "grad_inputs", "before_product", "flow"}
+PLACES = {"forward", "backward", "padded"}
+LOW = {"inputs", "sums", "gates", "q", "h_product", "delta", "grad_inputs", "before_product", "flow", "W"}
 sizes = {}
+
+
+def compile(kernel, capability, high, low, constants):
+    types = {
+        name: "constexpr" if name in constants else "i32" if name in NUMBERS else "*i64" if name in PLACES else
+        "*fp32" if name == "words" else "*" + (low if name in LOW else high) for name in kernel.arg_names
+    }
+    source = ASTSource(kernel, signature=types, constexprs=constants)
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+    sizes[f"{capability} {low} {constants} {kernel.__name__}"] = len(made.asm["cubin"])
+
+
 for capability in (80, 90):
     for high, low in (("fp32", "fp32"), ("fp32", "bf16"), ("fp64", "fp64")):
         for first in (True, False):
-            for kernel, more in ((triton_cell._cell, {"LOW": low != high}), (triton_cell._cell_back, {})):
-                constants = {"FIRST": first, "BLOCK": triton_cell._block(1024), **more}
-                types = {
-                    name: "constexpr" if name in constants else "i32" if name in NUMBERS else
-                    "*" + (low if name in LOW else high) for name in kernel.arg_names
-                }
-                source = ASTSource(kernel, signature=types, constexprs=constants)
-                made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
-                sizes[f"{capability} {low} {first} {kernel.__name__}"] = len(made.asm["cubin"])
+            constants = {"FIRST": first, "BLOCK": triton_cell._block(1024)}
+            compile(triton_cell._cell, capability, high, low, {"LOW": low != high, **constants})
+            compile(triton_cell._cell_back, capability, high, low, constants)
+        for kernel in (triton_mean._mean, triton_mean._mean_back):
+            compile(kernel, capability, high, low, {"SOME": True, "BLOCK": 1024})
 json.dump(sizes, sys.stdout)
 """
 
@@ -113,6 +140,7 @@ def test_equals_packed(tmp_path: Path) -> None:
     assert worst.pop("torch.float64") < 1e-12
     assert worst.pop("torch.float32") < 1e-5
     assert worst.pop("side by side") < 1e-5
+    assert worst.pop("static") < 1e-5
     assert 1e-4 < worst.pop("bfloat16") < 5e-2  # 8 bits; and they are used at all
     assert not worst
 
@@ -121,8 +149,37 @@ def test_equals_packed(tmp_path: Path) -> None:
 def test_kernels_compile(tmp_path: Path) -> None:
     """For the A100's kind and the H100's, which Triton's own assembler does without a GPU."""
     sizes = run(COMPILE, tmp_path, TRITON_INTERPRET="0")
-    assert len(sizes) == 24
+    assert len(sizes) == 36
     assert min(sizes.values()) > 1000
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("d", [40, 256])
+@pytest.mark.parametrize("most", [3, 40, 100])
+def test_bfloat16_on_a_device(d: int, most: int) -> None:
+    """Fused cells and means beside those in PyTorch, both in bfloat16, in shapes with places that hold no word."""
+    from itin.itin_head.gru.recurrence import bigru
+    from itin.train.cuda_graphs import StaticShape
+
+    torch.manual_seed(0)
+    lengths = (
+        torch.randint(0, 30, (3, most)).sort(dim=1, descending=True).values.clamp(max=torch.tensor([[30], [4], [9]]))
+    )
+    shape = StaticShape.of(lengths.amax(0) + 2, torch.device("cuda"))
+    packing, numbers = shape.pack(lengths.cuda())
+    x = torch.randn(6, packing.rows, 48).cuda().masked_fill((numbers < 0).view(6, -1, 1), 0)
+    sizes = (6, 3 * d, 48), (6, 3 * d, d), (6, 3 * d), (6, 3 * d)
+    weights = [torch.randn(size).mul(0.1).cuda().requires_grad_() for size in sizes]
+    results = []
+    for way, precision in (("packed", None), ("packed", torch.bfloat16), ("fused", torch.bfloat16)):
+        with torch.autocast("cuda", precision or torch.bfloat16, enabled=precision is not None):
+            W = bigru(x, packing, *weights, recurrence=way).float()
+        loss = (W * torch.arange(1.0, W.numel() + 1, device="cuda").cos().view_as(W)).sum()
+        results.append([W.detach(), *torch.autograd.grad(loss, weights)])
+    for exact, plain, fused in zip(*results, strict=True):
+        error, own = ((exact - each).norm() / exact.norm() for each in (plain, fused))
+        assert 1e-4 < own < max(2 * error, 0.02)
 
 
 @pytest.mark.gpu
