@@ -51,9 +51,8 @@ def command(**options: Any) -> None:
     into a folder of their own, and prints the mean.
     """
     from ..device import pick_device
-    from ..itin_head.gru.choose import choose, side_by_side
     from ..train.features.load import load_features
-    from ..train.loop import fit, work_of
+    from ..train.loop import compute_for, fit
     from ..train.protocols.teaching import TargetSplitter
     from ..train.runs.folder import load_run
     from ..train.runs.key import Identity
@@ -71,8 +70,7 @@ def command(**options: Any) -> None:
         if seeds is not None and "seed" in fields:
             raise ValueError("--seed and --seeds exclude each other")
         every = None if seeds is None else parse_seeds(seeds)
-        compute = ComputeOptions(computing.cuda_graphs, precision=computing.precision)
-        check_compute(config, compute)
+        check_compute(config, ComputeOptions(bool(computing.cuda_graphs), precision=computing.precision))
         device = pick_device(computing.device)
         rule = protocol.protocol_of()
     if output.out is not None:
@@ -104,11 +102,9 @@ def command(**options: Any) -> None:
     if unread := _unread(config, fields, features.dims):
         console.print(f"Note: {', '.join(unread)}: no effect on the head {config.head}", markup=False, highlight=False)
     with usage_errors():
-        if compute.plain and len(config.members) == 1:
-            recurrence = choose(computing.gru, device, work_of(config, features, split), say=console.print)
-        else:  # as configurations side by side may be computed
-            recurrence = side_by_side(computing.gru, device, say=console.print)
-        compute = replace(compute, recurrence=recurrence)
+        compute = compute_for(
+            [config], features, split, device, computing.gru, computing.cuda_graphs, computing.precision, console.print
+        )
     identity = Identity(features, found.table, stores)
     folders = _folders(output.out, configs, features.dataset)
     results = []

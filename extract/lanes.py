@@ -58,8 +58,9 @@ class Lane:
         self.encoder = encoder
         self.writer = writer
         self._at_once = encoder.batch_size
-        if encoder.spec.kind == "tokens":  # at most a shard, so that a kill loses no more
-            self._at_once = max(encoder.batch_size, min(TEXT_BATCHES * encoder.batch_size, writer.shard_size))
+        batches = getattr(encoder, "batches_at_once", TEXT_BATCHES if encoder.spec.kind == "tokens" else 1)
+        if batches > 1:  # at most a shard, so that a kill loses no more
+            self._at_once = max(encoder.batch_size, min(batches * encoder.batch_size, writer.shard_size))
         self.kind: str = encoder.spec.kind
         self._whole = whole
         self._every = rows[:0] if every is None else every

@@ -27,6 +27,9 @@ class SingleHead(nn.Module):
     def __init__(self, head: Head, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.head = copy.deepcopy(head)
+        for module in self.head.modules():
+            if isinstance(module, nn.GRU):
+                module.flatten_parameters()  # as cuDNN reads them
         self.head.generators = None if generator is None else [generator]
         self.head.read_by = self.head.recurrence  # as it learns: what is validated in between is not kept
 

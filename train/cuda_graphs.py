@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import RunError, first_line
 from ..itin_head.gru.batch import mask_of
 from ..itin_head.gru.packing import Packing, Words
 from .features.batches import ResidentFeatures
@@ -170,8 +171,17 @@ class GraphSteps:
             graph = torch.cuda.CUDAGraph()
             for generator in self._generators:
                 graph.register_generator_state(generator)
-            with torch.cuda.graph(graph, pool=self._pool):
-                self._take(own, self._shapes[key])
+            try:
+                with torch.cuda.graph(graph, pool=self._pool):
+                    self._take(own, self._shapes[key])
+            except RuntimeError as error:
+                if "captur" not in str(error):
+                    raise
+                raise RunError(
+                    "a training step cannot be a CUDA graph",
+                    found=first_line(error),
+                    next_step="train without: --no-cuda-graphs",
+                ) from error
             self._pool = graph.pool()
             self._graphs[key] = (graph, own)
             graph.replay()

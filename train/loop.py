@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from .label_rule import decided, has_sides, ways_of
 from .optimization.objective import EpochSelection, selected_by
 from .protocols.split import Split
 from .scoring import Scorer
-from .steps import ComputeOptions, Training, check_compute, predict
+from .steps import ComputeOptions, Training, check_compute, graphable, predict
 
 if TYPE_CHECKING:
     from .solving import Partnership, Solving
@@ -275,12 +275,34 @@ def as_float(value: float | None) -> float:
 
 
 def compute_for(
-    configs: Sequence[TrainConfig], features: Features, split: Split, device: str | torch.device, gru: str
+    configs: Sequence[TrainConfig],
+    features: Features,
+    split: Split,
+    device: str | torch.device,
+    gru: str,
+    graphs: bool | None = None,
+    precision: str = "float32",
+    say: Callable[[str], None] | None = None,
 ) -> ComputeOptions:
-    """Return how configurations are computed, alone or side by side; the arguments are those of `fit` and `train`."""
+    """Return how configurations are computed, alone or side by side.
+
+    Args:
+        configs: as for `train`.
+        features: as for `fit`.
+        split: as for `fit`.
+        device: where to train.
+        gru: how to compute the GRU, one of `itin_head.config.GRUS`.
+        graphs: whether steps are CUDA graphs; None for where they can be, unless cuDNN is to compute the GRU.
+        precision: the precision of matrix products, one of `config.PRECISIONS`.
+        say: called with one line that says why the fastest way is not available.
+    """
     where, alone = torch.device(device), sum(len(config.members) for config in configs) == 1
-    work = work_of(configs[0], features, split)
-    return ComputeOptions(recurrence=choose(gru, where, work) if alone else side_by_side(gru, where))
+    if graphs is None:
+        graphs = gru != "torch" and graphable(configs[0], where)
+    compute, told = ComputeOptions(graphs, precision=precision), {} if say is None else {"say": say}
+    if alone and compute.plain:
+        return replace(compute, recurrence=choose(gru, where, work_of(configs[0], features, split), **told))
+    return replace(compute, recurrence=side_by_side(gru, where, **told))
 
 
 def work_of(config: TrainConfig, features: Features, split: Split) -> float:

@@ -58,6 +58,11 @@ def stackable(config: TrainConfig) -> bool:
     return not HEADS[config.head].solved
 
 
+def graphable(config: TrainConfig, device: torch.device) -> bool:
+    """Return whether training steps of a configuration can be CUDA graphs there."""
+    return device.type == "cuda" and stackable(config) and config.mask and not config.mixup
+
+
 def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:
     """Raise ValueError for a configuration that cannot be trained in this way."""
     if compute.precision not in PRECISIONS:
@@ -134,6 +139,8 @@ class Training:
         self.resident = ResidentFeatures(
             features, device, most, first.max_words, first.targets, first.averages, lexicons, table, uses
         )
+        if compute.graphs and not self.resident.held:  # each batch comes from the CPU
+            self.compute = compute = replace(compute, graphs=False)
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""
         self.batches = math.ceil(len(split.train) / self.batch_size)

@@ -105,8 +105,8 @@ class Computing:
     """How to compute the GRU; auto: the fastest way here."""
     precision: str = option("float32", choices=PRECISIONS)
     """Precision of matrix products in training; evaluation stays in float32."""
-    cuda_graphs: bool = False
-    """Run each training step as one CUDA graph, on a GPU."""
+    cuda_graphs: bool | None = option(None, switch=True)
+    """Run each training step as one CUDA graph; by default on a GPU, wherever a step can be one."""
 
     def __post_init__(self) -> None:
         check(self)

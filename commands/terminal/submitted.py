@@ -65,8 +65,13 @@ def _sweep(words: list[str]) -> Prepared:
     if context.params["resume"] is None:
         more = [] if context.params["out"] else ["--out", str(path)]
         sweep_command.command.main([*words, *more, "--device", "cpu", "--plan"], "sweep", standalone_mode=False)
-    flags = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
-    passed = [word for flag, value in flags.items() for word in ((flag,) if value == str(True) else (flag, value))]
+    flags = {name.replace("_", "-"): value for name, value in given.items()}
+    switches = {str(True): "--", str(False): "--no-"}
+    passed = [
+        word
+        for flag, value in flags.items()
+        for word in ((switches[value] + flag,) if value in switches else (f"--{flag}", value))
+    ]
     return Sweeping().prepare(path, passed)
 
 

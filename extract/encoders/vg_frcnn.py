@@ -41,6 +41,7 @@ class VGFasterRCNN:
     Attributes:
         spec: everything that decides the numbers.
         batch_size: images a batch.
+        batches_at_once: batches that are best encoded together: of images of similar size, one beside the other.
         vocabulary: names of the ids, where there are any.
 
     Raises:
@@ -84,6 +85,7 @@ class VGFasterRCNN:
             attribute_count=sizes.attributes,
         )
         self.batch_size = batch_size or (1 if device.type == "cpu" else 16)
+        self.batches_at_once = 1 if device.type == "cpu" else 4
         self.spec = EncoderSpec(
             kind="regions",
             name=config.regions,

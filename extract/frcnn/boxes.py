@@ -94,16 +94,27 @@ def overlap_bound(threshold: float, inclusive: bool) -> float:
     return float(np.nextafter(rounded, np.float32(np.inf)))
 
 
-def nms(boxes: Tensor, bound: float, plus_one: bool) -> Tensor:
-    """Return the indices that suppression keeps of boxes by descending score, (M, 4) -> (K,)."""
+def nms(boxes: Tensor, bound: float, plus_one: bool, most: int | None = None) -> Tensor:
+    """Return the indices that suppression keeps of boxes by descending score, (M, 4) -> (K,).
+
+    Args:
+        boxes: (M, 4) by descending score.
+        bound: the least overlap that suppresses, see `overlap_bound`.
+        plus_one: whether a side is longer by one than the difference of its coordinates.
+        most: the number of indices that are wanted, the first ones; None for all.
+    """
     if len(boxes) == 0:
         return torch.zeros(0, dtype=torch.int64, device=boxes.device)
+    if most is not None and len(boxes) > 4 * most:
+        keep = nms(boxes[: 4 * most], bound, plus_one)  # it does not depend on the boxes after them
+        if len(keep) >= most:
+            return keep[:most]
     if plus_one:  # a width of x2 - x1 + 1 is that of a box whose far corner lies one pixel farther
         boxes = boxes + boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
     ranks = torch.arange(len(boxes), 0, -1, dtype=torch.float32, device=boxes.device)
     below = float(np.nextafter(np.float32(bound), np.float32(-np.inf)))
-    keep: Tensor = torchvision_nms(boxes, ranks, below)
-    return keep
+    found: Tensor = torchvision_nms(boxes, ranks, below)
+    return found[:most]
 
 
 def class_nms(boxes: Tensor, classes: Tensor, bound: float, plus_one: bool) -> Tensor:

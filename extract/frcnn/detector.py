@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from .proposals import propose
 from .selection import Predictions, RegionSelection, SelectedRegions, select
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Detector:
@@ -54,24 +58,42 @@ class Detector:
         self.device, self.compute_dtype, self.batch_size = device, compute_dtype, batch_size
         self.chunk = chunk or (24 if on_cpu else 1200)
         self.waste = (0.0 if on_cpu else 0.2) if waste is None else waste
+        # Copies of images do not wait for the layers of the batch before them, nor does the choice of its regions.
+        on_cuda = device.type == "cuda"
+        self._uploads, self._beside = (torch.cuda.Stream(device) if on_cuda else None for _ in range(2))  # type: ignore[no-untyped-call]
 
     def __call__(self, images: Sequence[PreparedImage]) -> list[dict[str, np.ndarray]]:
-        """Return a dict of arrays for each image, in order: see `itin.extract.encoders.contract.ImageEncoder`."""
+        """Return a dict of arrays for each image, in order: see `itin.extract.encoders.contract.ImageEncoder`.
+
+        The regions of a batch are chosen, which is many small steps, in a thread beside the layers of the next one.
+        """
         results: list[dict[str, np.ndarray]] = [{} for _ in images]
         queue = list(self.groups([image.size for image in images]))
-        while queue:
-            numbers = queue.pop(0)
+        late: tuple[list[int], Future[list[dict[str, np.ndarray]]]] | None = None
+
+        def smaller_if_full(numbers: list[int], work: Callable[[], T]) -> T | None:
+            """Return the result, or None after putting the images back as two batches where memory runs out."""
             try:
-                found = self.detect([images[i] for i in numbers])
+                return work()
             except torch.cuda.OutOfMemoryError:
                 if len(numbers) == 1 and self.chunk <= 16:
                     raise
-                self._shrink(len(numbers))
-                middle = (len(numbers) + 1) // 2
-                queue[:0] = [part for part in (numbers[:middle], numbers[middle:]) if part]
-                continue
-            for i, arrays in zip(numbers, found, strict=True):
-                results[i] = arrays
+            self._shrink(len(numbers))  # outside of the handler, which keeps the batch's memory allocated
+            middle = (len(numbers) + 1) // 2
+            queue[:0] = [part for part in (numbers[:middle], numbers[middle:]) if part]
+            return None
+
+        with matmul_precision(), ThreadPoolExecutor(1, thread_name_prefix="select") as thread:
+            while queue or late is not None:
+                begun = None
+                if queue:
+                    numbers = queue.pop(0)
+                    batch = [images[i] for i in numbers]
+                    begun = smaller_if_full(numbers, lambda batch=batch: self._begin(batch))  # type: ignore[misc]
+                if late is not None:
+                    for i, arrays in zip(late[0], smaller_if_full(late[0], late[1].result) or (), strict=False):
+                        results[i] = arrays
+                late = None if begun is None else (numbers, thread.submit(self._finish, *begun))
         return results
 
     def _shrink(self, used: int) -> None:
@@ -100,22 +122,36 @@ class Detector:
             yield group
 
     @torch.inference_mode()
-    def detect(self, images: Sequence[PreparedImage]) -> list[dict[str, np.ndarray]]:
-        """Return the arrays of each image of one batch, of any sizes."""
-        with matmul_precision():
-            features, predictions = self.predict(images)
+    def _begin(self, images: Sequence[PreparedImage]) -> tuple[Tensor, Predictions, torch.cuda.Event | None]:
+        """Return what `predict` does, and the event after which it is there."""
+        features, predictions = self.predict(images)
+        return features, predictions, torch.cuda.current_stream(self.device).record_event() if self._beside else None
+
+    @torch.inference_mode()
+    def _finish(
+        self, features: Tensor, predictions: Predictions, made: torch.cuda.Event | None
+    ) -> list[dict[str, np.ndarray]]:
+        """Choose regions, and return the arrays of each image."""
+        with torch.cuda.stream(self._beside):  # does nothing without one
+            if self._beside is not None and made is not None:
+                self._beside.wait_event(made)
             chosen = select(predictions, self.recipe, self.selection)
-        return _arrays(chosen, features[chosen.rows])
+            return _arrays(chosen, features[chosen.rows])
 
     def pad(self, images: Sequence[PreparedImage]) -> Tensor:
         """Return the images as one batch on the device, (B, 3, H, W), zero right of and below each image."""
         height = max(image.size[0] for image in images)
         width = max(image.size[1] for image in images)
-        batch = torch.zeros(len(images), 3, height, width, dtype=torch.float32)
-        for own, image in zip(batch, images, strict=True):
-            own[:, : image.size[0], : image.size[1]] = image.pixels
-        batch = batch.to(self.device, non_blocking=True)
-        return batch.to(dtype=self.compute_dtype, memory_format=torch.channels_last)
+        with torch.cuda.stream(self._uploads):  # does nothing without one
+            batch = torch.zeros(len(images), 3, height, width, dtype=torch.float32, device=self.device)
+            for own, image in zip(batch, images, strict=True):
+                own[:, : image.size[0], : image.size[1]] = image.pixels.to(self.device)
+            batch = batch.to(dtype=self.compute_dtype, memory_format=torch.channels_last)
+        if self._uploads is not None:
+            layers = torch.cuda.current_stream(self.device)
+            layers.wait_stream(self._uploads)
+            batch.record_stream(layers)
+        return batch
 
     def predict(self, images: Sequence[PreparedImage]) -> tuple[Tensor, Predictions]:
         """Return the features (R, D) and predictions of all proposals of a batch."""

@@ -76,11 +76,10 @@ def propose(
     else:
         boxes, large = boxes_of(order)
         scores = scores.masked_fill(~large, -torch.inf)
-    good = scores > -torch.inf
+        first = (scores == -torch.inf).sort(dim=1, stable=True).indices  # of those that are left
+        boxes = boxes.gather(1, first[..., None].expand(-1, -1, 4))
 
     bound = overlap_bound(recipe.rpn_nms, recipe.nms_inclusive)
-    found = []
-    for image in range(batch):
-        best = boxes[image][good[image]]
-        found.append(best[nms(best, bound, recipe.plus_one)[: recipe.post_nms]])
-    return found
+    left = (scores > -torch.inf).sum(1).tolist()
+    best = [own[:count] for own, count in zip(boxes, left, strict=True)]
+    return [own[nms(own, bound, recipe.plus_one, recipe.post_nms)] for own in best]

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from .packing import Packing
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _mean(h, W, forward, backward, padded, words, d, SOME: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     """Write the mean of both states of a word, or zero at a place without one."""
     i = tl.program_id(0)
@@ -25,7 +25,7 @@ def _mean(h, W, forward, backward, padded, words, d, SOME: tl.constexpr, BLOCK: 
     tl.store(W + tl.load(padded + i) * d + offsets, (0.5 * both).to(W.dtype.element_ty), mask)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _mean_back(grad, grad_h, forward, backward, padded, words, d, SOME: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     """Write the gradient of both states of a word, or zero at a place without one."""
     i = tl.program_id(0)

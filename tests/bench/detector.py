@@ -244,6 +244,7 @@ def main() -> None:
     device, recipe = options.device, RECIPES[options.recipe]
     dtype = getattr(torch, options.compute_dtype)
     batch = options.batch_size or (16 if device.type == "cuda" else 1)
+    at_once = (4 if device.type == "cuda" else 1) * batch  # as VGFasterRCNN.batches_at_once
 
     files = sorted(options.images.glob("*.jpg"))[: options.number]
     raw = [np.array(Image.open(file).convert("RGB")) for file in files]
@@ -281,7 +282,7 @@ def main() -> None:
         workers = options.workers or default_workers()
         forms = {
             "plain": (lambda: [plain([prepare(read_image(file), recipe)]) for file in files], torch.float32),
-            "ours": (lambda: decoded(files, recipe, workers, batch, ours), dtype),
+            "ours": (lambda: decoded(files, recipe, workers, at_once, ours), dtype),
         }
     times: dict[str, list[float]] = {name: [] for name in forms}
     peaks: dict[str, list[float]] = {name: [] for name in forms}

@@ -12,13 +12,12 @@ import torch
 
 from ...errors import RunError
 from ...itin_head import make
-from ...itin_head.gru.choose import choose, side_by_side
 from ...targets import outputs_of
 from ..config import TrainConfig
 from ..features.features import Features
 from ..features.shared import open_features
 from ..features.word_table import table_of
-from ..loop import Fit, train, work_of
+from ..loop import Fit, compute_for, train
 from ..steps import ComputeOptions, shape_of, stackable
 from .axes import Trial
 from .result import Result
@@ -46,7 +45,6 @@ class Stacks:
             raise ValueError(f"limit: expected at least 1, got {limit}")
         self.setup, self.limit = setup, limit
         self.device = torch.device(setup.device)
-        self.compute = ComputeOptions(setup.graphs, side_by_side(setup.gru, self.device), setup.precision)
         self._features = {view: open_features(folder) for view, folder in setup.features.items()}
 
     def run(self, trials: TrialSource) -> Iterator[Event]:
@@ -77,11 +75,10 @@ class Stacks:
         results: list[Fit | RunError] = []
         try:
             # The test part is not evaluated, as in `workers`.
-            compute = self.compute
-            if not stackable(configs[0]):
-                compute = ComputeOptions(
-                    recurrence=choose(self.setup.gru, self.device, work_of(configs[0], features, split))
-                )
+            compute = ComputeOptions()
+            if stackable(configs[0]):
+                how = self.setup
+                compute = compute_for(configs, features, split, self.device, how.gru, how.graphs, how.precision)
             for j, made in train(configs, features, split, self.device, ("val",), compute):
                 if isinstance(made, dict):
                     yield Event(j, trials[j], made)

@@ -66,7 +66,7 @@ def run(
     gru: str = "auto",
     retry: bool = False,
     stack: int | None = None,
-    graphs: bool = False,
+    graphs: bool | None = None,
     precision: str = "float32",
     begin: Callable[[TrialSource, dict[str, Result]], None] | None = None,
     listen: Callable[[Event], None] | None = None,
@@ -88,7 +88,7 @@ def run(
         retry: whether to train failed runs again.
         stack: how many configurations to train side by side in this process instead of one a worker; by default what
             memory allows on a CUDA device, and none elsewhere.
-        graphs: whether these take their steps as CUDA graphs.
+        graphs: whether these take their steps as CUDA graphs; by default where they can.
         precision: the precision of their matrix products, one of `config.PRECISIONS`.
         begin: called with the source and the results that are there.
         listen: called with every event.

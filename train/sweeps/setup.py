@@ -70,8 +70,8 @@ class Setup:
     device: str = "cpu"
     threads: int = 1
     gru: str = "auto"
-    graphs: bool = False
-    """Whether configurations side by side take their steps as CUDA graphs."""
+    graphs: bool | None = None
+    """Whether configurations side by side take their steps as CUDA graphs; None for where they can."""
     precision: str = "float32"
     """The precision of matrix products of configurations side by side."""
 

@@ -73,6 +73,8 @@ def test_suppression_is_the_greedy_one(threshold: float, plus_one: bool) -> None
         wanted = plain.suppress(boxes.double().numpy(), threshold, plus_one)
         bound = overlap_bound(threshold, plus_one)
         assert nms(boxes, bound, plus_one).tolist() == wanted
+        for most in (1, 3, len(wanted), len(boxes)):
+            assert nms(boxes, bound, plus_one, most).tolist() == wanted[:most]
         if not plus_one:
             ranks = torch.arange(len(boxes), 0, -1, dtype=torch.float32)
             assert torchvision_nms(boxes, ranks, threshold).tolist() == wanted

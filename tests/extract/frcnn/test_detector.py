@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from itin.extract.frcnn.detector import Detector
+from itin.extract.frcnn.network import ConvNorm
 from itin.extract.frcnn.preprocess import prepare
 from itin.extract.frcnn.selection import RegionSelection
 
@@ -139,14 +140,14 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_said(
     images = [prepare(picture(60, 90, seed), used) for seed in range(5)]
     made = detector("hf", batch_size=4, chunk=64)
     wanted = detector("hf")(images)
-    whole = made.detect
+    whole = made.predict
 
     def small(batch: Any) -> Any:
         if len(batch) > 1:
             raise torch.cuda.OutOfMemoryError("no room")
         return whole(batch)
 
-    monkeypatch.setattr(made, "detect", small)
+    monkeypatch.setattr(made, "predict", small)
     with caplog.at_level(logging.WARNING):
         same(made(images), wanted)
     assert (made.batch_size, made.chunk) == (1, 16)
@@ -155,9 +156,25 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_said(
     def none(batch: Any) -> Any:
         raise torch.cuda.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(made, "detect", none)
+    monkeypatch.setattr(made, "predict", none)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         made(images)
+
+
+def test_memory_that_runs_out_while_regions_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That happens in a thread, beside the next batch."""
+    images = [prepare(picture(60, 90, seed), recipe("hf")) for seed in range(5)]
+    made = detector("hf", batch_size=2, chunk=64)
+    whole = made._finish
+
+    def finish(features: Any, predictions: Any, made_at: Any) -> Any:
+        if len(predictions.counts) > 1:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return whole(features, predictions, made_at)
+
+    monkeypatch.setattr(made, "_finish", finish)
+    same(made(images), detector("hf")(images))
+    assert made.batch_size == 1
 
 
 def test_lower_precision_stays_near() -> None:
@@ -170,6 +187,33 @@ def test_lower_precision_stays_near() -> None:
     assert near.dtype == predicted.proposals.dtype == predicted.logits.dtype == torch.float32
     assert torch.cosine_similarity(features.mean(0), near.mean(0), 0) > 0.99
     assert np.isfinite(lower([image])[0]["regions"]).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"), [(7, 2, 1), (1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 1, 2)], ids=str
+)
+@pytest.mark.parametrize("added", [False, True])
+def test_convolutions_with_all_that_follows_in_one_kernel(kernel: int, stride: int, dilation: int, added: bool) -> None:
+    torch.manual_seed(0)
+    cin = 3 if kernel == 7 else 64
+    layer = ConvNorm(cin, 128, kernel, stride, kernel // 2 * dilation, dilation)
+    layer.weight.copy_(torch.randn(layer.weight.shape) / (cin * kernel**2) ** 0.5)
+    layer.norm.bias.copy_(torch.randn(128))
+    layer.norm.weight.fill_(1.5)
+    layer.fold()
+    x = torch.randn(2, cin, 38, 50)
+    exact = layer(x)
+    shortcut = torch.randn_like(exact) if added else torch.zeros_like(exact)
+    layer.to("cuda", torch.bfloat16).to(memory_format=torch.channels_last)
+
+    def low(values: torch.Tensor) -> torch.Tensor:
+        return values.to("cuda", torch.bfloat16, memory_format=torch.channels_last)
+
+    found = layer.relu(low(x), low(shortcut) if added else None).float().cpu()
+    wanted = (exact + shortcut).relu()
+    assert 1e-4 < (found - wanted).norm() / wanted.norm() < 1e-2
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"chunk": 0}])
