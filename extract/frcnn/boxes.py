@@ -124,14 +124,14 @@ def class_nms(boxes: Tensor, classes: Tensor, bound: float, plus_one: bool) -> T
     class is a list of its own. The lists are short, so that the CPU is faster.
 
     Args:
-        boxes: (M, 4) by descending score.
-        classes: (M,) int64.
+        boxes: (M, 4) by descending score, on the CPU.
+        classes: (M,) int64, on the CPU.
         bound: the least overlap that suppresses, see `overlap_bound`.
+        plus_one: as for `nms`.
     """
-    own, labels = boxes.cpu(), classes.cpu()
-    keep = torch.ones(len(own), dtype=torch.bool)
-    for places in torch.split(labels.argsort(stable=True), labels.bincount().tolist()):
+    keep = torch.ones(len(boxes), dtype=torch.bool)
+    for places in torch.split(classes.argsort(stable=True), classes.bincount().tolist()):
         if len(places) > 1:
             keep[places] = False
-            keep[places[nms(own[places], bound, plus_one)]] = True
-    return keep.to(boxes.device)
+            keep[places[nms(boxes[places], bound, plus_one)]] = True
+    return keep

@@ -59,8 +59,10 @@ class Detector:
         self.chunk = chunk or (24 if on_cpu else 1200)
         self.waste = (0.0 if on_cpu else 0.2) if waste is None else waste
         # Copies of images do not wait for the layers of the batch before them, nor does the choice of its regions.
-        on_cuda = device.type == "cuda"
-        self._uploads, self._beside = (torch.cuda.Stream(device) if on_cuda else None for _ in range(2))  # type: ignore[no-untyped-call]
+        self._uploads, self._beside = (
+            torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+            for _ in range(2)
+        )
 
     def __call__(self, images: Sequence[PreparedImage]) -> list[dict[str, np.ndarray]]:
         """Return a dict of arrays for each image, in order: see `itin.extract.encoders.contract.ImageEncoder`.

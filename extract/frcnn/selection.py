@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -161,19 +162,20 @@ def select(p: Predictions, recipe: Recipe, selection: RegionSelection) -> Select
     best, objects = probabilities.max(1)
     attribute_scores, attribute_ids = attributes.max(1)
     frame = _Frame(p, recipe)
+    of_images = torch.split(torch.arange(len(p.images), device=p.images.device), p.counts)
     found = []
-    for rows in torch.split(torch.arange(len(p.images), device=p.images.device), p.counts):
-        if selection.rule == "original":
-            score = _class_scores(probabilities[rows], rows, frame, recipe, selection)
+    if selection.rule == "original":
+        on_host = torch.split(torch.arange(len(p.images)), p.counts)
+        for rows, score in zip(on_host, _class_scores(probabilities, of_images, frame, recipe, selection), strict=True):
             enough = int((score >= selection.threshold).sum().clamp(selection.least, selection.max_regions))
-        else:
-            score, enough = best[rows], selection.max_regions
-            rows = rows[score.argsort(descending=True, stable=True)]
-            rows = rows[_agnostic(frame.boxes(rows, objects[rows]), recipe, selection)]
-            score = best[rows]
-        score, order = score.sort(descending=True, stable=True)
-        found.append((rows[order[:enough]], score[:enough]))
-    chosen = torch.cat([rows for rows, _ in found])
+            score, order = score.sort(descending=True, stable=True)
+            found.append((rows[order[:enough]], score[:enough]))
+    else:
+        for rows in of_images:
+            rows = rows[best[rows].argsort(descending=True, stable=True)]
+            rows = rows[_agnostic(frame.boxes(rows, objects[rows]), recipe, selection)][: selection.max_regions]
+            found.append((rows, best[rows]))
+    chosen = torch.cat([rows for rows, _ in found]).to(p.images.device)
     return SelectedRegions(
         rows=chosen,
         counts=[len(rows) for rows, _ in found],
@@ -195,25 +197,51 @@ def _agnostic(boxes: Tensor, recipe: Recipe, selection: RegionSelection) -> Tens
     return keep
 
 
-def _class_scores(own: Tensor, rows: Tensor, frame: _Frame, recipe: Recipe, selection: RegionSelection) -> Tensor:
-    """Return each box's best score among the classes where it survives suppression, (N, C) -> (N,), 0 where in none.
+def _class_scores(
+    probabilities: Tensor, of_images: Sequence[Tensor], frame: _Frame, recipe: Recipe, selection: RegionSelection
+) -> Iterator[Tensor]:
+    """Yield for each image its boxes' best scores among the classes where they survive suppression, (N,) on the CPU.
 
-    Suppression within a class goes by descending score, so whether a score survives depends on higher scores only: with
-    all scores of at least `t`, results of at least `t` are exact. They decide the selection where `t` is the
-    selection's own threshold and enough boxes reach it. Otherwise `t` is lowered to the image's `BEST`th best score,
-    and where that is not enough either, all scores take part.
+    A score is 0 where a box survives nowhere. Suppression within a class goes by descending score, so whether a score
+    survives depends on higher scores only: with all scores of at least `t`, results of at least `t` are exact. They
+    decide the selection where `t` is the selection's own threshold and enough boxes reach it. Otherwise `t` is lowered
+    to the image's `BEST`th best score, and where that is not enough either, all scores take part.
+
+    Args:
+        probabilities: (R, C) of all images.
+        of_images: the rows of each image, one image after the other.
+        frame: the boxes of rows and classes.
+        recipe: of the detector.
+        selection: the rule.
     """
-    bound = overlap_bound(selection.class_nms, recipe.nms_inclusive)
-    score = own.new_zeros(len(own))
-    for number in range(3):
-        level = selection.threshold
-        if number:
-            level = min(level, float(own.flatten().topk(min(BEST, own.numel())).values[-1])) if number == 1 else 0.0
+
+    def surviving(level: float, rows: Tensor) -> list[Tensor]:
+        """Return places among the rows, classes, values and boxes of their scores of at least `level`, on the CPU."""
+        own = probabilities[rows]
         place, label = (own >= level).nonzero(as_tuple=True)
-        value, order = own[place, label].sort(descending=True, stable=True)
-        place, label = place[order], label[order]
-        keep = class_nms(frame.boxes(rows[place], label), label, bound, recipe.plus_one)
-        score = own.new_zeros(len(own)).scatter_reduce(0, place[keep], value[keep], "amax")
-        if int((score >= level).sum()) >= min(selection.least, len(own)):
-            break
-    return score
+        found = place, label, own[place, label], frame.boxes(rows[place], label)
+        return [each.cpu() for each in found]
+
+    bound = overlap_bound(selection.class_nms, recipe.nms_inclusive)
+
+    def best_of(count: int, place: Tensor, label: Tensor, value: Tensor, boxes: Tensor) -> Tensor:
+        """Return the best surviving score of each of `count` boxes, 0 where there is none."""
+        value, order = value.sort(descending=True, stable=True)
+        keep = class_nms(boxes[order], label[order], bound, recipe.plus_one)
+        return value.new_zeros(count).scatter_reduce(0, place[order][keep], value[keep], "amax")
+
+    place, *others = surviving(selection.threshold, torch.cat(list(of_images)))
+    first = 0
+    for rows in of_images:
+        count = len(rows)
+        own = slice(*torch.searchsorted(place, torch.tensor([first, first + count])).tolist())
+        score = best_of(count, place[own] - first, *(each[own] for each in others))
+        first += count
+        level = selection.threshold
+        for lower in (BEST, None):
+            if int((score >= level).sum()) >= min(selection.least, count):
+                break
+            every = probabilities[rows].flatten()
+            level = 0.0 if lower is None else min(level, float(every.topk(min(lower, len(every))).values[-1]))
+            score = best_of(count, *surviving(level, rows))
+        yield score
