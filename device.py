@@ -50,6 +50,17 @@ def device_names(names: str) -> list[str]:
     return found
 
 
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor on the CPU. One from a CUDA device goes to pinned memory, and is there after `wait_for`."""
+    return tensor.to("cpu", non_blocking=tensor.is_cuda)
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @contextlib.contextmanager
 def matmul_precision(tf32: bool = False) -> Iterator[None]:
     """Set how matrix products, convolutions and cuDNN's GRU compute float32 on a CUDA device within the block.

@@ -48,23 +48,29 @@ class Reader:
         self._tokenizer, self._max_length, self._normalize = tokenizer, max_length, normalize
         self._own = len(set(tokenizer("one two", add_special_tokens=False).word_ids(0))) > 1
 
-    def __call__(self, texts: list[str]) -> list[tuple[list[int], list[int]]]:
-        """Return the token ids and the word ids (-1: special token) of each text."""
-        encoded = self._encoded(texts)
-        return [(encoded["input_ids"][row], self._word_ids(encoded, row, text)) for row, text in enumerate(texts)]
+    def encode(self, texts: list[str]) -> Any:
+        """Return the library's encoding of texts: `input_ids`, and what `word_ids` needs."""
+        read = [" ".join(chunk for _, chunk in _chunks(text, self._normalize)) for text in texts]
+        return self._tokenizer(
+            read,
+            truncation=True,
+            max_length=self._max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+
+    def word_ids(self, encoded: Any, texts: list[str]) -> list[list[int]]:
+        """Return the word ids (-1: special token) of texts that were encoded."""
+        return [self._word_ids(encoded, row, text) for row, text in enumerate(texts)]
 
     def words(self, text: str) -> list[str]:
         """Return the words of a text, which the word ids index: pieces of the text as written."""
-        encoded = self._encoded([text])
+        encoded = self.encode([text])
         if self._own and self._normalize is None:
             count = 1 + max(self._word_ids(encoded, 0, text), default=-1)
             found = [encoded.word_to_chars(0, word) for word in range(count)]
             return [text[span.start : span.end].strip() if span is not None else "" for span in found]
         return [text[start:end] for start, end in _numbers(self._spans(encoded, 0, text))]
-
-    def _encoded(self, texts: list[str]) -> Any:
-        read = [" ".join(chunk for _, chunk in _chunks(text, self._normalize)) for text in texts]
-        return self._tokenizer(read, truncation=True, max_length=self._max_length, return_attention_mask=False)
 
     def _word_ids(self, encoded: Any, row: int, text: str) -> list[int]:
         if self._own and self._normalize is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 import transformers
 
-from ...device import matmul_precision
+from ...device import matmul_precision, to_host, wait_for
 from ...errors import WeightsError
 from ...weights_file import cause_of
 from ..config import EncoderConfig
@@ -63,9 +64,9 @@ class BertTokens:
         _check_fit(name, tokenizer, model)
         digest = tokenizer_sha256(tokenizer)  # before its first use, which sets its truncation
         self.sentence_ends = sentence_ends(tokenizer)
-        self._model = model.to(device)
         self._device = device
         self._autocast = config.compute_dtype == "bfloat16"
+        self._model = model.to(device).requires_grad_(self._autocast)  # autocast keeps what it casts of such weights
         self._padding_id = tokenizer.pad_token_id or 0
         self.batch_size = batch_size or 32
         special = tokenizer.num_special_tokens_to_add(pair=False)
@@ -99,41 +100,51 @@ class BertTokens:
         """Return the weights that it needs."""
         return model_needs(config.text_encoder, "text model")
 
-    @torch.inference_mode()
     def encode(self, texts: list[str]) -> list[Arrays]:
         """Return `tokens (n, D)`, `token_ids (n,)`, `word_ids (n,)` of each text, special tokens included."""
-        read = self._read(texts)
-        by_length = sorted(range(len(texts)), key=lambda i: len(read[i][0]))
-        vectors: dict[int, np.ndarray] = {}
-        for start in range(0, len(texts), self.batch_size):
-            members = by_length[start : start + self.batch_size]
-            for i, hidden in zip(members, self._forward([read[i][0] for i in members]), strict=True):
-                vectors[i] = hidden
+        encoded = self._read.encode(texts)
+        ids = encoded["input_ids"]
+        by_length = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        batches = self._forward([ids[i] for i in by_length])
+        word_ids = self._read.word_ids(encoded, texts)  # while the device works
+        wait_for(self._device)
+        vectors = dict(zip(by_length, chain.from_iterable(batch.numpy() for batch in batches), strict=True))
         return [
             {
-                "tokens": vectors[i],
-                "token_ids": np.array(ids, np.int32),
-                "word_ids": np.array(word_ids, np.int32),
+                "tokens": vectors[i][: len(ids[i])],
+                "token_ids": np.array(ids[i], np.int32),
+                "word_ids": np.array(word_ids[i], np.int32),
             }
-            for i, (ids, word_ids) in enumerate(read)
+            for i in range(len(ids))
         ]
 
     def words(self, text: str) -> list[str]:
         """Return the words of a text, which `word_ids` index: pieces of the text as written."""
         return self._read.words(text)
 
-    def _forward(self, ids: list[list[int]]) -> list[np.ndarray]:
-        longest = self._full_length or max(1, *map(len, ids))
-        batch = torch.full((len(ids), longest), self._padding_id)
-        mask = torch.zeros((len(ids), longest), dtype=torch.long)
-        for row, sequence in enumerate(ids):
-            batch[row, : len(sequence)] = torch.tensor(sequence)
-            mask[row, : len(sequence)] = 1
-        inputs = {"input_ids": batch} if self._full_length else {"input_ids": batch, "attention_mask": mask}
-        with matmul_precision(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
-            hidden = self._model(**{name: tensor.to(self._device) for name, tensor in inputs.items()})[0]
-        hidden = hidden.float().cpu().numpy()
-        return [hidden[row, : len(sequence)] for row, sequence in enumerate(ids)]
+    def _forward(self, ids: list[list[int]]) -> list[torch.Tensor]:
+        """Return the vectors (B, longest, D) of each batch on their way to the host: see `to_host`.
+
+        Nothing here waits for the device; transformers does once a batch where it checks whether a mask is all ones.
+
+        Args:
+            ids: the token ids of each text, by ascending length.
+        """
+        lengths = np.array([len(sequence) for sequence in ids])
+        widths = np.full_like(lengths, self._full_length) if self._full_length else lengths.clip(1)
+        inside = np.arange(widths[-1]) < lengths[:, None]
+        padded = np.full(inside.shape, self._padding_id)
+        padded[inside] = list(chain.from_iterable(ids))
+        given = {"input_ids": padded} if self._full_length else {"input_ids": padded, "attention_mask": inside}
+        inputs = {name: torch.from_numpy(array).long().to(self._device) for name, array in given.items()}
+        found = []
+        mode = torch.no_grad() if self._autocast else torch.inference_mode()  # in inference mode it keeps nothing
+        with mode, matmul_precision(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            for start in range(0, len(ids), self.batch_size):
+                stop = min(start + self.batch_size, len(ids))
+                batch = {name: one[start:stop, : widths[stop - 1]].contiguous() for name, one in inputs.items()}
+                found.append(to_host(self._model(**batch)[0].float()))
+        return found
 
 
 def needs_built_tokenizer(config: EncoderConfig) -> bool:

@@ -21,8 +21,10 @@ class VisionInput:
     size: tuple[int, int]
     """Width and height of the original image in pixels."""
     outputs: tuple[torch.Tensor, ...] | None = None
-    """The cells (D, rows, columns), the pooled vector (P,), and further vectors where the trunk has them, float32, on
-    the trunk's device; None before the forward pass."""
+    """The cells (B, D, rows, columns), the pooled vectors (B, P), and further vectors where the trunk has them, of the
+    batch that the image was in, float32, on the trunk's device; None before the forward pass."""
+    row: int = 0
+    """The image's row in them."""
 
 
 class Trunk(Protocol):

@@ -6,6 +6,7 @@ outputs on the image's input, and the second one takes them from there.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity
 
-from ...device import matmul_precision
+from ...device import matmul_precision, to_host, wait_for
 from ..config import EncoderConfig
 from ..weights.requirement import WeightsRequirement
 from .contract import Arrays, EncoderSpec, Kind
@@ -38,25 +39,37 @@ class VisionEncoder:
         """Return the input of an image, (H, W, 3) uint8 RGB; both kinds share it."""
         return self.trunk.prepare(image)
 
-    @torch.inference_mode()
-    def _run(self, inputs: list[VisionInput]) -> list[tuple[torch.Tensor, ...]]:
-        """Return the outputs of each input; the trunk runs for those that have none yet, those of one size together."""
+    def _run(self, inputs: list[VisionInput]) -> Iterator[tuple[list[int], tuple[torch.Tensor, ...]]]:
+        """Yield the places of inputs that went through the trunk together, and their rows of its outputs.
+
+        The trunk runs for those that have no outputs yet, those of one size together.
+        """
         waiting = sorted((one for one in inputs if one.outputs is None), key=lambda one: one.pixels.shape)
         device = self.trunk.device
         for _, group in groupby(waiting, key=lambda one: one.pixels.shape):
             members = list(group)
             pixels = torch.stack([one.pixels for one in members]).to(device, memory_format=torch.channels_last)
             with matmul_precision(), torch.autocast(device.type, torch.bfloat16, enabled=self._autocast):
-                outputs = self.trunk.forward(pixels)
-            for one, *own in zip(members, *(output.float() for output in outputs), strict=True):
-                one.outputs = tuple(own)
-        return [one.outputs for one in inputs if one.outputs is not None]
+                outputs = tuple(output.float() for output in self.trunk.forward(pixels))
+            for row, one in enumerate(members):
+                one.outputs, one.row = outputs, row
+        together: defaultdict[int, list[int]] = defaultdict(list)
+        for place, one in enumerate(inputs):
+            together[id(one.outputs)].append(place)
+        for places in together.values():
+            outputs, rows = inputs[places[0]].outputs or (), [inputs[place].row for place in places]
+            if rows != list(range(len(outputs[0]))):
+                outputs = tuple(output[rows] for output in outputs)
+            yield places, outputs
 
+    @torch.inference_mode()
     def _context(self, inputs: list[VisionInput], output: int) -> list[Arrays]:
         """Return `context` of each input: the trunk's output of that number."""
-        outputs = self._run(inputs)
-        vectors = torch.stack([one[output] for one in outputs]).cpu().numpy() if outputs else ()
-        return [{"context": vector} for vector in vectors]
+        found: list[Arrays] = [{} for _ in inputs]
+        for places, outputs in self._run(inputs):
+            for place, vector in zip(places, outputs[output].cpu().numpy(), strict=True):
+                found[place] = {"context": vector}
+        return found
 
 
 class PatchRegions(VisionEncoder):
@@ -97,21 +110,16 @@ class PatchRegions(VisionEncoder):
     @torch.inference_mode()
     def encode(self, prepared: list[VisionInput]) -> list[Arrays]:
         """Return the regions of each prepared image, see `ImageEncoder`; objects and attributes are unknown."""
-        outputs = self._run(prepared)
         found: list[Arrays] = [{} for _ in prepared]
-
-        def shape(i: int) -> torch.Size:
-            return outputs[i][0].shape
-
-        for _, group in groupby(sorted(range(len(prepared)), key=shape), key=shape):  # few, large transfers
-            members = list(group)
-            cells, pooled = (torch.stack([outputs[i][part] for i in members]) for part in (0, 1))
-            for i, regions in zip(members, self._regions([prepared[i] for i in members], cells, pooled), strict=True):
-                found[i] = regions
+        for places, (cells, pooled, *_) in self._run(prepared):
+            regions = self._regions([prepared[place] for place in places], cells, pooled)
+            for place, one in zip(places, regions, strict=True):
+                found[place] = one
         return found
 
     def _regions(self, inputs: list[VisionInput], cells: torch.Tensor, pooled: torch.Tensor) -> Iterator[Arrays]:
         """Yield the regions of images with cells of one shape."""
+        cells = cells.contiguous()  # in one layout, whatever the trunk's: sums round alike
         rows, columns = cells.shape[2:]
         grid = self._grid or (rows, columns)
         boxes = bin_boxes(rows, columns, grid)
@@ -124,15 +132,19 @@ class PatchRegions(VisionEncoder):
         order, scores = order[:, :keep], scores[:, :keep]
         kept = vectors.gather(1, order[:, :, None].expand(-1, -1, vectors.shape[2]))
         unknown, nothing = np.full(keep, -1, np.int32), np.zeros(keep, np.float32)
-        parts = (kept.cpu().numpy(), order.cpu().numpy(), scores.cpu().numpy())
-        for one, regions, places, cosines in zip(inputs, *parts, strict=True):
-            x1, y1, x2, y2 = one.seen
-            scale = np.array([x2 - x1, y2 - y1] * 2, np.float32)
-            inside = np.array(one.size * 2, np.float32)  # cells of a padded input end beyond the image
+        regions, places, cosines = (to_host(part) for part in (kept, order, scores))
+        seen = np.array([one.seen for one in inputs])
+        corner, sides = seen[:, :2], seen[:, 2:] - seen[:, :2]
+        scale, shift = (np.tile(each.astype(np.float32), 2)[:, None] for each in (sides, corner))
+        inside = np.array([one.size * 2 for one in inputs], np.float32)[:, None]
+        wait_for(self.trunk.device)
+        # cells of a padded input end beyond the image
+        clipped = (boxes[places.numpy()] * scale + shift).clip(0, inside)
+        for own, corners, values in zip(regions.numpy(), clipped, cosines.numpy(), strict=True):
             yield {
-                "regions": regions,
-                "boxes": (boxes[places] * scale + np.array([x1, y1] * 2, np.float32)).clip(0, inside),
-                "scores": cosines,
+                "regions": own,
+                "boxes": corners,
+                "scores": values,
                 "objects": unknown,
                 "object_scores": nothing,
                 "attributes": unknown,

@@ -256,6 +256,26 @@ def test_tokens_are_the_last_hidden_state(tmp_path: Path) -> None:
     assert encoder.spec.dims == {"feature": 24}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_batches_come_back_in_the_order_of_the_texts(dtype: str, tmp_path: Path) -> None:
+    folder = bert_folder(tmp_path / "bert")
+    encoder = BertTokens(EncoderConfig(text_encoder=str(folder), compute_dtype=dtype), CPU, batch_size=2)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder)
+    model.eval().requires_grad_(False)
+    texts = [*TEXTS, "", TEXTS[1] * 3, "a cat"]
+    found = encoder.encode(texts)
+    lengths = [len(tokenizer(text)["input_ids"]) for text in texts]
+    by_length = sorted(range(len(texts)), key=lengths.__getitem__)
+    for start in range(0, len(texts), 2):
+        members = by_length[start : start + 2]
+        inputs = tokenizer([texts[i] for i in members], return_tensors="pt", padding=True)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            expected = model(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state.float().numpy()
+        for row, i in enumerate(members):
+            np.testing.assert_array_equal(found[i]["tokens"], expected[row, : lengths[i]])
+
+
 def test_long_texts_keep_their_first_wordpieces(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path / "bert")
     text = " ".join(TEXTS * 20)

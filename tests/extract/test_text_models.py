@@ -146,7 +146,9 @@ def test_words_of_real_texts(family: str, normalize: str | None, make: Make, sha
     texts = [path.read_bytes().decode("gb18030").strip() for path in files]
     assert len(texts) > 100
     reader = Reader(load_tokenizer(str(make(family)), None), 500, normalize)
-    for text, (ids, word_ids) in zip(texts, reader(texts), strict=True):
+    encoded = reader.encode(texts)
+    found = zip(texts, encoded["input_ids"], reader.word_ids(encoded, texts), strict=True)
+    for text, ids, word_ids in found:
         words = reader.words(text)
         assert len(ids) == len(word_ids)
         assert len(words) == 1 + max(word_ids)
