@@ -130,6 +130,8 @@ class BertTokens:
         Args:
             ids: the token ids of each text, by ascending length.
         """
+        if not ids:
+            return []
         lengths = np.array([len(sequence) for sequence in ids])
         widths = np.full_like(lengths, self._full_length) if self._full_length else lengths.clip(1)
         inside = np.arange(widths[-1]) < lengths[:, None]

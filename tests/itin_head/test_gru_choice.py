@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from torch import Tensor
 from itin.itin_head.gru import choose as recurrence
 from itin.itin_head.gru.choose import WORTH_BUILDING, choose, operations, side_by_side
 from itin.train.config import TrainConfig
+from itin.train.loop import compute_for
+from itin.train.protocols.split import Split
 
 from .test_gru import CPU, made_up, needs_compiler  # noqa: F401
 
@@ -55,6 +59,28 @@ def test_fused_cells_are_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [side_by_side(gru, cuda) for gru in ("auto", "fused", "packed", "torch")] == ["fused"] * 2 + ["packed"] * 2
     assert [side_by_side(gru, CPU) for gru in ("auto", "compiled")] == ["packed"] * 2
     assert len(said) == 1
+
+
+def test_steps_are_graphs_where_they_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(recurrence, "fused_failure", lambda device: None)
+    features = made_up(4)
+    split = Split(np.arange(2), np.arange(2, 3), np.arange(3, 4), {})
+    config = TrainConfig(m=1)
+
+    def chosen(config: TrainConfig, device: torch.device, *how: Any) -> tuple[bool, str]:
+        compute = compute_for([config], features, split, device, *how)
+        return compute.graphs, compute.recurrence
+
+    assert chosen(config, cuda, "auto") == (True, "fused")
+    assert chosen(config, cuda, "packed") == (True, "packed")
+    assert chosen(config, cuda, "torch") == (False, "torch")  # which cuDNN computes
+    assert chosen(config, cuda, "auto", False) == (False, "torch")
+    assert chosen(config, cuda, "auto", False, "bfloat16") == (False, "fused")
+    assert chosen(config, CPU, "auto") == (False, "packed")
+    assert chosen(config, CPU, "auto", True) == (True, "packed")  # in their shapes
+    for other in (replace(config, mask=False), replace(config, mixup=0.2), TrainConfig(head="linear")):
+        assert not chosen(other, cuda, "auto")[0]
 
 
 def test_why_fused_cells_fail(monkeypatch: pytest.MonkeyPatch) -> None:
