@@ -130,8 +130,11 @@ def class_nms(boxes: Tensor, classes: Tensor, bound: float, plus_one: bool) -> T
         plus_one: as for `nms`.
     """
     keep = torch.ones(len(boxes), dtype=torch.bool)
-    for places in torch.split(classes.argsort(stable=True), classes.bincount().tolist()):
-        if len(places) > 1:
-            keep[places] = False
-            keep[places[nms(boxes[places], bound, plus_one)]] = True
+    by_class, counts = classes.argsort(stable=True), classes.bincount()
+    ends = counts.cumsum(0)
+    several = counts > 1  # of the 1600 classes an image has a few
+    for begin, end in zip((ends - counts)[several].tolist(), ends[several].tolist(), strict=True):
+        places = by_class[begin:end]
+        keep[places] = False
+        keep[places[nms(boxes[places], bound, plus_one)]] = True
     return keep

@@ -58,8 +58,8 @@ class Detector:
         self.device, self.compute_dtype, self.batch_size = device, compute_dtype, batch_size
         self.chunk = chunk or (24 if on_cpu else 1200)
         self.waste = (0.0 if on_cpu else 0.2) if waste is None else waste
-        # Copies of images do not wait for the layers of the batch before them, nor does the choice of its regions.
-        self._uploads, self._beside = (
+        # A batch's first stage, and the choice of its regions, do not wait for the second stage of another one.
+        self._ahead, self._beside = (
             torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
             for _ in range(2)
         )
@@ -144,25 +144,25 @@ class Detector:
         """Return the images as one batch on the device, (B, 3, H, W), zero right of and below each image."""
         height = max(image.size[0] for image in images)
         width = max(image.size[1] for image in images)
-        with torch.cuda.stream(self._uploads):  # does nothing without one
-            batch = torch.zeros(len(images), 3, height, width, dtype=torch.float32, device=self.device)
-            for own, image in zip(batch, images, strict=True):
-                own[:, : image.size[0], : image.size[1]] = image.pixels.to(self.device)
-            batch = batch.to(dtype=self.compute_dtype, memory_format=torch.channels_last)
-        if self._uploads is not None:
-            layers = torch.cuda.current_stream(self.device)
-            layers.wait_stream(self._uploads)
-            batch.record_stream(layers)
-        return batch
+        batch = torch.zeros(len(images), 3, height, width, dtype=torch.float32, device=self.device)
+        for own, image in zip(batch, images, strict=True):
+            own[:, : image.size[0], : image.size[1]] = image.pixels.to(self.device)
+        return batch.to(dtype=self.compute_dtype, memory_format=torch.channels_last)
 
     def predict(self, images: Sequence[PreparedImage]) -> tuple[Tensor, Predictions]:
         """Return the features (R, D) and predictions of all proposals of a batch."""
         network, recipe = self.network, self.recipe
         sizes = [image.size for image in images]
-        maps, extents = network.backbone(self.pad(images), sizes)
-        logits, deltas = network.proposal_generator.rpn_head(maps)
         scales = [image.scale for image in images]
-        proposals = propose(logits, deltas, network.anchors, recipe, extents, sizes, scales)
+        with torch.cuda.stream(self._ahead):  # does nothing without one
+            maps, extents = network.backbone(self.pad(images), sizes)
+            logits, deltas = network.proposal_generator.rpn_head(maps)
+            proposals = propose(logits, deltas, network.anchors, recipe, extents, sizes, scales)
+        if self._ahead is not None:
+            here = torch.cuda.current_stream(self.device)
+            here.wait_stream(self._ahead)
+            for made in (maps, *proposals):
+                made.record_stream(here)
         counts = [len(own) for own in proposals]
         boxes = torch.cat(proposals)
         numbers = torch.arange(len(images), device=self.device)
@@ -191,20 +191,23 @@ class Detector:
         res5 = self.network.roi_heads.res5
         features = boxes.new_empty(len(boxes), self.network.architecture.feature_dim)
         # Bins are compared within a group of regions: a larger one shares more of them and takes more memory.
-        for begin in range(0, len(boxes), group := max(self.chunk, 320)):
-            own, images = boxes[begin : begin + group], owner[begin : begin + group]
+        size = max(self.chunk, 320)
+        parts = (torch.split(one, size) for one in (boxes, owner, features))
+        groups = [group for group in zip(*parts, strict=True) if len(group[0])]
+        # How many there are is known on the device alone: all are asked for before the layers keep it busy.
+        bins = [pooler.bins(own, images) for own, images, _ in groups if isinstance(pooler, MaxPooler)]
+        for number, (own, images, out) in enumerate(groups):
             if isinstance(pooler, MaxPooler):
-                values, index = pooler.bins(own, images)
+                distinct, index = bins[number]
                 index = index[:, :: self.recipe.res5_stride, :: self.recipe.res5_stride]
-                first, shortcut = res5.start(values)
-                del values
+                first, shortcut = res5.start(pooler.values(distinct))
             for start in range(0, len(own), self.chunk):
                 part = slice(start, start + self.chunk)
                 if isinstance(pooler, MaxPooler):
                     top = res5.finish(spread(first, index[part]), spread(shortcut, index[part]))
                 else:
                     top = res5(pooler(own[part], images[part]))
-                features[begin : begin + group][part] = top.mean((2, 3), dtype=torch.float32)
+                out[part] = top.mean((2, 3), dtype=torch.float32)
         return features
 
 

@@ -82,7 +82,7 @@ class MaxPooler:
         return first, second, level, count <= 0
 
     def bins(self, boxes: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the distinct bins of some regions, and each region's bins among them.
+        """Return the numbers of the distinct bins of some regions, and each region's bins among them.
 
         Regions that share a part of an image share many of their bins, since bins are whole positions: about a
         quarter of the 58,800 bins of 300 proposals are distinct. Operations on single bins are needed for these only.
@@ -92,7 +92,7 @@ class MaxPooler:
             images: (R,) image numbers.
 
         Returns:
-            (U, C) the bins' values, and (R, P, P) row numbers.
+            (U,) int64 numbers, and (R, P, P) which of them.
         """
         limits = self.extents[images]
         y0, y1, ky, no_y = self._ranges(boxes[:, 1], boxes[:, 3], limits[:, 0])
@@ -105,6 +105,11 @@ class MaxPooler:
         keys = vertical[:, :, None] * (wide * wide * self.levels_x) + horizontal[:, None]
         keys = keys.masked_fill(no_y[:, :, None] | no_x[:, None], -1)
         distinct, index = torch.unique(keys, return_inverse=True)
+        return distinct, index
+
+    def values(self, distinct: Tensor) -> Tensor:
+        """Return the values (U, C) of the bins of these numbers (U,)."""
+        tall, wide = self.batch * self.height, self.width
 
         def split(numbers: Tensor, side: int, levels: int) -> tuple[Tensor, Tensor, Tensor]:
             return numbers // levels // side, numbers // levels % side, numbers % levels
@@ -121,12 +126,12 @@ class MaxPooler:
         out = rows(y0, x0)
         for y, x in ((y0, x1), (y1, x0), (y1, x1)):
             torch.maximum(out, rows(y, x), out=out)
-        return out, index
+        return out
 
     def __call__(self, boxes: Tensor, images: Tensor) -> Tensor:
         """Pool boxes (R, 4) in the resized images, of image numbers (R,), to (R, C, P, P), channels last in memory."""
-        values, index = self.bins(boxes, images)
-        return spread(values, index)
+        distinct, index = self.bins(boxes, images)
+        return spread(self.values(distinct), index)
 
 
 def spread(values: Tensor, index: Tensor) -> Tensor:
