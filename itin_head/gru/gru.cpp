@@ -117,6 +117,12 @@ struct Slice {
   int64_t of(int64_t texts) const { return (texts - first + every - 1) / every; }
 };
 
+// Asks for numbers that the next cell reads, so that they arrive while this one is computed.
+template <typename T>
+INLINE void ahead(const T* numbers, int64_t count) {
+  for (int64_t i = 0; i < count; i += 64 / sizeof(T)) __builtin_prefetch(numbers + i);
+}
+
 template <typename T>
 void forward_slice(Slice slice, int64_t d, const T* W, const T* bias, const std::vector<int64_t>& sizes, T* h, T* gates,
                    T* q) {
@@ -130,6 +136,7 @@ void forward_slice(Slice slice, int64_t d, const T* W, const T* bias, const std:
     if (t > 0) product<T, false>(bytes, texts, 3 * d, d, h + last * d, far, W, d, sums.data(), 3 * d);
     for (int64_t i = 0; i < texts; ++i) {
       const int64_t row = at + i * slice.every;
+      if (i + 1 < texts) ahead(gates + (row + slice.every) * 3 * d, 3 * d);
       const T* before = t > 0 ? h + last * d + i * far : nothing.data();
       step(d, gates + row * 3 * d, sums.data() + i * 3 * d, bias, before, q + row * d, h + row * d);
     }
@@ -153,6 +160,11 @@ void backward_slice(Slice slice, int64_t d, const T* grad, const T* gates, const
     if (texts <= 0) continue;
     for (int64_t i = 0; i < texts; ++i) {
       const int64_t row = at + i * far;
+      if (i + 1 < texts) {
+        ahead(gates + (row + far) * 3 * d, 3 * d);
+        ahead(grad + (row + far) * d, d);
+        ahead(q + (row + far) * d, d);
+      }
       const T* began = t > 0 ? h + (row - sizes[t - 1]) * d : nothing.data();
       std::copy(began, began + d, before + row * d);
       step_back(d, grad + row * d, gates + row * 3 * d, q + row * d, began, delta + row * 3 * d, own + row * d,

@@ -32,7 +32,8 @@ template <typename T, int BYTES, int R, bool ADD>
 INLINE void tile(int64_t K, const T* A, int64_t lda, const T* __restrict panel, T* C, int64_t ldc, int64_t wide) {
   constexpr int64_t lanes = BYTES / sizeof(T);
   typedef T Vector __attribute__((vector_size(BYTES), aligned(sizeof(T)), may_alias));
-  Vector left[R] = {}, right[R] = {};
+  Vector left[R], right[R];
+  for (int r = 0; r < R; ++r) left[r] = right[r] = Vector{};  // for `= {}` GCC fills memory, not registers
   for (int64_t k = 0; k < K; ++k) {
     const Vector* row = reinterpret_cast<const Vector*>(panel + k * columns<T>);
     const Vector first = row[0], second = row[1];
@@ -45,11 +46,15 @@ INLINE void tile(int64_t K, const T* A, int64_t lda, const T* __restrict panel, 
   }
   for (int r = 0; r < R; ++r) {
     T* row = C + r * ldc;
+    if (wide >= 2 * lanes) {
+      Vector* whole = reinterpret_cast<Vector*>(row);
+      whole[0] = ADD ? whole[0] + left[r] : left[r];
+      whole[1] = ADD ? whole[1] + right[r] : right[r];
+      continue;
+    }
     T sums[2 * lanes];
-    T* to = wide >= 2 * lanes && !ADD ? row : sums;
-    *reinterpret_cast<Vector*>(to) = left[r];
-    *reinterpret_cast<Vector*>(to + lanes) = right[r];
-    if (to == row) continue;
+    *reinterpret_cast<Vector*>(sums) = left[r];
+    *reinterpret_cast<Vector*>(sums + lanes) = right[r];
     for (int64_t i = 0; i < 2 * lanes && i < wide; ++i) row[i] = ADD ? row[i] + sums[i] : sums[i];
   }
 }
