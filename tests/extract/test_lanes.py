@@ -99,3 +99,20 @@ def test_a_commit_that_fails_ends_the_extraction(
             extract(regions)
     assert fakes["regions"].seen <= 8
     assert made(extract(regions)) == {"regions": 11}
+
+
+@pytest.mark.parametrize(("batches", "sizes"), [(1, [1] * 11), (3, [3, 3, 3, 2]), (30, [4, 4, 3])])
+def test_an_encoder_may_take_batches_together_but_no_more_than_a_shard(
+    batches: int,
+    sizes: list[int],
+    regions: ExtractConfig,
+    fakes: dict[str, Fake],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extract(replace(regions, plan=True))
+    given = list[int]()
+    monkeypatch.setattr(Fake, "batch_size", 1)
+    monkeypatch.setattr(Fake, "batches_at_once", batches, raising=False)
+    fakes["regions"].fault = lambda inputs: given.append(len(inputs))
+    extract(regions)
+    assert given == sizes
