@@ -59,8 +59,12 @@ def stackable(config: TrainConfig) -> bool:
 
 
 def graphable(config: TrainConfig, device: torch.device) -> bool:
-    """Return whether training steps of a configuration can be CUDA graphs there."""
-    return device.type == "cuda" and stackable(config) and config.mask and not config.mixup
+    """Return whether training steps of a configuration are CUDA graphs there by default.
+
+    Dropout draws other masks in a graph than without; so it is left to those who ask for graphs.
+    """
+    drawn = config.head_config({}).dropout_fields
+    return device.type == "cuda" and stackable(config) and config.mask and not config.mixup and not drawn
 
 
 def check_compute(config: TrainConfig, compute: ComputeOptions) -> None:

@@ -106,7 +106,7 @@ class Computing:
     precision: str = option("float32", choices=PRECISIONS)
     """Precision of matrix products in training; evaluation stays in float32."""
     cuda_graphs: bool | None = option(None, switch=True)
-    """Run each training step as one CUDA graph; by default on a GPU, wherever a step can be one."""
+    """Run each training step as one CUDA graph; by default on a GPU, without dropout."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -79,7 +79,8 @@ def test_steps_are_graphs_where_they_can_be(monkeypatch: pytest.MonkeyPatch) -> 
     assert chosen(config, cuda, "auto", False, "bfloat16") == (False, "fused")
     assert chosen(config, CPU, "auto") == (False, "packed")
     assert chosen(config, CPU, "auto", True) == (True, "packed")  # in their shapes
-    for other in (replace(config, mask=False), replace(config, mixup=0.2), TrainConfig(head="linear")):
+    others = replace(config, mask=False), replace(config, mixup=0.2), replace(config, dropout=0.1)
+    for other in (*others, TrainConfig(head="linear")):
         assert not chosen(other, cuda, "auto")[0]
 
 
