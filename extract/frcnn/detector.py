@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...device import matmul_precision
+from ...device import matmul_precision, wait_for
 from .network import FasterRCNN
 from .pooling import MaxPooler, make_pooler, spread
 from .preprocess import PreparedImage
@@ -63,6 +63,7 @@ class Detector:
             torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
             for _ in range(2)
         )
+        wait_for(device)  # the layers are there before another stream reads them
 
     def __call__(self, images: Sequence[PreparedImage]) -> list[dict[str, np.ndarray]]:
         """Return a dict of arrays for each image, in order: see `itin.extract.encoders.contract.ImageEncoder`.
