@@ -150,8 +150,10 @@ class AlignPooler:
         """Pool boxes (R, 4) in the resized images, of image numbers (R,), to (R, C, P, P), channels last in memory."""
         out = boxes.new_empty(len(boxes), self.maps[0].shape[1], self.pooled, self.pooled)
         out = out.to(memory_format=torch.channels_last)
-        for number in sorted(set(images.tolist())):
-            own = images == number
+        begin = 0
+        runs = torch.unique_consecutive(images, return_counts=True)
+        for number, count in zip(*(one.tolist() for one in runs), strict=True):
+            own = slice(begin, begin := begin + count)
             out[own] = roi_align(
                 self.maps[number],
                 [boxes[own]],
