@@ -144,7 +144,7 @@ def test_one_forward_pass_serves_regions_context_and_scene() -> None:
     assert regions.trunk is context.trunk is scene.trunk  # type: ignore[union-attr]
     inputs = [regions.prepare(image) for image in images(2)]  # type: ignore[union-attr]
     regions.encode(inputs)
-    before = [one.outputs[1].numpy() for one in inputs]
+    before = [one.outputs[1][one.row].numpy() for one in inputs]
     assert isinstance(context, PooledContext)
     for vector, one in zip(before, scene.encode(inputs), strict=True):
         np.testing.assert_array_equal(one["scene"], vector)

@@ -16,6 +16,7 @@ from itin.itin_head.gru.packing import gather_words
 from itin.itin_head.side_by_side import SideBySide, SingleHead
 
 from ..head_reference import mask_of
+from ..stacked import gradient_of
 
 SIZES: dict[str, Any] = {"region_dim": 7, "token_dim": 5, "context_dim": 6, "d": 4, "k": 3, "hidden": 5, "dropout": 0.0}
 EXTRA: dict[str, Any] = {"lexicon_values": 4, "lexical": 3, "entries": 6}
@@ -156,10 +157,8 @@ def test_side_by_side_as_alone(name: str) -> None:
         torch.testing.assert_close(logits[j], alone, rtol=1e-12, atol=1e-12)
         alone.square().sum().backward()
         for key, parameter in head.named_parameters():
-            gradient = stack.get_parameter(key.replace(".", "/")).grad
-            assert gradient is not None
             want = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            torch.testing.assert_close(gradient[j], want, rtol=1e-11, atol=1e-11)
+            torch.testing.assert_close(gradient_of(stack, key, j), want, rtol=1e-11, atol=1e-11)
         assert all(torch.equal(stack.state_of(j)[key], value) for key, value in head.state_dict().items())
     one = SingleHead(heads[0])(*(each[:1] for each in (regions,)), gather_words(batch.tokens, batch.offsets, rows[:1]),
                                context[:1], None, extras.each(lambda one: one[:1]))  # fmt: skip

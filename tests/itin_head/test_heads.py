@@ -36,6 +36,7 @@ from ..head_reference import (
     redraw,
     samples_of,
 )
+from ..stacked import gradient_of
 from ..table2_reference import SYSTEMS
 
 LABEL = Target(classes=("a", "b", "c"))
@@ -514,7 +515,7 @@ def test_side_by_side_is_each_alone(head: str, reading: str) -> None:
     for j, one in enumerate(heads):
         assert one.lam == one.config.lam
         for name, parameter in one.named_parameters():
-            close(stack.get_parameter(name.replace(".", "/")).grad[j], parameter.grad, 1e-11)
+            close(gradient_of(stack, name, j), parameter.grad, 1e-11)
         state = stack.state_of(j)
         assert list(state) == list(one.state_dict())
         assert all(torch.equal(value, one.state_dict()[name]) for name, value in state.items())
@@ -543,7 +544,7 @@ def test_side_by_side_has_the_masks_of_each_alone(head: str) -> None:
     logits.sum().backward()
     for j, one in enumerate(heads):
         for name, parameter in one.named_parameters():
-            close(stack.get_parameter(name.replace(".", "/")).grad[j], parameter.grad, 1e-11)
+            close(gradient_of(stack, name, j), parameter.grad, 1e-11)
 
 
 def test_side_by_side_refuses_what_differs() -> None:

@@ -19,6 +19,7 @@ from itin.itin_head.solved import Lesson
 from itin.targets import Target
 
 from ..head_reference import DIMS, batch_of, close, redraw, samples_of
+from ..stacked import gradient_of
 from ..table2_reference import hsan
 
 SAMPLES = samples_of([6, 1, 7, 0, 3], [2, 3, 0, 1, 3])
@@ -132,7 +133,7 @@ def test_hsan_side_by_side_as_alone() -> None:
         alone.square().sum().backward()
         for name, parameter in head.named_parameters():
             assert parameter.grad is not None
-            close(stack.get_parameter(name.replace(".", "/")).grad[j], parameter.grad, 1e-11)  # type: ignore[index]
+            close(gradient_of(stack, name, j), parameter.grad, 1e-11)
     own = together.each(lambda one: one[:1])
     single = SingleHead(heads[0])(regions[:1], pack_words(tokens[:1], mask[:1]), context[:1], region_mask[:1], own)
     close(single[0], logits[0], 1e-12)

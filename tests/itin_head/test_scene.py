@@ -17,6 +17,7 @@ from itin.itin_head.registry import label_of
 from itin.itin_head.side_by_side import SideBySide, SingleHead
 
 from ..head_reference import DIMS, Array, batch_of, close, mask_of, pooled, redraw, samples_of, softmax
+from ..stacked import gradient_of
 from ..table2_reference import mean, multisentinet, mvan
 
 SIZE = 4
@@ -149,7 +150,7 @@ def test_side_by_side_is_each_alone(head: str) -> None:
         (out * mark).sum().backward()
     for j, one in enumerate(heads):
         for name, parameter in one.named_parameters():
-            close(stack.get_parameter(name.replace(".", "/")).grad[j], parameter.grad, 1e-11)
+            close(gradient_of(stack, name, j), parameter.grad, 1e-11)
     single = SingleHead(heads[0]).eval()
     words = pack_words(tokens[:1], mask[:1])
     got = single(regions[:1], words, context[:1], region_mask[:1], extras.each(lambda one: one[:1]))

@@ -42,6 +42,7 @@ from itin.train.sweeps.run import Queue
 from itin.train.sweeps.setup import Event, Setup
 
 from ..features import results_of
+from ..stacked import gradient_of
 from ..train.test_runs import TABLE, make_stores
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,15 +100,7 @@ def compare(heads: list[ITINHead], batches: Batches) -> None:
         alone.square().sum().backward()
         for name, parameter in head.named_parameters():
             want = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            torch.testing.assert_close(gradient_of(stack, name)[j], want, rtol=1e-11, atol=1e-11)
-
-
-def gradient_of(stack: SideBySide, name: str) -> Tensor:
-    """The gradient (J, ...) of a parameter of the heads; both directions of a GRU's are one of the stack."""
-    forward = name.removesuffix("_reverse")
-    gradient = stack.get_parameter(forward.replace(".", "/")).grad
-    assert gradient is not None
-    return gradient[:, int(forward != name)] if name.startswith("gru") else gradient
+            torch.testing.assert_close(gradient_of(stack, name, j), want, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("kind", EVERY)
