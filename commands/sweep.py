@@ -283,9 +283,9 @@ def prepare(gru: str, device: Any, definition: Definition, data: SweepData, say:
 
 def _reject_side_by_side_options(computing: Computing) -> None:
     """Reject options that worker processes, which train one run after another, do not support."""
-    for name in ("cuda_graphs", "precision"):
-        if getattr(computing, name) != getattr(Computing, name):
-            raise click.UsageError(f"--{name.replace('_', '-')} is for runs side by side: expected a GPU, or --stack J")
+    for name, asked in (("cuda-graphs", computing.cuda_graphs), ("precision", computing.precision != "float32")):
+        if asked:
+            raise click.UsageError(f"--{name} is for runs side by side: expected a GPU, or --stack J")
 
 
 def _reject_changes_on_resume() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -143,7 +144,8 @@ class Training:
         self.resident = ResidentFeatures(
             features, device, most, first.max_words, first.targets, first.averages, lexicons, table, uses
         )
-        if compute.graphs and not self.resident.held:  # each batch comes from the CPU
+        if compute.graphs and not self.resident.held:
+            warnings.warn("Steps are no CUDA graphs, slower: the device cannot hold the features", stacklevel=2)
             self.compute = compute = replace(compute, graphs=False)
         self.region_limit_mask = torch.arange(self.resident.m, device=device) < regions.to(device)[:, None, None]
         """(J, 1, m) bool: the regions that each head uses."""

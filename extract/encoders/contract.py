@@ -56,6 +56,9 @@ class ImageEncoder(Protocol):
       `objects (k,)` and `attributes (k,)` int32 with -1 for unknown, `object_scores (k,)`, `attribute_scores (k,)`;
       rows by descending score, ties by proposal (or cell) index, k at most `max_regions`.
     - context: `context (D,)`.
+
+    One that gains by more inputs at once, which it sorts into batches itself, says in `batches_at_once` how many
+    batches it is given, of no more than a shard.
     """
 
     spec: EncoderSpec

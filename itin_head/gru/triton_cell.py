@@ -117,7 +117,21 @@ class FusedRecurrence(torch.autograd.Function):
         for t, b in enumerate(sizes):
             sums = torch.bmm(h_product[:, last : last + b], W.mT) if t else inputs  # not read in the first step
             _cell[_grid(b, G, d)](
-                inputs, sums, b_hn, gates, q, h, h_product, P, begin, last, b, d, FIRST=t == 0, LOW=low, BLOCK=_block(d)
+                inputs,
+                sums,
+                b_hn,
+                gates,
+                q,
+                h,
+                h_product,
+                P,
+                begin,
+                last,
+                b,
+                d,
+                FIRST=t == 0,
+                LOW=low,
+                BLOCK=block_of(d),
             )
             begin, last = begin + b, begin
         ctx.save_for_backward(gates, q, h, W)
@@ -143,7 +157,7 @@ class FusedRecurrence(torch.autograd.Function):
             last = begin - sizes[t - 1] if t else 0
             _cell_back[_grid(b, G, d)](
                 grad, gates, q, h, delta, grad_inputs, before, carry, flow,
-                P, begin, last, most, later, d, FIRST=t == 0, BLOCK=_block(d),
+                P, begin, last, most, later, d, FIRST=t == 0, BLOCK=block_of(d),
             )  # fmt: skip
             if t:
                 flow, later = torch.bmm(delta[:, begin : begin + b], W), b
@@ -152,9 +166,10 @@ class FusedRecurrence(torch.autograd.Function):
         return grad_inputs, grad_W, grad_b, None
 
 
-def _block(d: int) -> int:
+def block_of(d: int) -> int:
+    """Return the number of columns, of d, that one program computes."""
     return int(min(1024, max(16, triton.next_power_of_2(d))))
 
 
 def _grid(b: int, G: int, d: int) -> tuple[int, int, int]:
-    return b, G, int(triton.cdiv(d, _block(d)))
+    return b, G, int(triton.cdiv(d, block_of(d)))

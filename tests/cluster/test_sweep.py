@@ -133,13 +133,14 @@ def test_a_guided_search_has_no_parts(cache: Path, tmp_path: Path) -> None:
 
 def test_submission(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "s"
-    own = ["sweep", *GRID, *SMALL, "--cache", cache, "--out", path, "--threads", "2"]
+    own = ["sweep", *GRID, *SMALL, "--cache", cache, "--out", path, "--threads", "2", "--no-cuda-graphs"]
     printed = itin("cluster", "submit", "--dry-run", "--jobs", "4", "--site", empty(tmp_path), "--", *own)
     assert "6 runs wanted, 6 missing, in 4 of 4 parts" in printed
     (record,) = path.glob("cluster/*/submission.json")
     one = submissions.read(record.parent)
     assert one.words[:2] == ("--resume", str(path))
     assert one.words[one.words.index("--threads") + 1] == "2"
+    assert "--no-cuda-graphs" in one.words
     assert one.words[one.words.index("--cache") + 1] == str(cache)
     script = (one.folder / "parts.sbatch").read_text()
     subprocess.run(["bash", "-n", one.folder / "parts.sbatch"], check=True)

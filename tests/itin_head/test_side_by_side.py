@@ -24,6 +24,7 @@ from itin.itin_head.heads.pooled import PooledHead
 from itin.itin_head.side_by_side import SideBySide, SingleHead
 from itin.train.config import TrainConfig, View
 from itin.train.cuda_graphs import GraphSteps, bucket_of, longest_by_rank
+from itin.train.features import batches
 from itin.train.features.batches import ResidentFeatures
 from itin.train.features.features import Features
 from itin.train.features.shared import open_features, save_features
@@ -541,6 +542,19 @@ def test_static_steps_ask_for_no_value(
     monkeypatch.setattr(Objective, "__call__", lambda self, *batch: plain(self, *batch) + torch.ones(2).to("meta"))
     with pytest.raises(AssertionError, match=r"_to_copy|ones"):
         train()
+
+
+def test_training_on_features_that_a_device_cannot_hold_takes_ragged_steps(
+    features: Features, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [BASE, replace(BASE, seed=1)]
+    (ragged, _) = results_of(configs, features, split)
+    monkeypatch.setattr(batches, "fits", lambda size, device: False)
+    with pytest.warns(UserWarning, match="no CUDA graphs, slower: the device cannot hold the features"):
+        (one, _) = results_of(configs, features, split, compute=ComputeOptions(graphs=True))
+    assert isinstance(ragged, Fit)
+    assert isinstance(one, Fit)
+    assert [row["train_loss"] for row in one.history] == [row["train_loss"] for row in ragged.history]
 
 
 def test_features_that_a_device_cannot_hold_take_no_static_steps(features: Features) -> None:

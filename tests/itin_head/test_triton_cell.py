@@ -70,7 +70,6 @@ compare("side by side", ways)
 
 # In static shapes there are places without a word, and steps in which one of the heads has no text left.
 from itin.train.cuda_graphs import StaticShape
-from itin.itin_head.gru.packing import Words
 
 static = torch.tensor([[9, 4, 3, 0], [3, 2, 1, 1], [6, 6, 6, 6]])
 shape = StaticShape.of(static.amax(0), torch.device("cpu"))
@@ -116,7 +115,7 @@ def compile(kernel, capability, high, low, constants):
 for capability in (80, 90):
     for high, low in (("fp32", "fp32"), ("fp32", "bf16"), ("fp64", "fp64")):
         for first in (True, False):
-            constants = {"FIRST": first, "BLOCK": triton_cell._block(1024)}
+            constants = {"FIRST": first, "BLOCK": triton_cell.block_of(1024)}
             compile(triton_cell._cell, capability, high, low, {"LOW": low != high, **constants})
             compile(triton_cell._cell_back, capability, high, low, constants)
         for kernel in (triton_mean._mean, triton_mean._mean_back):
@@ -156,15 +155,15 @@ def test_kernels_compile(tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("d", [40, 256])
-@pytest.mark.parametrize("most", [3, 40, 100])
-def test_bfloat16_on_a_device(d: int, most: int) -> None:
+@pytest.mark.parametrize("texts", [3, 40, 100])
+def test_bfloat16_on_a_device(d: int, texts: int) -> None:
     """Fused cells and means beside those in PyTorch, both in bfloat16, in shapes with places that hold no word."""
     from itin.itin_head.gru.recurrence import bigru
     from itin.train.cuda_graphs import StaticShape
 
     torch.manual_seed(0)
     lengths = (
-        torch.randint(0, 30, (3, most)).sort(dim=1, descending=True).values.clamp(max=torch.tensor([[30], [4], [9]]))
+        torch.randint(0, 30, (3, texts)).sort(dim=1, descending=True).values.clamp(max=torch.tensor([[30], [4], [9]]))
     )
     shape = StaticShape.of(lengths.amax(0) + 2, torch.device("cuda"))
     packing, numbers = shape.pack(lengths.cuda())

@@ -80,6 +80,14 @@ def test_suppression_is_the_greedy_one(threshold: float, plus_one: bool) -> None
             assert torchvision_nms(boxes, ranks, threshold).tolist() == wanted
 
 
+def test_first_boxes_that_suppress_one_another_are_not_all() -> None:
+    """Where too few of the best boxes are kept, those after them count."""
+    same, apart = torch.tensor([[0.0, 0, 10, 10]]).expand(12, 4), torch.tensor([[20.0, 0, 30, 10], [40, 0, 50, 10]])
+    boxes = torch.cat([same, apart, apart + 100])
+    assert nms(boxes, 0.5, False, 3).tolist() == [0, 12, 13]
+    assert nms(boxes, 0.5, False, 1).tolist() == [0]
+
+
 @pytest.mark.parametrize("plus_one", [False, True])
 def test_suppression_within_classes(plus_one: bool) -> None:
     for seed in range(4):
