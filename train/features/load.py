@@ -23,7 +23,7 @@ from .named import read_named
 if TYPE_CHECKING:
     from ...cache import Table
 
-BLOCK = 128
+BLOCK = 64
 """Samples read at a time where memory cannot hold all of them."""
 
 
