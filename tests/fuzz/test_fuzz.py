@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,31 @@ def test_what_must_not_happen_is_seen(child: Child, way: str, tmp_path: Path) ->
         folder = tmp_path / f"{one.reader}-{one.number}"
         assert (folder / "one" / "file").read_bytes() != b"sound"
         assert one.outcome in (folder / "why.txt").read_text()
+
+
+class Slow:
+    """A child that says beforehand what it will: an input takes too long so many times."""
+
+    def __init__(self, times: int, sound: Path) -> None:
+        self.times, self.sound = times, sound
+
+    def ask(self, reader: str, first: int, count: int) -> None:
+        told = {"number": first, "outcome": "read", "why": "", "seconds": 0.1, "bytes": 1}
+        self.lines = [str(first), *(["ended SIGPROF"] if self.times else [json.dumps(told), "done"])]
+        self.times -= 1
+
+    def answer(self) -> str:
+        return self.lines.pop(0)
+
+    def errors(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(1, "read"), (2, "slow")])
+def test_an_input_is_slow_that_is_slow_twice(child: Child, times: int, outcome: str, tmp_path: Path) -> None:
+    fuzz(child, "raises", 0, 1, tmp_path)  # makes the sound file
+    found = fuzz(Slow(times, child.sound), "raises", 7, 1, tmp_path)  # type: ignore[arg-type]
+    assert dict(found.outcomes) == {outcome: 1}
 
 
 def test_a_number_gives_the_same_input_again(child: Child, tmp_path: Path) -> None:

@@ -41,6 +41,26 @@ def test_names_are_checked() -> None:
         HeadConfig(ablation="no_gate")
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"head": "hydra"}, "head: expected one of itin, global-local, concat, .*, got 'hydra'"),
+        ({"head": "concat", "ablation": "no-gate"}, "for the head concat has no ablations; got no-gate"),
+        ({"head": "itin-plus", "ablation": "no-context"}, "expected none, no-align, no-gate, for .*; got no-context"),
+        ({"normalize": 1}, "normalize: expected True or False, got 1"),
+        ({"pooling_heads": 0}, "pooling_heads: expected an integer of at least 1, got 0"),
+        ({"gru_layers": True}, "gru_layers: expected an integer of at least 1, got True"),
+        ({"gru_dropout": 1.0}, "gru_dropout: expected a number from 0 to below 1, got 1.0"),
+        ({"filters": 1}, "filters: expected an integer of at least 2, got 1"),
+        ({"hops": 0}, "hops: expected an integer of at least 1 or None, got 0"),
+        ({"max_words": 2.5}, "max_words: expected an integer of at least 1, got 2.5"),
+    ],
+)
+def test_wrong_values(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HeadConfig(**values)  # type: ignore[arg-type]
+
+
 def test_public_names() -> None:
     for name in package.__all__:
         assert getattr(package, name).__class__ is not None
